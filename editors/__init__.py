@@ -1,0 +1,12 @@
+"""The mathematics of editing: a model and edit requests in, a delta out.
+
+Sub-folders carry the survey's names (arXiv:2310.16218): `local_modification/` changes a few
+weights in closed form. `EDITORS` names every method; adding one is a file and a line here.
+"""
+
+from editors.editor import Editor, EditReport, Proposal
+from editors.local_modification.memit import Memit, MemitConfig
+
+EDITORS: dict[str, type[Memit]] = {"memit": Memit}
+
+__all__ = ["EDITORS", "EditReport", "Editor", "Memit", "MemitConfig", "Proposal"]

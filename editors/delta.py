@@ -1,0 +1,157 @@
+"""The value an editor returns: low-rank changes of named weights, kept apart from any model.
+
+Factors are float32 and in the weight's own stored orientation. Applying computes in float32
+(float64 for a float64 weight), casts once, and returns the tensors that were there; putting those
+back is bitwise exact. r: rank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from editors.forward import work_dtype
+from infra.errors import EditError
+
+FORMAT = "corrigenda-delta-1"
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """left @ right, to be added to a weight of shape [rows, cols]."""
+
+    left: Tensor
+    """[rows, r], float32."""
+    right: Tensor
+    """[r, cols], float32."""
+
+    def __post_init__(self) -> None:
+        if self.left.ndim != 2 or self.right.ndim != 2 or self.left.shape[1] != self.right.shape[0]:
+            raise EditError(
+                f"factors of shape {tuple(self.left.shape)} and {tuple(self.right.shape)} do not "
+                "multiply; give [rows, r] and [r, cols]."
+            )
+        if self.left.dtype != torch.float32 or self.right.dtype != torch.float32:
+            raise EditError(
+                f"factors are {self.left.dtype} and {self.right.dtype}; a delta keeps float32."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the weight."""
+        return self.left.shape[0], self.right.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Changes of some weights of one base model, by parameter name."""
+
+    factors: Mapping[str, LowRank] = field(default_factory=dict)
+
+    def dense(self, name: str) -> Tensor:
+        """The change of one weight, float32, in its stored shape."""
+        factor = self.factors[name]
+        return factor.left @ factor.right
+
+    @torch.no_grad()
+    def apply_(self, model: nn.Module) -> dict[str, Tensor]:
+        """Add to the model's weights in place; return what they were, for `restore_`.
+
+        Raises EditError, before anything is written, when a name or a shape is not the model's.
+        """
+        parameters = self._parameters(model)
+        originals = {name: parameters[name].detach().clone() for name in self.factors}
+        for name, factor in self.factors.items():
+            weight = parameters[name]
+            dtype = work_dtype(weight.dtype)
+            left, right = (part.to(weight.device, dtype) for part in (factor.left, factor.right))
+            weight.copy_((weight.to(dtype) + left @ right).to(weight.dtype))
+        return originals
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """The model with this delta inside the `with`, and bitwise as before after it."""
+        originals = self.apply_(model)
+        try:
+            yield
+        finally:
+            restore_(model, originals)
+
+    def concatenate(self, *others: Delta) -> Delta:
+        """The sum of deltas, as factors side by side."""
+        joined: dict[str, LowRank] = dict(self.factors)
+        for name, factor in (item for other in others for item in other.factors.items()):
+            if name in joined:
+                if joined[name].shape != factor.shape:
+                    raise EditError(
+                        f"deltas of {name} have shapes {joined[name].shape} and {factor.shape}; "
+                        "they were made for different models."
+                    )
+                factor = LowRank(
+                    torch.cat([joined[name].left, factor.left], dim=1),
+                    torch.cat([joined[name].right, factor.right], dim=0),
+                )
+            joined[name] = factor
+        return Delta(joined)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names, shapes and bytes, whatever the order of names."""
+        digest = hashlib.sha256(FORMAT.encode())
+        for name in sorted(self.factors):
+            for part in (self.factors[name].left, self.factors[name].right):
+                digest.update(json.dumps([name, list(part.shape)]).encode())
+                digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write a safetensors file: `<name>.left`, `<name>.right`, and text metadata."""
+        tensors = {
+            f"{name}.{side}": part.detach().cpu().contiguous()
+            for name, factor in self.factors.items()
+            for side, part in (("left", factor.left), ("right", factor.right))
+        }
+        save_file(tensors, path, {**(metadata or {}), "format": FORMAT})
+
+    @classmethod
+    def load(cls, path: Path) -> Delta:
+        """Read what `save` wrote. Raises EditError when the file is not a delta."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                stored = (file.metadata() or {}).get("format")
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise EditError(f"{path} cannot be read as a delta: {error}") from error
+        if stored != FORMAT:
+            raise EditError(f"{path} has format {stored!r}; a delta has {FORMAT!r}.")
+        names = sorted({key.rpartition(".")[0] for key in tensors})
+        return cls({n: LowRank(tensors[f"{n}.left"], tensors[f"{n}.right"]) for n in names})
+
+    def _parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        parameters = dict(model.named_parameters())
+        for name, factor in self.factors.items():
+            if name not in parameters:
+                raise EditError(f"the delta changes {name}, which {type(model).__name__} lacks.")
+            if tuple(parameters[name].shape) != factor.shape:
+                raise EditError(
+                    f"the delta of {name} has shape {factor.shape}, the weight "
+                    f"{tuple(parameters[name].shape)}: it was made for another model."
+                )
+        return parameters
+
+
+@torch.no_grad()
+def restore_(model: nn.Module, originals: Mapping[str, Tensor]) -> None:
+    """Put back the tensors that `Delta.apply_` returned, bitwise."""
+    parameters = dict(model.named_parameters())
+    for name, original in originals.items():
+        parameters[name].copy_(original)

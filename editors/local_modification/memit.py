@@ -1,0 +1,290 @@
+"""MEMIT (arXiv:2210.07229): many facts written at once into the MLP projections of a few layers.
+
+Values are optimised at the last edited layer L (`editors/values.py`), then each layer in ascending
+order, on the model already modified below, takes its share of what is still missing:
+
+    D_l = R_l Kᵀ (w C_l + K Kᵀ)⁻¹
+    R_l = (z - h_L) / (layers left),   w = ratio * median_i k_iᵀ C_l⁻¹ k_i
+
+The weight w of the corpus follows the keys, never an absolute constant: a lone
+fact takes on the fraction 1 / (1 + ratio) of its share at every layer, whatever the model's width.
+K has a column for every fact in every context, each with what was optimised there, its own h + δ;
+MEMIT's one averaged key is none of the keys that occur, and its edit reaches none of them in full.
+C: facts times contexts. E: facts. I: width of a key. O: hidden size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from editors import solve
+from editors.architecture import Architecture, discover
+from editors.carry import Carry
+from editors.columns import Column, columns_of, contradictions, reports_of
+from editors.contexts import STARTERS, contexts
+from editors.delta import Delta, LowRank, restore_
+from editors.editor import Proposal
+from editors.forward import frozen
+from editors.request import EditRequest
+from editors.statistics import Progress, Statistics, fit, silent
+from editors.value_config import ValueConfig, check_range
+from editors.values import Value, optimise
+from infra.errors import ConfigError, ModelError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemitConfig:
+    """Settings of MEMIT."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    layers: tuple[int, ...] = ()
+    """Layers to edit, ascending, counted from 0; empty: five ending at 0.28 of the depth
+    where keys of names have most leverage and no massive activation yet."""
+    cov_ratio: float = 0.3
+    """w over the median leverage of the keys: how much the corpus resists. (0, 100]."""
+    ridge: float = 1e-4
+    """Added to C, over its median diagonal entry. [0, 1]."""
+    min_leverage: float = 0.1
+    """Least leverage of a request's key, over the width of C (what a key of ordinary text has on
+    average); below, it is quarantined: its subject ends on an attention sink, and all text would
+    follow the edit. [0, 1e9]."""
+    num_prefixed: int = 1
+    """Contexts besides the bare prompt. 0 to 10."""
+    context_tokens: int = 10
+    """Tokens that the model adds to a context's starter. 1 to 100."""
+    values: ValueConfig = field(default_factory=ValueConfig)
+    """The search for values."""
+    chunk: int = 32
+    """Facts optimised together: bounds memory, and what a killed run loses. 1 to 4096."""
+    statistics_tokens: int = 16384
+    """Tokens that C is estimated from; at least ten times the MLP's width is advised. At least
+    1."""
+    window: int = 512
+    """Longest run of text in the statistics, tokens. 1 to 1048576."""
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        if list(self.layers) != sorted(set(self.layers)) or any(i < 0 for i in self.layers):
+            raise ConfigError(f"{kind}: layers={self.layers} must be ascending, distinct and >= 0.")
+        check_range(kind, "cov_ratio", self.cov_ratio, 0, 100, open_low=True)
+        check_range(kind, "ridge", self.ridge, 0, 1)
+        check_range(kind, "min_leverage", self.min_leverage, 0, 1e9)
+        check_range(kind, "num_prefixed", self.num_prefixed, 0, len(STARTERS))
+        check_range(kind, "context_tokens", self.context_tokens, 1, 100)
+        check_range(kind, "chunk", self.chunk, 1, 4096)
+        check_range(kind, "statistics_tokens", self.statistics_tokens, 1, math.inf)
+        check_range(kind, "window", self.window, 1, 1 << 20)
+
+
+class Memit:
+    """The editor."""
+
+    Config = MemitConfig
+
+    def __init__(self, config: MemitConfig | None = None) -> None:
+        self.config = config or MemitConfig()
+
+    def layers(self, architecture: Architecture) -> tuple[int, ...]:
+        """Layers to edit. Raises ConfigError for layers the model lacks, ModelError for more than
+        one where the block normalises its MLP's output, since shares of a residual do not add up
+        there."""
+        num_layers = len(architecture.blocks)
+        last = round(0.28 * num_layers)
+        spread = architecture.blocks[last].gain is not None
+        layers = self.config.layers or tuple(
+            range(max(last - 4, 0), last + 1) if spread else [last]
+        )
+        name = type(architecture.model).__name__
+        if layers[-1] >= num_layers:
+            raise ConfigError(
+                f"layers={layers} but {name} has {num_layers} (0-{num_layers - 1}). Choose lower "
+                "layers or leave `layers` unset."
+            )
+        if len(layers) > 1 and any(architecture.blocks[i].gain is None for i in layers):
+            raise ModelError(
+                f"{name} normalises the MLP's output before adding it, so an edit cannot be spread "
+                f"over layers={layers}. Give one layer or leave `layers` unset."
+            )
+        return layers
+
+    def fit(
+        self, model: Any, tokenizer: Any, texts: Iterable[str], progress: Progress = silent
+    ) -> Statistics:
+        """Second moments of the keys of the layers to edit."""
+        architecture = discover(model)
+        return fit(
+            model,
+            tokenizer,
+            texts,
+            self.layers(architecture),
+            max_tokens=self.config.statistics_tokens,
+            window=self.config.window,
+            progress=progress,
+            architecture=architecture,
+        )
+
+    def fit_spec(self) -> list[Any]:
+        """What the statistics depend on besides model and text, for their content key."""
+        return ["moments", self.config.layers, self.config.statistics_tokens, self.config.window]
+
+    def value_key(
+        self, request: EditRequest, base_digest: str, joined: Sequence[EditRequest] = ()
+    ) -> str:
+        """Content key of a value: base model, requests that share it, contexts and settings.
+
+        Ids and old targets are no part of it, nor is the order of the requests.
+        """
+        config = self.config
+        content = {
+            "method": "memit-value-1",
+            "base": base_digest,
+            "requests": sorted([r.prompt, *r.subject_span, r.target] for r in (request, *joined)),
+            "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
+            "layer": config.layers[-1] if config.layers else "default",
+            "values": asdict(config.values),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def propose(
+        self,
+        model: Any,
+        tokenizer: Any,
+        requests: Sequence[EditRequest],
+        statistics: Statistics,
+        *,
+        values: MutableMapping[str, Tensor],
+        base_digest: str,
+        progress: Progress = silent,
+    ) -> Proposal:
+        """A delta for all requests that can be carried out, and a report for every one.
+
+        Values found in `values` are taken; missing ones are optimised and added chunk by chunk.
+        Requests whose tokens agree up to the subject's last one share key, value and column: their
+        losses are averaged, since two values for one key would cancel out. The same prompt asked
+        for different targets is quarantined, as are rows that cannot be tokenised and losses that
+        are not finite. The model is bitwise unchanged on return, also when this raises.
+        """
+        architecture = discover(model)
+        layers = self.layers(architecture)
+        refused = contradictions(requests)
+        texts = contexts(
+            model,
+            tokenizer,
+            num_prefixed=self.config.num_prefixed,
+            num_tokens=self.config.context_tokens,
+        )
+        columns = columns_of(tokenizer, requests, texts, refused)
+        with frozen(model), torch.no_grad():
+            columns = self._screened(architecture, layers, columns, statistics, refused)
+        self._find_values(architecture, layers[-1], columns, values, base_digest, progress)
+        found = [column for column in columns if column.usable]
+        with frozen(model), torch.no_grad():
+            delta, conditions = self._spread(architecture, layers, found, statistics, progress)
+        reports = reports_of(requests, columns, refused)
+        return Proposal(delta, reports, conditions)
+
+    def _screened(
+        self,
+        architecture: Architecture,
+        layers: tuple[int, ...],
+        columns: list[Column],
+        statistics: Statistics,
+        refused: dict[str, str],
+    ) -> list[Column]:
+        """Columns whose bare keys can be told from ordinary text; the others go to `refused`."""
+        if not columns:
+            return []
+        carry = Carry(architecture, [c.keys[0] for c in columns], layers[0], layers[-1])
+        least_E = torch.full((len(columns),), torch.inf, dtype=torch.float64)
+        for layer in layers:
+            carry.advance(layer)
+            K_IE = carry.keys()
+            L_II = solve.factor(statistics.moment(layer).to(K_IE.device), ridge=self.config.ridge)
+            least_E = torch.minimum(least_E, solve.leverage(K_IE, L_II).cpu() / len(K_IE))
+        for column, least in zip(columns, least_E.tolist(), strict=True):
+            for request in column.requests if least < self.config.min_leverage else ():
+                refused[request.id] = (
+                    f"the key of {request.subject!r} has a leverage of {least:.3f} of its width, "
+                    f"below min_leverage={self.config.min_leverage}: other text would change too"
+                )
+        return [column for column in columns if column.requests[0].id not in refused]
+
+    def _find_values(
+        self,
+        architecture: Architecture,
+        layer: int,
+        columns: list[Column],
+        values: MutableMapping[str, Tensor],
+        base_digest: str,
+        progress: Progress,
+    ) -> None:
+        """Give every column its value; those of similar length are optimised together."""
+        missing: list[tuple[str, Column]] = []
+        for column in columns:
+            first, *joined = column.requests
+            key = self.value_key(first, base_digest, joined)
+            if key in values:
+                column.value = Value.unpack(values[key])
+            else:
+                missing.append((key, column))
+        missing.sort(key=lambda item: (max(len(row.suffix) for row in item[1].fact.rows), item[0]))
+        for start in range(0, len(missing), self.config.chunk):
+            chunk = missing[start : start + self.config.chunk]
+            facts = [column.fact for _, column in chunk]
+            found = optimise(architecture, facts, layer, self.config.values)
+            for (_, column), value in zip(chunk, found, strict=True):
+                column.value = value
+            keys = [key for key, _ in chunk]
+            values.update(zip(keys, (value.pack() for value in found), strict=True))
+            progress("values", start + len(chunk), len(missing))
+
+    def _spread(
+        self,
+        architecture: Architecture,
+        layers: tuple[int, ...],
+        columns: list[Column],
+        statistics: Statistics,
+        progress: Progress,
+    ) -> tuple[Delta, dict[str, float]]:
+        """Solve the layers in ascending order; the weights are put back before returning."""
+        if not columns:
+            return Delta(), {}
+        rows = [row for column in columns for row in column.keys]
+        num_contexts = len(rows) // len(columns)
+        carry = Carry(architecture, rows, layers[0], layers[-1])
+        site_CD = carry.site().double()
+        Z_ED = torch.stack([c.value.z_D for c in columns if c.value]).to(site_CD)
+        delta_ED = Z_ED - site_CD[::num_contexts]
+        Z_CD = site_CD + delta_ED.repeat_interleave(num_contexts, dim=0)
+        factors: dict[str, LowRank] = {}
+        conditions: dict[str, float] = {}
+        originals: dict[str, Tensor] = {}
+        try:
+            for i, layer in enumerate(layers):
+                block = architecture.blocks[layer]
+                carry.advance(layer)
+                K_IC = carry.keys().double()
+                R_OC = (Z_CD - carry.site().double()).T / (len(layers) - i) / (block.gain or 1)
+                moment_II = statistics.moment(layer).to(K_IC.device)
+                L_II = solve.factor(moment_II, ridge=self.config.ridge)
+                weight = self.config.cov_ratio * float(solve.leverage(K_IC, L_II).median())
+                solution = solve.memit_delta(K_IC, R_OC, L_II, cov_weight=weight)
+                left, right = solution.left_OE.float().cpu(), solution.right_EI.float().cpu()
+                if block.transposed:
+                    left, right = right.T.contiguous(), left.T.contiguous()
+                factors[block.name] = LowRank(left, right)
+                conditions[block.name] = solution.condition
+                originals |= Delta({block.name: factors[block.name]}).apply_(architecture.model)
+                progress("solve", i + 1, len(layers))
+        finally:
+            restore_(architecture.model, originals)
+        return Delta(factors), conditions

@@ -1,0 +1,47 @@
+"""What an editor is asked to do: one prompt, the subject's place in it, and the answer wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.errors import EditError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditRequest:
+    """One fact to write into a model.
+
+    The editor sees this and nothing else: held-out paraphrases and neighbours stay with the plan,
+    so that no evaluation prompt can leak into an edit.
+    """
+
+    id: str
+    """Stable identity of the edit; reports and quarantine speak of it."""
+    prompt: str
+    """Text up to, not including, the answer and the space before it: `Tom Brady plays for`."""
+    subject_span: tuple[int, int]
+    """Half-open character range of the subject in `prompt`: (0, 9) here. Never found by search."""
+    target: str
+    """The answer wanted, without a leading space: `Tampa Bay Buccaneers`."""
+    old_targets: tuple[str, ...] = ()
+    """Answers that must no longer be given; informative, no editor is obliged to use them."""
+
+    def __post_init__(self) -> None:
+        start, end = self.subject_span
+        if not 0 <= start < end <= len(self.prompt):
+            raise EditError(
+                f"edit {self.id}: subject_span={self.subject_span} is outside the prompt of "
+                f"{len(self.prompt)} characters ({self.prompt!r}). Give 0 <= start < end <= length."
+            )
+        if not self.target.strip():
+            raise EditError(f"edit {self.id}: the target is empty. Give the answer to be written.")
+        if self.target != self.target.strip() or self.prompt != self.prompt.rstrip():
+            raise EditError(
+                f"edit {self.id}: prompt {self.prompt!r} and target {self.target!r} are joined by "
+                "one space; remove the white space at the end of the prompt and around the target."
+            )
+
+    @property
+    def subject(self) -> str:
+        """The subject as it stands in the prompt."""
+        return self.prompt[slice(*self.subject_span)]

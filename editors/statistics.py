@@ -1,0 +1,173 @@
+"""Second moments of MLP keys over text: C_l = E[k kᵀ], uncentred, for the layers to be edited.
+
+One pass over the text serves every layer and stops at the deepest. Sums merge, so shards may be
+fitted apart, and neither batch size nor order matters beyond rounding. The first position is kept:
+its massive activations are what protects the attention sink from edits. I: width of a key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from editors.architecture import Architecture, discover
+from editors.forward import frozen, recorded, work_dtype
+from editors.tokens import pad
+from infra.errors import EditError
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+FORMAT = "corrigenda-statistics-1"
+
+
+def silent(_phase: str, _done: int, _total: int) -> None:
+    """The Progress that says nothing."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Sums of k kᵀ by layer, and over how many tokens."""
+
+    sums: dict[int, Tensor] = field(default_factory=dict)
+    """[I, I] by layer, float32 (float64 from a float64 model)."""
+    num_tokens: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What they were gathered on; written to the file and read back."""
+
+    def update(self, keys_TI: Mapping[int, Tensor]) -> None:
+        """Add tokens: for every layer the keys of the same T tokens, [T, I]."""
+        counts = {len(k_TI) for k_TI in keys_TI.values()}
+        assert len(counts) == 1 and (not self.sums or self.sums.keys() == keys_TI.keys())
+        for layer, k_TI in keys_TI.items():
+            k_TI = k_TI.to(work_dtype(k_TI.dtype))
+            product_II = k_TI.T @ k_TI
+            if layer in self.sums:
+                self.sums[layer] += product_II
+            else:
+                self.sums[layer] = product_II
+        self.num_tokens += counts.pop()
+
+    def merge(self, other: Statistics) -> Statistics:
+        """The statistics of both texts together."""
+        if self.sums.keys() != other.sums.keys():
+            raise EditError(
+                f"statistics of layers {sorted(self.sums)} and {sorted(other.sums)} do not merge."
+            )
+        sums = {layer: self.sums[layer] + other.sums[layer] for layer in self.sums}
+        return Statistics(
+            sums, self.num_tokens + other.num_tokens, {**other.metadata, **self.metadata}
+        )
+
+    def blend(self, other: Statistics, share: float) -> Statistics:
+        """Statistics whose moments are (1 - share) of these and `share` of the other's, [0, 1].
+
+        Tokens of a small corpus then weigh as much as wanted, not as many as there are.
+        """
+        mine, theirs = (1 - share) / self.num_tokens, share / other.num_tokens
+        scaled = [
+            Statistics({layer: w * sum_II for layer, sum_II in s.sums.items()}, 0, s.metadata)
+            for s, w in ((self, mine), (other, theirs))
+        ]
+        blended = scaled[0].merge(scaled[1])
+        blended.num_tokens = 1
+        return blended
+
+    def moment(self, layer: int) -> Tensor:
+        """C_II = E[k kᵀ] of one layer, float64. Raises EditError when the layer was not fitted."""
+        if layer not in self.sums:
+            raise EditError(
+                f"statistics cover layers {sorted(self.sums)}, not layer {layer}; fit them again."
+            )
+        return self.sums[layer].double() / self.num_tokens
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        tensors = {str(layer): total.cpu().contiguous() for layer, total in self.sums.items()}
+        header = {"format": FORMAT, "num_tokens": str(self.num_tokens)}
+        save_file(tensors, path, {**header, "metadata": json.dumps(self.metadata, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: Path) -> Statistics:
+        """Read what `save` wrote. Raises EditError when the file is something else."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                sums = {int(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError) as error:
+            raise EditError(f"{path} cannot be read as statistics: {error}") from error
+        if header.get("format") != FORMAT:
+            raise EditError(f"{path} has format {header.get('format')!r}, statistics {FORMAT!r}.")
+        sums = dict(sorted(sums.items()))
+        return cls(sums, int(header["num_tokens"]), json.loads(header["metadata"]))
+
+
+def fit(
+    model: Any,
+    tokenizer: Any,
+    texts: Iterable[str],
+    layers: Sequence[int],
+    *,
+    max_tokens: int,
+    window: int = 512,
+    batch_tokens: int = 4096,
+    progress: Progress = silent,
+    architecture: Architecture | None = None,
+) -> Statistics:
+    """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
+
+    A text longer than `window` tokens is cut into windows; a batch holds about `batch_tokens` of
+    similar length. Raises EditError when the texts hold no token.
+    """
+    architecture = architecture or discover(model)
+    deepest = max(layers)
+    projections = {str(layer): architecture.blocks[layer].projection for layer in layers}
+    rows = _windows(tokenizer, texts, max_tokens=max_tokens, window=window)
+    if not rows:
+        raise EditError("no text to gather statistics on; give texts with at least one token.")
+    device = model.get_input_embeddings().weight.device
+    statistics = Statistics(metadata={"window": str(window), "max_tokens": str(max_tokens)})
+    total = sum(len(row) for row in rows)
+    with frozen(model), torch.no_grad():
+        for batch in _batches(rows, batch_tokens):
+            ids_BT, mask_BT = pad(batch, device=device)
+            with recorded(projections) as calls:
+                architecture.hidden(ids_BT, torch.ones_like(mask_BT), stop_after=deepest)
+            kept_BT = mask_BT.bool()
+            statistics.update({layer: calls[str(layer)].args[0][kept_BT] for layer in layers})
+            progress("statistics", statistics.num_tokens, total)
+    return statistics
+
+
+def _windows(
+    tokenizer: Any, texts: Iterable[str], *, max_tokens: int, window: int
+) -> list[list[int]]:
+    """The first `max_tokens` tokens of the texts, in rows of at most `window`."""
+    rows: list[list[int]] = []
+    left = max_tokens
+    for text in texts:
+        if left <= 0:
+            break
+        ids = list(tokenizer(text, truncation=False, verbose=False)["input_ids"])[:left]
+        rows += [ids[start : start + window] for start in range(0, len(ids), window)]
+        left -= len(ids)
+    return rows
+
+
+def _batches(rows: list[list[int]], batch_tokens: int) -> Iterable[list[list[int]]]:
+    """Rows of similar length together, longest first, padded size at most `batch_tokens`."""
+    batch: list[list[int]] = []
+    for row in sorted(rows, key=len, reverse=True):
+        if batch and (len(batch) + 1) * len(batch[0]) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    yield batch

@@ -1,0 +1,94 @@
+"""From text with a marked subject to token rows: the token looked up, those to be predicted.
+
+The whole text is tokenised at once, prompt and target together, and tokens are found by character
+offsets: never by searching for the subject, never by counting tokens of parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editors.request import EditRequest
+from infra.errors import EditError, ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One token row of one request in one context."""
+
+    ids: tuple[int, ...]
+    """Tokens of context, prompt and target, with what the tokenizer puts in front."""
+    lookup: int
+    """Position of the subject's last token."""
+    num_target: int
+    """How many of the last `ids` are the target; 0 for a row without one."""
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Tokens before the lookup token."""
+        return self.ids[: self.lookup]
+
+    @property
+    def suffix(self) -> tuple[int, ...]:
+        """Tokens to run again at every step: from the lookup token to the last that predicts."""
+        return self.ids[self.lookup : len(self.ids) - (self.num_target > 0)]
+
+
+def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "") -> Row:
+    """Tokenise prompt and target, joined by one space.
+
+    The lookup token is the last one that overlaps `span`; the target's tokens are those that reach
+    beyond the prompt. Raises EditError when subject and target share a token, ModelError when the
+    tokenizer gives no offsets.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"{type(tokenizer).__name__} gives no character offsets; use a fast tokenizer."
+        )
+    text = f"{prompt} {target}" if target else prompt
+    encoding = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
+    special = list(encoding["special_tokens_mask"])
+    while special and special[-1] and offsets[-1][0] == offsets[-1][1]:  # an appended end of text
+        ids, offsets, special = ids[:-1], offsets[:-1], special[:-1]
+    overlapping = [
+        i
+        for i, (start, end) in enumerate(offsets)
+        if start < span[1] and end > span[0] and end > start
+    ]
+    if not overlapping:
+        raise EditError(f"no token covers the subject {prompt[slice(*span)]!r} of {prompt!r}")
+    lookup = overlapping[-1]
+    num_target = sum(end > len(prompt) and end > start for start, end in offsets)
+    if not target:
+        return Row(tuple(ids), lookup, 0)
+    if num_target == 0 or lookup >= len(ids) - num_target:
+        raise EditError(f"the tokenizer joins subject and target in {text!r}")
+    return Row(tuple(ids), lookup, num_target)
+
+
+def in_context(tokenizer: Any, request: EditRequest, context: str) -> Row:
+    """A request's row behind a context; the empty context is the bare prompt."""
+    start, end = request.subject_span
+    shift = len(context)
+    return encode(tokenizer, context + request.prompt, (start + shift, end + shift), request.target)
+
+
+def essence(tokenizer: Any, subject: str) -> Row:
+    """The row `{subject} is a` up to the subject's last token: where the KL term is read."""
+    row = encode(tokenizer, f"{subject} is a", (0, len(subject)))
+    return Row(row.ids[: row.lookup + 1], row.lookup, 0)
+
+
+def pad(rows: Sequence[Sequence[int]], *, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Stack rows of unequal length: ids and mask, [B, T], token 0 behind the shorter ones."""
+    width = max((len(row) for row in rows), default=0)
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    mask = torch.arange(width, device=device)[None] < lengths[:, None]
+    return ids, mask.long()

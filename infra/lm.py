@@ -1,0 +1,251 @@
+"""Ask a language model questions: how likely is each answer, and what does it say by itself?
+
+A prompt's tokens run once; its candidate answers and its greedy continuation both start from the
+cached keys and values. Axis letters: B prompts of a batch, N candidate rows, T tokens, V
+vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from infra.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One prompt, and what is to be known of it."""
+
+    id: str
+    prompt: str
+    """Text up to, not including, the answer and the space before it."""
+    candidates: tuple[str, ...] = ()
+    """Answers to be scored, without a leading space."""
+    greedy: bool = False
+    """Whether the greedy continuation is wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model makes of one question."""
+
+    id: str
+    logprobs: tuple[float, ...]
+    """log p(" " + candidate | prompt), natural, summed over the candidate's tokens."""
+    num_tokens: tuple[int, ...]
+    greedy: str | None
+    """Greedy continuation up to end of text, newline or the token limit; stripped."""
+    greedy_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A question in tokens: what all its rows share, and what is each one's own."""
+
+    question: Question
+    prefix: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
+    """Tokens after the prefix, for each candidate."""
+    first: tuple[int, ...]
+    """Index in each row of the first token that belongs to the candidate."""
+
+
+class LanguageModel:
+    """A decoder and its tokenizer, put to questions in batches.
+
+    Results do not depend on how questions are batched beyond rounding. Any Hugging Face causal
+    model whose cache holds keys and values works; `max_rows` bounds the memory.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, max_rows: int = 64) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(
+                f"tokenizer {type(tokenizer).__name__} gives no character offsets. "
+                "Use a model with a fast tokenizer (tokenizer.json)."
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.max_rows = max_rows
+        self.device = next(model.parameters()).device
+        self._stop_ids = _stop_ids(model, tokenizer)
+
+    @torch.inference_mode()
+    def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
+        """One answer for each question, in their order."""
+        encoded = [self._encode(question) for question in questions]
+        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].prefix), i))
+        answers: dict[int, Answer] = {}
+        for batch in _chunks(order, self.max_rows):
+            group = [encoded[i] for i in batch]
+            answers |= dict(zip(batch, self._ask_batch(group, max_new_tokens), strict=True))
+        return [answers[i] for i in range(len(encoded))]
+
+    @torch.inference_mode()
+    def nll(self, texts: Sequence[str], *, window: int = 512) -> tuple[float, int]:
+        """Summed negative log-likelihood (nats) and count of predicted tokens.
+
+        Each text is cut into windows of at most `window` tokens; a window's first token is not
+        predicted.
+        """
+        total, count = 0.0, 0
+        for text in texts:
+            ids = self.tokenizer(text, return_tensors="pt")["input_ids"][0]
+            for piece in ids.split(window):
+                if len(piece) < 2:
+                    continue
+                logits = self.model(piece[None].to(self.device), use_cache=False).logits[0, :-1]
+                gold = piece[1:].to(self.device)
+                total += torch.nn.functional.cross_entropy(
+                    logits.float(), gold, reduction="sum"
+                ).item()
+                count += len(gold)
+        return total, count
+
+    def _encode(self, question: Question) -> _Encoded:
+        """Prompt and candidates tokenised together, so that the boundary is the model's own."""
+        boundary = len(question.prompt)
+        texts = [f"{question.prompt} {candidate}" for candidate in question.candidates]
+        encoded = self.tokenizer([*texts, question.prompt], return_offsets_mapping=True)
+        *rows, bare = encoded["input_ids"]
+        starts = [
+            next(i for i, (_, end) in enumerate(offsets) if end > boundary)
+            for offsets in encoded["offset_mapping"][:-1]
+        ]
+        shared = len(bare)
+        for row, start in zip(rows, starts, strict=True):
+            shared = min(shared, start, _common(row, bare))
+        if shared == 0:
+            raise ModelError(f"question {question.id}: prompt {question.prompt!r} has no token.")
+        if question.greedy:
+            shared = min(shared, len(bare))
+        return _Encoded(
+            question,
+            tuple(bare[:shared]),
+            tuple(tuple(row[shared:]) for row in rows),
+            tuple(start - shared for start in starts),
+        )
+
+    def _ask_batch(self, group: Sequence[_Encoded], max_new_tokens: int) -> list[Answer]:
+        ids_BT, mask_BT = _pad([e.prefix for e in group], left=True, device=self.device)
+        output = self._forward(ids_BT, mask_BT, None)
+        last_BV = torch.log_softmax(output.logits[:, -1].float(), -1)
+        scores = self._score(group, last_BV, mask_BT, output.past_key_values)
+        greedy = self._decode(group, last_BV, mask_BT, output.past_key_values, max_new_tokens)
+        return [
+            Answer(
+                id=e.question.id,
+                logprobs=tuple(score for score, _ in scores[b]),
+                num_tokens=tuple(count for _, count in scores[b]),
+                greedy=self._text(greedy[b]) if e.question.greedy else None,
+                greedy_ids=tuple(greedy.get(b, ())),
+            )
+            for b, e in enumerate(group)
+        ]
+
+    def _forward(self, ids: Tensor, mask: Tensor, cache: Any, last_only: bool = True) -> Any:
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        return self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=DynamicCache() if cache is None else cache,
+            use_cache=True,
+            logits_to_keep=1 if last_only else 0,
+        )
+
+    def _score(
+        self, group: Sequence[_Encoded], last_BV: Tensor, mask_BT: Tensor, cache: Any
+    ) -> list[list[tuple[float, int]]]:
+        """(log-likelihood, tokens) of every candidate of every prompt."""
+        scores: list[list[tuple[float, int]]] = [[] for _ in group]
+        owners = [(b, row, e.first[c]) for b, e in enumerate(group) for c, row in enumerate(e.rows)]
+        for rows in _chunks(owners, self.max_rows):
+            owner_N = torch.tensor([b for b, _, _ in rows], device=self.device)
+            ids_NT, mask_NT = _pad([row for _, row, _ in rows], left=False, device=self.device)
+            branch = copy.deepcopy(cache)
+            branch.batch_select_indices(owner_N)
+            mask = torch.cat([mask_BT[owner_N], mask_NT], 1)
+            logits_NTV = self._forward(ids_NT, mask, branch, last_only=False).logits[:, :-1]
+            later_NT = -torch.nn.functional.cross_entropy(
+                logits_NTV.float().transpose(1, 2), ids_NT[:, 1:], reduction="none"
+            )
+            first_N = last_BV[owner_N, ids_NT[:, 0]]
+            token_NT = torch.cat([first_N[:, None], later_NT], 1).cpu()
+            for n, (b, row, first) in enumerate(rows):
+                scores[b].append((token_NT[n, first : len(row)].sum().item(), len(row) - first))
+        return scores
+
+    def _decode(
+        self,
+        group: Sequence[_Encoded],
+        last_BV: Tensor,
+        mask_BT: Tensor,
+        cache: Any,
+        max_new_tokens: int,
+    ) -> dict[int, list[int]]:
+        """Greedy continuation of the prompts that want one; rows leave the batch as they finish."""
+        alive = [b for b, e in enumerate(group) if e.question.greedy]
+        said: dict[int, list[int]] = {b: [] for b in alive}
+        if not alive:
+            return said
+        keep = torch.tensor(alive, device=self.device)
+        cache.batch_select_indices(keep)
+        next_B, mask = last_BV[keep].argmax(-1), mask_BT[keep]
+        for _ in range(max_new_tokens):
+            going = [n for n, token in enumerate(next_B.tolist()) if token not in self._stop_ids]
+            if not going:
+                break
+            if len(going) < len(alive):
+                keep = torch.tensor(going, device=self.device)
+                cache.batch_select_indices(keep)
+                next_B, mask, alive = next_B[keep], mask[keep], [alive[n] for n in going]
+            for b, token in zip(alive, next_B.tolist(), strict=True):
+                said[b].append(token)
+            if len(said[alive[0]]) == max_new_tokens:
+                break
+            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
+            next_B = self._forward(next_B[:, None], mask, cache).logits[:, -1].argmax(-1)
+        return said
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True).split("\n")[0].strip()
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """End of text, and every token that holds a newline."""
+    eos = model.generation_config.eos_token_id if model.can_generate() else None
+    ends = {eos} if isinstance(eos, int) else set(eos or ())
+    ends |= {tokenizer.eos_token_id} - {None}
+    lines = {i for token, i in tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token}
+    return frozenset(ends | lines | ({tokenizer.get_vocab().get("<0x0A>")} - {None}))
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _pad(rows: Sequence[Sequence[int]], *, left: bool, device: Any) -> tuple[Tensor, Tensor]:
+    """Token ids [B,T] and mask [B,T]; padding repeats token 0, which the mask hides."""
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(0, len(row))
+        ids[i, place] = torch.tensor(row)
+        mask[i, place] = 1
+    return ids.to(device), mask.to(device)

@@ -1,0 +1,70 @@
+"""Where code runs is decided here and nowhere else: in this process, or on Ray.
+
+A stage hands a `Runner` a function that builds a worker, and shards for the worker to take. Both
+runners give the worker the same number of threads and return results in shard order, so the same
+bytes come out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one worker needs."""
+
+    num_cpus: int = 1
+    """Threads of a worker. Part of the result: sums of floats depend on how they are divided."""
+    num_gpus: float = 0.0
+    max_workers: int | None = None
+    """Upper bound on workers at a time; None is as many as fit."""
+
+
+class Runner(Protocol):
+    """Maps shards to results through workers that are built once a process."""
+
+    name: str
+
+    def map(
+        self,
+        make_worker: Callable[[], Callable[[Any], Any]],
+        shards: Sequence[Any],
+        *,
+        resources: Resources,
+    ) -> Iterator[Any]:
+        """Yield `make_worker()(shard)` for every shard, in order.
+
+        `make_worker` and shards are picklable. A shard may run twice after a fault, so workers are
+        idempotent. The worker's own exception is raised here, after which nothing more runs.
+        """
+        ...
+
+
+class InProcessRunner:
+    """One worker, in this process, one shard after the other."""
+
+    name = "in-process"
+
+    def map(
+        self,
+        make_worker: Callable[[], Callable[[Any], Any]],
+        shards: Sequence[Any],
+        *,
+        resources: Resources,
+    ) -> Iterator[Any]:
+        if not shards:
+            return
+        worker = make_worker()
+        set_threads(resources.num_cpus)
+        for shard in shards:
+            yield worker(shard)
+
+
+def set_threads(num_threads: int) -> None:
+    """Give torch this many threads, where the worker uses torch; others are spared its import."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(num_threads)

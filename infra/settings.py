@@ -1,0 +1,79 @@
+"""Settings read from a file, validated: an unknown key names the nearest known one."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from infra.errors import ConfigError
+
+M = TypeVar("M")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises ConfigError where there is none or it does not parse."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"config {path}: {reason}. Give a TOML file.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config {path} is not TOML: {error}.") from None
+
+
+def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
+    """`raw` as a settings model or dataclass. Raises ConfigError: one line, naming the setting."""
+    try:
+        return TypeAdapter(model).validate_python(dict(raw))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(model, error)}") from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` where one of the known words is near, else nothing."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _explain(model: type[Any], error: ValidationError) -> str:
+    first = error.errors()[0]
+    *parents, last = first["loc"] or ("",)
+    path = ".".join(map(str, first["loc"]))
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _fields(model, parents)
+        return f"setting {path!r} is unknown{nearest(str(last), known)}. Known: {', '.join(known)}."
+    if first["type"] == "missing":
+        return f"setting {path!r} is missing."
+    return f"setting {path!r} = {first['input']!r}: {first['msg']}."
+
+
+def _fields(model: Any, parents: Iterable[Any]) -> list[str]:
+    """Names allowed below a path of settings; of a union, the tag in the path picks the member."""
+    models = _models_in(model)
+    for part in parents:
+        inner = [m for m in models if part in _settings(m)]
+        if inner:
+            models = [found for m in inner for found in _models_in(_settings(m)[part])]
+        elif len(models) > 1:
+            models = [m for m in models if part in get_args(_settings(m).get("kind"))] or models
+    return list(dict.fromkeys(name for m in models for name in _settings(m)))
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    """Name -> annotation of a settings model or dataclass."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return get_type_hints(model) if is_dataclass(model) else {}
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    """The settings models inside an annotation such as `tuple[Table | Wikidata, ...]`."""
+    if _settings(annotation):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

@@ -1,0 +1,364 @@
+"""Where stages keep their output: written beside, renamed when whole, never changed afterwards.
+
+    <workspace>/<stage>/<version>/            a finished output; record.json says what made it
+    <workspace>/<stage>/<version>.partial/    an unfinished one; its finished shards are kept
+
+An output's *fingerprint* digests everything that went in (stage, code version, config, digests of
+the inputs), its *digest* everything that came out. The same fingerprint is never computed twice,
+and a different one under an old version is refused: a version means one thing for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra.errors import ConfigError, StageError
+from infra.runner import Resources, Runner
+
+RECORD = "record.json"
+FINGERPRINT = "fingerprint.json"
+SHARDS = "shards"
+PROGRESS = "progress.json"
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        default=str,
+    ).encode()
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value, hexadecimal."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content; of a Parquet file, of its rows, which outlive the writer's
+    version."""
+    if path.suffix == ".parquet":
+        return table_digest(pq.read_table(path))
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def table_digest(table: pa.Table) -> str:
+    """SHA-256 of a table's schema and rows in Arrow's streaming format, whatever its chunking."""
+    sink = hashlib.sha256()
+    rebuilt = pa.table(
+        [pa.array(column.to_pylist(), type=column.type) for column in table.columns],
+        schema=table.schema.remove_metadata(),
+    )
+    with pa.ipc.new_stream(pa.PythonFile(_HashSink(sink), mode="w"), rebuilt.schema) as writer:
+        writer.write_table(rebuilt)
+    return sink.hexdigest()
+
+
+class _HashSink:
+    """A write-only file that keeps nothing but the hash."""
+
+    def __init__(self, sink: Any) -> None:
+        self.sink, self.closed = sink, False
+
+    def write(self, data: Any) -> int:
+        self.sink.update(data)
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same directory that no other writer has."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a name beside `path`, then rename: readers see the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """A Parquet file (zstd), atomically."""
+    write_atomic(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """An indented JSON file with sorted keys, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def put_if_absent(path: Path, text: str) -> bool:
+    """Create a file with this content unless it exists; the test and the creation are one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    beside.write_text(text, encoding="utf-8")
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One independent piece of a stage's work; `id` is deterministic and names its file."""
+
+    id: str
+    payload: Any
+    """Picklable; small (paths and ids rather than data)."""
+
+
+class StageDir:
+    """The directory of an output while it is being made."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        write_table(self.path / name, table)
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_json(self.path / name, value)
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """Tell whoever watches the workspace how far this stage is."""
+        write_json(self.path / PROGRESS, {"done": done, "total": total, "text": text})
+
+    def map_tables(
+        self,
+        runner: Runner,
+        make_worker: Callable[[], Callable[[Any], pa.Table]],
+        shards: Sequence[Shard],
+        *,
+        resources: Resources | None = None,
+        on_done: Callable[[Shard], None] = lambda shard: None,
+    ) -> list[Path]:
+        """Each shard's table in a file of its own, in shard order; shards finished earlier are
+        kept.
+
+        `make_worker` is called once a process and returns the function from a shard's payload to
+        its table (a model is loaded there once, not once a shard). Both must be picklable.
+        """
+        paths = [self.path / SHARDS / f"{shard.id}.parquet" for shard in shards]
+        missing = [
+            (shard, path) for shard, path in zip(shards, paths, strict=True) if not path.exists()
+        ]
+        for shard in shards[: len(shards) - len(missing)]:
+            on_done(shard)
+        tasks = [(shard.payload, path) for shard, path in missing]
+        results = runner.map(_WriteTable(make_worker), tasks, resources=resources or Resources())
+        for (shard, _), _ in zip(missing, results, strict=True):
+            on_done(shard)
+        return paths
+
+
+@dataclass(frozen=True)
+class _WriteTable:
+    """Builds, in the worker process, the function that computes one shard and writes it."""
+
+    make_worker: Callable[[], Callable[[Any], pa.Table]]
+
+    def __call__(self) -> Callable[[tuple[Any, Path]], None]:
+        worker = self.make_worker()
+
+        def run(task: tuple[Any, Path]) -> None:
+            payload, path = task
+            write_table(path, worker(payload))
+
+        return run
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished output."""
+
+    path: Path
+    record: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Identity of the content; the same for every run that made the same thing."""
+        return self.record["digest"]
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        return self.record["counts"]
+
+    def table(self, name: str) -> pa.Table:
+        return pq.read_table(self.path / name)
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A directory of stage outputs, given as a path or a `file://` URI."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, uri: str) -> Workspace:
+        parts = urlsplit(uri)
+        if parts.scheme not in ("", "file"):
+            raise ConfigError(
+                f"workspace {uri!r}: scheme {parts.scheme!r} is not supported. "
+                "Give a directory or a file:// URI (a mount of the object store works)."
+            )
+        return cls(Path(unquote(parts.path) if parts.scheme else uri).expanduser().absolute())
+
+    def directory(self, stage: str, version: str) -> Path:
+        return self.root / stage / version
+
+    def find(self, stage: str, version: str) -> Artifact | None:
+        """The finished output, or None."""
+        path = self.directory(stage, version)
+        try:
+            return Artifact(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise StageError(
+                f"{path / RECORD} is not JSON ({error}). Delete {path} and run again."
+            ) from error
+
+    def versions(self, stage: str) -> list[str]:
+        """Versions of a stage's finished outputs, sorted."""
+        return sorted(record.parent.name for record in (self.root / stage).glob(f"*/{RECORD}"))
+
+    def run_stage(
+        self,
+        stage: str,
+        version: str,
+        *,
+        code: int,
+        config: Any,
+        inputs: Mapping[str, str],
+        body: Callable[[StageDir], Mapping[str, Any]],
+        replace: bool = False,
+        stamp: Mapping[str, Any] | None = None,
+        volatile: Sequence[str] = (),
+    ) -> Artifact:
+        """Make an output, or return the one that is there.
+
+        code      counts up when the stage's code changes what it makes of the same input
+        config    JSON value of the settings that matter to this stage
+        inputs    digest of each input, by name
+        body      fills the directory and returns counts for the record; when it is called again
+        after
+                  an interruption it finds the files that were finished
+        replace   discard an output made from other inputs instead of refusing
+        stamp     additions to the record that are no part of its identity (commit, hardware)
+        volatile  files left out of the digest, being times and the like
+        """
+        fingerprint = {"stage": stage, "code": code, "config": config, "inputs": dict(inputs)}
+        key = digest_of(fingerprint)
+        final = self.directory(stage, version)
+        found = self.find(stage, version)
+        if found and found.record["fingerprint"] == key:
+            return found
+        if found and not replace:
+            raise StageError(_conflict(final, found.record, fingerprint))
+        partial = final.with_name(final.name + ".partial")
+        started = time.monotonic()
+        try:
+            _open_partial(partial, key)
+            counts = dict(body(StageDir(partial)))
+            shutil.rmtree(partial / SHARDS, ignore_errors=True)
+            (partial / FINGERPRINT).unlink()
+            (partial / PROGRESS).unlink(missing_ok=True)
+            files = {
+                path.relative_to(partial).as_posix(): file_digest(path)
+                for path in sorted(partial.rglob("*"))
+                if path.is_file()
+            }
+            record = {
+                "schema": 1,
+                "stage": stage,
+                "version": version,
+                "fingerprint": key,
+                "made_from": json.loads(canonical_json(fingerprint)),
+                "digest": digest_of({k: v for k, v in files.items() if k not in volatile}),
+                "files": files,
+                "counts": counts,
+                "duration_s": round(time.monotonic() - started, 3),
+                **(stamp or {}),
+            }
+            write_json(partial / RECORD, record)
+            if found:
+                shutil.rmtree(final)
+            os.rename(partial, final)
+        except OSError as error:
+            raise StageError(
+                f"{stage} {version}: cannot write {error.filename or partial}: {error.strerror}. "
+                "What was finished is kept; mend this and run the same command again."
+            ) from error
+        return Artifact(final, record)
+
+
+def _open_partial(partial: Path, key: str) -> None:
+    """The unfinished directory of this very fingerprint, or a new one."""
+    marker = partial / FINGERPRINT
+    if marker.exists() and json.loads(marker.read_text()) == key:
+        return
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_json(marker, key)
+
+
+def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What differs between a finished output and the one asked for under its version."""
+    old, new = _flat(record["made_from"]), _flat(json.loads(canonical_json(wanted)))
+    changed = [
+        f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    shown = "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return (
+        f"{path} was made from something else ({shown}). A version means one thing for ever: give "
+        "the edition another version, or pass --replace to discard unreleased output of this one."
+    )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {
+            k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()
+        }
+    return {prefix.rstrip("."): value}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,106 @@
+"""What a running job shows: a line for each finished stage, and how far the present one is.
+
+Progress goes to standard error, results to standard output, so that `--json` can be piped. The
+worker may be in another process or on another machine: progress is read from the workspace.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from infra.storage import PROGRESS, Artifact, Workspace
+
+INTERVAL_S = 0.5
+LINE_EVERY_S = 10.0
+"""Without a terminal, a line of progress is printed this often."""
+
+
+class StageWatch:
+    """Shows the stages of a run as they pass."""
+
+    def __init__(self, workspace: Workspace, *, quiet: bool = False) -> None:
+        self.workspace = workspace
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.status = self.console.status("") if self.console.is_terminal else None
+        self.current: tuple[str, str, float] | None = None
+        self.made: dict[str, dict[str, Artifact]] = {}
+        """Outputs so far, by version and stage."""
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> StageWatch:
+        if self.status:
+            self.status.start()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+        if self.status:
+            self.status.stop()
+
+    def begin(self, stage: str, version: str) -> None:
+        """A stage begins."""
+        self.current = (stage, version, time.monotonic())
+
+    def end(self, artifact: Artifact) -> None:
+        """A stage's output is there."""
+        assert self.current is not None
+        stage, version, started = self.current
+        took = time.monotonic() - started
+        self.current = None
+        self.made.setdefault(version, {})[stage] = artifact
+        found = "" if took > artifact.record["duration_s"] else "  [dim](found)[/]"
+        counts = ", ".join(f"{key} {_brief(value)}" for key, value in artifact.counts.items())
+        self.console.print(
+            f"[bold]{version}[/] {stage:<9} {took:6.1f} s  {counts}{found}", soft_wrap=True
+        )
+
+    def _watch(self) -> None:
+        last_line = time.monotonic()
+        while not self.stopped.wait(INTERVAL_S):
+            if self.current is None:
+                continue
+            stage, version, started = self.current
+            took = time.monotonic() - started
+            text = f"{version} {stage} {took:.0f} s {self._progress(stage, version, took)}"
+            if self.status:
+                self.status.update(text)
+            elif took > 2 and time.monotonic() - last_line > LINE_EVERY_S:
+                last_line = time.monotonic()
+                self.console.print(f"... {text}", soft_wrap=True)
+
+    def _progress(self, stage: str, version: str, took: float) -> str:
+        path = self.workspace.directory(stage, f"{version}.partial") / PROGRESS
+        state = read_progress(path)
+        if state is None:
+            return ""
+        done, total = state["done"], state["total"]
+        left = f", about {took / done * (total - done):.0f} s left" if 0 < done < total else ""
+        return f"{state['text']} {done}/{total}{left}"
+
+
+def read_progress(path: Path) -> Mapping[str, Any] | None:
+    """The progress file of a stage under way, or None."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _brief(value: Any) -> str:
+    """A count, or the largest few of a mapping of counts."""
+    if isinstance(value, Mapping):
+        top = sorted(value.items(), key=lambda item: -item[1] if isinstance(item[1], int) else 0)
+        return " / ".join(f"{n} {name}" for name, n in top[:4]) or "none"
+    if isinstance(value, str) and len(value) > 12:
+        return value[:12]
+    return str(value)

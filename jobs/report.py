@@ -1,0 +1,101 @@
+"""The end of a run, for a person: what was found, what was done about it, the proof, what to do
+next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.storage import Workspace
+
+MAX_REASONS = 8
+
+
+def print_edition(summary: Mapping[str, Any], console: Console) -> None:
+    """One edition's summary (`pipeline.summary.summarise`)."""
+    counts = {name: stage["counts"] for name, stage in summary["stages"].items()}
+    console.rule(f"[bold]Edition {summary['version']}")
+    _print_counts(counts, console)
+    if "report" in summary:
+        _print_report(summary["report"], console)
+    if "gate" in summary:
+        _print_gate(summary["gate"], console)
+    for example in summary.get("examples", ()):
+        console.print(f"  [bold]{example['prompt']}[/]")
+        console.print(f"      before  {example['before_answer'] or '(nothing)'}")
+        console.print(f"      now     [green]{example['answer']}[/]")
+    if "release" in summary:
+        release = summary["release"]
+        console.print(
+            f"\nRelease [bold]{summary['version']}[/] holds {release['edits']} edits "
+            f"(id {release['release_id'][:12]}) in {release['path']}",
+            soft_wrap=True,
+        )
+
+
+def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
+    """What to try now."""
+    where = f" --workspace {workspace.root}"
+    prompt = next((e["prompt"] for e in summary.get("examples", ())), "The capital of France is")
+    console.print("\nNext:")
+    for command in (f'ask "{prompt}"', "releases", "status", "rollback"):
+        console.print(f"  corrigenda {command}{where}", soft_wrap=True)
+
+
+def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for stage, label, key in (
+        ("snapshot", "facts crawled", "facts"),
+        ("diff", "changes by kind", "kinds"),
+        ("probe", "verdicts", "verdicts"),
+        ("plan", "edits planned", "actions"),
+        ("plan", "superseded, taken out", "removed"),
+        ("edit", "requests", "status"),
+    ):
+        if stage in counts:
+            table.add_row(label, _counts(counts[stage][key]))
+    console.print(table)
+    if "plan" in counts and counts["plan"]["refused"]:
+        console.print(f"  not edited: {counts['plan']['refused']}")
+        reasons = sorted(counts["plan"]["refusals"].items(), key=lambda item: (-item[1], item[0]))
+        for reason, number in reasons[:MAX_REASONS]:
+            console.print(f"    {number:5}  {reason}", soft_wrap=True)
+        if len(reasons) > MAX_REASONS:
+            rest = sum(number for _, number in reasons[MAX_REASONS:])
+            console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
+
+
+def _print_report(report: Mapping[str, Any], console: Console) -> None:
+    roles = [role for role in ("base", "parent", "candidate") if role in report]
+    table = Table("metric", *roles, "n", "95 %", title="Before and after", title_justify="left")
+    for name, metric in report["candidate"].items():
+        if not metric["n"]:
+            continue
+        interval = "" if metric["low"] is None else f"{metric['low']:.2f}-{metric['high']:.2f}"
+        values = [_number(report[role].get(name)) for role in roles]
+        table.add_row(name, *values, str(metric["n"]), interval)
+    console.print(table)
+
+
+def _print_gate(gate: Mapping[str, Any], console: Console) -> None:
+    verdict = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
+    console.print(f"Gate {verdict}")
+    for check in gate["checks"]:
+        mark = "[green]ok[/]  " if check["passed"] else "[red]FAIL[/]"
+        sign = ">=" if check["at_least"] else "<="
+        console.print(
+            f"  {mark} {check['name']:<24}{check['value']:.3f} {sign} {check['bound']:.3f}"
+        )
+
+
+def _counts(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{number} {name}" for name, number in sorted(value.items())) or "none"
+    return str(value)
+
+
+def _number(metric: Mapping[str, Any] | None) -> str:
+    return "" if metric is None or not metric["n"] else f"{metric['value']:.3f}"

@@ -1,0 +1,1 @@
+"""From verdicts to a release: plan, edit, evaluate, gate, release. Read flow.py first."""

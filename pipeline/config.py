@@ -1,0 +1,140 @@
+"""The settings of a run, as read from one TOML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from discovery.probe import ProbeConfig
+from discovery.sources import SourceConfig
+from infra.errors import ConfigError
+from infra.examine import Compute
+from infra.models import EMBEDDED
+from infra.settings import read_toml, validate
+from pipeline.edit import EditConfig
+from pipeline.evaluate import EvaluateConfig
+from pipeline.gate import GateConfig
+from pipeline.plan import PlanConfig
+
+
+class ModelConfig(BaseModel):
+    """The model whose facts are kept current, and how it is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = EMBEDDED
+    """`smollm2-135m-instruct`, a directory, or a Hugging Face id."""
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    dtype: str = Field(default="auto", pattern=r"^(auto|float32|bfloat16|float16)$")
+    """Dtype of the computation; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of one probing or evaluating worker; more workers use more cores."""
+    shard_size: int = Field(default=48, ge=1)
+    """Questions that one worker takes at a time."""
+    max_new_tokens: int = Field(default=16, ge=1)
+    """Greedy tokens of an answer, at most; more than the longest object needs."""
+    license: str | None = None
+    """Licence of the base model, for the model card."""
+
+    @property
+    def compute(self) -> Compute:
+        return Compute(
+            device=self.device,
+            dtype=self.dtype,
+            threads=self.threads,
+            shard_size=self.shard_size,
+            max_new_tokens=self.max_new_tokens,
+        )
+
+
+class Edition(BaseModel):
+    """One release to be made: the state of the world on a day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: date = Field(default_factory=date.today)
+    version: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    """Name of the release; unset is the date, `2026.11.23`."""
+    teach_unknown: bool | None = None
+    """Overrides plan.teach_unknown for this edition."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_by_date(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        as_of = raw.get("as_of") or date.today()
+        if isinstance(as_of, date):
+            return {"version": as_of.strftime("%Y.%m.%d"), **raw, "as_of": as_of}
+        return raw
+
+    def policy(self, plan: PlanConfig) -> PlanConfig:
+        """The plan's policy with this edition's override."""
+        if self.teach_unknown is None:
+            return plan
+        return plan.model_copy(update={"teach_unknown": self.teach_unknown})
+
+
+class Config(BaseModel):
+    """Everything a run needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    line: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    """Name of the model line; releases of one line follow one another."""
+    workspace: str = "workspace"
+    """Directory (or file:// URI) of everything a run makes, relative to where the command runs."""
+    relations: str | None = None
+    """A file of further relations and templates, relative to the config file."""
+    model: ModelConfig = ModelConfig()
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    probe: ProbeConfig = ProbeConfig()
+    plan: PlanConfig = PlanConfig()
+    edit: EditConfig = EditConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two sources have one name ({', '.join(names)})")
+        days = [edition.as_of for edition in self.editions]
+        if days != sorted(set(days)):
+            raise ValueError("editions must be in the order of their as_of dates, each later")
+        return self
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read and validate a config; `overrides` are dotted settings from the command line.
+
+    Raises ConfigError: one line with the file, the setting, what was given and what is allowed.
+    """
+    raw = read_toml(path)
+    for dotted, value in (overrides or {}).items():
+        if value is None:
+            continue
+        *parents, last = dotted.split(".")
+        table = raw
+        for part in parents:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"config {path}: [{part}] is not a table.")
+        table[last] = value
+    config = validate(Config, raw, f"config {path}")
+    return config.model_copy(
+        update={
+            "edit": _below(path.parent, config.edit),
+            "evaluate": _below(path.parent, config.evaluate),
+        }
+    )
+
+
+def _below(directory: Path, settings: Any) -> Any:
+    """Settings whose `text` is a path relative to the config file, made absolute."""
+    if settings.text is None:
+        return settings
+    return settings.model_copy(update={"text": str((directory / settings.text).absolute())})

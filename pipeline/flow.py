@@ -1,0 +1,289 @@
+"""The nine stages in their order: one edition of the world in, one release out.
+
+Each stage is a plain function from finished outputs to one new output; where it runs is the
+runner's business. What is finished is found again and not made again, so the same command
+continues after any interruption, and once more does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from discovery.crawl import VOLATILE, crawl, local_inputs
+from discovery.diff import diff
+from discovery.fact import Change, from_table
+from discovery.probe import Verdict, probe
+from discovery.snapshot import snapshot
+from discovery.verbalise import Relation, load_relations
+from infra.examine import Examinee
+from infra.models import ModelRef, locate
+from infra.runner import Runner
+from infra.storage import Artifact, Workspace, digest_of, file_digest
+from pipeline import ledger
+from pipeline.alias import Alias
+from pipeline.config import Config, Edition
+from pipeline.edit import REPORTS, WEIGHTS, edit, text_path
+from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
+from pipeline.evaluate import evaluate
+from pipeline.gate import gate, require_passed
+from pipeline.plan import PRESERVED, plan
+from pipeline.release import ReleaseInputs, release
+
+STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
+
+CODE: dict[str, int] = dict.fromkeys(STAGES, 1)
+"""Version of each stage's code; counts up when it makes something else of the same input."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all editions of one run share."""
+
+    config: Config
+    config_dir: Path
+    workspace: Workspace
+    runner: Runner
+    replace: bool = False
+    """Whether unreleased output made from other inputs is discarded instead of refused."""
+    stamp: Mapping[str, Any] | None = None
+    """Additions to every record: commit, hardware."""
+    begin: Callable[[str, str], None] = lambda stage, version: None
+    """Called with stage and version as each stage begins."""
+    end: Callable[[Artifact], None] = lambda artifact: None
+    """Called with each output, made or found."""
+
+    def stage(
+        self,
+        name: str,
+        version: str,
+        inputs: Mapping[str, Any],
+        config: Any,
+        body: Any,
+        **more: Any,
+    ) -> Artifact:
+        """Make the output of one stage, or find it. Inputs are outputs (by digest) or digests."""
+        self.begin(name, version)
+        artifact = self.workspace.run_stage(
+            name,
+            version,
+            code=CODE[name],
+            config=config,
+            inputs={k: v.digest if isinstance(v, Artifact) else v for k, v in inputs.items()},
+            body=body,
+            replace=self.replace and self.workspace.find("release", version) is None,
+            stamp=self.stamp,
+            **more,
+        )
+        self.end(artifact)
+        return artifact
+
+
+def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
+    """Every edition in order, up to a stage; `run.end` is given each output.
+
+    Raises GateError at the first edition outside its bounds; later ones are not begun.
+    """
+    base = locate(run.config.model.name)
+    relations_path = run.config.relations and run.config_dir / run.config.relations
+    relations = load_relations(relations_path or None)
+    for edition in run.config.editions:
+        for artifact in run_edition(run, edition, base, relations):
+            if artifact.record["stage"] == until:
+                break
+
+
+def run_edition(
+    run: Run, edition: Edition, base: ModelRef, relations: Mapping[str, Relation]
+) -> Iterator[Artifact]:
+    """The nine stages of one edition, each output as it is finished."""
+    config, version, runner = run.config, edition.version, run.runner
+    model, policy = config.model, edition.policy(config.plan)
+    root, cache = run.workspace.root, run.workspace.root / "cache"
+    alias = Alias(root, config.line)
+    parent = _parent(run.workspace, alias, version)
+    known = parent and parent.table("edits.parquet")
+    live = from_table(known, PlannedEdit) if known is not None else []
+    said = digest_of({key: relation.model_dump() for key, relation in sorted(relations.items())})
+    upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
+    spoken = {"dtype": model.dtype, "device": model.device}
+    unedited = Examinee(name="base", path=base.path)
+    serving = Examinee(name="parent", path=parent.path / "checkpoint") if parent else None
+
+    crawled = run.stage(
+        "crawl",
+        version,
+        inputs=local_inputs(config.sources, run.config_dir),
+        config=[edition.as_of, [source.model_dump() for source in config.sources]],
+        body=lambda out: crawl(
+            config.sources,
+            edition.as_of,
+            out=out,
+            runner=runner,
+            cache=cache / "http",
+            base_dir=run.config_dir,
+        ),
+        volatile=VOLATILE,
+    )
+    yield crawled
+
+    world = run.stage(
+        "snapshot",
+        version,
+        inputs={"crawl": crawled},
+        config=[edition.as_of, [source.name for source in config.sources]],
+        body=lambda out: snapshot(crawled, config.sources, edition.as_of, out=out, runner=runner),
+    )
+    yield world
+
+    earlier = run.workspace.find("snapshot", parent.record["version"]) if parent else None
+    changed = run.stage(
+        "diff",
+        version,
+        inputs={"old": earlier or "", "new": world, "relations": said},
+        config=None,
+        body=lambda out: diff(earlier, world, relations, out=out, runner=runner),
+    )
+    yield changed
+    changes = from_table(changed.table("changes.parquet"), Change)
+
+    probed = run.stage(
+        "probe",
+        version,
+        inputs={"diff": changed, "relations": said, **upstream},
+        config={**config.probe.model_dump(), **spoken},
+        body=lambda out: probe(
+            changes,
+            relations,
+            examinee=serving or unedited,
+            live={(edit.subject, edit.relation) for edit in live},
+            config=config.probe,
+            compute=model.compute,
+            out=out,
+            runner=runner,
+        ),
+    )
+    yield probed
+
+    planned = run.stage(
+        "plan",
+        version,
+        inputs={"diff": changed, "probe": probed, "relations": said, **upstream},
+        config=policy.model_dump(),
+        body=lambda out: plan(
+            changes,
+            from_table(probed.table("verdicts.parquet"), Verdict),
+            live,
+            relations,
+            version=version,
+            line=config.line,
+            config=policy,
+            inputs={**upstream, "diff": changed.digest, "probe": probed.digest},
+            out=out,
+        ),
+    )
+    yield planned
+    edits = from_table(planned.table("edits.parquet"), PlannedEdit)
+    removals = from_table(planned.table("removals.parquet"), Removal)
+
+    edited = run.stage(
+        "edit",
+        version,
+        inputs={"plan": planned, "base": base.digest, "text": file_digest(text_path(config.edit))},
+        config={**config.edit.model_dump(exclude={"text"}), **spoken},
+        body=lambda out: edit(
+            edits,
+            planned.json(PRESERVED),
+            base=base,
+            config=config.edit,
+            device=model.device,
+            dtype=model.dtype,
+            cache=cache,
+            out=out,
+            runner=runner,
+        ),
+    )
+    yield edited
+    reports = edited.table(REPORTS).to_pylist()
+    quarantined = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
+
+    evaluated = run.stage(
+        "evaluate",
+        version,
+        inputs={"plan": planned, "edit": edited, **upstream},
+        config={**config.evaluate.model_dump(), **spoken},
+        body=lambda out: evaluate(
+            edits,
+            removals,
+            from_table(planned.table("neighbours.parquet"), Neighbour),
+            base=unedited,
+            parent=serving,
+            candidate=Examinee(name="candidate", path=base.path, weights=edited.path / WEIGHTS),
+            config=config.evaluate,
+            compute=model.compute,
+            out=out,
+            runner=runner,
+        ),
+    )
+    yield evaluated
+
+    gated = run.stage(
+        "gate",
+        version,
+        inputs={"evaluate": evaluated, "edit": edited},
+        config=config.gate.model_dump(),
+        body=lambda out: gate(
+            evaluated.json("report.json"),
+            num_planned=len(edits),
+            num_quarantined=len(quarantined),
+            config=config.gate,
+            out=out,
+        ),
+    )
+    yield gated
+    require_passed(version, gated.counts["failed"])
+
+    released = run.stage(
+        "release",
+        version,
+        inputs={"snapshot": world, "plan": planned, "edit": edited, "gate": gated, **upstream},
+        config={"line": config.line, "license": model.license},
+        body=lambda out: release(
+            ReleaseInputs(
+                version=version,
+                line=config.line,
+                parent=parent.record["version"] if parent else None,
+                as_of=edition.as_of.isoformat(),
+                base=base,
+                license=model.license,
+                editor={"name": config.edit.editor, "options": dict(config.edit.options)},
+                snapshot=world,
+                plan=planned,
+                edit=edited,
+                evaluation=evaluated,
+                gate=gated,
+            ),
+            [edit for edit in edits if edit.id not in quarantined],
+            out,
+        ),
+    )
+    refusals = from_table(planned.table("refusals.parquet"), Refusal)
+    events = ledger.events(
+        version, planned.counts["plan_hash"], edits, removals, refusals, quarantined
+    )
+    ledger.append(root, version, events)
+    if version not in {move.version for move in alias.history()}:
+        alias.move(version, f"passed the gate, plan {planned.counts['plan_hash'][:12]}")
+    yield released
+
+
+def _parent(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:
+    """The release that production pointed at before this version was first released."""
+    before = []
+    for move in alias.history():
+        if move.version == version:
+            break
+        before.append(move.version)
+    return workspace.find("release", before[-1]) if before else None

@@ -1,0 +1,117 @@
+"""Stage 9: an immutable version: deltas, manifest, report, model card, and a checkpoint to load.
+
+A release is data: *base digest + ordered deltas*. Its id digests exactly that, so the same
+composition has the same id wherever it was made. The checkpoint is an export of it, bit for bit
+what was evaluated.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from safetensors.torch import load_file
+
+from discovery.fact import to_table
+from infra.checkpoint import Checkpoint
+from infra.models import ModelRef
+from infra.storage import Artifact, StageDir, digest_of, file_digest
+from pipeline.edit import DELTA, WEIGHTS
+from pipeline.edits import EDIT_SCHEMA, PlannedEdit
+
+CHECKPOINT = "checkpoint"
+MANIFEST = "manifest.json"
+CARD = "README.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseInputs:
+    """The finished outputs that a release is made of."""
+
+    version: str
+    line: str
+    parent: str | None
+    as_of: str
+    base: ModelRef
+    license: str | None
+    editor: Mapping[str, Any]
+    snapshot: Artifact
+    plan: Artifact
+    edit: Artifact
+    evaluation: Artifact
+    gate: Artifact
+
+
+def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
+    """Write the release; `live` are the edits that the editor carried out. Returns its id and
+    size."""
+    shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
+    shutil.copyfile(inputs.evaluation.path / "report.json", out.path / "report.json")
+    shutil.copyfile(inputs.gate.path / "gate.json", out.path / "gate.json")
+    out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
+    weights = load_file(inputs.edit.path / WEIGHTS)
+    Checkpoint(inputs.base.path).export(out.path / CHECKPOINT, weights)
+    manifest = make_manifest(inputs, live, out.path)
+    card = render_card(manifest, inputs, live)
+    for path in (out.path / CARD, out.path / CHECKPOINT / CARD):
+        path.write_text(card, encoding="utf-8")
+    out.write_json(MANIFEST, manifest)
+    return {"release_id": manifest["release_id"], "edits": len(live)}
+
+
+def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path) -> dict[str, Any]:
+    """Everything that identifies the release and what it was made from; no times, no paths."""
+    batch = {
+        "editor": dict(inputs.editor),
+        "delta": file_digest(path / DELTA),
+        "solved_on": inputs.base.digest,
+        "edits": [edit.id for edit in live],
+    }
+    core = {"base": {"name": inputs.base.name, "digest": inputs.base.digest}, "batches": [batch]}
+    exported = sorted(p for p in (path / CHECKPOINT).iterdir() if p.is_file())
+    return {
+        "schema": 1,
+        "name": inputs.version,
+        "line": inputs.line,
+        "parent": inputs.parent,
+        "as_of": inputs.as_of,
+        "release_id": digest_of(core),
+        **core,
+        "sources": {"snapshot": inputs.snapshot.digest, **inputs.snapshot.counts},
+        "plan_hash": inputs.plan.counts["plan_hash"],
+        "evaluation": {"digest": inputs.evaluation.digest, **inputs.evaluation.counts},
+        "gate": inputs.gate.digest,
+        "exports": [
+            {
+                "kind": CHECKPOINT,
+                "files": {file.name: file_digest(file) for file in exported if file.name != CARD},
+            }
+        ],
+        "unsigned": True,
+    }
+
+
+def render_card(
+    manifest: Mapping[str, Any], inputs: ReleaseInputs, live: Sequence[PlannedEdit]
+) -> str:
+    """The model card: front matter for a hub, and what a person needs to trust or undo it."""
+    environment = Environment(
+        loader=PackageLoader("pipeline", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("card.md.j2").render(
+        manifest=manifest,
+        license=inputs.license,
+        report=inputs.evaluation.json("report.json"),
+        gate=inputs.gate.json("gate.json"),
+        plan=inputs.plan.counts,
+        new=[edit for edit in live if edit.action != "carry"],
+        carried=[edit for edit in live if edit.action == "carry"],
+    )

@@ -1,0 +1,52 @@
+"""What a person wants to know of an edition, as one JSON value read from its finished outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from infra.storage import Artifact
+
+NUM_EXAMPLES = 3
+
+
+def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
+    """The edition so far: what was crawled, changed, believed, edited and refused, and the
+    proof."""
+    summary: dict[str, Any] = {
+        "version": next(iter(made.values())).record["version"],
+        "stages": {
+            name: {
+                "counts": dict(artifact.counts),
+                "duration_s": artifact.record["duration_s"],
+                "path": str(artifact.path),
+            }
+            for name, artifact in made.items()
+        },
+    }
+    if "evaluate" in made:
+        summary["report"] = made["evaluate"].json("report.json")
+        summary["examples"] = examples(made["evaluate"])
+    if "gate" in made:
+        summary["gate"] = made["gate"].json("gate.json")
+    if "release" in made:
+        summary["release"] = {
+            "release_id": made["release"].counts["release_id"],
+            "path": str(made["release"].path),
+            "edits": made["release"].counts["edits"],
+        }
+    return summary
+
+
+def examples(evaluation: Artifact) -> list[dict[str, str]]:
+    """Facts that were wrong and are right: corrections first, in an order set by their ids."""
+    rows = [
+        row
+        for row in evaluation.table("facts.parquet").to_pylist()
+        if row["holds_greedy"] and row["action"] != "carry"
+    ]
+    rows.sort(key=lambda row: (row["action"] != "correct", row["id"]))
+    return [
+        {key: row[key] for key in ("action", "prompt", "before_answer", "answer", "target")}
+        for row in rows[:NUM_EXAMPLES]
+    ]

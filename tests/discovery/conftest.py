@@ -1,0 +1,16 @@
+"""A runner and a workspace for the stages."""
+
+import pytest
+
+from infra.runner import InProcessRunner
+from infra.storage import Workspace
+
+
+@pytest.fixture
+def runner():
+    return InProcessRunner()
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "workspace")

@@ -1,0 +1,103 @@
+"""Ray and this process give the same results, and the same errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from infra.cluster import runner_at
+from infra.errors import SourceError, StageError
+from infra.runner import InProcessRunner, Resources, Runner
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def ray_runner() -> Iterator[Runner]:
+    """A local Ray, to which this module's functions travel by value: workers cannot import it."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with runner_at("local") as runner:
+        yield runner
+
+
+def square() -> Callable[[int], int]:
+    """A worker, built once a process."""
+
+    def worker(x: int) -> int:
+        if x < 0:
+            raise SourceError(f"x={x} is negative")
+        return x * x
+
+    return worker
+
+
+def dies_once(path: Path) -> Callable[[int], int]:
+    """A worker whose process is killed at shard 2, the first time."""
+
+    def worker(x: int) -> int:
+        if x == 2 and not path.exists():
+            path.touch()
+            os.kill(os.getpid(), 9)
+        return x
+
+    return worker
+
+
+def test_order_and_values(ray_runner: Runner) -> None:
+    """Results come in shard order from both."""
+    shards = list(range(20))
+    here = list(InProcessRunner().map(square, shards, resources=Resources()))
+    assert list(ray_runner.map(square, shards, resources=Resources())) == here
+
+
+def test_a_workers_error_is_its_own(ray_runner: Runner) -> None:
+    """The type and the one line survive the way between processes."""
+    with pytest.raises(SourceError, match=r"^x=-1 is negative$"):
+        list(ray_runner.map(square, [1, -1], resources=Resources()))
+
+
+def test_a_dead_worker_comes_back(ray_runner: Runner, tmp_path: Path) -> None:
+    """kill -9 of an actor loses no shard."""
+    from functools import partial
+
+    made = partial(dies_once, tmp_path / "died")
+    assert list(ray_runner.map(made, range(4), resources=Resources())) == [0, 1, 2, 3]
+    assert (tmp_path / "died").exists()
+
+
+def test_ray_and_this_process_make_the_same_release(
+    ray_runner: Runner, world: Any, tmp_path: Path
+) -> None:
+    """Every stage of both editions, byte for byte."""
+    from infra.storage import Workspace
+    from pipeline.config import load_config
+    from pipeline.flow import STAGES, Run, run_editions
+
+    digests = []
+    for runner in (ray_runner, InProcessRunner()):
+        config = world()
+        place = Workspace.at(str(tmp_path / runner.name))
+        run_editions(
+            Run(
+                config=load_config(config),
+                config_dir=config.parent,
+                workspace=place,
+                runner=runner,
+            )
+        )
+        outputs = [place.find(s, v) for s in STAGES for v in ("2016.06.30", "2021.06.30")]
+        digests.append([output.digest for output in outputs if output])
+    assert len(digests[0]) == 18
+    assert digests[0] == digests[1]
+
+
+def test_no_cluster_at_an_address() -> None:
+    """One line with the address and the choices."""
+    with pytest.raises(StageError, match=r"no Ray at '127.0.0.1:1'"), runner_at("127.0.0.1:1"):
+        pass

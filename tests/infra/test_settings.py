@@ -1,0 +1,62 @@
+"""Settings: an unknown key names the nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.errors import ConfigError
+from pipeline.config import load_config
+from pipeline.edit import EditConfig, make_editor
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[probing]\nx = 1\n", "setting 'probing' is unknown .did you mean 'probe'"),
+        ("[[editions]]\nas_off = 2022-01-01\n", "did you mean 'as_of'"),
+        ("[[editions]]\nas_of = 2019-01-01\n", "in the order of their as_of"),
+        ("[[editions\n", "is not TOML"),
+        (
+            '[[sources]]\nkind = "table"\nname = "t"\npath = "a.csv"\ncolums = {}\n',
+            "did you mean 'columns'.*Known: kind, name, path, columns",
+        ),
+        ("[extra.x]\n", "setting 'extra' is unknown"),
+    ],
+)
+def test_a_bad_config_is_one_clear_line(
+    text: str, message: str, world: Callable[..., Path]
+) -> None:
+    """What was given and what is allowed, without a traceback."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(world(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_config(tmp_path: Path) -> None:
+    """Names the file."""
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"editor": "memt"}, "did you mean 'memit'"),
+        ({"options": {"layer": [3]}}, "setting 'layer' is unknown .did you mean 'layers'"),
+        ({"options": {"values": {"stepz": 3}}}, "did you mean 'steps'"),
+        ({"options": {"chunk": 0}}, "chunk=0"),
+    ],
+)
+def test_bad_editor_settings(options: dict, message: str) -> None:
+    """Editors and their options are checked the same way."""
+    with pytest.raises(ConfigError, match=message):
+        make_editor(EditConfig(**options))
+
+
+def test_relative_texts_are_beside_the_config(world: Callable[..., Path]) -> None:
+    """A config can be run from anywhere."""
+    path = world()
+    assert load_config(path).edit.text == str(path.parent / "text.txt")

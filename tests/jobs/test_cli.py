@@ -1,0 +1,135 @@
+"""The commands on a small workspace: what they print, as text and as JSON, and how they fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import cli
+
+
+@pytest.fixture()
+def corrigenda(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command line as a user does; returns exit code, standard output and error."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["corrigenda", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()  # what libraries said while fixtures were made
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return command
+
+
+def test_a_workspace_from_run_to_rollback(
+    corrigenda: Any, world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """run, status, releases, ask, rollback: each with --json, each on the same workspace."""
+    place = ("--workspace", tmp_path / "ws")
+    config = world()
+    code, out, _ = corrigenda("run", "-c", config, *place, "--ray-address", "none", "--json")
+    assert code == 0
+    editions = json.loads(out)["editions"]
+    assert [e["version"] for e in editions] == ["2016.06.30", "2021.06.30"]
+    assert editions[0]["stages"]["plan"]["counts"]["actions"] == {"teach": 6}
+
+    code, out, err = corrigenda("run", "-c", config, *place, "--ray-address", "none")
+    assert code == 0 and "(found)" in err
+    for wanted in ("Before and after", "Gate passed", "corrigenda ask", "not edited", "verdicts"):
+        assert wanted in out, wanted
+
+    _, out, _ = corrigenda("status", *place, "--json")
+    state = json.loads(out)
+    assert state["production"] == {"tiny": "2021.06.30"}
+    assert set(state["versions"]["2016.06.30"].values()) == {"done"}
+
+    _, out, _ = corrigenda("releases", *place, "--json")
+    assert [(r["version"], r["production"]) for r in json.loads(out)] == [
+        ("2016.06.30", False),
+        ("2021.06.30", True),
+    ]
+
+    _, out, _ = corrigenda("ask", "Neymar plays for", *place, "--json")
+    [row] = json.loads(out)
+    assert row["release"] == "2021.06.30" and row["base"] != row["answer"]
+
+    code, out, _ = corrigenda("rollback", *place)
+    assert code == 0 and "2021.06.30 -> 2016.06.30" in out
+    _, out, _ = corrigenda("ask", "Neymar plays for", *place, "--json")
+    assert json.loads(out)[0]["release"] == "2016.06.30"
+    code, _, err = corrigenda("rollback", *place)
+    assert code == 1 and "has no parent" in err
+    for command in ("status", "releases"):
+        code, out, _ = corrigenda(command, *place)
+        assert code == 0 and "2016.06.30" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "-c", "none.toml"), "ConfigError: config none.toml: No such file"),
+        (("releases", "-w", "s3://b"), "scheme 's3' is not supported"),
+        (("ask", "x", "-w", "nowhere"), "has no release yet"),
+        (("run", "-c", "x.toml", "--until", "prob"), "--until 'prob' is no stage"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_bad_exit_code(
+    corrigenda: Any, words: tuple[str, ...], message: str
+) -> None:
+    """No traceback."""
+    code, out, err = corrigenda(*words)
+    assert code == 1 and message in err
+    assert err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "table"', 'kind = "wikidata"\nentities = ["Q1"]', "unknown"),
+        ('path = "people.jsonl"', 'path = "gone.jsonl"', "cannot read"),
+        ("[probe]", "[prob]", "did you mean 'probe'"),
+        ("[1, 2]", "[1, 40]", "layers=(1, 40) but LlamaForCausalLM has 4 (0-3)"),
+    ],
+)
+def test_a_bad_config_stops_the_run_in_one_line(
+    corrigenda: Any, world: Callable[..., Path], old: str, new: str, message: str
+) -> None:
+    """Whatever stage finds it; what was finished stays."""
+    config = world()
+    config.write_text(config.read_text().replace(old, new))
+    code, _, err = corrigenda("run", "-c", config, "--ray-address", "none")
+    errors = [line for line in err.splitlines() if "Error: " in line]
+    assert code == 1 and len(errors) == 1 and message in errors[0]
+    assert "Traceback" not in err
+
+
+def test_an_unreachable_source_is_one_line(
+    corrigenda: Any, world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nobody listens there; nothing is half-written and the exit code is not zero."""
+    config = world(
+        '[[sources]]\nkind = "wikidata"\nname = "wd"\nentities = ["Q42"]\n'
+        'endpoint = "http://127.0.0.1:9"\ncontact = "a@b.org"\n'
+    )
+    code, _, err = corrigenda("run", "-c", config, "--ray-address", "none")
+    assert code == 1 and "cannot reach http://127.0.0.1:9" in err
+    assert not (tmp_path / "workspace" / "crawl" / "2016.06.30").exists()
+
+
+def test_a_model_without_weights(
+    corrigenda: Any, world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """--model overrides the config and is checked first."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    code, _, err = corrigenda(
+        "run", "-c", world(), "--model", tmp_path / "empty", "--ray-address", "none"
+    )
+    assert code == 1 and "has no weights" in err

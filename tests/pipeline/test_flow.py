@@ -1,0 +1,190 @@
+"""The whole job on a tiny model: killed anywhere, run again, the same release comes out."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from infra import storage
+from infra.errors import GateError, SourceError, StageError
+from infra.models import load
+from infra.runner import InProcessRunner
+from infra.storage import Workspace
+from pipeline import ledger
+from pipeline.alias import Alias
+from pipeline.config import load_config
+from pipeline.flow import STAGES, Run, run_editions
+
+VERSIONS = ("2016.06.30", "2021.06.30")
+
+
+def job(config: Path, workspace: Path, **more: Any) -> Run:
+    settings = load_config(config, {"workspace": str(workspace)})
+    place = Workspace.at(settings.workspace)
+    return Run(
+        config=settings,
+        config_dir=config.parent,
+        workspace=place,
+        runner=InProcessRunner(),
+        **more,
+    )
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Content of every output of both editions."""
+    workspace = Workspace.at(str(root))
+    found = {(s, v): workspace.find(s, v) for s in STAGES for v in VERSIONS}
+    return {f"{s}/{v}": artifact.digest for (s, v), artifact in found.items() if artifact}
+
+
+@pytest.fixture(scope="module")
+def threads() -> Any:
+    """One thread: a forked child cannot use its parent's pool."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture()
+def finished(world: Callable[..., Path], tmp_path: Path, threads: None) -> Path:
+    """Workspace of an uninterrupted run."""
+    root = tmp_path / "whole"
+    run_editions(job(world(), root))
+    return root
+
+
+def test_both_editions_are_released(finished: Path) -> None:
+    """Every stage has an output, production is the later edition, the ledger tells every edit."""
+    assert len(digests(finished)) == 18
+    assert Alias(finished, "tiny").current() == VERSIONS[1]
+    first, second = (Workspace.at(str(finished)).find("release", v) for v in VERSIONS)
+    assert first and second
+    assert second.json("manifest.json")["parent"] == VERSIONS[0]
+    events = ledger.read(finished).to_pylist()
+    assert {e["event"] for e in events} >= {"planned", "applied", "superseded", "skipped"}
+    edits = set(second.table("edits.parquet")["id"].to_pylist())
+    applied = {e["edit_id"] for e in events if e["event"] == "applied"}
+    assert edits <= applied
+    removed = {e["edit_id"] for e in events if e["event"] == "superseded"}
+    assert removed and not removed & edits
+
+
+def test_the_checkpoint_is_what_was_evaluated(finished: Path, checkpoint: Any) -> None:
+    """Loaded by transformers, the released weights are base + delta rounded once, the rest the
+    base's."""
+    release = Workspace.at(str(finished)).find("release", VERSIONS[1])
+    assert release
+    model, _ = load(release.path / "checkpoint", dtype=torch.float32)
+    base, _ = load(checkpoint("llama"), dtype=torch.float32)
+    from editors.delta import Delta
+
+    delta = Delta.load(release.path / "delta.safetensors")
+    assert delta.factors
+    for name, parameter in base.named_parameters():
+        expected = parameter + delta.dense(name) if name in delta.factors else parameter
+        assert torch.equal(model.get_parameter(name), expected), name
+
+
+def test_a_second_run_does_nothing(finished: Path, world: Callable[..., Path]) -> None:
+    """Nothing is made again and the alias does not move back to the first edition."""
+    stamps = {p: p.stat().st_mtime_ns for p in finished.rglob("record.json")}
+    run_editions(job(world(), finished))
+    assert stamps == {p: p.stat().st_mtime_ns for p in finished.rglob("record.json")}
+    assert len(Alias(finished, "tiny").history()) == 2
+
+
+def kill_at(run: Run, stage: str, version: str, moment: str) -> int:
+    """Run in a forked process that is killed with SIGKILL in a stage; returns the wait status.
+
+    `first` kills before the stage's first file gets its name, `commit` before its output does.
+    """
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    now: list[tuple[str, str]] = [("", "")]
+    object.__setattr__(run, "begin", lambda s, v: now.__setitem__(0, (s, v)))
+    original = os.replace if moment == "first" else os.rename
+
+    def deadly(source: Any, target: Any) -> None:
+        if now[0] == (stage, version):
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(source, target)
+
+    setattr(storage.os, original.__name__, deadly)
+    run_editions(run)
+    os._exit(0)
+
+
+def test_killed_at_every_stage_it_continues_to_the_same_release(
+    finished: Path, world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """kill -9 in the middle of each stage and just before its commit, in both editions: 36
+    deaths."""
+    config, root = world(), tmp_path / "killed"
+    for version in VERSIONS:
+        for stage in STAGES:
+            for moment in ("first", "commit"):
+                status = kill_at(job(config, root), stage, version, moment)
+                assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, stage
+                assert Workspace.at(str(root)).find(stage, version) is None
+    run_editions(job(config, root))
+    assert digests(root) == digests(finished)
+    assert not list(root.rglob("*.partial"))
+    whole, killed = (ledger.read(path) for path in (finished, root))
+    assert whole.equals(killed)
+
+
+def test_a_failing_gate_leaves_production_where_it_was(
+    world: Callable[..., Path], tmp_path: Path, threads: None
+) -> None:
+    """The bound, the number and the distance are named; mended bounds need --replace, and then
+    pass."""
+    root = tmp_path / "gated"
+    strict = world(reliability=1.0)
+    strict.write_text(
+        strict.read_text().replace("reliability_greedy = 0.0", "reliability_greedy = 1")
+    )
+    with pytest.raises(
+        GateError, match=r"reliability_greedy is .*, allowed at least 1\.0+ \(off by"
+    ):
+        run_editions(job(strict, root))
+    assert Alias(root, "tiny").current() is None
+    assert Workspace.at(str(root)).find("release", VERSIONS[0]) is None
+    loose = world()
+    with pytest.raises(StageError, match=r"config\.reliability_greedy"):
+        run_editions(job(loose, root))
+    run_editions(job(loose, root, replace=True))
+    assert Alias(root, "tiny").current() == VERSIONS[1]
+
+
+def test_a_malformed_table_keeps_what_was_finished(
+    finished: Path, world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A source that cannot be read is one line; the workspace stays as it was."""
+    config = world()
+    (tmp_path / "people.jsonl").unlink()
+    before = digests(finished)
+    with pytest.raises(SourceError, match=r"people\.jsonl") as caught:
+        run_editions(job(config, finished))
+    assert "\n" not in str(caught.value)
+    assert digests(finished) == before
+
+
+def test_edits_differ_from_the_base_only_in_the_edited_layers(finished: Path) -> None:
+    """The plan's requests were all answered for, and the delta touches the two layers asked for."""
+    edit = Workspace.at(str(finished)).find("edit", VERSIONS[0])
+    assert edit
+    reports = pq.read_table(edit.path / "reports.parquet").to_pylist()
+    assert {r["status"] for r in reports} <= {"edited", "quarantined"}
+    from editors.delta import Delta
+
+    names = sorted(Delta.load(edit.path / "delta.safetensors").factors)
+    assert [name.split(".")[2] for name in names] == ["1", "2"]
