@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
+from ray import cloudpickle
 
 from infra.cluster import runner_at
 from infra.errors import SourceError, StageError
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 @pytest.fixture(scope="module")
 def ray_runner() -> Iterator[Runner]:
     """A local Ray, to which this module's functions travel by value: workers cannot import it."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with runner_at("local") as runner:
         yield runner
 
