@@ -239,9 +239,16 @@ def _decide(
 def _questions(
     change: Change, relation: Relation, candidates: tuple[str, ...]
 ) -> Iterable[Question]:
+    """The first is answered to its end, for people; of the others only the match counts."""
+    names = (candidates[0], *change.new_aliases, *change.old_labels)
     for t, statement in enumerate(relation.statements):
-        prompt = relation.prompt(statement, change.subject_label or "").text
-        yield Question(id=f"{change.id}/{t}", prompt=prompt, candidates=candidates, greedy=True)
+        yield Question(
+            id=f"{change.id}/{t}",
+            prompt=relation.prompt(statement, change.subject_label or "").text,
+            candidates=candidates,
+            greedy=True,
+            until=names if t else None,
+        )
 
 
 def _neutral_questions(

@@ -115,12 +115,14 @@ def examine(
     """Ask each examinee its questions and texts.
 
     Returns, by examinee, the answers by question id and (log-likelihood, tokens) of each text.
-    Shards that were finished before an interruption are not asked again.
+    Shards hold prompts of similar length, so that little is padded. Those that were finished before
+    an interruption are not asked again.
     """
     exams = list(exams)
     shards: list[Shard] = []
     for examinee, questions, texts in exams:
         size = compute.shard_size
+        questions = sorted(questions, key=lambda q: (-len(q.prompt), q.id))
         pieces = [(questions[i : i + size], ()) for i in range(0, len(questions), size)]
         pieces += [((), [text]) for text in texts]
         shards += [

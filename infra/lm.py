@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from infra.errors import ModelError
+from infra.text import settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,11 @@ class Question:
     """Answers to be scored, without a leading space."""
     greedy: bool = False
     """Whether the greedy continuation is wanted."""
+    until: tuple[str, ...] | None = None
+    """Names: the continuation ends once it is settled which of them it begins with, if any. None is
+    to its natural end."""
+    min_new_tokens: int = 0
+    """Tokens wanted before `until` may end it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,8 @@ class Answer:
     """log p(" " + candidate | prompt), natural, summed over the candidate's tokens."""
     num_tokens: tuple[int, ...]
     greedy: str | None
-    """Greedy continuation up to end of text, newline or the token limit; stripped."""
+    """Greedy continuation up to end of text, newline, the token limit or the question's `until`;
+    stripped."""
     greedy_ids: tuple[int, ...] = ()
 
 
@@ -75,6 +82,8 @@ class LanguageModel:
         self.max_rows = max_rows
         self.device = next(model.parameters()).device
         self._stop_ids = _stop_ids(model, tokenizer)
+        # Of a slice of tokens, torch's linear makes a product a row; of a contiguous one, a single one.
+        model.get_output_embeddings().register_forward_pre_hook(lambda _, args: args[0].contiguous())
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
@@ -163,23 +172,31 @@ class LanguageModel:
     def _score(
         self, group: Sequence[_Encoded], last_BV: Tensor, mask_BT: Tensor, cache: Any
     ) -> list[list[tuple[float, int]]]:
-        """(log-likelihood, tokens) of every candidate of every prompt."""
-        scores: list[list[tuple[float, int]]] = [[] for _ in group]
-        owners = [(b, row, e.first[c]) for b, e in enumerate(group) for c, row in enumerate(e.rows)]
-        for rows in _chunks(owners, self.max_rows):
-            owner_N = torch.tensor([b for b, _, _ in rows], device=self.device)
-            ids_NT, mask_NT = _pad([row for _, row, _ in rows], left=False, device=self.device)
-            branch = copy.deepcopy(cache)
-            branch.batch_select_indices(owner_N)
-            mask = torch.cat([mask_BT[owner_N], mask_NT], 1)
-            logits_NTV = self._forward(ids_NT, mask, branch, last_only=False).logits[:, :-1]
-            later_NT = -torch.nn.functional.cross_entropy(
-                logits_NTV.float().transpose(1, 2), ids_NT[:, 1:], reduction="none"
-            )
-            first_N = last_BV[owner_N, ids_NT[:, 0]]
-            token_NT = torch.cat([first_N[:, None], later_NT], 1).cpu()
-            for n, (b, row, first) in enumerate(rows):
-                scores[b].append((token_NT[n, first : len(row)].sum().item(), len(row) - first))
+        """(log-likelihood, tokens) of every candidate of every prompt.
+
+        Rows of similar length run together, and without their last token, which predicts nothing.
+        """
+        scores = [[(0.0, 0)] * len(e.rows) for e in group]
+        owners = [(b, c) for b, e in enumerate(group) for c in range(len(e.rows))]
+        owners.sort(key=lambda owner: len(group[owner[0]].rows[owner[1]]))
+        for chunk in _chunks(owners, self.max_rows):
+            owner_N = torch.tensor([b for b, _ in chunk], device=self.device)
+            rows = [group[b].rows[c] for b, c in chunk]
+            ids_NT, mask_NT = _pad(rows, left=False, device=self.device)
+            token_NT = last_BV[owner_N, ids_NT[:, 0]][:, None]
+            if ids_NT.shape[1] > 1:
+                branch = copy.deepcopy(cache)
+                branch.batch_select_indices(owner_N)
+                mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
+                logits_NTV = self._forward(ids_NT[:, :-1], mask, branch, last_only=False).logits
+                later = -torch.nn.functional.cross_entropy(
+                    logits_NTV.flatten(0, 1).float(), ids_NT[:, 1:].flatten(), reduction="none"
+                )
+                token_NT = torch.cat([token_NT, later.view(len(chunk), -1)], 1)
+            token_NT = token_NT.cpu()
+            for n, ((b, c), row) in enumerate(zip(chunk, rows, strict=True)):
+                first = group[b].first[c]
+                scores[b][c] = (token_NT[n, first : len(row)].sum().item(), len(row) - first)
         return scores
 
     def _decode(
@@ -191,28 +208,32 @@ class LanguageModel:
         max_new_tokens: int,
     ) -> dict[int, list[int]]:
         """Greedy continuation of the prompts that want one; rows leave the batch as they finish."""
-        alive = [b for b, e in enumerate(group) if e.question.greedy]
-        said: dict[int, list[int]] = {b: [] for b in alive}
-        if not alive:
-            return said
-        keep = torch.tensor(alive, device=self.device)
-        cache.batch_select_indices(keep)
-        next_B, mask = last_BV[keep].argmax(-1), mask_BT[keep]
-        for _ in range(max_new_tokens):
-            going = [n for n, token in enumerate(next_B.tolist()) if token not in self._stop_ids]
+        said: dict[int, list[int]] = {b: [] for b, e in enumerate(group) if e.question.greedy}
+        owners = list(range(len(group)))  # whose each row is
+        next_B, mask = last_BV.argmax(-1), mask_BT
+        while True:
+            going = []
+            for n, (b, token) in enumerate(zip(owners, next_B.tolist(), strict=True)):
+                if b in said and token not in self._stop_ids:
+                    said[b].append(token)
+                    if not self._is_over(group[b].question, said[b], max_new_tokens):
+                        going.append(n)
             if not going:
-                break
-            if len(going) < len(alive):
+                return said
+            if len(going) < len(owners):
                 keep = torch.tensor(going, device=self.device)
                 cache.batch_select_indices(keep)
-                next_B, mask, alive = next_B[keep], mask[keep], [alive[n] for n in going]
-            for b, token in zip(alive, next_B.tolist(), strict=True):
-                said[b].append(token)
-            if len(said[alive[0]]) == max_new_tokens:
-                break
-            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
+                next_B, mask, owners = next_B[keep], mask[keep], [owners[n] for n in going]
+            mask = torch.cat([mask, mask.new_ones(len(owners), 1)], 1)
             next_B = self._forward(next_B[:, None], mask, cache).logits[:, -1].argmax(-1)
-        return said
+
+    def _is_over(self, question: Question, said: Sequence[int], max_new_tokens: int) -> bool:
+        """Whether a continuation is as long as wanted, or says already what it was asked for."""
+        if len(said) >= max_new_tokens:
+            return True
+        if question.until is None or len(said) < question.min_new_tokens:
+            return False
+        return settled(self._text(said), question.until)
 
     def _text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True).split("\n")[0].strip()

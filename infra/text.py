@@ -31,3 +31,16 @@ def begins_with(text: str, names: Iterable[str]) -> str | None:
         if wanted and said.startswith(wanted + " "):
             return name
     return None
+
+
+def settled(text: str, names: Iterable[str]) -> bool:
+    """Whether nothing written behind `text` can change what `begins_with` says of it.
+
+    Only whole words decide, for the last one may still grow.
+    """
+    said = normalise(" ".join(text.split()[:-1])).split()
+    for name in names:
+        wanted = normalise(name).split()
+        if len(said) < len(wanted) and wanted[: len(said)] == said:
+            return False
+    return True

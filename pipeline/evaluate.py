@@ -107,8 +107,11 @@ def evaluate(
     """Write `facts.parquet` and `report.json`; return the candidate's numbers."""
     forms = edit_questions(edits, config.num_alternatives)
     prompts = [q for q in forms if q.id.endswith("/0")]
-    gone = [Question(id=removal_id(r.id), prompt=r.prompt, greedy=True) for r in removals]
-    locality = locality_questions(edits, neighbours, config.num_unrelated)
+    gone = [
+        Question(id=removal_id(r.id), prompt=r.prompt, greedy=True, until=(r.target,))
+        for r in removals
+    ]
+    locality = locality_questions(edits, neighbours, config)
     texts = read_text(config)
     exams = [
         (base, [*prompts, *gone, *locality], texts),
@@ -162,20 +165,32 @@ def edit_questions(edits: Sequence[PlannedEdit], num_alternatives: int) -> list[
         start = int(edit.id, 16) % max(1, len(others))
         alternatives = (others[start:] + others[:start])[:num_alternatives]
         candidates = (edit.target, *edit.old_targets, *alternatives)
+        asked = {"candidates": candidates, "greedy": True}
+        questions.append(Question(id=form_id(edit.id, 0), prompt=edit.prompt, **asked))
         questions += [
-            Question(id=form_id(edit.id, form), prompt=prompt, candidates=candidates, greedy=True)
-            for form, prompt in enumerate((edit.prompt, *edit.held_out))
+            Question(
+                id=form_id(edit.id, form),
+                prompt=prompt,
+                until=(*edit.accepted, *edit.old_targets),
+                **asked,
+            )
+            for form, prompt in enumerate(edit.held_out, start=1)
         ]
     return questions
 
 
 def locality_questions(
-    edits: Sequence[PlannedEdit], neighbours: Sequence[Neighbour], num_unrelated: int
+    edits: Sequence[PlannedEdit], neighbours: Sequence[Neighbour], config: EvaluateConfig
 ) -> list[Question]:
     """Other subjects on the edited relations, and edited subjects on other relations."""
+    compared = {"greedy": True, "min_new_tokens": config.agreement_tokens}
     near = [
         Question(
-            id=near_id(n.id), prompt=n.prompt, candidates=(n.target, n.edited_target), greedy=True
+            id=near_id(n.id),
+            prompt=n.prompt,
+            candidates=(n.target, n.edited_target),
+            until=(n.edited_target,),
+            **compared,
         )
         for n in neighbours
     ]
@@ -183,12 +198,13 @@ def locality_questions(
         Question(
             id=other_id(e.id),
             prompt=e.unrelated[int(e.id, 16) % len(e.unrelated)],
-            greedy=True,
+            until=(),
+            **compared,
         )
         for e in edits
         if e.unrelated
     ]
-    return near + other[:num_unrelated]
+    return near + other[: config.num_unrelated]
 
 
 def read_text(config: EvaluateConfig) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from infra.text import begins_with, normalise
+from infra.text import begins_with, normalise, settled
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,31 @@ def test_normalise_is_idempotent() -> None:
     """The normal form is its own normal form."""
     once = normalise("The  A.C. “Milan” — an Associazione/Calcio")
     assert normalise(once) == once
+
+
+PIECES = st.lists(st.sampled_from(["New", "the ", " York", " ", "'s", "-", "é", "St. ", "\u0301"]))
+
+
+@given(PIECES, PIECES, st.lists(PIECES, max_size=3))
+def test_what_is_settled_stays(said: list[str], more: list[str], names: list[list[str]]) -> None:
+    """Generation may stop at a settled text: writing on would not change the match."""
+    text, known = "".join(said), ["".join(name) for name in names]
+    if settled(text, known):
+        assert begins_with(text, known) == begins_with(text + "".join(more), known)
+
+
+@pytest.mark.parametrize(
+    ("text", "over"),
+    [
+        ("New", False),
+        ("New York", False),
+        ("New York G", True),
+        ("New Jersey", False),
+        ("Nevada", False),
+        ("New Jersey is", True),
+        ("Nevada is", True),
+    ],
+)
+def test_settled(text: str, over: bool) -> None:
+    """A name is settled by the word after it, or by the first whole word that differs."""
+    assert settled(text, ["the New York"]) is over
