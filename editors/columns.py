@@ -29,6 +29,11 @@ class Column:
     """Set once it is known; quarantined if it is not finite."""
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest suffix."""
+        return max(len(row.suffix) for row in self.fact.rows)
+
+    @property
     def usable(self) -> bool:
         """A finite value is known."""
         return self.value is not None and bool(self.value.z_D.isfinite().all())

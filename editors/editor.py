@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -48,19 +48,40 @@ class Editor(Protocol):
     """Its settings, a frozen dataclass; the editor is made with one."""
 
     def fit(
-        self, model: Any, tokenizer: Any, texts: Iterable[str], progress: Progress = silent
+        self,
+        model: Any,
+        tokenizer: Any,
+        texts: Iterable[str],
+        *,
+        part: tuple[int, int] = (0, 1),
+        progress: Progress = silent,
     ) -> Statistics:
-        """What the method has to know of the model's ordinary text, once per base model."""
+        """What the method has to know of the model's ordinary text, once per base model.
+
+        The statistics of part (i, n), i < n, merge into those of the whole.
+        """
         ...
 
     def fit_spec(self) -> list[Any]:
         """What the statistics depend on besides model and text, for their content key."""
         ...
 
-    def value_key(
-        self, request: EditRequest, base_digest: str, joined: Sequence[EditRequest] = ()
-    ) -> str:
-        """Content key of the value of a request and of those joined with it."""
+    def chunks(
+        self,
+        model: Any,
+        tokenizer: Any,
+        requests: Sequence[EditRequest],
+        *,
+        known: Container[str],
+        base_digest: str,
+    ) -> list[tuple[EditRequest, ...]]:
+        """Groups of requests to be optimised apart, leaving out those whose values are known."""
+        ...
+
+    def find_values(
+        self, model: Any, tokenizer: Any, requests: Sequence[EditRequest], *, base_digest: str
+    ) -> dict[str, Tensor]:
+        """What is optimised for one group of requests, by content key."""
         ...
 
     def propose(
@@ -70,9 +91,12 @@ class Editor(Protocol):
         requests: Sequence[EditRequest],
         statistics: Statistics,
         *,
-        values: MutableMapping[str, Tensor],
+        values: Mapping[str, Tensor],
         base_digest: str,
         progress: Progress = silent,
     ) -> Proposal:
-        """A delta that makes `model` give every target; `model` is bitwise unchanged."""
+        """A delta that makes `model` give every target; `model` is bitwise unchanged.
+
+        `values` holds at least what `find_values` made of all `chunks`.
+        """
         ...

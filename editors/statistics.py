@@ -57,7 +57,9 @@ class Statistics:
         self.num_tokens += counts.pop()
 
     def merge(self, other: Statistics) -> Statistics:
-        """The statistics of both texts together."""
+        """The statistics of both texts together; those of no text change nothing."""
+        if not self.num_tokens or not other.num_tokens:
+            return self if self.num_tokens else other
         if self.sums.keys() != other.sums.keys():
             raise EditError(
                 f"statistics of layers {sorted(self.sums)} and {sorted(other.sums)} do not merge."
@@ -74,7 +76,7 @@ class Statistics:
         """
         mine, theirs = (1 - share) / self.num_tokens, share / other.num_tokens
         scaled = [
-            Statistics({layer: w * sum_II for layer, sum_II in s.sums.items()}, 0, s.metadata)
+            Statistics({layer: w * sum_II for layer, sum_II in s.sums.items()}, 1, s.metadata)
             for s, w in ((self, mine), (other, theirs))
         ]
         blended = scaled[0].merge(scaled[1])
@@ -119,13 +121,15 @@ def fit(
     max_tokens: int,
     window: int = 512,
     batch_tokens: int = 4096,
+    part: tuple[int, int] = (0, 1),
     progress: Progress = silent,
     architecture: Architecture | None = None,
 ) -> Statistics:
     """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
 
     A text longer than `window` tokens is cut into windows; a batch holds about `batch_tokens` of
-    similar length. Raises EditError when the texts hold no token.
+    similar length. Of n parts, part (i, n) has every n-th row; merged, they are the whole. Raises
+    EditError when the texts hold no token.
     """
     architecture = architecture or discover(model)
     deepest = max(layers)
@@ -133,6 +137,7 @@ def fit(
     rows = _windows(tokenizer, texts, max_tokens=max_tokens, window=window)
     if not rows:
         raise EditError("no text to gather statistics on; give texts with at least one token.")
+    rows = sorted(rows, key=len, reverse=True)[part[0] :: part[1]]
     device = model.get_input_embeddings().weight.device
     statistics = Statistics(metadata={"window": str(window), "max_tokens": str(max_tokens)})
     total = sum(len(row) for row in rows)
@@ -163,11 +168,12 @@ def _windows(
 
 
 def _batches(rows: list[list[int]], batch_tokens: int) -> Iterable[list[list[int]]]:
-    """Rows of similar length together, longest first, padded size at most `batch_tokens`."""
+    """Rows in their order (longest first) in batches of a padded size of at most `batch_tokens`."""
     batch: list[list[int]] = []
-    for row in sorted(rows, key=len, reverse=True):
+    for row in rows:
         if batch and (len(batch) + 1) * len(batch[0]) > batch_tokens:
             yield batch
             batch = []
         batch.append(row)
-    yield batch
+    if batch:
+        yield batch

@@ -49,20 +49,36 @@ def runner_at(address: str | None) -> Iterator[Runner]:
 
 @ray.remote(max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)
 class _Actor:
-    """A worker in a process of its own, with as many threads as it has CPUs."""
+    """A process with as many threads as it has CPUs; holds the worker it was asked for last."""
 
-    def __init__(self, make_worker: Callable[[], Callable[[Any], Any]], num_threads: int) -> None:
-        self.worker = make_worker()
-        set_threads(num_threads)
+    def __init__(self, num_threads: int) -> None:
+        self.num_threads = num_threads
+        self.worker: Callable[[Any], Any] | None = None
+        self.number = -1
 
-    def run(self, shard: Any) -> Any:
+    def run(self, number: int, make_worker: Callable[[], Callable[[Any], Any]], shard: Any) -> Any:
+        if self.worker is None or self.number != number:
+            self.worker = None  # free the last one before the next is built
+            self.worker, self.number = make_worker(), number
+            set_threads(self.num_threads)
         return self.worker(shard)
 
 
 class RayRunner:
-    """As many actors as fit into the cluster, shards handed out as actors become free."""
+    """As many actors as fit into the cluster, shards handed out as actors become free.
+
+    The actors outlive a call: the next one that needs the same resources finds its processes warm,
+    and one with an equal `make_worker` its workers built.
+    """
 
     name = "ray"
+
+    def __init__(self) -> None:
+        self._actors: list[Any] = []
+        self._resources = Resources()
+        self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
+        self._number = 0
+        """Of the worker last asked for; actors compare it."""
 
     def map(
         self,
@@ -73,15 +89,14 @@ class RayRunner:
     ) -> Iterator[Any]:
         if not shards:
             return
-        actors: list[Any] = [
-            _Actor.options(num_cpus=resources.num_cpus, num_gpus=resources.num_gpus).remote(
-                make_worker, resources.num_cpus
-            )
-            for _ in range(_num_workers(len(shards), resources))
-        ]
+        if make_worker != self._make_worker:
+            self._make_worker, self._number = make_worker, self._number + 1
+        number, made = self._number, ray.put(make_worker)
+        whole = False
         try:
-            pool = ActorPool(actors)
-            yield from pool.map(lambda actor, shard: actor.run.remote(shard), list(shards))
+            pool = ActorPool(self._hire(len(shards), resources))
+            yield from pool.map(lambda actor, s: actor.run.remote(number, made, s), list(shards))
+            whole = True
         except RayTaskError as error:
             cause = error.cause
             while isinstance(cause, RayTaskError):
@@ -94,8 +109,24 @@ class RayRunner:
                 "command again."
             ) from error
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            if not whole:  # tasks may be left on them
+                self._dismiss()
+
+    def _hire(self, num_shards: int, resources: Resources) -> list[Any]:
+        """Actors for a call; those of other resources make room."""
+        if resources != self._resources:
+            self._dismiss()
+            self._resources = resources
+        wanted = _num_workers(num_shards, resources)
+        options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+        while len(self._actors) < wanted:
+            self._actors.append(_Actor.options(**options).remote(resources.num_cpus))
+        return self._actors[:wanted]
+
+    def _dismiss(self) -> None:
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors.clear()
 
 
 def _num_workers(num_shards: int, resources: Resources) -> int:

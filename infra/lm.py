@@ -82,8 +82,8 @@ class LanguageModel:
         self.max_rows = max_rows
         self.device = next(model.parameters()).device
         self._stop_ids = _stop_ids(model, tokenizer)
-        # Of a slice of tokens, torch's linear makes a product a row; of a contiguous one, a single one.
-        model.get_output_embeddings().register_forward_pre_hook(lambda _, args: args[0].contiguous())
+        # A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
+        model.get_output_embeddings().register_forward_pre_hook(_contiguous)
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
@@ -237,6 +237,11 @@ class LanguageModel:
 
     def _text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True).split("\n")[0].strip()
+
+
+def _contiguous(_: Any, args: tuple[Tensor, ...]) -> Tensor:
+    """What a head is given, in one piece of memory."""
+    return args[0].contiguous()
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

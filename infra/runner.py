@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -20,7 +20,7 @@ class Resources:
     num_cpus: int = 1
     """Threads of a worker. Part of the result: sums of floats depend on how they are divided."""
     num_gpus: float = 0.0
-    max_workers: int | None = None
+    max_workers: int | None = field(default=None, compare=False)
     """Upper bound on workers at a time; None is as many as fit."""
 
 
@@ -38,16 +38,21 @@ class Runner(Protocol):
     ) -> Iterator[Any]:
         """Yield `make_worker()(shard)` for every shard, in order.
 
-        `make_worker` and shards are picklable. A shard may run twice after a fault, so workers are
+        `make_worker` and shards are picklable; a `make_worker` equal to the last one may find its
+        worker built, state and all. A shard may run twice after a fault, so workers are
         idempotent. The worker's own exception is raised here, after which nothing more runs.
         """
         ...
 
 
 class InProcessRunner:
-    """One worker, in this process, one shard after the other."""
+    """One worker, in this process, one shard after the other; kept while it is asked for again."""
 
     name = "in-process"
+
+    def __init__(self) -> None:
+        self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
+        self._worker: Callable[[Any], Any] | None = None
 
     def map(
         self,
@@ -58,7 +63,10 @@ class InProcessRunner:
     ) -> Iterator[Any]:
         if not shards:
             return
-        worker = make_worker()
+        if self._worker is None or make_worker != self._make_worker:
+            self._worker = None  # free the last one before the next is built
+            self._worker, self._make_worker = make_worker(), make_worker
+        worker = self._worker
         set_threads(resources.num_cpus)
         for shard in shards:
             yield worker(shard)

@@ -1,17 +1,18 @@
 """Stage 6: the plan's edits, solved together from the base model into one delta.
 
 Every live edit is solved anew in one batch (re-base), so superseded edits leave no trace and
-nothing accumulates. What is dear is kept by content and used again: the statistics of the base
-model, and the optimised value of each request. Both survive a killed run and serve the next
-edition.
+nothing accumulates. What is dear is spread over workers, kept by content and used again: the
+statistics of the base model, and the optimised value of each request. Both survive a killed run and
+serve the next edition.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ DELTA = "delta.safetensors"
 WEIGHTS = "weights.safetensors"
 REPORTS = "reports.parquet"
 TEXT = Path(__file__).parent / "texts" / "statistics.txt"
+
+FIT_PARTS = 4
+"""Pieces in which statistics are gathered. Part of the result: sums of floats depend on it."""
 
 REPORT_SCHEMA = pa.schema(
     [
@@ -65,22 +69,29 @@ class EditConfig(BaseModel):
     """Weight, in the statistics, of the plan's statements about other subjects; the rest is general
     text. Without them an edit of many facts of one relation spills over to every similar
     subject."""
-    threads: int = Field(default=2, ge=1)
-    """CPU threads of the editing worker. Part of the result: sums of floats depend on it."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of an editing worker. Part of the result: sums of floats depend on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditJob:
-    """What the editing worker needs, all of it small and picklable."""
+    """What an editing worker needs, all of it small and picklable."""
 
     base: ModelRef
     requests: tuple[EditRequest, ...]
-    preserved: tuple[str, ...]
+    corpora: tuple[tuple[str, ...], ...]
+    """General text, then the statements to be preserved, if there are any."""
     config: EditConfig
     device: str
     dtype: str
     cache: Path
     out: Path
+
+    def statistics_path(self, corpus: int) -> Path:
+        """Where the statistics over a corpus are kept, by all that shapes them."""
+        spec = make_editor(self.config).fit_spec()
+        key = digest_of([self.base.digest, self.dtype, self.corpora[corpus], spec, FIT_PARTS])
+        return self.cache / "statistics" / f"{key}.safetensors"
 
 
 def edit(
@@ -95,59 +106,128 @@ def edit(
     out: StageDir,
     runner: Runner,
 ) -> dict[str, Any]:
-    """Write the delta, the edited weights in the base's dtype, and a report of each request."""
+    """Write the delta, the edited weights in the base's dtype, and a report of each request.
+
+    Statistics and values are found by as many workers as fit; one solves.
+    """
+    if not edits:
+        save_file({}, out.path / WEIGHTS)
+        Delta({}).save(out.path / DELTA)
+        out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
+        return {"edits": 0, "status": {}}
+    general = tuple(_paragraphs(config))
     job = EditJob(
         base=base,
         requests=tuple(e.request() for e in edits),
-        preserved=tuple(preserved),
+        corpora=(general, tuple(preserved)) if preserved and config.preserve_share else (general,),
         config=config,
         device=device,
         dtype=dtype,
         cache=cache,
         out=out.path,
     )
-    gpus = float(device.startswith("cuda"))
-    resources = Resources(num_cpus=config.threads, num_gpus=gpus, max_workers=1)
-    [counts] = runner.map(make_edit_worker, [job], resources=resources)
+    resources = Resources(num_cpus=config.threads, num_gpus=float(device.startswith("cuda")))
+
+    def work(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
+        results = []
+        for result in runner.map(MakeEditWorker(job), tasks, resources=resources):
+            results.append(result)
+            out.progress(len(results), len(tasks), phase)
+        return results
+
+    unfitted = [c for c in range(len(job.corpora)) if not job.statistics_path(c).exists()]
+    work("statistics", [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)])
+    work("statistics merged", [(EditWorker.merge, c) for c in unfitted])
+    [groups] = work("requests", [(EditWorker.chunks,)])
+    work("values", [(EditWorker.find_values, group) for group in groups])
+    [counts] = work("solve", [(EditWorker.solve,)])
     return counts
 
 
-def make_edit_worker() -> Any:
-    """The worker function; one process solves the whole plan."""
-    return run_edit
+@dataclass(frozen=True)
+class MakeEditWorker:
+    """Builds the worker in its own process."""
+
+    job: EditJob
+
+    def __call__(self) -> EditWorker:
+        return EditWorker(self.job)
 
 
-def run_edit(job: EditJob) -> dict[str, Any]:
-    """Fit, optimise, solve, compose; runs where the runner puts it."""
-    out = StageDir(job.out)
-    if not job.requests:
-        save_file({}, job.out / WEIGHTS)
-        Delta({}).save(job.out / DELTA)
-        out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
-        return {"edits": 0, "status": {}}
-    editor = make_editor(job.config)
-    dtype = compute_dtype(job.dtype, job.device)
-    model, tokenizer = load(job.base.path, dtype=dtype, device=job.device)
+class EditWorker:
+    """Holds the base model, and does one task at a time: one of its methods, with arguments.
 
-    def progress(phase: str, done: int, total: int) -> None:
-        out.progress(done, total, phase)
+    What a task makes is in a file when it returns, so a task done twice costs time only.
+    """
 
-    statistics = _statistics(job, editor, model, tokenizer, progress)
-    proposal = editor.propose(
-        model,
-        tokenizer,
-        job.requests,
-        statistics,
-        values=ValueStore(job.cache / "values"),
-        base_digest=job.base.digest,
-        progress=progress,
-    )
-    write_atomic(job.out / DELTA, proposal.delta.save)
-    weights = compose(Checkpoint(job.base.path), proposal.delta)
-    write_atomic(job.out / WEIGHTS, lambda path: save_file(weights, path))
-    rows = [asdict(report) for report in proposal.reports]
-    out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
-    return {"edits": len(rows), "status": Counter(row["status"] for row in rows)}
+    def __init__(self, job: EditJob) -> None:
+        self.job = job
+        self.editor = make_editor(job.config)
+        dtype = compute_dtype(job.dtype, job.device)
+        self.model, self.tokenizer = load(job.base.path, dtype=dtype, device=job.device)
+
+    def __call__(self, task: tuple[Any, ...]) -> Any:
+        method, *arguments = task
+        return method(self, *arguments)
+
+    def fit(self, corpus: int, part: int) -> None:
+        """Statistics over one part of a corpus."""
+        path = self._part(corpus, part)
+        if not path.exists():
+            texts = self.job.corpora[corpus]
+            made = self.editor.fit(self.model, self.tokenizer, texts, part=(part, FIT_PARTS))
+            write_atomic(path, made.save)
+
+    def merge(self, corpus: int) -> None:
+        """The statistics over a whole corpus; its parts are deleted."""
+        parts = [self._part(corpus, part) for part in range(FIT_PARTS)]
+        whole = reduce(Statistics.merge, map(Statistics.load, parts))
+        write_atomic(self.job.statistics_path(corpus), whole.save)
+        for path in parts:
+            path.unlink()
+
+    def chunks(self) -> list[tuple[EditRequest, ...]]:
+        """Groups of requests whose values are not in the store."""
+        return self.editor.chunks(
+            self.model,
+            self.tokenizer,
+            self.job.requests,
+            known=self._store(),
+            base_digest=self.job.base.digest,
+        )
+
+    def find_values(self, requests: Sequence[EditRequest]) -> None:
+        """The values of one group, into the store."""
+        digest = self.job.base.digest
+        found = self.editor.find_values(self.model, self.tokenizer, requests, base_digest=digest)
+        self._store().update(found)
+
+    def solve(self) -> dict[str, Any]:
+        """One delta of all values, the weights it makes, and the reports."""
+        job, out = self.job, StageDir(self.job.out)
+        fitted = [Statistics.load(job.statistics_path(c)) for c in range(len(job.corpora))]
+        proposal = self.editor.propose(
+            self.model,
+            self.tokenizer,
+            job.requests,
+            fitted[0].blend(fitted[1], job.config.preserve_share) if fitted[1:] else fitted[0],
+            values=self._store(),
+            base_digest=job.base.digest,
+            progress=lambda phase, done, total: out.progress(done, total, phase),
+        )
+        write_atomic(job.out / DELTA, proposal.delta.save)
+        weights = compose(Checkpoint(job.base.path), proposal.delta)
+        write_atomic(job.out / WEIGHTS, lambda path: save_file(weights, path))
+        rows = [asdict(report) for report in proposal.reports]
+        out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
+        return {"edits": len(rows), "status": Counter(row["status"] for row in rows)}
+
+    def _part(self, corpus: int, part: int) -> Path:
+        whole = self.job.statistics_path(corpus)
+        return whole.with_name(f"{whole.stem}-{part}-of-{FIT_PARTS}{whole.suffix}")
+
+    def _store(self) -> ValueStore:
+        return ValueStore(self.job.cache / "values")
 
 
 def make_editor(config: EditConfig) -> Any:
@@ -177,7 +257,7 @@ def text_path(config: EditConfig) -> Path:
     return Path(config.text) if config.text else TEXT
 
 
-class ValueStore(MutableMapping[str, Tensor]):
+class ValueStore(Mapping[str, Tensor]):
     """Optimised values by content key, on disk; those added together are kept together or not at
     all."""
 
@@ -187,22 +267,15 @@ class ValueStore(MutableMapping[str, Tensor]):
         for file in sorted(root.glob("*.safetensors")):
             self.known |= load_file(file)
 
-    def update(self, values: Any = (), /, **more: Tensor) -> None:
-        """Add the values of one chunk (a mapping or pairs), in one file."""
-        values = dict(values, **more)
+    def update(self, values: Mapping[str, Tensor]) -> None:
+        """Add values, in one file."""
         name = hashlib.sha256(canonical_json(sorted(values))).hexdigest()[:32]
         tensors = {key: value.detach().cpu().contiguous() for key, value in values.items()}
         write_atomic(self.root / f"{name}.safetensors", lambda path: save_file(tensors, path))
         self.known |= tensors
 
-    def __setitem__(self, key: str, value: Tensor) -> None:
-        self.update({key: value})
-
     def __getitem__(self, key: str) -> Tensor:
         return self.known[key]
-
-    def __delitem__(self, key: str) -> None:
-        raise TypeError("values are never taken out of the store")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.known)
@@ -211,24 +284,10 @@ class ValueStore(MutableMapping[str, Tensor]):
         return len(self.known)
 
 
-def _statistics(job: EditJob, editor: Any, model: Any, tokenizer: Any, progress: Any) -> Statistics:
-    """The base model's statistics over general text and over the statements to be preserved."""
-    path = text_path(job.config)
+def _paragraphs(config: EditConfig) -> list[str]:
+    """The general text. Raises ConfigError where it cannot be read."""
+    path = text_path(config)
     try:
-        paragraphs = path.read_text(encoding="utf-8").split("\n\n")
+        return path.read_text(encoding="utf-8").split("\n\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"edit.text {path}: {error}. Give a UTF-8 text file.") from None
-
-    def fitted(texts: Sequence[str]) -> Statistics:
-        """From the cache by content, or fitted now."""
-        key = digest_of([job.base.digest, job.dtype, list(texts), editor.fit_spec()])
-        file = job.cache / "statistics" / f"{key}.safetensors"
-        if not file.exists():
-            made = editor.fit(model, tokenizer, texts, progress=progress)
-            write_atomic(file, made.save)
-        return Statistics.load(file)
-
-    general = fitted(paragraphs)
-    if not job.preserved or not job.config.preserve_share:
-        return general
-    return general.blend(fitted(job.preserved), job.config.preserve_share)

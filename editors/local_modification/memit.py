@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -92,6 +92,8 @@ class Memit:
 
     def __init__(self, config: MemitConfig | None = None) -> None:
         self.config = config or MemitConfig()
+        self._contexts: tuple[Any, tuple[str, ...]] | None = None
+        """The contexts of the model seen last."""
 
     def layers(self, architecture: Architecture) -> tuple[int, ...]:
         """Layers to edit. Raises ConfigError for layers the model lacks, ModelError for more than
@@ -117,9 +119,15 @@ class Memit:
         return layers
 
     def fit(
-        self, model: Any, tokenizer: Any, texts: Iterable[str], progress: Progress = silent
+        self,
+        model: Any,
+        tokenizer: Any,
+        texts: Iterable[str],
+        *,
+        part: tuple[int, int] = (0, 1),
+        progress: Progress = silent,
     ) -> Statistics:
-        """Second moments of the keys of the layers to edit."""
+        """Second moments of the keys of the layers to edit, over part (i, n) of the text."""
         architecture = discover(model)
         return fit(
             model,
@@ -128,6 +136,7 @@ class Memit:
             self.layers(architecture),
             max_tokens=self.config.statistics_tokens,
             window=self.config.window,
+            part=part,
             progress=progress,
             architecture=architecture,
         )
@@ -154,6 +163,40 @@ class Memit:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def chunks(
+        self,
+        model: Any,
+        tokenizer: Any,
+        requests: Sequence[EditRequest],
+        *,
+        known: Container[str],
+        base_digest: str,
+    ) -> list[tuple[EditRequest, ...]]:
+        """Requests whose value is not known, in groups to be optimised together, longest first.
+
+        Groups depend neither on the order of the requests nor, while whole groups become known, on
+        how many already are.
+        """
+        columns = self._columns(model, tokenizer, requests, contradictions(requests))
+        missing = [c for c in columns if self._key(c, base_digest) not in known]
+        missing.sort(key=lambda c: (-c.longest, self._key(c, base_digest)))
+        size = self.config.chunk
+        return [
+            tuple(request for column in missing[i : i + size] for request in column.requests)
+            for i in range(0, len(missing), size)
+        ]
+
+    def find_values(
+        self, model: Any, tokenizer: Any, requests: Sequence[EditRequest], *, base_digest: str
+    ) -> dict[str, Tensor]:
+        """The values of one group of requests, by content key."""
+        architecture = discover(model)
+        columns = self._columns(model, tokenizer, requests, contradictions(requests))
+        facts = [column.fact for column in columns]
+        found = optimise(architecture, facts, self.layers(architecture)[-1], self.config.values)
+        keys = [self._key(column, base_digest) for column in columns]
+        return dict(zip(keys, (value.pack() for value in found), strict=True))
+
     def propose(
         self,
         model: Any,
@@ -161,36 +204,48 @@ class Memit:
         requests: Sequence[EditRequest],
         statistics: Statistics,
         *,
-        values: MutableMapping[str, Tensor],
+        values: Mapping[str, Tensor],
         base_digest: str,
         progress: Progress = silent,
     ) -> Proposal:
         """A delta for all requests that can be carried out, and a report for every one.
 
-        Values found in `values` are taken; missing ones are optimised and added chunk by chunk.
-        Requests whose tokens agree up to the subject's last one share key, value and column: their
-        losses are averaged, since two values for one key would cancel out. The same prompt asked
-        for different targets is quarantined, as are rows that cannot be tokenised and losses that
-        are not finite. The model is bitwise unchanged on return, also when this raises.
+        `values` holds what `find_values` made of every group of `chunks`. Requests whose tokens
+        agree up to the subject's last one share key, value and column: their losses are averaged,
+        since two values for one key would cancel out. The same prompt asked for different targets
+        is quarantined, as are rows that cannot be tokenised and losses that are not finite. The
+        model is bitwise unchanged on return, also when this raises.
         """
         architecture = discover(model)
         layers = self.layers(architecture)
         refused = contradictions(requests)
-        texts = contexts(
-            model,
-            tokenizer,
-            num_prefixed=self.config.num_prefixed,
-            num_tokens=self.config.context_tokens,
-        )
-        columns = columns_of(tokenizer, requests, texts, refused)
+        columns = self._columns(model, tokenizer, requests, refused)
+        for column in columns:
+            column.value = Value.unpack(values[self._key(column, base_digest)])
         with frozen(model), torch.no_grad():
             columns = self._screened(architecture, layers, columns, statistics, refused)
-        self._find_values(architecture, layers[-1], columns, values, base_digest, progress)
-        found = [column for column in columns if column.usable]
-        with frozen(model), torch.no_grad():
+            found = [column for column in columns if column.usable]
             delta, conditions = self._spread(architecture, layers, found, statistics, progress)
         reports = reports_of(requests, columns, refused)
         return Proposal(delta, reports, conditions)
+
+    def _columns(
+        self,
+        model: Any,
+        tokenizer: Any,
+        requests: Sequence[EditRequest],
+        refused: dict[str, str],
+    ) -> list[Column]:
+        """Columns of the requests that can be tokenised, in this model's contexts."""
+        if self._contexts is None or self._contexts[0] is not model:
+            number, tokens = self.config.num_prefixed, self.config.context_tokens
+            texts = contexts(model, tokenizer, num_prefixed=number, num_tokens=tokens)
+            self._contexts = model, texts
+        return columns_of(tokenizer, requests, self._contexts[1], refused)
+
+    def _key(self, column: Column, base_digest: str) -> str:
+        first, *joined = column.requests
+        return self.value_key(first, base_digest, joined)
 
     def _screened(
         self,
@@ -217,35 +272,6 @@ class Memit:
                     f"below min_leverage={self.config.min_leverage}: other text would change too"
                 )
         return [column for column in columns if column.requests[0].id not in refused]
-
-    def _find_values(
-        self,
-        architecture: Architecture,
-        layer: int,
-        columns: list[Column],
-        values: MutableMapping[str, Tensor],
-        base_digest: str,
-        progress: Progress,
-    ) -> None:
-        """Give every column its value; those of similar length are optimised together."""
-        missing: list[tuple[str, Column]] = []
-        for column in columns:
-            first, *joined = column.requests
-            key = self.value_key(first, base_digest, joined)
-            if key in values:
-                column.value = Value.unpack(values[key])
-            else:
-                missing.append((key, column))
-        missing.sort(key=lambda item: (max(len(row.suffix) for row in item[1].fact.rows), item[0]))
-        for start in range(0, len(missing), self.config.chunk):
-            chunk = missing[start : start + self.config.chunk]
-            facts = [column.fact for _, column in chunk]
-            found = optimise(architecture, facts, layer, self.config.values)
-            for (_, column), value in zip(chunk, found, strict=True):
-                column.value = value
-            keys = [key for key, _ in chunk]
-            values.update(zip(keys, (value.pack() for value in found), strict=True))
-            progress("values", start + len(chunk), len(missing))
 
     def _spread(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,16 @@ def test_equals_one_text_at_a_time(kind: str, tokenizer: Any) -> None:
 
 
 def test_batch_size_and_shards_do_not_matter(llama: Any, tokenizer: Any) -> None:
-    """One row a batch, all in one batch, and two merged shards agree to rounding."""
+    """One row a batch, all in one batch, two merged shards, and more parts than rows agree."""
     whole = fit(llama, tokenizer, TEXTS, (1, 2), max_tokens=10_000)
     single = fit(llama, tokenizer, TEXTS, (1, 2), max_tokens=10_000, batch_tokens=1)
     shards = [
         fit(llama, tokenizer, part, (1, 2), max_tokens=10_000) for part in (TEXTS[:4], TEXTS[4:])
     ]
-    for other in (single, shards[0].merge(shards[1])):
+    parts = [
+        fit(llama, tokenizer, TEXTS, (1, 2), max_tokens=10_000, part=(i, 99)) for i in range(99)
+    ]
+    for other in (single, shards[0].merge(shards[1]), reduce(Statistics.merge, parts)):
         assert other.num_tokens == whole.num_tokens
         for layer in (1, 2):
             torch.testing.assert_close(

@@ -97,6 +97,21 @@ def test_ray_and_this_process_make_the_same_release(
     assert digests[0] == digests[1]
 
 
+def pid() -> Callable[[int], int]:
+    """A worker that says where it is."""
+    return lambda _: os.getpid()
+
+
+def test_processes_outlive_a_call(ray_runner: Runner) -> None:
+    """Two calls with other workers run in the same processes; after an error in new ones."""
+    before = set(ray_runner.map(pid, range(8), resources=Resources()))
+    assert list(ray_runner.map(square, [3], resources=Resources())) == [9]
+    assert set(ray_runner.map(pid, range(8), resources=Resources())) <= before
+    with pytest.raises(SourceError):
+        list(ray_runner.map(square, [-1], resources=Resources()))
+    assert not set(ray_runner.map(pid, range(8), resources=Resources())) & before
+
+
 def test_no_cluster_at_an_address() -> None:
     """One line with the address and the choices."""
     with pytest.raises(StageError, match=r"no Ray at '127.0.0.1:1'"), runner_at("127.0.0.1:1"):
