@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from infra.lm import Answer, LanguageModel, Question
-from infra.models import compute_dtype, load
+from infra.models import load
 from infra.runner import Resources, Runner
 from infra.storage import Shard, StageDir
 
@@ -47,7 +47,7 @@ class Compute:
     """How models are run."""
 
     device: str = "cpu"
-    dtype: str = "auto"
+    dtype: str = "float32"
     threads: int = 1
     """CPU threads of a worker."""
     shard_size: int = 32
@@ -79,7 +79,7 @@ class Examiner:
     def _load(self, examinee: Examinee) -> LanguageModel:
         if self.loaded is None or self.loaded[0] != examinee:
             self.loaded = None  # free the last model before the next is loaded
-            dtype = compute_dtype(self.compute.dtype, self.compute.device)
+            dtype = getattr(torch, self.compute.dtype)
             model, tokenizer = load(examinee.path, dtype=dtype, device=self.compute.device)
             if examinee.weights is not None:
                 replace_parameters(model, load_file(examinee.weights))

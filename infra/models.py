@@ -75,11 +75,14 @@ def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, A
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def compute_dtype(name: str, device: str) -> torch.dtype:
-    """The dtype of `auto` is bfloat16 on a GPU and float32 elsewhere; others are taken by name."""
-    if name == "auto":
-        return torch.bfloat16 if device.startswith("cuda") else torch.float32
-    return getattr(torch, name)
+def dtype_name(name: str, device: str) -> str:
+    """The dtype that `auto` stands for, others as they are: bfloat16 where the device multiplies
+    it natively (GPUs, CPUs with AVX512-BF16 or AMX), float32 elsewhere."""
+    if name != "auto":
+        return name
+    known = torch.cpu.get_capabilities()
+    native = known.get("avx512_bf16", False) or known.get("amx_bf16", False)
+    return "bfloat16" if native or device.startswith("cuda") else "float32"
 
 
 def quiet_transformers() -> None:

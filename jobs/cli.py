@@ -122,23 +122,28 @@ def ask(
     line: LineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answers of the unedited base and of a release, side by side."""
+    """Answers of the unedited base and of a release, side by side, as the evaluation asked them."""
+    import torch
+
     from infra.lm import LanguageModel, Question
-    from infra.models import compute_dtype, load, locate, quiet_transformers
+    from infra.models import load, locate, quiet_transformers
     from jobs.inspect import find_release
 
     found = find_release(Workspace.at(workspace), line, release)
     version = found.record["version"]
     quiet_transformers()
     questions = [Question(id=str(i), prompt=p.rstrip(), greedy=True) for i, p in enumerate(prompts)]
+    manifest = found.json("manifest.json")
+    asked = manifest["compute"]
     models = {
-        "base": locate(found.json("manifest.json")["base"]["name"]).path,
+        "base": locate(manifest["base"]["name"]).path,
         version: found.path / "checkpoint",
     }
     answers = {}
     for name, path in models.items():
-        lm = LanguageModel(*load(path, dtype=compute_dtype("auto", "cpu")))
-        answers[name] = [answer.greedy for answer in lm.ask(questions)]
+        lm = LanguageModel(*load(path, dtype=getattr(torch, asked["dtype"])))
+        told = lm.ask(questions, max_new_tokens=asked["max_new_tokens"])
+        answers[name] = [answer.greedy for answer in told]
     if as_json:
         rows = [
             {"prompt": p, "base": answers["base"][i], "release": version, "answer": a}

@@ -13,7 +13,7 @@ from discovery.probe import ProbeConfig
 from discovery.sources import SourceConfig
 from infra.errors import ConfigError
 from infra.examine import Compute
-from infra.models import EMBEDDED
+from infra.models import EMBEDDED, dtype_name
 from infra.settings import read_toml, validate
 from pipeline.edit import EditConfig
 from pipeline.evaluate import EvaluateConfig
@@ -30,7 +30,8 @@ class ModelConfig(BaseModel):
     """`smollm2-135m-instruct`, a directory, or a Hugging Face id."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     dtype: str = Field(default="auto", pattern=r"^(auto|float32|bfloat16|float16)$")
-    """Dtype of the computation; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    """Dtype of the computation; `auto` is bfloat16 where the device has it natively, else
+    float32."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of one probing or evaluating worker; more workers use more cores."""
     shard_size: int = Field(default=48, ge=1)
@@ -44,7 +45,7 @@ class ModelConfig(BaseModel):
     def compute(self) -> Compute:
         return Compute(
             device=self.device,
-            dtype=self.dtype,
+            dtype=dtype_name(self.dtype, self.device),
             threads=self.threads,
             shard_size=self.shard_size,
             max_new_tokens=self.max_new_tokens,

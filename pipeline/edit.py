@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -27,7 +28,7 @@ from editors.request import EditRequest
 from editors.statistics import Statistics
 from infra.checkpoint import Checkpoint
 from infra.errors import ConfigError
-from infra.models import ModelRef, compute_dtype, load
+from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
 from infra.settings import nearest, validate
 from infra.storage import StageDir, canonical_json, digest_of, write_atomic
@@ -163,7 +164,7 @@ class EditWorker:
     def __init__(self, job: EditJob) -> None:
         self.job = job
         self.editor = make_editor(job.config)
-        dtype = compute_dtype(job.dtype, job.device)
+        dtype = getattr(torch, job.dtype)
         self.model, self.tokenizer = load(job.base.path, dtype=dtype, device=job.device)
 
     def __call__(self, task: tuple[Any, ...]) -> Any:

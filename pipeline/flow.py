@@ -108,7 +108,8 @@ def run_edition(
     live = from_table(known, PlannedEdit) if known is not None else []
     said = digest_of({key: relation.model_dump() for key, relation in sorted(relations.items())})
     upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
-    spoken = {"dtype": model.dtype, "device": model.device}
+    compute = model.compute
+    spoken = {"dtype": compute.dtype, "device": compute.device}
     unedited = Examinee(name="base", path=base.path)
     serving = Examinee(name="parent", path=parent.path / "checkpoint") if parent else None
 
@@ -160,7 +161,7 @@ def run_edition(
             examinee=serving or unedited,
             live={(edit.subject, edit.relation) for edit in live},
             config=config.probe,
-            compute=model.compute,
+            compute=compute,
             out=out,
             runner=runner,
         ),
@@ -198,8 +199,8 @@ def run_edition(
             planned.json(PRESERVED),
             base=base,
             config=config.edit,
-            device=model.device,
-            dtype=model.dtype,
+            device=compute.device,
+            dtype=compute.dtype,
             cache=cache,
             out=out,
             runner=runner,
@@ -222,7 +223,7 @@ def run_edition(
             parent=serving,
             candidate=Examinee(name="candidate", path=base.path, weights=edited.path / WEIGHTS),
             config=config.evaluate,
-            compute=model.compute,
+            compute=compute,
             out=out,
             runner=runner,
         ),
@@ -249,7 +250,7 @@ def run_edition(
         "release",
         version,
         inputs={"snapshot": world, "plan": planned, "edit": edited, "gate": gated, **upstream},
-        config={"line": config.line, "license": model.license},
+        config={"line": config.line, "license": model.license, **spoken},
         body=lambda out: release(
             ReleaseInputs(
                 version=version,
@@ -259,6 +260,7 @@ def run_edition(
                 base=base,
                 license=model.license,
                 editor={"name": config.edit.editor, "options": dict(config.edit.options)},
+                compute={"dtype": compute.dtype, "max_new_tokens": compute.max_new_tokens},
                 snapshot=world,
                 plan=planned,
                 edit=edited,

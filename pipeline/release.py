@@ -39,6 +39,8 @@ class ReleaseInputs:
     base: ModelRef
     license: str | None
     editor: Mapping[str, Any]
+    compute: Mapping[str, Any]
+    """How the models were run: dtype, longest answer."""
     snapshot: Artifact
     plan: Artifact
     edit: Artifact
@@ -85,6 +87,7 @@ def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path
         "plan_hash": inputs.plan.counts["plan_hash"],
         "evaluation": {"digest": inputs.evaluation.digest, **inputs.evaluation.counts},
         "gate": inputs.gate.digest,
+        "compute": dict(inputs.compute),
         "exports": [
             {
                 "kind": CHECKPOINT,
