@@ -204,6 +204,8 @@ class Artifact:
 
     path: Path
     record: Mapping[str, Any]
+    made_now: bool = False
+    """Whether it was made just now, not found."""
 
     @property
     def digest(self) -> str:
@@ -323,7 +325,7 @@ class Workspace:
                 f"{stage} {version}: cannot write {error.filename or partial}: {error.strerror}. "
                 "What was finished is kept; mend this and run the same command again."
             ) from error
-        return Artifact(final, record)
+        return Artifact(final, record, made_now=True)
 
 
 def _open_partial(partial: Path, key: str) -> None:

@@ -29,6 +29,7 @@ class StageWatch:
         self.workspace = workspace
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self.status = self.console.status("") if self.console.is_terminal else None
+        self.started = time.monotonic()
         self.current: tuple[str, str, float] | None = None
         self.made: dict[str, dict[str, Artifact]] = {}
         """Outputs so far, by version and stage."""
@@ -46,6 +47,7 @@ class StageWatch:
         self.thread.join()
         if self.status:
             self.status.stop()
+        self.console.print(f"all stages {time.monotonic() - self.started:12.1f} s")
 
     def begin(self, stage: str, version: str) -> None:
         """A stage begins."""
@@ -58,7 +60,7 @@ class StageWatch:
         took = time.monotonic() - started
         self.current = None
         self.made.setdefault(version, {})[stage] = artifact
-        found = "" if took > artifact.record["duration_s"] else "  [dim](found)[/]"
+        found = "" if artifact.made_now else "  [dim](found)[/]"
         counts = ", ".join(f"{key} {_brief(value)}" for key, value in artifact.counts.items())
         self.console.print(
             f"[bold]{version}[/] {stage:<9} {took:6.1f} s  {counts}{found}", soft_wrap=True

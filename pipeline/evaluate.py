@@ -68,6 +68,7 @@ class FactResult:
     superseded: bool
     prompt: str
     target: str
+    old_targets: tuple[str, ...]
     base_answer: str
     before_answer: str
     """The parent release's answer, the base's where there is no parent."""
@@ -84,6 +85,7 @@ FACT_SCHEMA = pa.schema(
         ("superseded", pa.bool_()),
         ("prompt", pa.string()),
         ("target", pa.string()),
+        ("old_targets", pa.list_(pa.string())),
         ("base_answer", pa.string()),
         ("before_answer", pa.string()),
         ("answer", pa.string()),
@@ -227,6 +229,7 @@ def _fact(edit: PlannedEdit, score: EditScore, base_answer: str, before: str) ->
         superseded=any(score.superseded),
         prompt=edit.prompt,
         target=edit.target,
+        old_targets=edit.old_targets,
         base_answer=base_answer,
         before_answer=before,
         answer=score.answer,

@@ -38,7 +38,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
     return summary
 
 
-def examples(evaluation: Artifact) -> list[dict[str, str]]:
+def examples(evaluation: Artifact) -> list[dict[str, Any]]:
     """Facts that were wrong and are right: corrections first, in an order set by their ids."""
     rows = [
         row
@@ -46,7 +46,5 @@ def examples(evaluation: Artifact) -> list[dict[str, str]]:
         if row["holds_greedy"] and row["action"] != "carry"
     ]
     rows.sort(key=lambda row: (row["action"] != "correct", row["id"]))
-    return [
-        {key: row[key] for key in ("action", "prompt", "before_answer", "answer", "target")}
-        for row in rows[:NUM_EXAMPLES]
-    ]
+    shown = ("action", "prompt", "before_answer", "answer", "target", "old_targets")
+    return [{key: row[key] for key in shown} for row in rows[:NUM_EXAMPLES]]

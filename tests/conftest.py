@@ -71,6 +71,7 @@ line = "{line}"
 workspace = "{workspace}"
 [model]
 name = "{model}"
+dtype = "float32"
 shard_size = 8
 max_new_tokens = 4
 [[sources]]
