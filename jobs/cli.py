@@ -171,7 +171,7 @@ def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False
     if not state["versions"]:
         console.print(f"{state['workspace']} is empty. Run `corrigenda run --config FILE`.")
         return
-    table = Table("version", *STAGES)
+    table = Table("version", *STAGES, box=None, padding=(0, 1, 0, 0))
     for version, stages in state["versions"].items():
         table.add_row(version, *stages.values())
     console.print(table)
@@ -188,7 +188,8 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("version", "line", "as of", "edits", "greedy", "perplexity", "id", "")
+    heads = ("version", "line", "as of", "edits", "greedy", "perplexity", "id", "")
+    table = Table(*heads, box=None, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(
             *(row["version"], row["line"], row["as_of"], str(row["edits"])),

@@ -3,7 +3,10 @@ next."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -38,11 +41,13 @@ def print_edition(summary: Mapping[str, Any], console: Console) -> None:
 
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
     """What to try now."""
-    where = f" --workspace {workspace.root}"
+    here = workspace.root == Path.cwd() / "workspace"
+    where = "" if here else f" --workspace {workspace.root}"
+    program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
     prompt = next((e["prompt"] for e in summary.get("examples", ())), "The capital of France is")
     console.print("\nNext:")
     for command in (f'ask "{prompt}"', "releases", "status", "rollback"):
-        console.print(f"  corrigenda {command}{where}", soft_wrap=True)
+        console.print(f"  {program} {command}{where}", soft_wrap=True)
 
 
 def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> None:
