@@ -183,9 +183,8 @@ def judge(
 ) -> Verdict:
     """The verdict on one change; pure.
 
-    asked      answers to the T statements, scores in the order of the N candidates: the new
-    value, the
-               old ones, then distractors
+    asked      answers to the T statements, scores in the order of the N candidates: the new value,
+               the old ones, then distractors
     priors_TN  log-likelihood of each candidate in each statement without its subject, nats
     """
     num_own = len(dict.fromkeys((change.new_label, *change.old_labels)))

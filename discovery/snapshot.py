@@ -3,8 +3,7 @@
     facts/bucket-NNN.parquet      sorted by (subject, relation, statement id, source)
     entities/bucket-NNN.parquet   sorted by id; what several sources say of one is merged
     skips.parquet                 what could not be read: source, reason, count, sample
-    manifest.json                 as-of day, sources, rows, and `snapshot_id`, the digest of all
-    rows
+    manifest.json                 as-of day, sources, and `snapshot_id`, the digest of all rows
 
 The bucket of an id is blake2b(id) mod B, so equal subjects of two snapshots with the same B meet.
 """

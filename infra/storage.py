@@ -277,8 +277,7 @@ class Workspace:
         config    JSON value of the settings that matter to this stage
         inputs    digest of each input, by name
         body      fills the directory and returns counts for the record; when it is called again
-        after
-                  an interruption it finds the files that were finished
+                  after an interruption it finds the files that were finished
         replace   discard an output made from other inputs instead of refusing
         stamp     additions to the record that are no part of its identity (commit, hardware)
         volatile  files left out of the digest, being times and the like

@@ -1,12 +1,14 @@
 """Answers into numbers: what one model's answers say about each edit, and about everything else.
 
-reliability      the edit's own prompt          likelihood: the target beats every alternative
-generality       held-out paraphrases           greedy: the answer begins with the target or
-an alias retention        both, for edits of earlier releases superseded       prompts and
-paraphrases that still get an old value, greedy neighbourhood    same relation, other subject:
-its own object is likelier than an edited one (NS) leak             the same neighbours,
-greedy: the answer is the edited object agreement        first tokens of a continuation are
-all the base's own perplexity       held-out general text
+reliability    the edit's own prompt: by likelihood the target beats every alternative, greedy
+               the answer begins with the target or an alias of it
+generality     both, on held-out paraphrases
+retention      both, for edits of earlier releases
+superseded     prompts and paraphrases that still get an old value, greedy
+neighbourhood  same relation, other subject: its own object is likelier than an edited one (NS)
+leak           the same neighbours, greedy: the answer is the edited object
+agreement      the first tokens of a continuation are all the base's own
+perplexity     held-out general text
 """
 
 from __future__ import annotations

@@ -1,0 +1,65 @@
+"""How long the demo's job takes, stage by stage, in a workspace and a model cache of its own.
+
+    python benchmarks/demo_job.py [--config examples/demo.toml]
+
+Prints a Markdown table for benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    """Run the job once, from nothing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default=str(ROOT / "examples" / "demo.toml"))
+    config = parser.parse_args().config
+    with tempfile.TemporaryDirectory() as place:
+        command = [Path(sys.executable).parent / "corrigenda", "run", "--json"]
+        started = time.monotonic()
+        done = subprocess.run(
+            [*command, "--config", config, "--workspace", f"{place}/workspace"],
+            env={**os.environ, "CORRIGENDA_CACHE": f"{place}/cache"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        took = time.monotonic() - started
+    if done.returncode:
+        sys.exit(done.returncode)
+    editions = json.loads(done.stdout)["editions"]
+    print(f"{machine()}, commit {commit()}, `python {' '.join(sys.argv)}`\n")
+    print("| seconds |", " | ".join(edition["version"] for edition in editions), "|")
+    print("|---|" + "---|" * len(editions))
+    for stage in editions[0]["stages"]:
+        cells = [f"{edition['stages'][stage]['duration_s']:.1f}" for edition in editions]
+        print(f"| {stage} |", " | ".join(cells), "|")
+    print(f"\nWhole job, model conversion and Ray's start included: {took:.0f} s.")
+
+
+def machine() -> str:
+    """Cores, processor, and whether it multiplies bfloat16 itself."""
+    known = torch.cpu.get_capabilities()
+    native = [name for name in ("avx512_bf16", "amx_bf16") if known.get(name)]
+    return f"{os.cpu_count()} cores, {known['cpu_name']} ({', '.join(native) or 'no bf16'})"
+
+
+def commit() -> str:
+    """The commit measured, with a + where the tree differs from it."""
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
