@@ -127,11 +127,12 @@ def fit(
 ) -> Statistics:
     """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
 
-    A text longer than `window` tokens is cut into windows; a batch holds about `batch_tokens` of
-    similar length. Of n parts, part (i, n) has every n-th row; merged, they are the whole. Raises
-    EditError when the texts hold no token.
+    A text longer than `window` tokens, or than the model's positions, is cut into windows; a batch
+    holds about `batch_tokens` of similar length. Of n parts, part (i, n) has every n-th row;
+    merged, they are the whole. Raises EditError when the texts hold no token.
     """
     architecture = architecture or discover(model)
+    window = min(window, getattr(model.config, "max_position_embeddings", window))
     deepest = max(layers)
     projections = {str(layer): architecture.blocks[layer].projection for layer in layers}
     rows = _windows(tokenizer, texts, max_tokens=max_tokens, window=window)

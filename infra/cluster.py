@@ -37,9 +37,11 @@ def runner_at(address: str | None) -> Iterator[Runner]:
             namespace="corrigenda",
         )
     except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+        token = "AuthToken" in f"{error} {error.__cause__}"
+        advice = "Its token is wanted: set RAY_AUTH_MODE=token. " if token else ""
         raise StageError(
-            f"no Ray at {address!r} ({str(error).splitlines()[0]}). Give the address of a running "
-            "cluster, `local` to start one here, or `none` to run in this process."
+            f"no Ray at {address!r} ({str(error).splitlines()[0]}). {advice}Give the address of a "
+            "running cluster, `local` to start one here, or `none` to run in this process."
         ) from error
     try:
         yield RayRunner()

@@ -100,10 +100,11 @@ class LanguageModel:
     def nll(self, texts: Sequence[str], *, window: int = 512) -> tuple[float, int]:
         """Summed negative log-likelihood (nats) and count of predicted tokens.
 
-        Each text is cut into windows of at most `window` tokens; a window's first token is not
-        predicted.
+        Each text is cut into windows of at most `window` tokens, or as many as the model has
+        positions; a window's first token is not predicted.
         """
         total, count = 0.0, 0
+        window = min(window, getattr(self.model.config, "max_position_embeddings", window))
         for text in texts:
             ids = self.tokenizer(text, return_tensors="pt")["input_ids"][0]
             for piece in ids.split(window):

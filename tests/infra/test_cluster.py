@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +113,27 @@ def test_processes_outlive_a_call(ray_runner: Runner) -> None:
     with pytest.raises(SourceError):
         list(ray_runner.map(square, [-1], resources=Resources()))
     assert not set(ray_runner.map(pid, range(8), resources=Resources())) & before
+
+
+def test_joins_a_running_cluster(world: Any, tmp_path: Path) -> None:
+    """`corrigenda run --ray-address` of a cluster that somebody else started."""
+    programs, port = Path(sys.executable).parent, "26379"
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    start = [programs / "ray", "start", "--head", "--port", port, "--num-cpus", "2", "--block"]
+    run = [programs / "corrigenda", "run", "-c", world(), "--ray-address", f"127.0.0.1:{port}"]
+    with (tmp_path / "log").open("w") as log:
+        cluster = subprocess.Popen(
+            start, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            done = subprocess.run(
+                [*run, "--json"], env=environment, capture_output=True, text=True, timeout=300
+            )
+        finally:
+            os.killpg(cluster.pid, signal.SIGTERM)  # `ray stop` would stop every Ray there is
+            cluster.wait(60)
+    assert done.returncode == 0, done.stderr
+    assert [e["release"]["edits"] > 0 for e in json.loads(done.stdout)["editions"]] == [True, True]
 
 
 def test_no_cluster_at_an_address() -> None:

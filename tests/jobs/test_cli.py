@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from infra.models import load
 from jobs import cli
 
 
@@ -87,6 +90,32 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(
     code, out, err = corrigenda(*words)
     assert code == 1 and message in err
     assert err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"])
+def test_any_decoder_goes_the_whole_way(
+    corrigenda: Any, world: Callable[..., Path], checkpoint: Callable[[str], Path], kind: str
+) -> None:
+    """--model with a directory: both editions are released, and their checkpoints load and differ
+    from the base in the layers edited. Gemma's normed MLP output leaves one layer to edit."""
+    config = world()
+    layers = [1] if kind == "gemma2" else [1, 2]
+    config.write_text(config.read_text().replace("layers = [1, 2]", f"layers = {layers}"))
+    run = ("run", "-c", config, "--model", checkpoint(kind), "--ray-address", "none", "--json")
+    code, out, err = corrigenda(*run)
+    assert code == 0, err
+    editions = json.loads(out)["editions"]
+    base, _ = load(checkpoint(kind), dtype=torch.float32)
+    assert len(editions) == 2
+    for edition in editions:
+        assert edition["stages"]["edit"]["counts"]["status"].keys() == {"edited"}
+        edited, _ = load(Path(edition["release"]["path"]) / "checkpoint", dtype=torch.float32)
+        changed = [
+            name
+            for name, value in base.named_parameters()
+            if not torch.equal(value, edited.get_parameter(name))
+        ]
+        assert [int(re.findall(r"\d+", name)[0]) for name in changed] == layers
 
 
 @pytest.mark.parametrize(
