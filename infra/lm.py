@@ -82,8 +82,6 @@ class LanguageModel:
         self.max_rows = max_rows
         self.device = next(model.parameters()).device
         self._stop_ids = _stop_ids(model, tokenizer)
-        # A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
-        model.get_output_embeddings().register_forward_pre_hook(_contiguous)
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
@@ -91,9 +89,14 @@ class LanguageModel:
         encoded = [self._encode(question) for question in questions]
         order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].prefix), i))
         answers: dict[int, Answer] = {}
-        for batch in _chunks(order, self.max_rows):
-            group = [encoded[i] for i in batch]
-            answers |= dict(zip(batch, self._ask_batch(group, max_new_tokens), strict=True))
+        # A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+        try:
+            for batch in _chunks(order, self.max_rows):
+                group = [encoded[i] for i in batch]
+                answers |= dict(zip(batch, self._ask_batch(group, max_new_tokens), strict=True))
+        finally:
+            hook.remove()
         return [answers[i] for i in range(len(encoded))]
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ continues after any interruption, and once more does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def run_edition(
     said = digest_of({key: relation.model_dump() for key, relation in sorted(relations.items())})
     upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
     compute = model.compute
-    spoken = {"dtype": compute.dtype, "device": compute.device}
+    run_on = {"dtype": compute.dtype, "device": compute.device}
     unedited = Examinee(name="base", path=base.path)
     serving = Examinee(name="parent", path=parent.path / "checkpoint") if parent else None
 
@@ -154,7 +154,7 @@ def run_edition(
         "probe",
         version,
         inputs={"diff": changed, "relations": said, **upstream},
-        config={**config.probe.model_dump(), **spoken},
+        config={**config.probe.model_dump(), **asdict(compute)},
         body=lambda out: probe(
             changes,
             relations,
@@ -193,7 +193,7 @@ def run_edition(
         "edit",
         version,
         inputs={"plan": planned, "base": base.digest, "text": file_digest(text_path(config.edit))},
-        config={**config.edit.model_dump(exclude={"text"}), **spoken},
+        config={**config.edit.model_dump(exclude={"text"}), **run_on},
         body=lambda out: edit(
             edits,
             planned.json(PRESERVED),
@@ -214,7 +214,7 @@ def run_edition(
         "evaluate",
         version,
         inputs={"plan": planned, "edit": edited, **upstream},
-        config={**config.evaluate.model_dump(), **spoken},
+        config={**config.evaluate.model_dump(), **asdict(compute)},
         body=lambda out: evaluate(
             edits,
             removals,
@@ -250,7 +250,7 @@ def run_edition(
         "release",
         version,
         inputs={"snapshot": world, "plan": planned, "edit": edited, "gate": gated, **upstream},
-        config={"line": config.line, "license": model.license, **spoken},
+        config={"line": config.line, "license": model.license, **asdict(compute)},
         body=lambda out: release(
             ReleaseInputs(
                 version=version,

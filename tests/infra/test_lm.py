@@ -11,6 +11,7 @@ import torch
 
 from infra.lm import LanguageModel, Question
 from infra.models import load
+from infra.text import begins_with
 
 KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"]
 QUESTIONS = [
@@ -58,6 +59,45 @@ def test_batches_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
     for a, b in zip(together, alone, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=2e-4)
         assert a.greedy_ids == b.greedy_ids
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_until_stops_early_and_changes_no_match(
+    kind: str, checkpoint: Callable[[str], Path]
+) -> None:
+    """A shortened continuation is a beginning of the whole one, long enough, and says the same."""
+    lm = LanguageModel(*load(checkpoint(kind), dtype=torch.float32))
+    prompts = ["Tom Brady plays for", "Neymar", "The capital of France is"]
+    whole = lm.ask([Question(id=p, prompt=p, greedy=True) for p in prompts])
+    shorter = 0
+    for least in (0, 3):
+        for full in whole:
+            names = (" ".join((full.greedy or "").split()[:2]), "Atlantis")
+            question = Question(
+                id=full.id, prompt=full.id, greedy=True, until=names, min_new_tokens=least
+            )
+            [short] = lm.ask([question])
+            assert short.greedy_ids == full.greedy_ids[: len(short.greedy_ids)]
+            assert len(short.greedy_ids) >= min(least, len(full.greedy_ids))
+            assert begins_with(short.greedy or "", names) == begins_with(full.greedy or "", names)
+            shorter += len(short.greedy_ids) < len(full.greedy_ids)
+    assert shorter
+
+
+def test_single_tokens_are_scored_from_the_prompt_alone(checkpoint: Callable[[str], Path]) -> None:
+    """Where every candidate is one token there is no second pass, and the score is the model's."""
+    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
+    lm = LanguageModel(model, tokenizer)
+    single = next(
+        word
+        for word in ("Paris", "Derby", "Apple", "London", "Navy", "the")
+        if len(tokenizer(f"Neymar {word}")["input_ids"])
+        == len(tokenizer("Neymar")["input_ids"]) + 1
+    )
+    [answer] = lm.ask([Question(id="x", prompt="Neymar", candidates=(single,))])
+    assert answer.num_tokens == (1,)
+    expected = reference(model, tokenizer, "Neymar", single)
+    assert answer.logprobs[0] == pytest.approx(expected, abs=2e-4)
 
 
 def test_nll_is_the_models_loss(checkpoint: Callable[[str], Path]) -> None:

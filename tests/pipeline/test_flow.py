@@ -165,6 +165,20 @@ def test_a_failing_gate_leaves_production_where_it_was(
     assert Alias(root, "tiny").current() == VERSIONS[1]
 
 
+@pytest.mark.parametrize("name", ["max_new_tokens", "shard_size", "threads"])
+def test_how_the_model_is_asked_is_part_of_an_outputs_identity(
+    finished: Path, world: Callable[..., Path], name: str
+) -> None:
+    """Another length of answers, batch or number of threads gives other bytes: refused under a
+    released version."""
+    config = world()
+    text = config.read_text()
+    text = text.replace("max_new_tokens = 4\n", "").replace("shard_size = 8\n", "")
+    config.write_text(text.replace("[model]\n", f"[model]\n{name} = 3\n"))
+    with pytest.raises(StageError, match=rf"config\.{name}"):
+        run_editions(job(config, finished))
+
+
 def test_a_malformed_table_keeps_what_was_finished(
     finished: Path, world: Callable[..., Path], tmp_path: Path
 ) -> None:
