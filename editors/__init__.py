@@ -4,9 +4,10 @@ Sub-folders carry the survey's names (arXiv:2310.16218): `local_modification/` c
 weights in closed form. `EDITORS` names every method; adding one is a file and a line here.
 """
 
-from editors.editor import Editor, EditReport, Proposal
+from editors.base import Base
+from editors.editor import Editor, EditReport, Proposal, Work
 from editors.local_modification.memit import Memit, MemitConfig
 
 EDITORS: dict[str, type[Memit]] = {"memit": Memit}
 
-__all__ = ["EDITORS", "EditReport", "Editor", "Memit", "MemitConfig", "Proposal"]
+__all__ = ["EDITORS", "Base", "EditReport", "Editor", "Memit", "MemitConfig", "Proposal", "Work"]

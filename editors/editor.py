@@ -1,4 +1,4 @@
-"""What every editor does: fit statistics, name values by content, propose a delta."""
+"""What every editor does: fit statistics, sort requests, find values, propose a delta."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from editors.base import Base
 from editors.delta import Delta
 from editors.request import EditRequest
-from editors.statistics import Progress, Statistics, silent
+from editors.statistics import WHOLE, Part, Progress, Statistics, silent
+
+Values = Mapping[str, Tensor]
+"""Optimised values by content key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +45,33 @@ class Proposal:
     """Condition number of the solve, by weight name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A batch of requests, sorted for the editor."""
+
+    requests: tuple[EditRequest, ...]
+    """All of them."""
+    refused: dict[str, str]
+    """Reason, by id, for those that are set aside."""
+    groups: tuple[tuple[EditRequest, ...], ...]
+    """Those whose values are to be found, each group to be optimised together."""
+
+
 class Editor(Protocol):
-    """An editing method. Adding one: a file with this class, and a line in `EDITORS`."""
+    """An editing method. Adding one: a file with this class, and a line in `EDITORS`.
+
+    Called in this order; `fit` and `find_values` on as many workers as there are parts and groups.
+    """
 
     Config: type
     """Its settings, a frozen dataclass; the editor is made with one."""
 
     def fit(
-        self,
-        model: Any,
-        tokenizer: Any,
-        texts: Iterable[str],
-        *,
-        part: tuple[int, int] = (0, 1),
-        progress: Progress = silent,
+        self, base: Base, texts: Iterable[str], part: Part = WHOLE, progress: Progress = silent
     ) -> Statistics:
         """What the method has to know of the model's ordinary text, once per base model.
 
-        The statistics of part (i, n), i < n, merge into those of the whole.
+        The statistics of all parts merge into those of the whole.
         """
         ...
 
@@ -66,37 +79,26 @@ class Editor(Protocol):
         """What the statistics depend on besides model and text, for their content key."""
         ...
 
-    def chunks(
-        self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[EditRequest],
-        *,
-        known: Container[str],
-        base_digest: str,
-    ) -> list[tuple[EditRequest, ...]]:
-        """Groups of requests to be optimised apart, leaving out those whose values are known."""
+    def prepare(
+        self, base: Base, requests: Sequence[EditRequest], fitted: Statistics, known: Container[str]
+    ) -> Work:
+        """Set aside what cannot be edited, and group those whose values are not `known`."""
         ...
 
-    def find_values(
-        self, model: Any, tokenizer: Any, requests: Sequence[EditRequest], *, base_digest: str
-    ) -> dict[str, Tensor]:
+    def find_values(self, base: Base, group: Sequence[EditRequest]) -> dict[str, Tensor]:
         """What is optimised for one group of requests, by content key."""
         ...
 
     def propose(
         self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[EditRequest],
-        statistics: Statistics,
-        *,
-        values: Mapping[str, Tensor],
-        base_digest: str,
+        base: Base,
+        work: Work,
+        fitted: Statistics,
+        values: Values,
         progress: Progress = silent,
     ) -> Proposal:
-        """A delta that makes `model` give every target; `model` is bitwise unchanged.
+        """A delta that makes the model give every target; the model is bitwise unchanged.
 
-        `values` holds at least what `find_values` made of all `chunks`.
+        `values` holds at least what `find_values` made of all groups.
         """
         ...

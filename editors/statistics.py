@@ -26,6 +26,10 @@ from infra.errors import EditError
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
+Part = tuple[int, int]
+"""(i, n): every n-th row of the text from the i-th on, 0 <= i < n."""
+WHOLE: Part = (0, 1)
+
 FORMAT = "corrigenda-statistics-1"
 
 
@@ -121,15 +125,15 @@ def fit(
     max_tokens: int,
     window: int = 512,
     batch_tokens: int = 4096,
-    part: tuple[int, int] = (0, 1),
+    part: Part = WHOLE,
     progress: Progress = silent,
     architecture: Architecture | None = None,
 ) -> Statistics:
     """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
 
     A text longer than `window` tokens, or than the model's positions, is cut into windows; a batch
-    holds about `batch_tokens` of similar length. Of n parts, part (i, n) has every n-th row;
-    merged, they are the whole. Raises EditError when the texts hold no token.
+    holds about `batch_tokens` of similar length. Merged, the statistics of all parts are those
+    of the whole. Raises EditError when the texts hold no token.
     """
     architecture = architecture or discover(model)
     window = min(window, getattr(model.config, "max_position_embeddings", window))

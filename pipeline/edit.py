@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from editors import EDITORS
+from editors import EDITORS, Base, Work
 from editors.delta import Delta
+from editors.editor import Values
 from editors.request import EditRequest
 from editors.statistics import Statistics
 from infra.checkpoint import Checkpoint
@@ -31,7 +32,7 @@ from infra.errors import ConfigError
 from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
 from infra.settings import nearest, validate
-from infra.storage import StageDir, canonical_json, digest_of, write_atomic
+from infra.storage import SHARDS, StageDir, canonical_json, digest_of, write_atomic
 from pipeline.edits import PlannedEdit
 
 DELTA = "delta.safetensors"
@@ -129,19 +130,20 @@ def edit(
     )
     resources = Resources(num_cpus=config.threads, num_gpus=float(device.startswith("cuda")))
 
-    def work(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def share_out(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
         results = []
+        out.progress(0, len(tasks), phase)
         for result in runner.map(MakeEditWorker(job), tasks, resources=resources):
             results.append(result)
             out.progress(len(results), len(tasks), phase)
         return results
 
     unfitted = [c for c in range(len(job.corpora)) if not job.statistics_path(c).exists()]
-    work("statistics", [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)])
-    work("statistics merged", [(EditWorker.merge, c) for c in unfitted])
-    [groups] = work("requests", [(EditWorker.chunks,)])
-    work("values", [(EditWorker.find_values, group) for group in groups])
-    [counts] = work("solve", [(EditWorker.solve,)])
+    share_out("statistics", [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)])
+    share_out("statistics merged", [(EditWorker.merge, c) for c in unfitted])
+    [work] = share_out("requests sorted", [(EditWorker.prepare,)])
+    share_out("values", [(EditWorker.find_values, group) for group in work.groups])
+    [counts] = share_out("solve", [(EditWorker.solve, work)])
     return counts
 
 
@@ -164,8 +166,9 @@ class EditWorker:
     def __init__(self, job: EditJob) -> None:
         self.job = job
         self.editor = make_editor(job.config)
-        dtype = getattr(torch, job.dtype)
-        self.model, self.tokenizer = load(job.base.path, dtype=dtype, device=job.device)
+        loaded = load(job.base.path, dtype=getattr(torch, job.dtype), device=job.device)
+        self.base = Base(*loaded, digest=digest_of([job.base.digest, job.dtype]))
+        self.values = ValueStore(job.cache / "values")
 
     def __call__(self, task: tuple[Any, ...]) -> Any:
         method, *arguments = task
@@ -175,46 +178,31 @@ class EditWorker:
         """Statistics over one part of a corpus."""
         path = self._part(corpus, part)
         if not path.exists():
-            texts = self.job.corpora[corpus]
-            made = self.editor.fit(self.model, self.tokenizer, texts, part=(part, FIT_PARTS))
+            made = self.editor.fit(self.base, self.job.corpora[corpus], (part, FIT_PARTS))
             write_atomic(path, made.save)
 
     def merge(self, corpus: int) -> None:
-        """The statistics over a whole corpus; its parts are deleted."""
-        parts = [self._part(corpus, part) for part in range(FIT_PARTS)]
-        whole = reduce(Statistics.merge, map(Statistics.load, parts))
-        write_atomic(self.job.statistics_path(corpus), whole.save)
-        for path in parts:
-            path.unlink()
+        """The statistics over a whole corpus."""
+        parts = (Statistics.load(self._part(corpus, part)) for part in range(FIT_PARTS))
+        write_atomic(self.job.statistics_path(corpus), reduce(Statistics.merge, parts).save)
 
-    def chunks(self) -> list[tuple[EditRequest, ...]]:
-        """Groups of requests whose values are not in the store."""
-        return self.editor.chunks(
-            self.model,
-            self.tokenizer,
-            self.job.requests,
-            known=self._store(),
-            base_digest=self.job.base.digest,
-        )
+    def prepare(self) -> Work:
+        """The requests, refused or grouped; values that are in the store are not found again."""
+        return self.editor.prepare(self.base, self.job.requests, self._fitted(), self.values.read())
 
-    def find_values(self, requests: Sequence[EditRequest]) -> None:
+    def find_values(self, group: Sequence[EditRequest]) -> None:
         """The values of one group, into the store."""
-        digest = self.job.base.digest
-        found = self.editor.find_values(self.model, self.tokenizer, requests, base_digest=digest)
-        self._store().update(found)
+        self.values.add(self.editor.find_values(self.base, group))
 
-    def solve(self) -> dict[str, Any]:
+    def solve(self, work: Work) -> dict[str, Any]:
         """One delta of all values, the weights it makes, and the reports."""
         job, out = self.job, StageDir(self.job.out)
-        fitted = [Statistics.load(job.statistics_path(c)) for c in range(len(job.corpora))]
         proposal = self.editor.propose(
-            self.model,
-            self.tokenizer,
-            job.requests,
-            fitted[0].blend(fitted[1], job.config.preserve_share) if fitted[1:] else fitted[0],
-            values=self._store(),
-            base_digest=job.base.digest,
-            progress=lambda phase, done, total: out.progress(done, total, phase),
+            self.base,
+            work,
+            self._fitted(),
+            self.values.read(),
+            lambda phase, done, total: out.progress(done, total, phase),
         )
         write_atomic(job.out / DELTA, proposal.delta.save)
         weights = compose(Checkpoint(job.base.path), proposal.delta)
@@ -223,12 +211,16 @@ class EditWorker:
         out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
         return {"edits": len(rows), "status": Counter(row["status"] for row in rows)}
 
-    def _part(self, corpus: int, part: int) -> Path:
-        whole = self.job.statistics_path(corpus)
-        return whole.with_name(f"{whole.stem}-{part}-of-{FIT_PARTS}{whole.suffix}")
+    def _fitted(self) -> Statistics:
+        """The statistics over all corpora."""
+        job = self.job
+        general, *more = (
+            Statistics.load(job.statistics_path(corpus)) for corpus in range(len(job.corpora))
+        )
+        return general.blend(more[0], job.config.preserve_share) if more else general
 
-    def _store(self) -> ValueStore:
-        return ValueStore(self.job.cache / "values")
+    def _part(self, corpus: int, part: int) -> Path:
+        return self.job.out / SHARDS / f"statistics-{corpus}-{part}.safetensors"
 
 
 def make_editor(config: EditConfig) -> Any:
@@ -258,31 +250,25 @@ def text_path(config: EditConfig) -> Path:
     return Path(config.text) if config.text else TEXT
 
 
-class ValueStore(Mapping[str, Tensor]):
+@dataclass(frozen=True)
+class ValueStore:
     """Optimised values by content key, on disk; those added together are kept together or not at
     all."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.known: dict[str, Tensor] = {}
-        for file in sorted(root.glob("*.safetensors")):
-            self.known |= load_file(file)
+    root: Path
 
-    def update(self, values: Mapping[str, Tensor]) -> None:
-        """Add values, in one file."""
+    def add(self, values: Values) -> None:
+        """Keep these values, in one file."""
         name = hashlib.sha256(canonical_json(sorted(values))).hexdigest()[:32]
         tensors = {key: value.detach().cpu().contiguous() for key, value in values.items()}
         write_atomic(self.root / f"{name}.safetensors", lambda path: save_file(tensors, path))
-        self.known |= tensors
 
-    def __getitem__(self, key: str) -> Tensor:
-        return self.known[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.known)
-
-    def __len__(self) -> int:
-        return len(self.known)
+    def read(self) -> dict[str, Tensor]:
+        """All that is kept, now."""
+        found: dict[str, Tensor] = {}
+        for file in sorted(self.root.glob("*.safetensors")):
+            found |= load_file(file)
+        return found
 
 
 def _paragraphs(config: EditConfig) -> list[str]:

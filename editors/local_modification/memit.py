@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -26,15 +26,16 @@ import torch
 from torch import Tensor
 
 from editors import solve
-from editors.architecture import Architecture, discover
+from editors.architecture import Architecture
+from editors.base import Base
 from editors.carry import Carry
 from editors.columns import Column, columns_of, contradictions, reports_of
 from editors.contexts import STARTERS, contexts
 from editors.delta import Delta, LowRank, restore_
-from editors.editor import Proposal
+from editors.editor import Proposal, Values, Work
 from editors.forward import frozen
 from editors.request import EditRequest
-from editors.statistics import Progress, Statistics, fit, silent
+from editors.statistics import WHOLE, Part, Progress, Statistics, fit, silent
 from editors.value_config import ValueConfig, check_range
 from editors.values import Value, optimise
 from infra.errors import ConfigError, ModelError
@@ -119,26 +120,19 @@ class Memit:
         return layers
 
     def fit(
-        self,
-        model: Any,
-        tokenizer: Any,
-        texts: Iterable[str],
-        *,
-        part: tuple[int, int] = (0, 1),
-        progress: Progress = silent,
+        self, base: Base, texts: Iterable[str], part: Part = WHOLE, progress: Progress = silent
     ) -> Statistics:
-        """Second moments of the keys of the layers to edit, over part (i, n) of the text."""
-        architecture = discover(model)
+        """Second moments of the keys of the layers to edit."""
         return fit(
-            model,
-            tokenizer,
+            base.model,
+            base.tokenizer,
             texts,
-            self.layers(architecture),
+            self.layers(base.architecture),
             max_tokens=self.config.statistics_tokens,
             window=self.config.window,
             part=part,
             progress=progress,
-            architecture=architecture,
+            architecture=base.architecture,
         )
 
     def fit_spec(self) -> list[Any]:
@@ -163,94 +157,77 @@ class Memit:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def chunks(
-        self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[EditRequest],
-        *,
-        known: Container[str],
-        base_digest: str,
-    ) -> list[tuple[EditRequest, ...]]:
-        """Requests whose value is not known, in groups to be optimised together, longest first.
+    def prepare(
+        self, base: Base, requests: Sequence[EditRequest], fitted: Statistics, known: Container[str]
+    ) -> Work:
+        """Refused: the same prompt asked for different targets, rows that cannot be tokenised, keys
+        that cannot be told from ordinary text.
 
-        Groups depend neither on the order of the requests nor, while whole groups become known, on
-        how many already are.
+        The rest in groups of `chunk` facts, longest first. Groups depend neither on the order of
+        the requests nor, while whole groups become known, on how many already are.
         """
-        columns = self._columns(model, tokenizer, requests, contradictions(requests))
-        missing = [c for c in columns if self._key(c, base_digest) not in known]
-        missing.sort(key=lambda c: (-c.longest, self._key(c, base_digest)))
+        refused = contradictions(requests)
+        columns = self._columns(base, requests, refused)
+        with frozen(base.model), torch.no_grad():
+            columns = self._screened(base.architecture, columns, fitted, refused)
+        missing = [c for c in columns if self._key(c, base) not in known]
+        missing.sort(key=lambda c: (-c.longest, self._key(c, base)))
         size = self.config.chunk
-        return [
+        groups = tuple(
             tuple(request for column in missing[i : i + size] for request in column.requests)
             for i in range(0, len(missing), size)
-        ]
+        )
+        return Work(requests=tuple(requests), refused=refused, groups=groups)
 
-    def find_values(
-        self, model: Any, tokenizer: Any, requests: Sequence[EditRequest], *, base_digest: str
-    ) -> dict[str, Tensor]:
-        """The values of one group of requests, by content key."""
-        architecture = discover(model)
-        columns = self._columns(model, tokenizer, requests, contradictions(requests))
+    def find_values(self, base: Base, group: Sequence[EditRequest]) -> dict[str, Tensor]:
+        """The values [D + 4] (`Value.pack`) of one group of requests, by content key."""
+        columns = self._columns(base, group, {})
+        layer = self.layers(base.architecture)[-1]
         facts = [column.fact for column in columns]
-        found = optimise(architecture, facts, self.layers(architecture)[-1], self.config.values)
-        keys = [self._key(column, base_digest) for column in columns]
+        found = optimise(base.architecture, facts, layer, self.config.values)
+        keys = [self._key(column, base) for column in columns]
         return dict(zip(keys, (value.pack() for value in found), strict=True))
 
     def propose(
         self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[EditRequest],
-        statistics: Statistics,
-        *,
-        values: Mapping[str, Tensor],
-        base_digest: str,
+        base: Base,
+        work: Work,
+        fitted: Statistics,
+        values: Values,
         progress: Progress = silent,
     ) -> Proposal:
         """A delta for all requests that can be carried out, and a report for every one.
 
-        `values` holds what `find_values` made of every group of `chunks`. Requests whose tokens
-        agree up to the subject's last one share key, value and column: their losses are averaged,
-        since two values for one key would cancel out. The same prompt asked for different targets
-        is quarantined, as are rows that cannot be tokenised and losses that are not finite. The
-        model is bitwise unchanged on return, also when this raises.
+        Requests whose tokens agree up to the subject's last one share key, value and column: their
+        losses are averaged, since two values for one key would cancel out. Losses that are not
+        finite are quarantined like what `prepare` refused. The model is bitwise unchanged on
+        return, also when this raises.
         """
-        architecture = discover(model)
-        layers = self.layers(architecture)
-        refused = contradictions(requests)
-        columns = self._columns(model, tokenizer, requests, refused)
+        columns = self._columns(base, work.requests, work.refused)
         for column in columns:
-            column.value = Value.unpack(values[self._key(column, base_digest)])
-        with frozen(model), torch.no_grad():
-            columns = self._screened(architecture, layers, columns, statistics, refused)
-            found = [column for column in columns if column.usable]
-            delta, conditions = self._spread(architecture, layers, found, statistics, progress)
-        reports = reports_of(requests, columns, refused)
-        return Proposal(delta, reports, conditions)
+            column.value = Value.unpack(values[self._key(column, base)])
+        found = [column for column in columns if column.usable]
+        with frozen(base.model), torch.no_grad():
+            delta, conditions = self._spread(base.architecture, found, fitted, progress)
+        return Proposal(delta, reports_of(work.requests, columns, work.refused), conditions)
 
     def _columns(
-        self,
-        model: Any,
-        tokenizer: Any,
-        requests: Sequence[EditRequest],
-        refused: dict[str, str],
+        self, base: Base, requests: Sequence[EditRequest], refused: dict[str, str]
     ) -> list[Column]:
-        """Columns of the requests that can be tokenised, in this model's contexts."""
-        if self._contexts is None or self._contexts[0] is not model:
+        """Columns of the requests that are not refused, in this model's contexts."""
+        if self._contexts is None or self._contexts[0] is not base.model:
             number, tokens = self.config.num_prefixed, self.config.context_tokens
-            texts = contexts(model, tokenizer, num_prefixed=number, num_tokens=tokens)
-            self._contexts = model, texts
-        return columns_of(tokenizer, requests, self._contexts[1], refused)
+            texts = contexts(base.model, base.tokenizer, num_prefixed=number, num_tokens=tokens)
+            self._contexts = base.model, texts
+        return columns_of(base.tokenizer, requests, self._contexts[1], refused)
 
-    def _key(self, column: Column, base_digest: str) -> str:
+    def _key(self, column: Column, base: Base) -> str:
         first, *joined = column.requests
-        return self.value_key(first, base_digest, joined)
+        return self.value_key(first, base.digest, joined)
 
     def _screened(
         self,
         architecture: Architecture,
-        layers: tuple[int, ...],
         columns: list[Column],
         statistics: Statistics,
         refused: dict[str, str],
@@ -258,6 +235,7 @@ class Memit:
         """Columns whose bare keys can be told from ordinary text; the others go to `refused`."""
         if not columns:
             return []
+        layers = self.layers(architecture)
         carry = Carry(architecture, [c.keys[0] for c in columns], layers[0], layers[-1])
         least_E = torch.full((len(columns),), torch.inf, dtype=torch.float64)
         for layer in layers:
@@ -276,7 +254,6 @@ class Memit:
     def _spread(
         self,
         architecture: Architecture,
-        layers: tuple[int, ...],
         columns: list[Column],
         statistics: Statistics,
         progress: Progress,
@@ -284,6 +261,7 @@ class Memit:
         """Solve the layers in ascending order; the weights are put back before returning."""
         if not columns:
             return Delta(), {}
+        layers = self.layers(architecture)
         rows = [row for column in columns for row in column.keys]
         num_contexts = len(rows) // len(columns)
         carry = Carry(architecture, rows, layers[0], layers[-1])

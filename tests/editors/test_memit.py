@@ -11,7 +11,7 @@ from editors_helpers import request, small_config, some_requests
 from tiny_models import TEXTS, make_model
 from torch import Tensor
 
-from editors import EDITORS, Memit, MemitConfig, Proposal, columns
+from editors import EDITORS, Base, Memit, MemitConfig, Proposal, columns
 from editors.architecture import discover
 from editors.carry import Carry
 from editors.contexts import contexts
@@ -33,12 +33,14 @@ def propose(
     values: dict[str, Tensor] | None = None,
     statistics: Statistics | None = None,
 ) -> Proposal:
+    base = Base(model, tokenizer, "base")
     editor = EDITORS["memit"](config or small_config())
-    statistics = statistics or editor.fit(model, tokenizer, TEXTS)
+    fitted = statistics or editor.fit(base, TEXTS)
     store = {} if values is None else values
-    for group in editor.chunks(model, tokenizer, requests, known=store, base_digest="base"):
-        store.update(editor.find_values(model, tokenizer, group, base_digest="base"))
-    return editor.propose(model, tokenizer, requests, statistics, values=store, base_digest="base")
+    work = editor.prepare(base, requests, fitted, store)
+    for group in work.groups:
+        store.update(editor.find_values(base, group))
+    return editor.propose(base, work, fitted, store)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text", "granite", "gpt2", "gpt_neox"])
@@ -87,7 +89,7 @@ def test_equals_the_plain_algorithm(llama: Any, tokenizer: Any) -> None:
     config = small_config(num_prefixed=1)
     editor = Memit(config)
     values: dict[str, Tensor] = {}
-    statistics = editor.fit(llama, tokenizer, TEXTS)
+    statistics = editor.fit(Base(llama, tokenizer, "base"), TEXTS)
     proposal = propose(
         llama, tokenizer, requests, config=config, values=values, statistics=statistics
     )
@@ -241,10 +243,13 @@ def test_a_key_like_all_text_is_quarantined(llama: Any, tokenizer: Any) -> None:
     ids = tokenizer("Neymar")["input_ids"]
     texts = [*TEXTS[:2], *["Neymar"] * 200]
     editor = Memit(small_config(min_leverage=1.5 * len(ids) / 48))
-    statistics = editor.fit(llama, tokenizer, texts)
-    proposal = propose(llama, tokenizer, requests, config=editor.config, statistics=statistics)
+    statistics = editor.fit(Base(llama, tokenizer, "base"), texts)
+    values: dict[str, Tensor] = {}
+    proposal = propose(
+        llama, tokenizer, requests, config=editor.config, values=values, statistics=statistics
+    )
     assert [r.status for r in proposal.reports] == ["edited", "edited", "quarantined"]
-    assert "min_leverage" in proposal.reports[2].reason
+    assert "min_leverage" in proposal.reports[2].reason and len(values) == 2
 
 
 def test_value_keys_follow_the_content() -> None:

@@ -1,0 +1,24 @@
+"""The unedited model that editors are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from editors.architecture import Architecture, discover
+
+
+@dataclass(frozen=True)
+class Base:
+    """A decoder, its tokenizer, and what identifies both in the keys of what is kept."""
+
+    model: Any
+    tokenizer: Any
+    digest: str
+    """Of the weights and the dtype they are computed in."""
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """Its layers. Raises ModelError for a model that cannot be edited."""
+        return discover(self.model)
