@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from editors.request import EditRequest
 
@@ -53,7 +55,9 @@ def load_records(num: int, path: Path = DATA) -> list[Record]:
         rows = [json.loads(line) for line in stream][:num]
     if len(rows) < num:
         raise ValueError(f"{path} holds {len(rows)} records, {num} were asked for.")
-    return [
-        Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-        for row in rows
-    ]
+    return [_record(row) for row in rows]
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    return Record(**fields)
