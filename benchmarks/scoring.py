@@ -117,8 +117,8 @@ class _Heard:
 class Scorer:
     """Puts the same questions to any number of models; made with the unedited one.
 
-    Every model gets the same rows in the same batches, and neighbours apart from the rest: an
-    answer about a neighbour changes with the model, not with what its batch holds.
+    Every model gets the same rows in the same batches, and neighbours apart from the rest, so that
+    rounding moves as few of their answers as can be.
     """
 
     def __init__(
