@@ -8,6 +8,6 @@ from editors.base import Base
 from editors.editor import Editor, EditReport, Proposal, Work
 from editors.local_modification.memit import Memit, MemitConfig
 
-EDITORS: dict[str, type[Memit]] = {"memit": Memit}
+EDITORS: dict[str, type[Editor]] = {"memit": Memit}
 
 __all__ = ["EDITORS", "Base", "EditReport", "Editor", "Memit", "MemitConfig", "Proposal", "Work"]

@@ -1,8 +1,9 @@
-"""The value an editor returns: low-rank changes of named weights, kept apart from any model.
+"""The value an editor returns: changes of named weights, kept apart from any model.
 
-Factors are float32 and in the weight's own stored orientation. Applying computes in float32
-(float64 for a float64 weight), casts once, and returns the tensors that were there; putting those
-back is bitwise exact. r: rank.
+A change is low-rank factors, or dense where the rank is too high for factors to be smaller. Both
+are float32 and in the weight's own stored orientation. Applying computes in float32 (float64 for a
+float64 weight), casts once, and returns the tensors that were there; putting those back is bitwise
+exact. r: rank.
 """
 
 from __future__ import annotations
@@ -50,17 +51,80 @@ class LowRank:
         """Shape of the weight."""
         return self.left.shape[0], self.right.shape[1]
 
+    @property
+    def rank(self) -> int:
+        """Columns of the left factor."""
+        return self.left.shape[1]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is stored, by the ending of its name."""
+        return {"left": self.left, "right": self.right}
+
+    def dense(self) -> Tensor:
+        """The change as one matrix, float32."""
+        return self.left @ self.right
+
+    def transposed(self) -> LowRank:
+        """The change of the transposed weight."""
+        return LowRank(self.right.T.contiguous(), self.left.T.contiguous())
+
+    def smallest(self) -> Change:
+        """The same change in the form that holds fewer numbers."""
+        rows, cols = self.shape
+        return self if self.left.shape[1] * (rows + cols) < rows * cols else Dense(self.dense())
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A matrix to be added to a weight of the same shape."""
+
+    change: Tensor
+    """[rows, cols], float32."""
+
+    def __post_init__(self) -> None:
+        if self.change.ndim != 2 or self.change.dtype != torch.float32:
+            raise EditError(
+                f"a dense change of shape {tuple(self.change.shape)} is {self.change.dtype}; "
+                "give a float32 matrix."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the weight."""
+        return self.change.shape[0], self.change.shape[1]
+
+    @property
+    def rank(self) -> int:
+        """The highest that the shape allows."""
+        return min(self.shape)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What is stored, by the ending of its name."""
+        return {"dense": self.change}
+
+    def dense(self) -> Tensor:
+        """The change as one matrix, float32."""
+        return self.change
+
+    def transposed(self) -> Dense:
+        """The change of the transposed weight."""
+        return Dense(self.change.T.contiguous())
+
+
+Change = LowRank | Dense
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:
     """Changes of some weights of one base model, by parameter name."""
 
-    factors: Mapping[str, LowRank] = field(default_factory=dict)
+    factors: Mapping[str, Change] = field(default_factory=dict)
 
     def dense(self, name: str) -> Tensor:
         """The change of one weight, float32, in its stored shape."""
-        factor = self.factors[name]
-        return factor.left @ factor.right
+        return self.factors[name].dense()
 
     @torch.no_grad()
     def apply_(self, model: nn.Module) -> dict[str, Tensor]:
@@ -73,8 +137,8 @@ class Delta:
         for name, factor in self.factors.items():
             weight = parameters[name]
             dtype = work_dtype(weight.dtype)
-            left, right = (part.to(weight.device, dtype) for part in (factor.left, factor.right))
-            weight.copy_((weight.to(dtype) + left @ right).to(weight.dtype))
+            change = _multiplied(factor, weight.device, dtype)
+            weight.copy_((weight.to(dtype) + change).to(weight.dtype))
         return originals
 
     @contextmanager
@@ -88,7 +152,7 @@ class Delta:
 
     def concatenate(self, *others: Delta) -> Delta:
         """The sum of deltas, as factors side by side."""
-        joined: dict[str, LowRank] = dict(self.factors)
+        joined: dict[str, Change] = dict(self.factors)
         for name, factor in (item for other in others for item in other.factors.items()):
             if name in joined:
                 if joined[name].shape != factor.shape:
@@ -96,10 +160,7 @@ class Delta:
                         f"deltas of {name} have shapes {joined[name].shape} and {factor.shape}; "
                         "they were made for different models."
                     )
-                factor = LowRank(
-                    torch.cat([joined[name].left, factor.left], dim=1),
-                    torch.cat([joined[name].right, factor.right], dim=0),
-                )
+                factor = _sum(joined[name], factor)
             joined[name] = factor
         return Delta(joined)
 
@@ -108,17 +169,17 @@ class Delta:
         """SHA-256 of names, shapes and bytes, whatever the order of names."""
         digest = hashlib.sha256(FORMAT.encode())
         for name in sorted(self.factors):
-            for part in (self.factors[name].left, self.factors[name].right):
+            for part in self.factors[name].tensors.values():
                 digest.update(json.dumps([name, list(part.shape)]).encode())
                 digest.update(part.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write a safetensors file: `<name>.left`, `<name>.right`, and text metadata."""
+        """Write a safetensors file: `<name>.left` and `.right`, or `.dense`, and text metadata."""
         tensors = {
             f"{name}.{side}": part.detach().cpu().contiguous()
             for name, factor in self.factors.items()
-            for side, part in (("left", factor.left), ("right", factor.right))
+            for side, part in factor.tensors.items()
         }
         save_file(tensors, path, {**(metadata or {}), "format": FORMAT})
 
@@ -134,7 +195,7 @@ class Delta:
         if stored != FORMAT:
             raise EditError(f"{path} has format {stored!r}; a delta has {FORMAT!r}.")
         names = sorted({key.rpartition(".")[0] for key in tensors})
-        return cls({n: LowRank(tensors[f"{n}.left"], tensors[f"{n}.right"]) for n in names})
+        return cls({name: _read(name, tensors) for name in names})
 
     def _parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
         parameters = dict(model.named_parameters())
@@ -147,6 +208,27 @@ class Delta:
                     f"{tuple(parameters[name].shape)}: it was made for another model."
                 )
         return parameters
+
+
+def _multiplied(change: Change, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The change as one matrix, multiplied out in `dtype`."""
+    if isinstance(change, Dense):
+        return change.change.to(device, dtype)
+    return change.left.to(device, dtype) @ change.right.to(device, dtype)
+
+
+def _sum(one: Change, other: Change) -> Change:
+    """Both changes of one weight: factors side by side while both have factors."""
+    if isinstance(one, LowRank) and isinstance(other, LowRank):
+        left = torch.cat([one.left, other.left], dim=1)
+        return LowRank(left, torch.cat([one.right, other.right], dim=0)).smallest()
+    return Dense(one.dense() + other.dense())
+
+
+def _read(name: str, tensors: Mapping[str, Tensor]) -> Change:
+    if f"{name}.dense" in tensors:
+        return Dense(tensors[f"{name}.dense"])
+    return LowRank(tensors[f"{name}.left"], tensors[f"{name}.right"])
 
 
 @torch.no_grad()

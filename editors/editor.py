@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from torch import Tensor
 
 from editors.base import Base
 from editors.delta import Delta
 from editors.request import EditRequest
-from editors.statistics import WHOLE, Part, Progress, Statistics, silent
 
-Values = Mapping[str, Tensor]
-"""Optimised values by content key."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+Part = tuple[int, int]
+"""(i, n): every n-th row of the text from the i-th on, 0 <= i < n."""
+WHOLE: Part = (0, 1)
+
+
+def silent(_phase: str, _done: int, _total: int) -> None:
+    """The Progress that says nothing."""
+
+
+class Fitted(Protocol):
+    """What an editor knows of the model's ordinary text, once per base model."""
+
+    def merge(self, other: Self) -> Self:
+        """That of both texts together; neither batch nor order matters beyond rounding."""
+        ...
+
+    def blend(self, other: Self, share: float) -> Self:
+        """That in which the other text has this share, [0, 1], however long it is."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        ...
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote. Raises EditError when the file is something else."""
+        ...
+
+
+class Store(Protocol):
+    """Tensors kept by content key: what was optimised, and how far a long optimisation is."""
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+    def __getitem__(self, key: str, /) -> Tensor: ...
+
+    def update(self, tensors: Mapping[str, Tensor], /) -> None:
+        """Keep these, all or none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,52 +94,58 @@ class Work:
     """All of them."""
     refused: dict[str, str]
     """Reason, by id, for those that are set aside."""
-    groups: tuple[tuple[EditRequest, ...], ...]
+    groups: tuple[tuple[EditRequest, ...], ...] = ()
     """Those whose values are to be found, each group to be optimised together."""
+    live: tuple[EditRequest, ...] = ()
+    """Edits that the model holds already and is to keep; set by the caller when a batch is put on
+    top of an edited model instead of being solved together with what came before."""
 
 
 class Editor(Protocol):
     """An editing method. Adding one: a file with this class, and a line in `EDITORS`.
 
     Called in this order; `fit` and `find_values` on as many workers as there are parts and groups.
+    None of them writes the model.
     """
 
-    Config: type
+    Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
+    Fitted: ClassVar[type[Any] | None]
+    """Type of what `fit` returns; None for a method that needs nothing: `fitted` is then None."""
+
+    def __init__(self, config: Any = None) -> None: ...
 
     def fit(
         self, base: Base, texts: Iterable[str], part: Part = WHOLE, progress: Progress = silent
-    ) -> Statistics:
+    ) -> Any:
         """What the method has to know of the model's ordinary text, once per base model.
 
-        The statistics of all parts merge into those of the whole.
+        What all parts give merges into that of the whole.
         """
         ...
 
     def fit_spec(self) -> list[Any]:
-        """What the statistics depend on besides model and text, for their content key."""
+        """What `fit` depends on besides model and text, for its content key."""
         ...
 
     def prepare(
-        self, base: Base, requests: Sequence[EditRequest], fitted: Statistics, known: Container[str]
+        self, base: Base, requests: Sequence[EditRequest], fitted: Any, known: Container[str]
     ) -> Work:
         """Set aside what cannot be edited, and group those whose values are not `known`."""
         ...
 
-    def find_values(self, base: Base, group: Sequence[EditRequest]) -> dict[str, Tensor]:
+    def find_values(
+        self, base: Base, group: Sequence[EditRequest], progress: Progress = silent
+    ) -> dict[str, Tensor]:
         """What is optimised for one group of requests, by content key."""
         ...
 
     def propose(
-        self,
-        base: Base,
-        work: Work,
-        fitted: Statistics,
-        values: Values,
-        progress: Progress = silent,
+        self, base: Base, work: Work, fitted: Any, store: Store, progress: Progress = silent
     ) -> Proposal:
-        """A delta that makes the model give every target; the model is bitwise unchanged.
+        """A delta that makes the model give every target, and a report for every request.
 
-        `values` holds at least what `find_values` made of all groups.
+        `store` holds at least what `find_values` made of all groups; a method that optimises here
+        keeps in it how far it is, and goes on from there when it is called again.
         """
         ...

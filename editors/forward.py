@@ -100,6 +100,43 @@ def shifted(projection: nn.Module, shift: Callable[[Tensor], Tensor]) -> Iterato
 
 
 @contextmanager
+def changed(projection: nn.Module, change_IO: Tensor) -> Iterator[None]:
+    """Let `projection` answer as if `change_IO` [I, O] were added to what it multiplies by.
+
+    The weight itself is not touched, so this works on sharded models and rounds nothing away.
+    """
+
+    def hook(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        more = args[0].to(change_IO.dtype) @ change_IO
+        return (output.to(change_IO.dtype) + more).to(output.dtype)
+
+    handle = projection.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def plain_attention(model: Any) -> Iterator[None]:
+    """Attention as plain products where the fused kernel is slow: on a CPU.
+
+    Its backward pass over a few tokens of many rows takes twenty times as long as the products do.
+    Those have a softmax in float32, so a float64 model is left as it is.
+    """
+    before = model.config._attn_implementation
+    weight = model.get_input_embeddings().weight
+    if weight.device.type != "cpu" or before != "sdpa" or weight.dtype == torch.float64:
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and no gradient for any parameter; both put back afterwards."""
     training = [module for module in model.modules() if module.training]

@@ -14,13 +14,22 @@ from torch import Tensor
 from infra.errors import EditError
 
 
-class Solution(NamedTuple):
+class Factors(NamedTuple):
     """D = left_OE right_EI."""
 
     left_OE: Tensor
     right_EI: Tensor
     condition: float
     """Condition number of the E x E system that was solved."""
+
+
+class Matrix(NamedTuple):
+    """D itself."""
+
+    D_OI: Tensor
+    condition: float
+    """Condition number of the I x I system that was solved, from its Cholesky factor's diagonal: a
+    lower bound."""
 
 
 def factor(C_II: Tensor, *, ridge: float) -> Tensor:
@@ -45,8 +54,8 @@ def leverage(K_IE: Tensor, L_II: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(L_II, K_IE.double(), upper=False).square().sum(dim=0)
 
 
-def memit_delta(K_IE: Tensor, R_OE: Tensor, L_II: Tensor, *, cov_weight: float) -> Solution:
-    """MEMIT (arXiv:2210.07229) eq. 14:  D = R Kᵀ (w C + K Kᵀ)⁻¹,  C = L Lᵀ.
+def memit_factors(K_IE: Tensor, R_OE: Tensor, L_II: Tensor, *, cov_weight: float) -> Factors:
+    """MEMIT (arXiv:2210.07229) eq. 14:  D = R Kᵀ (w C + K Kᵀ)⁻¹,  C = L Lᵀ,  for few edits.
 
     By Woodbury with U = (w C)⁻¹ K:  D = R (I + Kᵀ U)⁻¹ Uᵀ, so that only an E x E system is solved
     and the factors have rank E. One fact receives the fraction s / (w + s) of its residual.
@@ -57,4 +66,14 @@ def memit_delta(K_IE: Tensor, R_OE: Tensor, L_II: Tensor, *, cov_weight: float) 
     G_EE = (G_EE + G_EE.T) / 2
     eigenvalues = torch.linalg.eigvalsh(G_EE)
     left_OE = torch.cholesky_solve(R_OE.T, torch.linalg.cholesky(G_EE)).T
-    return Solution(left_OE, U_IE.T, float(eigenvalues[-1] / eigenvalues[0]))
+    return Factors(left_OE, U_IE.T, float(eigenvalues[-1] / eigenvalues[0]))
+
+
+def memit_matrix(K_IE: Tensor, R_OE: Tensor, L_II: Tensor, *, cov_weight: float) -> Matrix:
+    """The same D for many edits: the I x I system is solved as it stands."""
+    K_IE, R_OE = K_IE.double(), R_OE.double()
+    A_II = torch.addmm(cov_weight * (L_II @ L_II.T), K_IE, K_IE.T)
+    F_II = torch.linalg.cholesky(A_II)
+    diagonal = F_II.diagonal()
+    D_OI = torch.cholesky_solve(K_IE @ R_OE.T, F_II).T
+    return Matrix(D_OI, float((diagonal.max() / diagonal.min()) ** 2))

@@ -8,7 +8,7 @@ its massive activations are what protects the attention sink from edits. I: widt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.architecture import Architecture, discover
+from editors.editor import WHOLE, Part, Progress, silent
 from editors.forward import frozen, recorded, work_dtype
 from editors.tokens import pad
 from infra.errors import EditError
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-Part = tuple[int, int]
-"""(i, n): every n-th row of the text from the i-th on, 0 <= i < n."""
-WHOLE: Part = (0, 1)
-
 FORMAT = "corrigenda-statistics-1"
-
-
-def silent(_phase: str, _done: int, _total: int) -> None:
-    """The Progress that says nothing."""
 
 
 @dataclass(slots=True)

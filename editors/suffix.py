@@ -1,8 +1,9 @@
 """The part of a model that a change at the lookup token can reach, made cheap to run many times.
 
 The tokens before the lookup are run once and kept as keys and values, the hidden states up to the
-edited block are kept too; a step then runs the blocks above on the tokens from the lookup on. Only
-forwards are substituted: masks, positions, norms and head stay the model's own.
+edited block are kept too; a step then runs the blocks above on the tokens from the lookup on. Rows
+of like length run together. Only forwards are substituted: masks, positions, norms and head stay
+the model's own.
 
 B: rows. P, S: prefix and suffix tokens, padded left and right so that the lookup token is at P in
 every row and slot 0 of the suffix. T = P + S. D: hidden size. F: facts. M: predicted tokens.
@@ -32,6 +33,13 @@ from editors.forward import (
     work_dtype,
 )
 from editors.tokens import Row, pad
+
+BUCKET_TOKENS = 8192
+"""Suffix tokens that run together at most; bounds the memory of a step."""
+WASTE_TOKENS = {"cpu": 16, "cuda": 1024}
+"""Padding that costs about as much as one more pass, by device."""
+STEM_TOKENS = 6
+"""Rows that begin with as many equal tokens have what they share run once."""
 
 
 class _Prefix(DynamicLayer):
@@ -88,13 +96,48 @@ class SuffixRows:
             weight_M=self.weight_M[kept_M],
         )
 
+    def joined(self, other: SuffixRows) -> SuffixRows:
+        """Both in one: the shorter prefixes and suffixes are padded."""
+        P = max(x.mask_BT.shape[1] - x.ids_BS.shape[1] for x in (self, other))
+        S = max(self.ids_BS.shape[1], other.ids_BS.shape[1])
+        one, two = self._padded(P, S), other._padded(P, S)
+        return SuffixRows(
+            owner_B=torch.cat([one.owner_B, two.owner_B]),
+            ids_BS=torch.cat([one.ids_BS, two.ids_BS]),
+            mask_BT=torch.cat([one.mask_BT, two.mask_BT]),
+            state_BSD=torch.cat([one.state_BSD, two.state_BSD]),
+            prefix=[
+                (torch.cat([k, more_k]), torch.cat([v, more_v]))
+                for (k, v), (more_k, more_v) in zip(one.prefix, two.prefix, strict=True)
+            ],
+            row_M=torch.cat([one.row_M, two.row_M + len(one.owner_B)]),
+            slot_M=torch.cat([one.slot_M, two.slot_M]),
+            token_M=torch.cat([one.token_M, two.token_M]),
+            weight_M=torch.cat([one.weight_M, two.weight_M]),
+        )
+
+    def _padded(self, P: int, S: int) -> SuffixRows:
+        before, behind = P + self.ids_BS.shape[1] - self.mask_BT.shape[1], S - self.ids_BS.shape[1]
+        return SuffixRows(
+            owner_B=self.owner_B,
+            ids_BS=F.pad(self.ids_BS, (0, behind)),
+            mask_BT=F.pad(F.pad(self.mask_BT, (0, behind), value=1), (before, 0)),
+            state_BSD=F.pad(self.state_BSD, (0, 0, 0, behind)),
+            prefix=[
+                (F.pad(keys, (0, 0, before, 0)), F.pad(values, (0, 0, before, 0)))
+                for keys, values in self.prefix
+            ],
+            row_M=self.row_M,
+            slot_M=self.slot_M,
+            token_M=self.token_M,
+            weight_M=self.weight_M,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
     """What is kept of the full run of some rows; `SuffixRows` has the shapes."""
 
-    ids_BS: Tensor
-    mask_BT: Tensor
     state_BSD: Tensor
     prefix: list[tuple[Tensor, Tensor]]
     h_BD: Tensor
@@ -104,85 +147,145 @@ class _Whole:
 class Site:
     """Where δ is added: the residual stream after block `layer`, or its projection's output."""
 
-    def __init__(self, architecture: Architecture, layer: int) -> None:
+    def __init__(
+        self, architecture: Architecture, layer: int, *, at_projection: bool = False
+    ) -> None:
         self.architecture = architecture
         self.layer = layer
         self.block = architecture.blocks[layer]
-        self.residual = self.block.gain is not None
+        self.residual = self.block.gain is not None and not at_projection
         self.first = layer + 1 if self.residual else layer
         """First block to run at every step."""
         self.kept = [0, *range(max(self.first, 1), len(architecture.blocks))]
         """Blocks whose prefix is kept: those that run, and block 0, whose length the model
         reads."""
+        self.device = architecture.model.get_input_embeddings().weight.device
+        self.waste = WASTE_TOKENS.get(self.device.type, WASTE_TOKENS["cuda"])
 
     def prepare(
         self, rows: Sequence[Row], owners: Sequence[int]
-    ) -> tuple[SuffixRows, Tensor, Tensor]:
-        """Run whole rows once, those of equal prefix together.
+    ) -> tuple[list[SuffixRows], Tensor, Tensor]:
+        """Run whole rows once.
 
-        Returns what steps need, h [B, D] at the site, and the last hidden state [B, D] at slot 0.
-        Prefixes are padded afterwards, on the left and with zeros: a padding token that sees
-        nothing is NaN in some attention kernels, and sliding windows count tokens from the lookup
-        backwards.
+        Returns what steps need, in buckets of like suffix length; h [B, D] at the site, and the
+        last hidden state [B, D] at slot 0, both in the order of `rows`.
         """
-        device = self.architecture.model.get_input_embeddings().weight.device
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for i, row in enumerate(rows):
-            by_length[row.lookup].append(i)
-        P, S = max(by_length), max(len(row.suffix) for row in rows)
-        parts = [self._whole([rows[i] for i in group], P, S) for group in by_length.values()]
-        order = (
-            torch.tensor([i for group in by_length.values() for i in group]).argsort().to(device)
-        )
+        lengths = [len(row.suffix) for row in rows]
+        share = Counter(owners)
+        buckets: list[SuffixRows] = []
+        h: list[Tensor] = []
+        last: list[Tensor] = []
+        order: list[int] = []
+        for members in bucketed(lengths, self.waste, BUCKET_TOKENS):
+            chosen = [rows[i] for i in members]
+            own = [owners[i] for i in members]
+            whole = self._whole_rows(chosen)
+            h.append(whole.h_BD)
+            last.append(whole.last_BD)
+            order += members
+            buckets.append(self._bucket(chosen, own, [share[o] for o in own], whole))
+        back = torch.tensor(order, device=self.device).argsort()
+        return buckets, torch.cat(h)[back], torch.cat(last)[back]
 
-        def gathered(tensors: list[Tensor]) -> Tensor:
-            return torch.cat(tensors)[order]
+    def merged(self, buckets: Sequence[SuffixRows]) -> list[SuffixRows]:
+        """Buckets that have become small, in fewer; empty ones are dropped."""
+        merged: list[SuffixRows] = []
+        for bucket in buckets:  # longest suffix first
+            if not len(bucket.owner_B):
+                continue
+            short = merged[-1].ids_BS.shape[1] - bucket.ids_BS.shape[1] if merged else 0
+            if merged and short * len(bucket.owner_B) <= self.waste:
+                merged[-1] = merged[-1].joined(bucket)
+            else:
+                merged.append(bucket)
+        return merged
 
+    def _bucket(
+        self, rows: Sequence[Row], owners: Sequence[int], share: Sequence[int], whole: _Whole
+    ) -> SuffixRows:
+        """One bucket of the rows that ran whole."""
         targets = [
             (i, len(row.suffix) - row.num_target + t, row.ids[len(row.ids) - row.num_target + t])
             for i, row in enumerate(rows)
             for t in range(row.num_target)
         ]
-        columns = torch.tensor(targets, dtype=torch.long, device=device).reshape(-1, 3)
-        share = Counter(owners)
-        weights = [1 / (share[owners[i]] * rows[i].num_target) for i, _, _ in targets]
-        h_BD = gathered([part.h_BD for part in parts])
-        state = SuffixRows(
-            owner_B=torch.tensor(owners, device=device),
-            ids_BS=gathered([part.ids_BS for part in parts]),
-            mask_BT=gathered([part.mask_BT for part in parts]),
+        columns = torch.tensor(targets, dtype=torch.long, device=self.device).reshape(-1, 3)
+        weights = [1 / (share[i] * rows[i].num_target) for i, _, _ in targets]
+        ids_BS, _ = pad([row.suffix for row in rows], device=self.device)
+        P = whole.prefix[0][0].shape[-2]
+        lookups_B1 = torch.tensor([[row.lookup] for row in rows], device=self.device)
+        seen_BP = torch.arange(P, device=self.device)[None] >= P - lookups_B1
+        return SuffixRows(
+            owner_B=torch.tensor(owners, device=self.device),
+            ids_BS=ids_BS,
+            mask_BT=torch.cat([seen_BP.long(), torch.ones_like(ids_BS)], dim=1),
+            state_BSD=whole.state_BSD,
+            prefix=whole.prefix,
+            row_M=columns[:, 0],
+            slot_M=columns[:, 1],
+            token_M=columns[:, 2],
+            weight_M=torch.tensor(weights, dtype=work_dtype(whole.h_BD.dtype), device=self.device),
+        )
+
+    def _whole_rows(self, rows: Sequence[Row]) -> _Whole:
+        """Run rows in full, those of one stem and like length together, in their order."""
+        P, S = max(row.lookup for row in rows), max(len(row.suffix) for row in rows)
+        by_stem: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for i, row in enumerate(rows):
+            by_stem[row.ids[:STEM_TOKENS] if row.lookup > STEM_TOKENS else ()].append(i)
+        order: list[int] = []
+        parts: list[_Whole] = []
+        for start, group in by_stem.items():
+            stem = _common([rows[i].prefix for i in group]) if start else ()
+            cache = DynamicCache()
+            if stem:
+                ids = torch.tensor([stem], device=self.device)
+                self.architecture.hidden(ids, torch.ones_like(ids), cache=cache)
+            lengths = [rows[i].lookup + len(rows[i].suffix) - len(stem) for i in group]
+            for members in bucketed(lengths, self.waste, BUCKET_TOKENS):
+                chosen = [group[j] for j in members]
+                order += chosen
+                parts.append(self._whole([rows[i] for i in chosen], stem, cache, P, S))
+        back = torch.tensor(order, device=self.device).argsort()
+
+        def gathered(tensors: list[Tensor]) -> Tensor:
+            return torch.cat(tensors)[back]
+
+        return _Whole(
             state_BSD=gathered([part.state_BSD for part in parts]),
             prefix=[
                 (gathered([keys for keys, _ in pairs]), gathered([values for _, values in pairs]))
                 for pairs in zip(*(part.prefix for part in parts), strict=True)
             ],
-            row_M=columns[:, 0],
-            slot_M=columns[:, 1],
-            token_M=columns[:, 2],
-            weight_M=torch.tensor(weights, dtype=work_dtype(h_BD.dtype), device=device),
+            h_BD=gathered([part.h_BD for part in parts]),
+            last_BD=gathered([part.last_BD for part in parts]),
         )
-        return state, h_BD, gathered([part.last_BD for part in parts])
 
-    def _whole(self, rows: Sequence[Row], P: int, S: int) -> _Whole:
-        """Run rows of one prefix length in full; pad what is kept to P prefix and S suffix
-        tokens."""
-        device = self.architecture.model.get_input_embeddings().weight.device
-        p = rows[0].lookup
-        ids_BT, _ = pad([row.prefix + row.suffix for row in rows], device=device)
-        mask_BT = torch.ones_like(ids_BT)  # causal: tokens behind a row's end are never seen
-        cache = DynamicCache()
+    def _whole(
+        self, rows: Sequence[Row], stem: tuple[int, ...], stem_cache: DynamicCache, P: int, S: int
+    ) -> _Whole:
+        """Run rows behind their stem. Padding goes behind, where causal attention never looks: a
+        padding token that sees nothing is NaN in some attention kernels, and sliding windows count
+        tokens from the lookup backwards."""
+        ids_BT, _ = pad(
+            [(row.prefix + row.suffix)[len(stem) :] for row in rows], device=self.device
+        )
+        mask_BT = torch.ones(len(rows), len(stem) + ids_BT.shape[1], dtype=torch.long)
+        cache = _expanded(stem_cache, len(rows))
         with recorded({"block": self.block.module, "site": self.block.projection}) as calls:
-            last_BTD = self.architecture.hidden(ids_BT, mask_BT, cache=cache)
+            last_BTD = self.architecture.hidden(ids_BT, mask_BT.to(self.device), cache=cache)
         output_BTD = tensor_of(calls["block" if self.residual else "site"].output)
         state_BTD = output_BTD if self.residual else calls["block"].hidden
-        short = S - (ids_BT.shape[1] - p)
+        lookup_B1 = torch.tensor([[row.lookup] for row in rows], device=self.device)
+        own_B1 = lookup_B1 - len(stem)
+        slots_BS = own_B1 + torch.arange(S, device=self.device)
+        before_BP = lookup_B1 - P + torch.arange(P, device=self.device)
+        every = torch.arange(len(rows), device=self.device)
         return _Whole(
-            ids_BS=F.pad(ids_BT[:, p:], (0, short)),
-            mask_BT=F.pad(F.pad(mask_BT, (0, short), value=1), (P - p, 0)),
-            state_BSD=F.pad(state_BTD[:, p:], (0, 0, 0, short)),
-            prefix=[_first(cache, i, p, P) for i in self.kept],
-            h_BD=output_BTD[:, p],
-            last_BD=last_BTD[:, p],
+            state_BSD=_taken(state_BTD, slots_BS),
+            prefix=[_left_padded(cache, i, before_BP) for i in self.kept],
+            h_BD=output_BTD[every, own_B1[:, 0]],
+            last_BD=last_BTD[every, own_B1[:, 0]],
         )
 
     def hidden(self, rows: SuffixRows, delta_FD: Tensor) -> Tensor:
@@ -207,12 +310,55 @@ class Site:
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
 
 
-def _first(cache: DynamicCache, index: int, p: int, P: int) -> tuple[Tensor, Tensor]:
-    """Keys and values of a block's first `p` tokens, zeros in front up to P."""
+def bucketed(lengths: Sequence[int], waste: int, most: int) -> list[list[int]]:
+    """Indices in groups of like length, longest first.
+
+    A group is padded to its longest member: by at most `waste` tokens in all, to at most `most`
+    (one member is always allowed).
+    """
+    groups: list[list[int]] = []
+    longest = wasted = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        wasted += longest - lengths[i]
+        if not groups or wasted > waste or (len(groups[-1]) + 1) * longest > most:
+            groups.append([])
+            longest, wasted = lengths[i], 0
+        groups[-1].append(i)
+    return groups
+
+
+def _common(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The longest common beginning."""
+    first, last = min(rows), max(rows)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    return first[: min(len(first), len(last)) if same is None else same]
+
+
+def _expanded(cache: DynamicCache, num_rows: int) -> DynamicCache:
+    """The cache of one row, for many; an empty one stays empty."""
+    wide = DynamicCache()
+    for i, layer in enumerate(cache.layers):
+        assert isinstance(layer, DynamicLayer)
+        if layer.keys is not None and layer.values is not None:
+            shape = (num_rows, *layer.keys.shape[1:])
+            wide.update(layer.keys.expand(shape), layer.values.expand(shape), i)
+    return wide
+
+
+def _left_padded(cache: DynamicCache, index: int, before_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of a block's tokens `before_BP`; zeros where that is negative."""
     layer = cache.layers[index]
     assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
-    padding = (0, 0, P - p, 0)
-    return F.pad(layer.keys[..., :p, :], padding), F.pad(layer.values[..., :p, :], padding)
+    return _taken(layer.keys, before_BP[:, None]), _taken(layer.values, before_BP[:, None])
+
+
+def _taken(source: Tensor, index: Tensor) -> Tensor:
+    """source [B, ..., T, W] at tokens index [B, ..., t]: [B, ..., t, W]; zeros outside."""
+    size = source.shape[-2]
+    index = index.expand(*source.shape[:-2], index.shape[-1])
+    inside = (index >= 0) & (index < size)
+    safe = index.clamp(0, size - 1)[..., None].expand(*index.shape, source.shape[-1])
+    return source.gather(-2, safe) * inside[..., None]
 
 
 def _plus(state_BSD: Tensor, delta_BD: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ F: facts still running. D: hidden size. M: predicted tokens. V: vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from editors.architecture import Architecture
-from editors.forward import frozen, work_dtype
+from editors.editor import Progress, silent
+from editors.forward import frozen, plain_attention, work_dtype
 from editors.suffix import Site, SuffixRows
 from editors.tokens import Row
 from editors.value_config import ValueConfig
@@ -27,8 +29,8 @@ class Fact:
 
     rows: tuple[Row, ...]
     """The first is a bare prompt."""
-    essence: Row
-    """`{subject} is a`, cut after the subject."""
+    essence: Row | None = None
+    """`{subject} is a`, cut after the subject: where drift is measured, if it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,13 @@ class Value:
 
 
 def optimise(
-    architecture: Architecture, facts: Sequence[Fact], layer: int, config: ValueConfig
+    architecture: Architecture,
+    facts: Sequence[Fact],
+    layer: int,
+    config: ValueConfig,
+    *,
+    at_projection: bool = False,
+    progress: Progress = silent,
 ) -> list[Value]:
     """Minimise, for every fact by itself (arXiv:2210.07229 section 4.3.1, arXiv:2202.05262 eq. 4),
 
@@ -69,88 +77,131 @@ def optimise(
     second moment is one number a fact, the mean over D: scaling every coordinate apart makes all
     of δ as large as its largest entry, and a longer δ harms other facts without helping this one.
     A fact stops before stepping when its NLL is below `stop_loss`. δ, norms and losses are float32
-    or wider.
+    or wider. `at_projection` puts δ on the MLP's output instead of the residual stream.
     """
-    site = Site(architecture, layer)
-    with frozen(architecture.model):
+    site = Site(architecture, layer, at_projection=at_projection)
+    with frozen(architecture.model), plain_attention(architecture.model):
         with torch.no_grad():
             owners = [i for i, fact in enumerate(facts) for _ in fact.rows]
             rows, h_BD, _ = site.prepare([row for fact in facts for row in fact.rows], owners)
             bare = [owners.index(i) for i in range(len(facts))]
-            essence, _, last_FD = site.prepare([f.essence for f in facts], range(len(facts)))
             dtype = work_dtype(h_BD.dtype)
-            base_FV = architecture.logits(last_FD).to(dtype).log_softmax(dim=-1)
-        return _descend(site, rows, essence, h_BD[bare].to(dtype), base_FV, config)
+            essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
+        search = _Search(site, rows, essence, h_BD[bare].to(dtype), config)
+        return search.run(lambda done: progress("values", done, len(facts)))
 
 
-def _descend(
-    site: Site,
-    rows: SuffixRows,
-    essence: SuffixRows,
-    h_FD: Tensor,
-    base_FV: Tensor,
-    config: ValueConfig,
-) -> list[Value]:
-    """Adam on every fact's δ; facts leave as they finish, and their rows with them."""
-    values: dict[int, Value] = {}
-    facts_F = torch.arange(len(h_FD), device=h_FD.device)
-    norm_F = h_FD.norm(dim=1)
-    rate_F1 = config.learning_rate * norm_F[:, None] / h_FD.shape[1] ** 0.5
-    delta_FD, m_FD, v_F1 = torch.zeros_like(h_FD), torch.zeros_like(h_FD), 0 * h_FD[:, :1]
-    for step in range(1, config.steps + 1):
-        J_F, nll_F, gradient_FD = _loss(site, rows, essence, delta_FD, norm_F, base_FV, config)
-        lost_F = ~(J_F.isfinite() & gradient_FD.isfinite().all(dim=1))
-        done_F = (nll_F < config.stop_loss) | lost_F | (step == config.steps)
-        finished = done_F.nonzero().flatten().tolist()
-        for i in finished:
-            z_D = h_FD[i] + delta_FD[i] if not lost_F[i] else torch.full_like(h_FD[i], torch.nan)
-            ratio = delta_FD[i].norm() / norm_F[i]
-            values[int(facts_F[i])] = Value(
-                z_D, step, float(J_F[i]), float((-nll_F[i]).exp()), float(ratio)
-            )
-        if len(finished) == len(facts_F):
-            break
-        m_FD = config.beta1 * m_FD + (1 - config.beta1) * gradient_FD
-        square_F1 = gradient_FD.square().mean(dim=1, keepdim=True)
-        v_F1 = config.beta2 * v_F1 + (1 - config.beta2) * square_F1
-        mean_FD, scale_F1 = m_FD / (1 - config.beta1**step), v_F1 / (1 - config.beta2**step)
-        delta_FD = delta_FD - rate_F1 * mean_FD / (scale_F1.sqrt() + 1e-12)
-        room_F1 = (config.clamp * norm_F / delta_FD.norm(dim=1).clamp(min=1e-30)).clamp(max=1)[
-            :, None
-        ]
-        delta_FD = delta_FD * room_F1
-        if finished:
-            kept_F = ~done_F
-            rows, essence = rows.select(kept_F), essence.select(kept_F)
-            facts_F, h_FD, norm_F, rate_F1, base_FV = (
-                x[kept_F] for x in (facts_F, h_FD, norm_F, rate_F1, base_FV)
-            )
-            delta_FD, m_FD, v_F1 = (x[kept_F] for x in (delta_FD, m_FD, v_F1))
-    return [values[i] for i in range(len(values))]
+@dataclass(slots=True)
+class _Essence:
+    """The rows that KL is measured on, and the base's distribution there."""
+
+    rows: list[SuffixRows]
+    base_FV: Tensor
+
+    def select(self, site: Site, kept_F: Tensor) -> _Essence:
+        """Those of the facts kept."""
+        rows = site.merged([bucket.select(kept_F) for bucket in self.rows])
+        return _Essence(rows, self.base_FV[kept_F])
 
 
-def _loss(
-    site: Site,
-    rows: SuffixRows,
-    essence: SuffixRows,
-    delta_FD: Tensor,
-    norm_F: Tensor,
-    base_FV: Tensor,
-    config: ValueConfig,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """J and NLL of every fact, [F], and the gradient of J, [F, D]: of the sum, never of a mean."""
-    with torch.enable_grad():
-        delta_FD = delta_FD.detach().requires_grad_(True)
-        hidden_MD = site.hidden(rows, delta_FD)[rows.row_M, rows.slot_M]
-        logp_MV = site.architecture.logits(hidden_MD).to(delta_FD.dtype).log_softmax(dim=-1)
-        nll_M = -logp_MV.gather(1, rows.token_M[:, None])[:, 0]
-        nll_F = torch.zeros_like(norm_F).index_add(
-            0, rows.owner_B[rows.row_M], rows.weight_M * nll_M
+def _prepare_essence(site: Site, facts: Sequence[Fact], dtype: torch.dtype) -> _Essence:
+    essence = [fact.essence for fact in facts if fact.essence is not None]
+    assert len(essence) == len(facts)
+    rows, _, last_FD = site.prepare(essence, range(len(facts)))
+    return _Essence(rows, site.architecture.logits(last_FD).to(dtype).log_softmax(dim=-1))
+
+
+class _Search:
+    """Adam on every fact's δ at once; facts leave as they finish, and their rows with them."""
+
+    def __init__(
+        self,
+        site: Site,
+        rows: list[SuffixRows],
+        essence: _Essence | None,
+        h_FD: Tensor,
+        config: ValueConfig,
+    ) -> None:
+        self.site, self.rows, self.essence, self.config = site, rows, essence, config
+        self.facts_F = torch.arange(len(h_FD), device=h_FD.device)
+        self.h_FD = h_FD
+        self.norm_F = h_FD.norm(dim=1)
+        self.delta_FD, self.m_FD = torch.zeros_like(h_FD), torch.zeros_like(h_FD)
+        self.v_F1 = torch.zeros_like(h_FD[:, :1])
+
+    def run(self, report: Callable[[int], None]) -> list[Value]:
+        """Step until every fact has its value; `report` is told how many have."""
+        values: dict[int, Value] = {}
+        for step in range(1, self.config.steps + 1):
+            J_F, nll_F, gradient_FD = self._loss()
+            lost_F = ~(J_F.isfinite() & gradient_FD.isfinite().all(dim=1))
+            done_F = (nll_F < self.config.stop_loss) | lost_F | (step == self.config.steps)
+            finished = done_F.nonzero().flatten().tolist()
+            for i in finished:
+                values[int(self.facts_F[i])] = self._value(i, step, J_F, nll_F, bool(lost_F[i]))
+            report(len(values))
+            if len(finished) == len(self.facts_F):
+                break
+            self._step(step, gradient_FD)
+            if finished:
+                self._keep(~done_F)
+        return [values[i] for i in range(len(values))]
+
+    def _value(self, i: int, step: int, J_F: Tensor, nll_F: Tensor, lost: bool) -> Value:
+        z_D = self.h_FD[i] + self.delta_FD[i]
+        return Value(
+            z_D=torch.full_like(z_D, torch.nan) if lost else z_D,
+            steps=step,
+            loss=float(J_F[i]),
+            p_target=float((-nll_F[i]).exp()),
+            norm_ratio=float(self.delta_FD[i].norm() / self.norm_F[i]),
         )
-        logits_FV = site.architecture.logits(site.hidden(essence, delta_FD)[:, 0])
-        logp_FV = logits_FV.to(delta_FD.dtype).log_softmax(dim=-1)
-        kl_F = (base_FV.exp() * (base_FV - logp_FV)).sum(dim=-1)
-        size_F = (delta_FD.square().sum(dim=1) + 1e-30).sqrt()
-        J_F = nll_F + config.kl_weight * kl_F + config.decay * size_F / norm_F.square()
-        (gradient_FD,) = torch.autograd.grad(J_F.sum(), delta_FD)
-    return J_F.detach(), nll_F.detach(), gradient_FD
+
+    def _step(self, step: int, gradient_FD: Tensor) -> None:
+        """One step of Adam, then back into the ball of radius c ‖h‖."""
+        config = self.config
+        self.m_FD = config.beta1 * self.m_FD + (1 - config.beta1) * gradient_FD
+        square_F1 = gradient_FD.square().mean(dim=1, keepdim=True)
+        self.v_F1 = config.beta2 * self.v_F1 + (1 - config.beta2) * square_F1
+        mean_FD = self.m_FD / (1 - config.beta1**step)
+        scale_F1 = (self.v_F1 / (1 - config.beta2**step)).sqrt() + 1e-12
+        rate_F1 = config.learning_rate * self.norm_F[:, None] / self.h_FD.shape[1] ** 0.5
+        delta_FD = self.delta_FD - rate_F1 * mean_FD / scale_F1
+        size_F = delta_FD.norm(dim=1).clamp(min=1e-30)
+        self.delta_FD = delta_FD * (config.clamp * self.norm_F / size_F).clamp(max=1)[:, None]
+
+    def _keep(self, kept_F: Tensor) -> None:
+        """Go on with these facts only."""
+        self.rows = self.site.merged([bucket.select(kept_F) for bucket in self.rows])
+        self.essence = self.essence and self.essence.select(self.site, kept_F)
+        for name in ("facts_F", "h_FD", "norm_F", "delta_FD", "m_FD", "v_F1"):
+            setattr(self, name, getattr(self, name)[kept_F])
+
+    def _loss(self) -> tuple[Tensor, Tensor, Tensor]:
+        """J and NLL of every fact, [F], and the gradient of J, [F, D]: of the sum, never of a mean.
+
+        Each bucket is differentiated before the next one runs: memory is that of the largest.
+        """
+        delta_FD = self.delta_FD.detach().requires_grad_(True)
+        nll_F = torch.zeros_like(self.norm_F)
+        size_F = (self.delta_FD.square().sum(dim=1) + 1e-30).sqrt()
+        J_F = self.config.decay * size_F / self.norm_F.square()
+        gradient_FD = self.delta_FD * (self.config.decay / (size_F * self.norm_F.square()))[:, None]
+        for rows in self.rows:
+            with torch.enable_grad():
+                hidden_MD = self.site.hidden(rows, delta_FD)[rows.row_M, rows.slot_M]
+                logits_MV = self.site.architecture.logits(hidden_MD).to(delta_FD.dtype)
+                nll_M = rows.weight_M * F.cross_entropy(logits_MV, rows.token_M, reduction="none")
+                gradient_FD += torch.autograd.grad(nll_M.sum(), delta_FD)[0]
+            nll_F.index_add_(0, rows.owner_B[rows.row_M], nll_M.detach())
+        J_F += nll_F
+        for rows in self.essence.rows if self.essence else ():
+            assert self.essence is not None
+            with torch.enable_grad():
+                logits_BV = self.site.architecture.logits(self.site.hidden(rows, delta_FD)[:, 0])
+                logp_BV = logits_BV.to(delta_FD.dtype).log_softmax(dim=-1)
+                base_BV = self.essence.base_FV[rows.owner_B]
+                kl_B = self.config.kl_weight * (base_BV.exp() * (base_BV - logp_BV)).sum(dim=-1)
+                gradient_FD += torch.autograd.grad(kl_B.sum(), delta_FD)[0]
+            J_F.index_add_(0, rows.owner_B, kl_B.detach())
+        return J_F, nll_F, gradient_FD

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from editors import EDITORS, Base, Work
 from editors.delta import Delta
-from editors.editor import Values
 from editors.request import EditRequest
 from editors.statistics import Statistics
 from infra.checkpoint import Checkpoint
@@ -257,7 +256,7 @@ class ValueStore:
 
     root: Path
 
-    def add(self, values: Values) -> None:
+    def add(self, values: Mapping[str, Tensor]) -> None:
         """Keep these values, in one file."""
         name = hashlib.sha256(canonical_json(sorted(values))).hexdigest()[:32]
         tensors = {key: value.detach().cpu().contiguous() for key, value in values.items()}

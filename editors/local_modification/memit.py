@@ -19,6 +19,7 @@ import hashlib
 import json
 import math
 from collections.abc import Container, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -31,11 +32,11 @@ from editors.base import Base
 from editors.carry import Carry
 from editors.columns import Column, columns_of, contradictions, reports_of
 from editors.contexts import STARTERS, contexts
-from editors.delta import Delta, LowRank, restore_
-from editors.editor import Proposal, Values, Work
-from editors.forward import frozen
+from editors.delta import Change, Delta, Dense, LowRank
+from editors.editor import WHOLE, Part, Progress, Proposal, Store, Work, silent
+from editors.forward import changed, frozen, work_dtype
 from editors.request import EditRequest
-from editors.statistics import WHOLE, Part, Progress, Statistics, fit, silent
+from editors.statistics import Statistics, fit
 from editors.value_config import ValueConfig, check_range
 from editors.values import Value, optimise
 from infra.errors import ConfigError, ModelError
@@ -89,7 +90,8 @@ class MemitConfig:
 class Memit:
     """The editor."""
 
-    Config = MemitConfig
+    Config: ClassVar[type[Any]] = MemitConfig
+    Fitted: ClassVar[type[Any] | None] = Statistics
 
     def __init__(self, config: MemitConfig | None = None) -> None:
         self.config = config or MemitConfig()
@@ -179,12 +181,14 @@ class Memit:
         )
         return Work(requests=tuple(requests), refused=refused, groups=groups)
 
-    def find_values(self, base: Base, group: Sequence[EditRequest]) -> dict[str, Tensor]:
+    def find_values(
+        self, base: Base, group: Sequence[EditRequest], progress: Progress = silent
+    ) -> dict[str, Tensor]:
         """The values [D + 4] (`Value.pack`) of one group of requests, by content key."""
         columns = self._columns(base, group, {})
         layer = self.layers(base.architecture)[-1]
         facts = [column.fact for column in columns]
-        found = optimise(base.architecture, facts, layer, self.config.values)
+        found = optimise(base.architecture, facts, layer, self.config.values, progress=progress)
         keys = [self._key(column, base) for column in columns]
         return dict(zip(keys, (value.pack() for value in found), strict=True))
 
@@ -193,22 +197,24 @@ class Memit:
         base: Base,
         work: Work,
         fitted: Statistics,
-        values: Values,
+        store: Store,
         progress: Progress = silent,
     ) -> Proposal:
         """A delta for all requests that can be carried out, and a report for every one.
 
         Requests whose tokens agree up to the subject's last one share key, value and column: their
         losses are averaged, since two values for one key would cancel out. Losses that are not
-        finite are quarantined like what `prepare` refused. The model is bitwise unchanged on
-        return, also when this raises.
+        finite are quarantined like what `prepare` refused. The keys of `work.live` are held where
+        they are: with them, batch after batch equals one joint solve of keys and values that stay
+        put (recursive least squares).
         """
         columns = self._columns(base, work.requests, work.refused)
         for column in columns:
-            column.value = Value.unpack(values[self._key(column, base)])
+            column.value = Value.unpack(store[self._key(column, base)])
         found = [column for column in columns if column.usable]
+        live = self._columns(base, work.live, {})
         with frozen(base.model), torch.no_grad():
-            delta, conditions = self._spread(base.architecture, found, fitted, progress)
+            delta, conditions = self._spread(base.architecture, found, live, fitted, progress)
         return Proposal(delta, reports_of(work.requests, columns, work.refused), conditions)
 
     def _columns(
@@ -255,40 +261,48 @@ class Memit:
         self,
         architecture: Architecture,
         columns: list[Column],
+        live: list[Column],
         statistics: Statistics,
         progress: Progress,
     ) -> tuple[Delta, dict[str, float]]:
-        """Solve the layers in ascending order; the weights are put back before returning."""
+        """Solve the layers in ascending order, each with the changes below it in force."""
         if not columns:
             return Delta(), {}
         layers = self.layers(architecture)
-        rows = [row for column in columns for row in column.keys]
-        num_contexts = len(rows) // len(columns)
+        rows = [row for column in (*columns, *live) for row in column.keys]
+        num_contexts = len(columns[0].keys)
+        num_new = num_contexts * len(columns)
         carry = Carry(architecture, rows, layers[0], layers[-1])
-        site_CD = carry.site().double()
+        site_CD = carry.site()[:num_new]
+        dtype, site_CD = work_dtype(site_CD.dtype), site_CD.double()
         Z_ED = torch.stack([c.value.z_D for c in columns if c.value]).to(site_CD)
         delta_ED = Z_ED - site_CD[::num_contexts]
         Z_CD = site_CD + delta_ED.repeat_interleave(num_contexts, dim=0)
-        factors: dict[str, LowRank] = {}
+        factors: dict[str, Change] = {}
         conditions: dict[str, float] = {}
-        originals: dict[str, Tensor] = {}
-        try:
+        with ExitStack() as changes:
             for i, layer in enumerate(layers):
                 block = architecture.blocks[layer]
                 carry.advance(layer)
                 K_IC = carry.keys().double()
-                R_OC = (Z_CD - carry.site().double()).T / (len(layers) - i) / (block.gain or 1)
-                moment_II = statistics.moment(layer).to(K_IC.device)
-                L_II = solve.factor(moment_II, ridge=self.config.ridge)
-                weight = self.config.cov_ratio * float(solve.leverage(K_IC, L_II).median())
-                solution = solve.memit_delta(K_IC, R_OC, L_II, cov_weight=weight)
-                left, right = solution.left_OE.float().cpu(), solution.right_EI.float().cpu()
-                if block.transposed:
-                    left, right = right.T.contiguous(), left.T.contiguous()
-                factors[block.name] = LowRank(left, right)
-                conditions[block.name] = solution.condition
-                originals |= Delta({block.name: factors[block.name]}).apply_(architecture.model)
+                R_OC = (Z_CD - carry.site()[:num_new].double()).T
+                R_OC = R_OC / (len(layers) - i) / (block.gain or 1)
+                R_OC = torch.nn.functional.pad(R_OC, (0, K_IC.shape[1] - num_new))
+                change, condition = self._solve(K_IC, R_OC, statistics.moment(layer))
+                change_IO = change.dense().T.to(K_IC.device, dtype)
+                changes.enter_context(changed(block.projection, change_IO))
+                factors[block.name] = change.transposed() if block.transposed else change
+                conditions[block.name] = condition
                 progress("solve", i + 1, len(layers))
-        finally:
-            restore_(architecture.model, originals)
         return Delta(factors), conditions
+
+    def _solve(self, K_IC: Tensor, R_OC: Tensor, moment_II: Tensor) -> tuple[Change, float]:
+        """One layer's change [O, I], factors or matrix, whichever is smaller."""
+        L_II = solve.factor(moment_II.to(K_IC.device), ridge=self.config.ridge)
+        weight = self.config.cov_ratio * float(solve.leverage(K_IC, L_II).median())
+        width_O, width_I, num_columns = len(R_OC), len(K_IC), K_IC.shape[1]
+        if num_columns * (width_O + width_I) < width_O * width_I:
+            few = solve.memit_factors(K_IC, R_OC, L_II, cov_weight=weight)
+            return LowRank(few.left_OE.float().cpu(), few.right_EI.float().cpu()), few.condition
+        many = solve.memit_matrix(K_IC, R_OC, L_II, cov_weight=weight)
+        return Dense(many.D_OI.float().cpu()), many.condition

@@ -9,16 +9,20 @@ import pytest
 import torch
 from tiny_models import make_model
 
-from editors.delta import Delta, LowRank, restore_
+from editors.delta import Delta, Dense, LowRank, restore_
 from infra.errors import EditError
 
 NAME = "model.layers.1.mlp.down_proj.weight"
 
 
-def random_delta(rank: int = 3, seed: int = 0) -> Delta:
+def random_factors(rank: int = 3, seed: int = 0) -> LowRank:
     generator = torch.Generator().manual_seed(seed)
     left = torch.randn(32, rank, generator=generator)
-    return Delta({NAME: LowRank(left, torch.randn(rank, 48, generator=generator))})
+    return LowRank(left, torch.randn(rank, 48, generator=generator))
+
+
+def random_delta(rank: int = 3, seed: int = 0) -> Delta:
+    return Delta({NAME: random_factors(rank, seed)})
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -26,12 +30,10 @@ def test_apply_then_restore_is_bitwise(dtype: torch.dtype) -> None:
     """Applied: W + left @ right, computed in float32 or better and cast once. Restored: bitwise."""
     model = make_model("llama", dtype)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    delta = random_delta()
+    factors = random_factors()
+    delta = Delta({NAME: factors})
     originals = delta.apply_(model)
-    expected = (
-        before[NAME].double()
-        + delta.factors[NAME].left.double() @ delta.factors[NAME].right.double()
-    )
+    expected = before[NAME].double() + factors.left.double() @ factors.right.double()
     changed = model.state_dict()
     eps = max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps * (dtype != torch.float64))
     torch.testing.assert_close(
@@ -56,7 +58,27 @@ def test_concatenate_is_the_sum() -> None:
     one, two = random_delta(seed=1), random_delta(rank=2, seed=2)
     both = one.concatenate(two, Delta())
     torch.testing.assert_close(both.dense(NAME), one.dense(NAME) + two.dense(NAME))
-    assert both.factors[NAME].left.shape[1] == 5
+    assert both.factors[NAME].rank == 5
+
+
+def test_the_smaller_form_is_the_same_change(llama: Any, tmp_path: Path) -> None:
+    """Factors of a high rank become a matrix; sums, files and weights agree with the factors."""
+    many = random_factors(rank=40)
+    dense = many.smallest()
+    assert isinstance(dense, Dense) and isinstance(random_factors().smallest(), LowRank)
+    torch.testing.assert_close(dense.dense(), many.dense())
+    both = Delta({NAME: dense}).concatenate(random_delta())
+    torch.testing.assert_close(both.dense(NAME), many.dense() + random_factors().dense())
+    both.save(tmp_path / "d.safetensors")
+    loaded = Delta.load(tmp_path / "d.safetensors")
+    assert loaded.digest == both.digest
+    before = llama.state_dict()[NAME].clone()
+    with loaded.applied(llama):
+        changed = llama.state_dict()[NAME] - before
+    torch.testing.assert_close(changed.float(), both.dense(NAME))
+    assert torch.equal(before, llama.state_dict()[NAME])
+    with pytest.raises(EditError, match="float32"):
+        Dense(dense.dense().double())
 
 
 def test_file_keeps_every_bit(tmp_path: Path) -> None:
@@ -71,7 +93,7 @@ def test_file_keeps_every_bit(tmp_path: Path) -> None:
 def test_refuses_what_does_not_fit(llama: Any, tmp_path: Path) -> None:
     """A wrong name, shape, dtype or file is refused before anything is written."""
     before = llama.state_dict()[NAME].clone()
-    factor = random_delta().factors[NAME]
+    factor = random_factors()
     with pytest.raises(EditError, match="lacks"):
         Delta({NAME: factor, "model.absent": factor}).apply_(llama)
     with pytest.raises(EditError, match="another model"):

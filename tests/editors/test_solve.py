@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editors.solve import factor, leverage, memit_delta
+from editors.solve import factor, leverage, memit_factors, memit_matrix
 from infra.errors import EditError
 
 torch.manual_seed(0)
@@ -26,16 +26,19 @@ def problem(num_edits: int, width: int = 24) -> tuple[Tensor, Tensor, Tensor]:
 def test_equals_the_dense_formula(num_edits: int, cov_weight: float) -> None:
     """D = R Kᵀ (w C + K Kᵀ)⁻¹, also for more edits than features."""
     K_IE, R_OE, C_II = problem(num_edits)
-    solution = memit_delta(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=cov_weight)
+    solution = memit_factors(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=cov_weight)
     dense = R_OE @ K_IE.T @ torch.linalg.inv(cov_weight * C_II + K_IE @ K_IE.T)
     torch.testing.assert_close(solution.left_OE @ solution.right_EI, dense)
     assert solution.left_OE.shape == (10, num_edits) and solution.condition >= 1
+    matrix = memit_matrix(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=cov_weight)
+    torch.testing.assert_close(matrix.D_OI, dense)
+    assert matrix.condition >= 1
 
 
 def test_gradient_is_zero_at_the_solution() -> None:
     """D minimises ‖D K - R‖² + w tr(D C Dᵀ)."""
     K_IE, R_OE, C_II = problem(5)
-    solution = memit_delta(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=2.0)
+    solution = memit_factors(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=2.0)
     D_OI = (solution.left_OE @ solution.right_EI).requires_grad_(True)
     loss = (D_OI @ K_IE - R_OE).square().sum() + 2.0 * (D_OI @ C_II @ D_OI.T).trace()
     (gradient,) = torch.autograd.grad(loss, D_OI)
@@ -48,7 +51,7 @@ def test_one_fact_takes_on_its_share() -> None:
     L_II = factor(C_II, ridge=0)
     s = float(leverage(K_IE, L_II))
     assert s == pytest.approx(float((K_IE.T @ torch.linalg.inv(C_II) @ K_IE)[0, 0]))
-    solution = memit_delta(K_IE, R_OE, L_II, cov_weight=0.3 * s)
+    solution = memit_factors(K_IE, R_OE, L_II, cov_weight=0.3 * s)
     torch.testing.assert_close(solution.left_OE @ solution.right_EI @ K_IE, R_OE / 1.3)
 
 
@@ -58,7 +61,7 @@ def test_emmet_is_memit_with_another_weight() -> None:
     K_IE, R_OE, C_II = problem(6)
     U_IE = torch.linalg.solve(3.0 * C_II, K_IE)
     emmet = R_OE @ torch.linalg.solve(0.5 * torch.eye(6).double() + K_IE.T @ U_IE, U_IE.T)
-    solution = memit_delta(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=1.5)
+    solution = memit_factors(K_IE, R_OE, factor(C_II, ridge=0), cov_weight=1.5)
     torch.testing.assert_close(solution.left_OE @ solution.right_EI, emmet)
 
 
@@ -69,8 +72,8 @@ def test_edits_with_no_residual_only_hold_their_place() -> None:
     K_IE[:, 1] = K_IE[:, 0] + 0.1 * K_IE[:, 1]
     R_OE[:, 1] = 0
     L_II = factor(C_II, ridge=0)
-    both = memit_delta(K_IE, R_OE, L_II, cov_weight=0.01)
-    alone = memit_delta(K_IE[:, :1], R_OE[:, :1], L_II, cov_weight=0.01)
+    both = memit_factors(K_IE, R_OE, L_II, cov_weight=0.01)
+    alone = memit_factors(K_IE[:, :1], R_OE[:, :1], L_II, cov_weight=0.01)
     held = (both.left_OE @ both.right_EI @ K_IE[:, 1]).norm()
     assert held < 0.5 * (alone.left_OE @ alone.right_EI @ K_IE[:, 1]).norm()
 

@@ -54,6 +54,7 @@ def forward(model: Any, block: Block, row: Row, delta_D: Tensor) -> tuple[Tensor
 
 def reference(model: Any, block: Block, fact: Fact, config: ValueConfig) -> Value:
     """The objective as it is written, minimised one fact at a time."""
+    assert fact.essence is not None
     width = model.get_input_embeddings().weight.shape[1]
     delta_D = torch.zeros(width, dtype=torch.float64, requires_grad=True)
     _, h_D = forward(model, block, fact.rows[0], delta_D)
@@ -185,7 +186,7 @@ def test_a_loss_that_is_not_finite_stays_alone(llama: Any, tokenizer: Any) -> No
     facts = some_facts(llama, tokenizer)
     healthy = optimise(discover(llama), facts[:2], LAYER, CONFIG)
     only = set(facts[2].rows[0].ids) - {
-        i for fact in facts[:2] for row in (*fact.rows, fact.essence) for i in row.ids
+        i for fact in facts[:2] for row in (*fact.rows, fact.essence) if row for i in row.ids
     }
     broken = make_model("llama")
     embedding = torch.nn.Embedding.from_pretrained(broken.get_input_embeddings().weight.clone())
