@@ -4,6 +4,7 @@ Nothing is looked up by name. The block list is the `ModuleList` of the configur
 projection is the last linear module that runs in it and ends in the hidden size; its orientation
 comes from its type and is confirmed on a recorded call. A nudge of the projection's output tells
 whether the block adds it to the residual stream (`gain`), or normalises it first (Gemma, OLMo-2).
+A sharded model (`infra/zero.py`) is taken apart like any other, by all ranks together.
 
 d: hidden size. f: inner size of the MLP. T: tokens of the probe.
 """
@@ -25,6 +26,7 @@ from transformers.pytorch_utils import Conv1D
 
 from editors.forward import Call, frozen, passed_on, recorded, shifted, substituted, tensor_of
 from infra.errors import ModelError
+from infra.zero import gathered, whole_shape
 
 PROBE_TOKENS = 4
 
@@ -45,7 +47,13 @@ class Block:
     returns_tuple: bool
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Stored shape of the whole weight."""
+        return whole_shape(self.weight)
+
+    @property
     def weight(self) -> nn.Parameter:
+        """The parameter itself; of a sharded model, its values are there inside `gathered` only."""
         weight = self.projection.weight
         assert isinstance(weight, nn.Parameter)
         return weight
@@ -102,8 +110,8 @@ class Architecture:
 def discover(model: Any) -> Architecture:
     """Take a causal language model apart; two passes over four tokens.
 
-    Raises ModelError, naming what was met, for encoder-decoders, quantised or sharded weights,
-    routed experts, blocks without an MLP, and recurrent or linear attention.
+    Raises ModelError, naming what was met, for encoder-decoders, quantised weights, routed
+    experts, blocks without an MLP, and recurrent or linear attention.
     """
     kind = type(model).__name__
     config = model.config.get_text_config()
@@ -119,8 +127,8 @@ def discover(model: Any) -> Architecture:
     modules = _block_list(decoder, config.num_hidden_layers, kind)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
-        if parameter.numel() == 0:
-            raise ModelError(f"{names[id(parameter)]} is empty: gather sharded parameters first.")
+        if 0 in whole_shape(parameter):
+            raise ModelError(f"{names[id(parameter)]} is empty: load the model's weights first.")
     takes_positions = "position_ids" in inspect.signature(decoder.forward).parameters
     bare = Architecture(model, decoder, (), takes_positions)
     with frozen(model), torch.no_grad():
@@ -174,18 +182,7 @@ def _block(
     own = {
         path.split("/", 1)[1]: call for path, call in calls.items() if path.startswith(f"{index}/")
     }
-    routed = [
-        path
-        for path, child in module.named_modules()
-        if isinstance(child, nn.Linear | Conv1D) and path not in own
-    ]
-    if routed or any(parameter.ndim > 2 for parameter in module.parameters()):
-        raise ModelError(f"{where} routes tokens to experts; closed-form edits need a dense MLP.")
-    for parameter in module.parameters():
-        if not parameter.is_floating_point() or parameter.element_size() < 2:
-            raise ModelError(
-                f"{where} has {parameter.dtype} weights: edit the unquantised base model."
-            )
+    _check_dense(where, module, own)
     candidates = [
         path
         for path in own
@@ -205,9 +202,7 @@ def _block(
         raise ModelError(
             f"{where}: {path} runs on flattened tokens; its tokens cannot be told apart."
         )
-    bias = projection.bias if isinstance(projection.bias, Tensor) else None
-    straight = F.linear(call.args[0], weight.T if transposed else weight, bias)
-    if not _close(straight, call.output):
+    if not _close(_product(projection, call.args[0]), call.output):
         raise ModelError(
             f"{where}: {path} does more than multiply by its weight (an adapter?); merge it."
         )
@@ -220,6 +215,29 @@ def _block(
         gain=_gain(module, projection, own[""], call.output),
         returns_tuple=isinstance(own[""].output, tuple),
     )
+
+
+def _check_dense(where: str, module: nn.Module, calls: dict[str, Call]) -> None:
+    """Raise ModelError for a block with experts or with quantised weights."""
+    routed = [
+        path
+        for path, child in module.named_modules()
+        if isinstance(child, nn.Linear | Conv1D) and path not in calls
+    ]
+    if routed or any(len(whole_shape(parameter)) > 2 for parameter in module.parameters()):
+        raise ModelError(f"{where} routes tokens to experts; closed-form edits need a dense MLP.")
+    for parameter in module.parameters():
+        if not parameter.is_floating_point() or parameter.element_size() < 2:
+            dtype = parameter.dtype
+            raise ModelError(f"{where} has {dtype} weights: edit the unquantised base model.")
+
+
+def _product(projection: nn.Module, inputs: Tensor) -> Tensor:
+    """What the projection's weight and bias make of the inputs, computed from them alone."""
+    weight = projection.get_parameter("weight")
+    bias = projection.bias if isinstance(projection.bias, Tensor) else None
+    with gathered([weight, bias]):
+        return F.linear(inputs, weight.T if isinstance(projection, Conv1D) else weight, bias)
 
 
 def _mixes_tokens(block: nn.Module, calls: dict[str, Call], child: str) -> bool:

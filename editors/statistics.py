@@ -23,6 +23,7 @@ from editors.editor import WHOLE, Part, Progress, silent
 from editors.forward import frozen, recorded, work_dtype
 from editors.tokens import pad
 from infra.errors import EditError
+from infra.group import ALONE, Group, share
 
 FORMAT = "corrigenda-statistics-1"
 
@@ -118,12 +119,14 @@ def fit(
     part: Part = WHOLE,
     progress: Progress = silent,
     architecture: Architecture | None = None,
+    group: Group = ALONE,
 ) -> Statistics:
     """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
 
     A text longer than `window` tokens, or than the model's positions, is cut into windows; a batch
     holds about `batch_tokens` of similar length. Merged, the statistics of all parts are those
-    of the whole. Raises EditError when the texts hold no token.
+    of the whole. The ranks of `group` read the same texts, run a share each of the part's rows, and
+    return the part's sums. Raises EditError when the texts hold no token.
     """
     architecture = architecture or discover(model)
     window = min(window, getattr(model.config, "max_position_embeddings", window))
@@ -132,18 +135,23 @@ def fit(
     rows = _windows(tokenizer, texts, max_tokens=max_tokens, window=window)
     if not rows:
         raise EditError("no text to gather statistics on; give texts with at least one token.")
-    rows = sorted(rows, key=len, reverse=True)[part[0] :: part[1]]
+    rows = share(sorted(rows, key=len, reverse=True)[part[0] :: part[1]], group)
+    batches = list(_batches(rows, batch_tokens))
     device = model.get_input_embeddings().weight.device
     statistics = Statistics(metadata={"window": str(window), "max_tokens": str(max_tokens)})
     total = sum(len(row) for row in rows)
     with frozen(model), torch.no_grad():
-        for batch in _batches(rows, batch_tokens):
-            ids_BT, mask_BT = pad(batch, device=device)
+        dummies = [[]] * (group.max(len(batches)) - len(batches))  # all ranks run every pass
+        for batch in [*batches, *dummies]:
+            ids_BT, mask_BT = pad(batch or [[0]], device=device)
             with recorded(projections) as calls:
                 architecture.hidden(ids_BT, torch.ones_like(mask_BT), stop_after=deepest)
-            kept_BT = mask_BT.bool()
+            kept_BT = mask_BT.bool() & bool(batch)
             statistics.update({layer: calls[str(layer)].args[0][kept_BT] for layer in layers})
             progress("statistics", statistics.num_tokens, total)
+    for layer in statistics.sums:
+        group.sum_(statistics.sums[layer])
+    statistics.num_tokens = sum(group.gather([statistics.num_tokens]))
     return statistics
 
 
