@@ -12,7 +12,7 @@ every row and slot 0 of the suffix. T = P + S. D: hidden size. F: facts. M: pred
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,9 @@ from editors.tokens import Row, pad
 
 BUCKET_TOKENS = 8192
 """Suffix tokens that run together at most; bounds the memory of a step."""
-WASTE_TOKENS = {"cpu": 16, "cuda": 1024}
-"""Padding that costs about as much as one more pass, by device."""
+WASTE_TOKENS = {"cpu": 48, "cuda": 1024}
+"""Padding that costs about as much as one more pass, by device: a pass over SmolLM2-135M takes 50
+ms of a CPU core before its first token, which takes 1 ms."""
 STEM_TOKENS = 6
 """Rows that begin with as many equal tokens have what they share run once."""
 
@@ -170,22 +171,13 @@ class Site:
         Returns what steps need, in buckets of like suffix length; h [B, D] at the site, and the
         last hidden state [B, D] at slot 0, both in the order of `rows`.
         """
-        lengths = [len(row.suffix) for row in rows]
+        whole = self._whole_rows(rows)
         share = Counter(owners)
-        buckets: list[SuffixRows] = []
-        h: list[Tensor] = []
-        last: list[Tensor] = []
-        order: list[int] = []
-        for members in bucketed(lengths, self.waste, BUCKET_TOKENS):
-            chosen = [rows[i] for i in members]
-            own = [owners[i] for i in members]
-            whole = self._whole_rows(chosen)
-            h.append(whole.h_BD)
-            last.append(whole.last_BD)
-            order += members
-            buckets.append(self._bucket(chosen, own, [share[o] for o in own], whole))
-        back = torch.tensor(order, device=self.device).argsort()
-        return buckets, torch.cat(h)[back], torch.cat(last)[back]
+        buckets = [
+            self._bucket(members, rows, owners, share, whole)
+            for members in bucketed([len(row.suffix) for row in rows], self.waste, BUCKET_TOKENS)
+        ]
+        return buckets, whole.h_BD, whole.last_BD
 
     def merged(self, buckets: Sequence[SuffixRows]) -> list[SuffixRows]:
         """Buckets that have become small, in fewer; empty ones are dropped."""
@@ -201,26 +193,34 @@ class Site:
         return merged
 
     def _bucket(
-        self, rows: Sequence[Row], owners: Sequence[int], share: Sequence[int], whole: _Whole
+        self,
+        members: Sequence[int],
+        rows: Sequence[Row],
+        owners: Sequence[int],
+        share: Mapping[int, int],
+        whole: _Whole,
     ) -> SuffixRows:
-        """One bucket of the rows that ran whole."""
+        """Some of the rows that ran whole, padded no further than they need."""
+        chosen = [rows[i] for i in members]
         targets = [
-            (i, len(row.suffix) - row.num_target + t, row.ids[len(row.ids) - row.num_target + t])
-            for i, row in enumerate(rows)
+            (b, len(row.suffix) - row.num_target + t, row.ids[len(row.ids) - row.num_target + t])
+            for b, row in enumerate(chosen)
             for t in range(row.num_target)
         ]
         columns = torch.tensor(targets, dtype=torch.long, device=self.device).reshape(-1, 3)
-        weights = [1 / (share[i] * rows[i].num_target) for i, _, _ in targets]
-        ids_BS, _ = pad([row.suffix for row in rows], device=self.device)
-        P = whole.prefix[0][0].shape[-2]
-        lookups_B1 = torch.tensor([[row.lookup] for row in rows], device=self.device)
+        weights = [1 / (share[owners[members[b]]] * chosen[b].num_target) for b, _, _ in targets]
+        ids_BS, _ = pad([row.suffix for row in chosen], device=self.device)
+        P = max(row.lookup for row in chosen)
+        lookups_B1 = torch.tensor([[row.lookup] for row in chosen], device=self.device)
         seen_BP = torch.arange(P, device=self.device)[None] >= P - lookups_B1
+        at = torch.tensor(members, device=self.device)
+        first = whole.prefix[0][0].shape[-2] - P
         return SuffixRows(
-            owner_B=torch.tensor(owners, device=self.device),
+            owner_B=torch.tensor([owners[i] for i in members], device=self.device),
             ids_BS=ids_BS,
             mask_BT=torch.cat([seen_BP.long(), torch.ones_like(ids_BS)], dim=1),
-            state_BSD=whole.state_BSD,
-            prefix=whole.prefix,
+            state_BSD=whole.state_BSD[at, : ids_BS.shape[1]],
+            prefix=[(keys[at, ..., first:, :], v[at, ..., first:, :]) for keys, v in whole.prefix],
             row_M=columns[:, 0],
             slot_M=columns[:, 1],
             token_M=columns[:, 2],
