@@ -33,7 +33,6 @@ from benchmarks.scoring import PROTOCOLS, Difference, Scorer, Scores, paired_boo
 from editors import EDITORS, Base
 from editors.delta import restore_
 from editors.request import EditRequest
-from editors.statistics import Statistics
 from infra.errors import ConfigError, CorrigendaError
 from infra.models import EMBEDDED, cache_directory, dtype_name, load, locate
 from infra.settings import validate
@@ -91,6 +90,9 @@ def run(args: argparse.Namespace, variants: Sequence[Variant]) -> None:
         "num": args.num,
     }
     print("; ".join(f"{key}: {value}" for key, value in header.items()), end="\n\n")
+    requests = [record.request() for record in records]
+    others = load_records(1100)[args.num :]
+    preserved = statements(records, others), args.preserve
     scorer = make_scorer(args, base, records)
     table = Table(args.out, header)
     table.add("base", scorer.base)
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace, variants: Sequence[Variant]) -> None:
         table.add("peer", peer)
     rows: list[tuple[str, dict[str, Difference]]] = []
     for variant in variants:
-        made = edited(base, variant.editor, [r.request() for r in records], args.cache)
+        made = edited(base, variant.editor, requests, args.cache, preserved)
         with made as edit:
             scores = scorer.score(base.model)
         against = differences(scores, peer) if peer else {}
@@ -112,35 +114,58 @@ def run(args: argparse.Namespace, variants: Sequence[Variant]) -> None:
 
 
 @contextmanager
-def edited(base: Base, editor: Any, requests: Sequence[EditRequest], cache: Path) -> Iterator[Edit]:
+def edited(
+    base: Base,
+    editor: Any,
+    requests: Sequence[EditRequest],
+    cache: Path,
+    preserved: tuple[Sequence[str], float] = ((), 0.0),
+) -> Iterator[Edit]:
     """The base with all requests carried out inside the `with`, bitwise as before after it.
 
     Statistics and values are kept in `cache` by content. All that is asked of an editor is here.
     """
     clock = Clock()
-    fitted = statistics(base, editor, cache)
+    fitted = None
+    if editor.Fitted is not None:
+        general = (TEXTS / "statistics.txt").read_text(encoding="utf-8").split("\n\n")
+        fitted = statistics(base, editor, general, cache)
+        texts, share = preserved
+        if texts and share:
+            fitted = fitted.blend(statistics(base, editor, texts, cache), share)
     clock.lap("statistics")
     store = ValueStore(cache / "values")
-    work = editor.prepare(base, requests, fitted, store.read())
+    work = editor.prepare(base, requests, fitted, store)
     clock.lap("prepare")
     for group in work.groups:
-        store.add(editor.find_values(base, group))
+        store.update(editor.find_values(base, group))
     clock.lap("values")
-    proposal = editor.propose(base, work, fitted, store.read())
+    proposal = editor.propose(base, work, fitted, store)
     clock.lap("solve")
     status = dict(Counter(report.status for report in proposal.reports))
     with proposal.delta.applied(base.model):
         yield Edit(status, sum(map(len, work.groups)), clock.seconds)
 
 
-def statistics(base: Base, editor: Any, cache: Path) -> Statistics:
-    """What the editor has to know of ordinary text, fitted once."""
-    text = (TEXTS / "statistics.txt").read_text(encoding="utf-8")
-    key = digest_of([base.digest, text, editor.fit_spec()])
+def statistics(base: Base, editor: Any, texts: Sequence[str], cache: Path) -> Any:
+    """What the editor has to know of a text, fitted once."""
+    key = digest_of([base.digest, list(texts), editor.fit_spec()])
     path = cache / "statistics" / f"{key}.safetensors"
     if not path.exists():
-        write_atomic(path, editor.fit(base, text.split("\n\n")).save)
-    return Statistics.load(path)
+        write_atomic(path, editor.fit(base, texts).save)
+    return editor.Fitted.load(path)
+
+
+def statements(records: Sequence[Record], others: Sequence[Record]) -> list[str]:
+    """True statements of the edited relations about other subjects, none of them a neighbour of the
+    evaluation: what the edit stage is given as facts to be left alone."""
+    relations = {record.relation for record in records}
+    asked = " ".join(prompt for record in records for prompt in record.neighbours)
+    return [
+        f"{other.text} {other.target_true}."
+        for other in others
+        if other.relation in relations and other.subject not in asked
+    ]
 
 
 @contextmanager
@@ -282,6 +307,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--num-neighbours", type=int, default=3)
     parser.add_argument("--characters", type=int, default=12_000, help="of held-out text")
+    parser.add_argument("--preserve", type=float, default=0.5, help="share in the statistics")
     parser.add_argument("--cache", type=Path, default=cache_directory() / "benchmarks")
     return parser.parse_args()
 

@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from editors import EDITORS, Base, Work
@@ -187,11 +188,11 @@ class EditWorker:
 
     def prepare(self) -> Work:
         """The requests, refused or grouped; values that are in the store are not found again."""
-        return self.editor.prepare(self.base, self.job.requests, self._fitted(), self.values.read())
+        return self.editor.prepare(self.base, self.job.requests, self._fitted(), self.values)
 
     def find_values(self, group: Sequence[EditRequest]) -> None:
         """The values of one group, into the store."""
-        self.values.add(self.editor.find_values(self.base, group))
+        self.values.update(self.editor.find_values(self.base, group))
 
     def solve(self, work: Work) -> dict[str, Any]:
         """One delta of all values, the weights it makes, and the reports."""
@@ -200,7 +201,7 @@ class EditWorker:
             self.base,
             work,
             self._fitted(),
-            self.values.read(),
+            self.values,
             lambda phase, done, total: out.progress(done, total, phase),
         )
         write_atomic(job.out / DELTA, proposal.delta.save)
@@ -249,25 +250,37 @@ def text_path(config: EditConfig) -> Path:
     return Path(config.text) if config.text else TEXT
 
 
-@dataclass(frozen=True)
 class ValueStore:
-    """Optimised values by content key, on disk; those added together are kept together or not at
-    all."""
+    """An `editors.editor.Store` on disk; tensors added together are kept together or not at all."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._files: dict[Path, Any] = {}
+        """Those opened so far; content-keyed, so never stale."""
+        self._places: dict[str, Any] = {}
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Keep these values, in one file."""
-        name = hashlib.sha256(canonical_json(sorted(values))).hexdigest()[:32]
-        tensors = {key: value.detach().cpu().contiguous() for key, value in values.items()}
-        write_atomic(self.root / f"{name}.safetensors", lambda path: save_file(tensors, path))
+    def __contains__(self, key: object, /) -> bool:
+        if key not in self._places:
+            self._look()
+        return key in self._places
 
-    def read(self) -> dict[str, Tensor]:
-        """All that is kept, now."""
-        found: dict[str, Tensor] = {}
-        for file in sorted(self.root.glob("*.safetensors")):
-            found |= load_file(file)
-        return found
+    def __getitem__(self, key: str, /) -> Tensor:
+        if key not in self:
+            raise KeyError(key)
+        return self._places[key].get_tensor(key)
+
+    def update(self, tensors: Mapping[str, Tensor], /) -> None:
+        """Keep these, in one file."""
+        name = hashlib.sha256(canonical_json(sorted(tensors))).hexdigest()[:32]
+        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        write_atomic(self.root / f"{name}.safetensors", lambda path: save_file(whole, path))
+
+    def _look(self) -> None:
+        """Open the files that have come since."""
+        for path in sorted(self.root.glob("*.safetensors")):
+            if path not in self._files:
+                self._files[path] = safe_open(path, "pt")
+                self._places |= dict.fromkeys(self._files[path].keys(), self._files[path])
 
 
 def _paragraphs(config: EditConfig) -> list[str]:
