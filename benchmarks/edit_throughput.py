@@ -216,19 +216,14 @@ def facts(number: int) -> list[Record]:
 
 def _made(records: Sequence[Record]) -> Iterator[Record]:
     """Prompts and targets of the records, with the subject of the next record, the one after..."""
-    seen = {_start(record) for record in records}
+    heads = [record.prompt[: record.prompt.index("{}")] for record in records]
+    seen = {head + record.subject for head, record in zip(heads, records, strict=True)}
     for shift in range(1, len(records)):
         for i, record in enumerate(records):
-            other = records[(i + shift) % len(records)].subject
-            new = replace(record, case_id=1_000_000 * shift + i, subject=other)
-            if _start(new) not in seen:
-                seen.add(_start(new))
-                yield new
-
-
-def _start(record: Record) -> str:
-    """The prompt up to the subject's end."""
-    return record.prompt[: record.prompt.index("{}")] + record.subject
+            subject = records[(i + shift) % len(records)].subject
+            if heads[i] + subject not in seen:
+                seen.add(heads[i] + subject)
+                yield replace(record, case_id=1_000_000 * shift + i, subject=subject)
 
 
 def peer_job(

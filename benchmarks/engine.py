@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -162,6 +163,7 @@ def drive(
         started = time.perf_counter()
         results = call(tasks)
         seconds[phase] = time.perf_counter() - started
+        print(f"{phase}: {seconds[phase]:.1f} s", file=sys.stderr, flush=True)
         return results
 
     call([("ready",)] * num_workers)
