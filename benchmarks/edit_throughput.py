@@ -19,18 +19,18 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
-from counterfact import Record, load_records
+from counterfact import Record
 from demo_job import commit, machine
 from engine import Engine, MakeEngine, Run, drive, statistics_seconds, workers
 from floor import floor_of, gemm_rate
+from many_facts import facts
 from peer import PeerJob, PeerResult, run_peer
 from random_model import random_model, shape_of
 from safetensors.torch import save_file
@@ -40,7 +40,6 @@ from editors.statistics import Statistics
 from infra.cluster import runner_at
 from infra.models import EMBEDDED, dtype_name, load, locate
 
-FILE_RECORDS = 1100
 MATCHED = {"num_prefixed": 5, "context_tokens": 10, "values": {"steps": 25, "stop_loss": 0.05}}
 """The peer's number of contexts, most steps, and loss to stop at."""
 COLUMNS = (
@@ -198,32 +197,6 @@ def ours_on(
     floors({options.gpu: run}, model)
     print(f"\nMost memory of ours: {run.peak_bytes / 1e9:.1f} GB.\n")
     return run
-
-
-def facts(number: int) -> list[Record]:
-    """The first records; beyond the file's, its prompts with other subjects of the file.
-
-    Of those made, no two agree up to the subject's last token: each has a value of its own. Raises
-    ValueError when that cannot be had so often.
-    """
-    records = load_records(min(number, FILE_RECORDS))
-    if number > len(records):
-        records += islice(_made(records), number - len(records))
-    if len(records) < number:
-        raise ValueError(f"{number} facts were asked for, {len(records)} can be made.")
-    return records
-
-
-def _made(records: Sequence[Record]) -> Iterator[Record]:
-    """Prompts and targets of the records, with the subject of the next record, the one after..."""
-    heads = [record.prompt[: record.prompt.index("{}")] for record in records]
-    seen = {head + record.subject for head, record in zip(heads, records, strict=True)}
-    for shift in range(1, len(records)):
-        for i, record in enumerate(records):
-            subject = records[(i + shift) % len(records)].subject
-            if heads[i] + subject not in seen:
-                seen.add(heads[i] + subject)
-                yield replace(record, case_id=1_000_000 * shift + i, subject=subject)
 
 
 def peer_job(
