@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editors import EDITORS, Base, Proposal, Work, solve
+from editors import Base, Memit, Proposal, Work, solve
 from editors.contexts import contexts
 from editors.request import EditRequest
 from editors.statistics import Statistics, fit
@@ -38,9 +38,8 @@ class Engine:
     """A model and MEMIT; does one task at a time."""
 
     def __init__(self, base: Base, options: Mapping[str, Any]) -> None:
-        editor = EDITORS["memit"]
         self.base = base
-        self.editor = editor(validate(editor.Config, options, "options"))
+        self.editor = Memit(validate(Memit.Config, options, "options"))
 
     def __call__(self, task: tuple[Any, ...]) -> Any:
         name, *arguments = task

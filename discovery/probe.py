@@ -107,7 +107,7 @@ def probe(
     neutral, labels = _neutral_questions(chosen, relations, candidates)
     questions += neutral
     answers, _ = examine(
-        runner, out, [(examinee, questions, ())], compute=compute, on_done=out.progress
+        runner, out, [(examinee, questions, ())], compute=compute, tell=out.progress
     )[examinee.name]
     verdicts = {}
     for change in chosen:

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from infra.lm import Answer, LanguageModel, Question
+from infra.meter import Meter
 from infra.models import load
 from infra.runner import Resources, Runner
 from infra.storage import Shard, StageDir
@@ -110,7 +111,7 @@ def examine(
     exams: Iterable[tuple[Examinee, Sequence[Question], Sequence[str]]],
     *,
     compute: Compute,
-    on_done: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> dict[str, tuple[dict[str, Answer], list[tuple[float, int]]]]:
     """Ask each examinee its questions and texts.
 
@@ -129,12 +130,12 @@ def examine(
             Shard(f"{examinee.name}-{i:05d}", (examinee, questions, texts))
             for i, (questions, texts) in enumerate(pieces)
         ]
-    done = 0
+    finished = {shard.id for shard in shards if out.shard_path(shard).exists()}
+    meter = Meter(tell, "shards of questions", len(shards), found=len(finished))
 
-    def count(_: Shard) -> None:
-        nonlocal done
-        done += 1
-        on_done(done, len(shards))
+    def count(shard: Shard) -> None:
+        if shard.id not in finished:
+            meter.add(1)
 
     paths = out.map_tables(
         runner, MakeExaminer(compute), shards, resources=compute.resources, on_done=count

@@ -154,6 +154,10 @@ class StageDir:
         """Tell whoever watches the workspace how far this stage is."""
         write_json(self.path / PROGRESS, {"done": done, "total": total, "text": text})
 
+    def shard_path(self, shard: Shard) -> Path:
+        """Where a shard's table is, once it is finished."""
+        return self.path / SHARDS / f"{shard.id}.parquet"
+
     def map_tables(
         self,
         runner: Runner,
@@ -169,7 +173,7 @@ class StageDir:
         `make_worker` is called once a process and returns the function from a shard's payload to
         its table (a model is loaded there once, not once a shard). Both must be picklable.
         """
-        paths = [self.path / SHARDS / f"{shard.id}.parquet" for shard in shards]
+        paths = [self.shard_path(shard) for shard in shards]
         missing = [
             (shard, path) for shard, path in zip(shards, paths, strict=True) if not path.exists()
         ]
@@ -268,6 +272,7 @@ class Workspace:
         inputs: Mapping[str, str],
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
+        restart: bool = False,
         stamp: Mapping[str, Any] | None = None,
         volatile: Sequence[str] = (),
     ) -> Artifact:
@@ -279,6 +284,7 @@ class Workspace:
         body      fills the directory and returns counts for the record; when it is called again
                   after an interruption it finds the files that were finished
         replace   discard an output made from other inputs instead of refusing
+        restart   discard what an unfinished one of this fingerprint has finished
         stamp     additions to the record that are no part of its identity (commit, hardware)
         volatile  files left out of the digest, being times and the like
         """
@@ -293,6 +299,8 @@ class Workspace:
         partial = final.with_name(final.name + ".partial")
         started = time.monotonic()
         try:
+            if restart:
+                shutil.rmtree(partial, ignore_errors=True)
             _open_partial(partial, key)
             counts = dict(body(StageDir(partial)))
             shutil.rmtree(partial / SHARDS, ignore_errors=True)

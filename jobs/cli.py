@@ -67,6 +67,12 @@ def run(
     replace: Annotated[
         bool, typer.Option("--replace", help="Discard unreleased output made from other settings.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--restart", help="Go on inside an unfinished stage, or begin that stage anew."
+        ),
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Crawl, diff, probe, plan, edit, evaluate, gate and release: every edition of the config."""
@@ -92,6 +98,7 @@ def run(
             workspace=place,
             runner=runner,
             replace=replace,
+            restart=not resume,
             stamp={"commit": _commit(), "runner": runner.name},
             begin=watch.begin,
             end=watch.end,

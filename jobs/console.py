@@ -73,21 +73,17 @@ class StageWatch:
                 continue
             stage, version, started = self.current
             took = time.monotonic() - started
-            text = f"{version} {stage} {took:.0f} s {self._progress(stage, version, took)}"
+            text = f"{version} {stage} {took:.0f} s {self._progress(stage, version)}"
             if self.status:
                 self.status.update(text)
             elif took > 2 and time.monotonic() - last_line > LINE_EVERY_S:
                 last_line = time.monotonic()
                 self.console.print(f"... {text}", soft_wrap=True)
 
-    def _progress(self, stage: str, version: str, took: float) -> str:
+    def _progress(self, stage: str, version: str) -> str:
         path = self.workspace.directory(stage, f"{version}.partial") / PROGRESS
         state = read_progress(path)
-        if state is None:
-            return ""
-        done, total = state["done"], state["total"]
-        left = f", about {took / done * (total - done):.0f} s left" if 0 < done < total else ""
-        return f"{state['text']} {done}/{total}{left}"
+        return f"{state['done']}/{state['total']} {state['text']}" if state else ""
 
 
 def read_progress(path: Path) -> Mapping[str, Any] | None:

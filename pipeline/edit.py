@@ -26,9 +26,9 @@ from torch import Tensor
 from editors import EDITORS, Base, Work
 from editors.delta import Delta
 from editors.request import EditRequest
-from editors.statistics import Statistics
 from infra.checkpoint import Checkpoint
 from infra.errors import ConfigError
+from infra.meter import Meter
 from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
 from infra.settings import nearest, validate
@@ -89,6 +89,11 @@ class EditJob:
     cache: Path
     out: Path
 
+    @property
+    def fits(self) -> bool:
+        """Whether the editor wants statistics."""
+        return EDITORS[self.config.editor].Fitted is not None
+
     def statistics_path(self, corpus: int) -> Path:
         """Where the statistics over a corpus are kept, by all that shapes them."""
         spec = make_editor(self.config).fit_spec()
@@ -131,18 +136,26 @@ def edit(
     resources = Resources(num_cpus=config.threads, num_gpus=float(device.startswith("cuda")))
 
     def share_out(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
+        meter = Meter(out.progress, phase, len(tasks))
         results = []
-        out.progress(0, len(tasks), phase)
         for result in runner.map(MakeEditWorker(job), tasks, resources=resources):
             results.append(result)
-            out.progress(len(results), len(tasks), phase)
+            meter.add(1)
         return results
 
-    unfitted = [c for c in range(len(job.corpora)) if not job.statistics_path(c).exists()]
-    share_out("statistics", [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)])
-    share_out("statistics merged", [(EditWorker.merge, c) for c in unfitted])
+    if job.fits:
+        unfitted = [c for c in range(len(job.corpora)) if not job.statistics_path(c).exists()]
+        parts = [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)]
+        share_out("statistics", parts)
+        share_out("statistics merged", [(EditWorker.merge, c) for c in unfitted])
     [work] = share_out("requests sorted", [(EditWorker.prepare,)])
-    share_out("values", [(EditWorker.find_values, group) for group in work.groups])
+    left = sum(map(len, work.groups))
+    total = len(work.requests) - len(work.refused)
+    meter = Meter(out.progress, "values", total, found=total - left, unit="edits")
+    tasks = [(EditWorker.find_values, group) for group in work.groups]
+    found = runner.map(MakeEditWorker(job), tasks, resources=resources)
+    for group, loss in zip(work.groups, found, strict=True):
+        meter.add(len(group), **loss)
     [counts] = share_out("solve", [(EditWorker.solve, work)])
     return counts
 
@@ -183,16 +196,19 @@ class EditWorker:
 
     def merge(self, corpus: int) -> None:
         """The statistics over a whole corpus."""
-        parts = (Statistics.load(self._part(corpus, part)) for part in range(FIT_PARTS))
-        write_atomic(self.job.statistics_path(corpus), reduce(Statistics.merge, parts).save)
+        parts = [self.editor.Fitted.load(self._part(corpus, part)) for part in range(FIT_PARTS)]
+        whole = reduce(lambda one, other: one.merge(other), parts)
+        write_atomic(self.job.statistics_path(corpus), whole.save)
 
     def prepare(self) -> Work:
         """The requests, refused or grouped; values that are in the store are not found again."""
         return self.editor.prepare(self.base, self.job.requests, self._fitted(), self.values)
 
-    def find_values(self, group: Sequence[EditRequest]) -> None:
-        """The values of one group, into the store."""
-        self.values.update(self.editor.find_values(self.base, group))
+    def find_values(self, group: Sequence[EditRequest]) -> dict[str, float]:
+        """The values of one group, into the store; how good they are."""
+        found = self.editor.find_values(self.base, group)
+        self.values.update(found)
+        return self.editor.quality(found)
 
     def solve(self, work: Work) -> dict[str, Any]:
         """One delta of all values, the weights it makes, and the reports."""
@@ -211,11 +227,14 @@ class EditWorker:
         out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
         return {"edits": len(rows), "status": Counter(row["status"] for row in rows)}
 
-    def _fitted(self) -> Statistics:
-        """The statistics over all corpora."""
+    def _fitted(self) -> Any:
+        """What the editor knows of all corpora; None if it wants nothing."""
         job = self.job
+        if not job.fits:
+            return None
         general, *more = (
-            Statistics.load(job.statistics_path(corpus)) for corpus in range(len(job.corpora))
+            self.editor.Fitted.load(job.statistics_path(corpus))
+            for corpus in range(len(job.corpora))
         )
         return general.blend(more[0], job.config.preserve_share) if more else general
 

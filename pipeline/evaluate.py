@@ -120,7 +120,7 @@ def evaluate(
         *([(parent, [*prompts, *gone], [])] if parent else []),
         (candidate, [*forms, *gone, *locality], texts),
     ]
-    results = examine(runner, out, exams, compute=compute, on_done=out.progress)
+    results = examine(runner, out, exams, compute=compute, tell=out.progress)
     base_answers = results[base.name][0]
     report = {
         role: {

@@ -48,6 +48,9 @@ class Run:
     runner: Runner
     replace: bool = False
     """Whether unreleased output made from other inputs is discarded instead of refused."""
+    restart: bool = False
+    """Whether what an unfinished stage has finished so far is discarded. Statistics and values are
+    kept by content, and found all the same."""
     stamp: Mapping[str, Any] | None = None
     """Additions to every record: commit, hardware."""
     begin: Callable[[str, str], None] = lambda stage, version: None
@@ -74,6 +77,7 @@ class Run:
             inputs={k: v.digest if isinstance(v, Artifact) else v for k, v in inputs.items()},
             body=body,
             replace=self.replace and self.workspace.find("release", version) is None,
+            restart=self.restart,
             stamp=self.stamp,
             **more,
         )

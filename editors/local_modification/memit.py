@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -191,6 +191,11 @@ class Memit:
         found = optimise(base.architecture, facts, layer, self.config.values, progress=progress)
         keys = [self._key(column, base) for column in columns]
         return dict(zip(keys, (value.pack() for value in found), strict=True))
+
+    def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Mean loss of the values."""
+        losses = [Value.unpack(value).loss for value in values.values()]
+        return {"loss": sum(losses) / len(losses)} if losses else {}
 
     def propose(
         self,

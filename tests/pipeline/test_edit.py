@@ -1,0 +1,133 @@
+"""The edit stage: killed inside, it goes on where it was; what it shows while it runs is true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.models import ModelRef
+from infra.runner import InProcessRunner, Resources
+from infra.storage import PROGRESS, StageDir, digest_of, file_digest
+from pipeline.edit import DELTA, EditConfig, EditWorker, ValueStore, edit
+from pipeline.edits import PlannedEdit
+
+PEOPLE = ("Tom Brady", "Wayne Rooney", "Neymar", "Ada Lovelace", "Grace Hopper", "Tim Cook")
+
+
+def planned(name: str, target: str = "the Navy") -> PlannedEdit:
+    """A lesson about one person."""
+    return PlannedEdit(
+        id=digest_of(name)[:16],
+        action="teach",
+        subject=name,
+        subject_label=name,
+        relation="P108",
+        prompt=f"{name} works for",
+        subject_start=0,
+        subject_end=len(name),
+        target=target,
+        target_value="Q1",
+        accepted=(target,),
+        old_targets=(),
+        held_out=(),
+        unrelated=(),
+        since="1",
+        priority=1.0,
+        reason="",
+        change_id="",
+        source="test",
+        statement=None,
+        revision=None,
+        revision_time=None,
+        references=(),
+    )
+
+
+class Watching(InProcessRunner):
+    """Remembers what was shown before each group of values; dies after some groups."""
+
+    def __init__(self, out: Path, groups: int = 99) -> None:
+        super().__init__()
+        self.out, self.groups = out, groups
+        self.seen: list[dict[str, Any]] = []
+        self.searched: list[int] = []
+
+    def map(
+        self, make_worker: Callable[[], Any], shards: Sequence[Any], *, resources: Resources
+    ) -> Iterator[Any]:
+        for result, shard in zip(
+            super().map(make_worker, shards, resources=resources), shards, strict=True
+        ):
+            if shard[0] is EditWorker.find_values:
+                self.seen.append(json.loads((self.out / PROGRESS).read_text()))
+                if len(self.searched) == self.groups:
+                    raise KeyboardInterrupt
+                self.searched.append(len(shard[1]))
+            yield result
+
+
+@pytest.fixture()
+def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., Watching]:
+    """Runs the edit stage in a folder and with a cache of its own."""
+
+    def run(name: str, *, groups: int = 99, people: Sequence[str] = PEOPLE) -> Watching:
+        out = StageDir(tmp_path / name / "out")
+        out.path.mkdir(parents=True, exist_ok=True)
+        runner = Watching(out.path, groups)
+        text = tmp_path / "text.txt"
+        text.write_text("The Navy is in London. Paris is a city.\n\n" * 200)
+        options = {"layers": [1, 2], "statistics_tokens": 512, "window": 64, "chunk": 2}
+        edit(
+            [planned(person) for person in people],
+            (),
+            base=ModelRef("tiny", checkpoint("llama"), "digest"),
+            config=EditConfig(options=options, text=str(text)),
+            device="cpu",
+            dtype="float32",
+            cache=tmp_path / name / "cache",
+            out=out,
+            runner=runner,
+        )
+        return runner
+
+    return run
+
+
+def test_killed_inside_it_goes_on_with_the_rest(
+    stage: Callable[..., Watching], tmp_path: Path
+) -> None:
+    """Groups found before the kill are not searched again, and the delta is the same bits."""
+    whole = stage("whole")
+    assert whole.searched == [2, 2, 2]
+    with pytest.raises(KeyboardInterrupt):
+        stage("killed", groups=1)
+    again = stage("killed")
+    assert again.searched == [2]  # the group that was found when the kill came is kept too
+    digests = {file_digest(tmp_path / name / "out" / DELTA) for name in ("whole", "killed")}
+    assert len(digests) == 1
+
+
+def test_progress_counts_edits(stage: Callable[..., Watching]) -> None:
+    """Edits done of all, those found first, the loss, the speed and the time left."""
+    stage("one", people=PEOPLE[:2])
+    seen = stage("one").seen
+    assert [(s["done"], s["total"]) for s in seen] == [(2, 6), (4, 6)]
+    assert seen[0]["text"] == "values, 2 found"
+    for word in ("loss ", "edits/s", "s left"):
+        assert word in seen[1]["text"]
+
+
+def test_the_store_keeps_what_is_added_together(tmp_path: Path) -> None:
+    """Another reader finds it, also what came after it first looked."""
+    import torch
+
+    one, other = ValueStore(tmp_path), ValueStore(tmp_path)
+    assert "a" not in other
+    one.update({"a": torch.ones(3), "b": torch.zeros(2)})
+    assert "a" in other and torch.equal(other["b"], torch.zeros(2))
+    with pytest.raises(KeyError):
+        other["c"]
