@@ -129,16 +129,16 @@ def edited(
     fitted = None
     if editor.Fitted is not None:
         general = (TEXTS / "statistics.txt").read_text(encoding="utf-8").split("\n\n")
-        fitted = statistics(base, editor, general, cache)
+        fitted = statistics(base, editor, general, cache, general=True)
         texts, share = preserved
         if texts and share:
-            fitted = fitted.blend(statistics(base, editor, texts, cache), share)
+            fitted = fitted.blend(statistics(base, editor, texts, cache, general=False), share)
     clock.lap("statistics")
     store = ValueStore(cache / "values")
     work = editor.prepare(base, requests, fitted, store)
     clock.lap("prepare")
     for group in work.groups:
-        store.update(editor.find_values(base, group))
+        store.update(editor.find_values(base, group, fitted))
     clock.lap("values")
     proposal = editor.propose(base, work, fitted, store)
     clock.lap("solve")
@@ -147,12 +147,12 @@ def edited(
         yield Edit(status, sum(map(len, work.groups)), clock.seconds)
 
 
-def statistics(base: Base, editor: Any, texts: Sequence[str], cache: Path) -> Any:
+def statistics(base: Base, editor: Any, texts: Sequence[str], cache: Path, *, general: bool) -> Any:
     """What the editor has to know of a text, fitted once."""
-    key = digest_of([base.digest, list(texts), editor.fit_spec()])
+    key = digest_of([base.digest, list(texts), editor.fit_spec(), general])
     path = cache / "statistics" / f"{key}.safetensors"
     if not path.exists():
-        write_atomic(path, editor.fit(base, texts).save)
+        write_atomic(path, editor.fit(base, texts, general=general).save)
     return editor.Fitted.load(path)
 
 

@@ -60,9 +60,9 @@ class Engine:
         """Requests sorted, values of none known."""
         return self.editor.prepare(self.base, requests, fitted, ())
 
-    def find_values(self, group: Sequence[EditRequest]) -> dict[str, Tensor]:
+    def find_values(self, group: Sequence[EditRequest], fitted: Statistics) -> dict[str, Tensor]:
         """Values of one group."""
-        return self.editor.find_values(self.base, group)
+        return self.editor.find_values(self.base, group, fitted)
 
     def propose(
         self, work: Work, fitted: Statistics, values: dict[str, Tensor]
@@ -172,7 +172,7 @@ def drive(
         fitted = reduce(Statistics.merge, parts)
     cpu_started = sum(call([("cpu_s",)] * num_workers))
     [work] = clocked("sorting", [("prepare", requests, fitted)])
-    found = clocked("values", [("find_values", group) for group in work.groups])
+    found = clocked("values", [("find_values", group, fitted) for group in work.groups])
     values = {key: value for part in found for key, value in part.items()}
     [(proposal, solve_s)] = clocked("keys", [("propose", work, fitted, values)])
     seconds["keys"] -= solve_s

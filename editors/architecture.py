@@ -68,6 +68,10 @@ class Architecture:
     blocks: tuple[Block, ...]
     takes_positions: bool
 
+    def longest(self, window: int) -> int:
+        """The window, or as many positions as the model has."""
+        return min(window, getattr(self.model.config, "max_position_embeddings", window))
+
     def hidden(
         self,
         ids_BT: Tensor,

@@ -116,11 +116,18 @@ class Editor(Protocol):
     def __init__(self, config: Any = None) -> None: ...
 
     def fit(
-        self, base: Base, texts: Iterable[str], part: Part = WHOLE, progress: Progress = silent
+        self,
+        base: Base,
+        texts: Iterable[str],
+        part: Part = WHOLE,
+        progress: Progress = silent,
+        *,
+        general: bool = True,
     ) -> Any:
         """What the method has to know of the model's ordinary text, once per base model.
 
-        What all parts give merges into that of the whole.
+        What all parts give merges into that of the whole. `general`: the texts stand for all text;
+        else they are statements to be preserved, to be blended into what is known of that.
         """
         ...
 
@@ -135,7 +142,11 @@ class Editor(Protocol):
         ...
 
     def find_values(
-        self, base: Base, group: Sequence[EditRequest], progress: Progress = silent
+        self,
+        base: Base,
+        group: Sequence[EditRequest],
+        fitted: Any,
+        progress: Progress = silent,
     ) -> dict[str, Tensor]:
         """What is optimised for one group of requests, by content key."""
         ...

@@ -100,6 +100,22 @@ def shifted(projection: nn.Module, shift: Callable[[Tensor], Tensor]) -> Iterato
 
 
 @contextmanager
+def leaf_output(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Make what a module returns a leaf that wants a gradient; the list holds the last one."""
+    leaf: list[Tensor] = []
+
+    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        leaf[:] = [tensor_of(output).detach().requires_grad_(True)]
+        return (leaf[0], *output[1:]) if isinstance(output, tuple) else leaf[0]
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield leaf
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def changed(projection: nn.Module, change_IO: Tensor) -> Iterator[None]:
     """Let `projection` answer as if `change_IO` [I, O] were added to what it multiplies by.
 

@@ -1,4 +1,5 @@
-"""Second moments of MLP keys over text: C_l = E[k kᵀ], uncentred, for the layers to be edited.
+"""Second moments of MLP keys over text: C_l = E[k kᵀ], uncentred, for the layers to be edited; and,
+where it is wanted, how much text minds a shift at the site of values (`editors/sensitivity.py`).
 
 One pass over the text serves every layer and stops at the deepest. Sums merge, so shards may be
 fitted apart, and neither batch size nor order matters beyond rounding. The first position is kept:
@@ -7,6 +8,7 @@ its massive activations are what protects the attention sink from edits. I: widt
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +23,12 @@ from torch import Tensor
 from editors.architecture import Architecture, discover
 from editors.editor import WHOLE, Part, Progress, silent
 from editors.forward import frozen, recorded, work_dtype
-from editors.tokens import pad
+from editors.tokens import batched, pad, windows
 from infra.errors import EditError
 from infra.group import ALONE, Group, share
 
 FORMAT = "corrigenda-statistics-1"
+SITE = "site"
 
 
 @dataclass(slots=True)
@@ -37,6 +40,9 @@ class Statistics:
     num_tokens: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
     """What they were gathered on; written to the file and read back."""
+    site_DD: Tensor | None = None
+    """Sum of g gᵀ at the site, [D, D], over `num_site` tokens; None if it was not wanted."""
+    num_site: int = 0
 
     def update(self, keys_TI: Mapping[int, Tensor]) -> None:
         """Add tokens: for every layer the keys of the same T tokens, [T, I]."""
@@ -59,15 +65,21 @@ class Statistics:
             raise EditError(
                 f"statistics of layers {sorted(self.sums)} and {sorted(other.sums)} do not merge."
             )
-        sums = {layer: self.sums[layer] + other.sums[layer] for layer in self.sums}
+        sites = [x.site_DD for x in (self, other) if x.site_DD is not None]
         return Statistics(
-            sums, self.num_tokens + other.num_tokens, {**other.metadata, **self.metadata}
+            {layer: self.sums[layer] + other.sums[layer] for layer in self.sums},
+            self.num_tokens + other.num_tokens,
+            {**other.metadata, **self.metadata},
+            sum(sites[1:], sites[0]) if sites else None,
+            self.num_site + other.num_site,
         )
 
     def blend(self, other: Statistics, share: float) -> Statistics:
         """Statistics whose moments are (1 - share) of these and `share` of the other's, [0, 1].
 
-        Tokens of a small corpus then weigh as much as wanted, not as many as there are.
+        Tokens of a small corpus then weigh as much as wanted, not as many as there are. The site's
+        information stays these statistics' own: values are kept while facts to be preserved come
+        and go.
         """
         mine, theirs = (1 - share) / self.num_tokens, share / other.num_tokens
         scaled = [
@@ -76,6 +88,7 @@ class Statistics:
         ]
         blended = scaled[0].merge(scaled[1])
         blended.num_tokens = 1
+        blended.site_DD, blended.num_site = self.site_DD, self.num_site
         return blended
 
     def moment(self, layer: int) -> Tensor:
@@ -86,10 +99,25 @@ class Statistics:
             )
         return self.sums[layer].double() / self.num_tokens
 
+    @property
+    def site(self) -> Tensor | None:
+        """G_DD = E[g gᵀ] at the site, float64, or None."""
+        return None if self.site_DD is None else self.site_DD.double() / self.num_site
+
+    @property
+    def site_digest(self) -> str:
+        """Content of `site_DD`; empty where there is none."""
+        if self.site_DD is None:
+            return ""
+        return hashlib.sha256(self.site_DD.cpu().contiguous().numpy().tobytes()).hexdigest()
+
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
         tensors = {str(layer): total.cpu().contiguous() for layer, total in self.sums.items()}
         header = {"format": FORMAT, "num_tokens": str(self.num_tokens)}
+        if self.site_DD is not None:
+            tensors[SITE] = self.site_DD.cpu().contiguous()
+            header["num_site"] = str(self.num_site)
         save_file(tensors, path, {**header, "metadata": json.dumps(self.metadata, sort_keys=True)})
 
     @classmethod
@@ -98,13 +126,20 @@ class Statistics:
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
-                sums = {int(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError) as error:
             raise EditError(f"{path} cannot be read as statistics: {error}") from error
         if header.get("format") != FORMAT:
             raise EditError(f"{path} has format {header.get('format')!r}, statistics {FORMAT!r}.")
-        sums = dict(sorted(sums.items()))
-        return cls(sums, int(header["num_tokens"]), json.loads(header["metadata"]))
+        site_DD = found.pop(SITE, None)
+        sums = {layer: found[str(layer)] for layer in sorted(map(int, found))}
+        return cls(
+            sums,
+            int(header["num_tokens"]),
+            json.loads(header["metadata"]),
+            site_DD,
+            int(header.get("num_site", 0)),
+        )
 
 
 def fit(
@@ -129,14 +164,14 @@ def fit(
     return the part's sums. Raises EditError when the texts hold no token.
     """
     architecture = architecture or discover(model)
-    window = min(window, getattr(model.config, "max_position_embeddings", window))
+    window = architecture.longest(window)
     deepest = max(layers)
     projections = {str(layer): architecture.blocks[layer].projection for layer in layers}
-    rows = _windows(tokenizer, texts, max_tokens=max_tokens, window=window)
+    rows = windows(tokenizer, texts, max_tokens=max_tokens, window=window)
     if not rows:
         raise EditError("no text to gather statistics on; give texts with at least one token.")
     rows = share(sorted(rows, key=len, reverse=True)[part[0] :: part[1]], group)
-    batches = list(_batches(rows, batch_tokens))
+    batches = list(batched(rows, batch_tokens))
     device = model.get_input_embeddings().weight.device
     statistics = Statistics(metadata={"window": str(window), "max_tokens": str(max_tokens)})
     total = sum(len(row) for row in rows)
@@ -153,30 +188,3 @@ def fit(
         group.sum_(statistics.sums[layer])
     statistics.num_tokens = sum(group.gather([statistics.num_tokens]))
     return statistics
-
-
-def _windows(
-    tokenizer: Any, texts: Iterable[str], *, max_tokens: int, window: int
-) -> list[list[int]]:
-    """The first `max_tokens` tokens of the texts, in rows of at most `window`."""
-    rows: list[list[int]] = []
-    left = max_tokens
-    for text in texts:
-        if left <= 0:
-            break
-        ids = list(tokenizer(text, truncation=False, verbose=False)["input_ids"])[:left]
-        rows += [ids[start : start + window] for start in range(0, len(ids), window)]
-        left -= len(ids)
-    return rows
-
-
-def _batches(rows: list[list[int]], batch_tokens: int) -> Iterable[list[list[int]]]:
-    """Rows in their order (longest first) in batches of a padded size of at most `batch_tokens`."""
-    batch: list[list[int]] = []
-    for row in rows:
-        if batch and (len(batch) + 1) * len(batch[0]) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch

@@ -6,7 +6,7 @@ offsets: never by searching for the subject, never by counting tokens of parts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,3 +92,30 @@ def pad(rows: Sequence[Sequence[int]], *, device: torch.device) -> tuple[Tensor,
     lengths = torch.tensor([len(row) for row in rows], device=device)
     mask = torch.arange(width, device=device)[None] < lengths[:, None]
     return ids, mask.long()
+
+
+def windows(
+    tokenizer: Any, texts: Iterable[str], *, max_tokens: int, window: int
+) -> list[list[int]]:
+    """The first `max_tokens` tokens of the texts, in rows of at most `window`."""
+    rows: list[list[int]] = []
+    left = max_tokens
+    for text in texts:
+        if left <= 0:
+            break
+        ids = list(tokenizer(text, truncation=False, verbose=False)["input_ids"])[:left]
+        rows += [ids[start : start + window] for start in range(0, len(ids), window)]
+        left -= len(ids)
+    return rows
+
+
+def batched(rows: Iterable[Sequence[int]], batch_tokens: int) -> Iterable[list[Sequence[int]]]:
+    """Rows in their order (longest first) in batches of a padded size of at most `batch_tokens`."""
+    batch: list[Sequence[int]] = []
+    for row in rows:
+        if batch and (len(batch) + 1) * len(batch[0]) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -41,6 +41,10 @@ class ValueConfig:
     stop_loss: float = 0.05
     """A fact is finished when its mean NLL is below; MEMIT's. [0, 10]."""
 
+    damping: float = 1.0
+    """ε, share of plain distance beside the Fisher metric in the descent, where that is known:
+    small keeps out of the directions that ordinary text minds, large forgets them. (0, 1e9]."""
+
     def __post_init__(self) -> None:
         kind = type(self).__name__
         check_range(kind, "steps", self.steps, 1, 1000)
@@ -51,3 +55,4 @@ class ValueConfig:
         check_range(kind, "kl_weight", self.kl_weight, 0, 100)
         check_range(kind, "decay", self.decay, 0, 100)
         check_range(kind, "stop_loss", self.stop_loss, 0, 10)
+        check_range(kind, "damping", self.damping, 0, 1e9, open_low=True)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from editors.architecture import Architecture
 from editors.editor import Progress, silent
 from editors.forward import frozen, plain_attention, work_dtype
+from editors.sensitivity import preconditioner
 from editors.suffix import Site, SuffixRows
 from editors.tokens import Row
 from editors.value_config import ValueConfig
@@ -66,6 +67,7 @@ def optimise(
     layer: int,
     config: ValueConfig,
     *,
+    G_DD: Tensor | None = None,
     at_projection: bool = False,
     progress: Progress = silent,
 ) -> list[Value]:
@@ -77,7 +79,9 @@ def optimise(
     second moment is one number a fact, the mean over D: scaling every coordinate apart makes all
     of δ as large as its largest entry, and a longer δ harms other facts without helping this one.
     A fact stops before stepping when its NLL is below `stop_loss`. δ, norms and losses are float32
-    or wider. `at_projection` puts δ on the MLP's output instead of the residual stream.
+    or wider. With the site's Fisher information `G_DD` the descent is in its metric (natural
+    gradient): the same loss is reached by a δ that ordinary text minds less. `at_projection` puts δ
+    on the MLP's output instead of the residual stream.
     """
     site = Site(architecture, layer, at_projection=at_projection)
     with frozen(architecture.model), plain_attention(architecture.model):
@@ -87,7 +91,9 @@ def optimise(
             bare = [owners.index(i) for i in range(len(facts))]
             dtype = work_dtype(h_BD.dtype)
             essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
-        search = _Search(site, rows, essence, h_BD[bare].to(dtype), config)
+            P_DD = None if G_DD is None else preconditioner(G_DD, damping=config.damping)
+            P_DD = None if P_DD is None else P_DD.to(h_BD.device, dtype)
+        search = _Search(site, rows, essence, h_BD[bare].to(dtype), P_DD, config)
         return search.run(lambda done: progress("values", done, len(facts)))
 
 
@@ -120,8 +126,10 @@ class _Search:
         rows: list[SuffixRows],
         essence: _Essence | None,
         h_FD: Tensor,
+        P_DD: Tensor | None,
         config: ValueConfig,
     ) -> None:
+        self.P_DD = P_DD
         self.site, self.rows, self.essence, self.config = site, rows, essence, config
         self.facts_F = torch.arange(len(h_FD), device=h_FD.device)
         self.h_FD = h_FD
@@ -160,6 +168,8 @@ class _Search:
     def _step(self, step: int, gradient_FD: Tensor) -> None:
         """One step of Adam, then back into the ball of radius c ‖h‖."""
         config = self.config
+        if self.P_DD is not None:
+            gradient_FD = gradient_FD @ self.P_DD
         self.m_FD = config.beta1 * self.m_FD + (1 - config.beta1) * gradient_FD
         square_F1 = gradient_FD.square().mean(dim=1, keepdim=True)
         self.v_F1 = config.beta2 * self.v_F1 + (1 - config.beta2) * square_F1

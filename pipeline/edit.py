@@ -191,7 +191,8 @@ class EditWorker:
         """Statistics over one part of a corpus."""
         path = self._part(corpus, part)
         if not path.exists():
-            made = self.editor.fit(self.base, self.job.corpora[corpus], (part, FIT_PARTS))
+            texts = self.job.corpora[corpus]
+            made = self.editor.fit(self.base, texts, (part, FIT_PARTS), general=corpus == 0)
             write_atomic(path, made.save)
 
     def merge(self, corpus: int) -> None:
@@ -206,7 +207,7 @@ class EditWorker:
 
     def find_values(self, group: Sequence[EditRequest]) -> dict[str, float]:
         """The values of one group, into the store; how good they are."""
-        found = self.editor.find_values(self.base, group)
+        found = self.editor.find_values(self.base, group, self._fitted())
         self.values.update(found)
         return self.editor.quality(found)
 

@@ -34,9 +34,11 @@ from editors.columns import Column, columns_of, contradictions, reports_of
 from editors.contexts import STARTERS, contexts
 from editors.delta import Change, Delta, Dense, LowRank
 from editors.editor import WHOLE, Part, Progress, Proposal, Store, Work, silent
-from editors.forward import changed, frozen, work_dtype
+from editors.forward import changed, frozen, plain_attention, work_dtype
 from editors.request import EditRequest
+from editors.sensitivity import fisher
 from editors.statistics import Statistics, fit
+from editors.tokens import windows
 from editors.value_config import ValueConfig, check_range
 from editors.values import Value, optimise
 from infra.errors import ConfigError, ModelError
@@ -70,6 +72,9 @@ class MemitConfig:
     statistics_tokens: int = 16384
     """Tokens that C is estimated from; at least ten times the MLP's width is advised. At least
     1."""
+    fisher_tokens: int = 4096
+    """Tokens that the Fisher information at the site of values is estimated from; 0 does without.
+    0 to 1e9."""
     window: int = 512
     """Longest run of text in the statistics, tokens. 1 to 1048576."""
 
@@ -84,6 +89,7 @@ class MemitConfig:
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
         check_range(kind, "statistics_tokens", self.statistics_tokens, 1, math.inf)
+        check_range(kind, "fisher_tokens", self.fisher_tokens, 0, 1e9)
         check_range(kind, "window", self.window, 1, 1 << 20)
 
 
@@ -122,40 +128,74 @@ class Memit:
         return layers
 
     def fit(
-        self, base: Base, texts: Iterable[str], part: Part = WHOLE, progress: Progress = silent
+        self,
+        base: Base,
+        texts: Iterable[str],
+        part: Part = WHOLE,
+        progress: Progress = silent,
+        *,
+        general: bool = True,
     ) -> Statistics:
-        """Second moments of the keys of the layers to edit."""
-        return fit(
+        """Second moments of the keys of the layers to edit; of general text also how much it minds
+        a shift where values live."""
+        config, architecture = self.config, base.architecture
+        texts, layers = list(texts), self.layers(architecture)
+        statistics = fit(
             base.model,
             base.tokenizer,
             texts,
-            self.layers(base.architecture),
-            max_tokens=self.config.statistics_tokens,
-            window=self.config.window,
+            layers,
+            max_tokens=config.statistics_tokens,
+            window=config.window,
             part=part,
             progress=progress,
-            architecture=base.architecture,
+            architecture=architecture,
         )
+        if general and config.fisher_tokens:
+            rows = windows(
+                base.tokenizer,
+                texts,
+                max_tokens=config.fisher_tokens,
+                window=architecture.longest(config.window),
+            )
+            with frozen(base.model), plain_attention(base.model):
+                statistics.site_DD, statistics.num_site = fisher(
+                    architecture, rows[part[0] :: part[1]], layers[-1]
+                )
+        return statistics
 
     def fit_spec(self) -> list[Any]:
         """What the statistics depend on besides model and text, for their content key."""
-        return ["moments", self.config.layers, self.config.statistics_tokens, self.config.window]
+        config = self.config
+        return [
+            "moments",
+            config.layers,
+            config.statistics_tokens,
+            config.window,
+            config.fisher_tokens,
+        ]
 
     def value_key(
-        self, request: EditRequest, base_digest: str, joined: Sequence[EditRequest] = ()
+        self,
+        request: EditRequest,
+        base_digest: str,
+        joined: Sequence[EditRequest] = (),
+        metric: str = "",
     ) -> str:
-        """Content key of a value: base model, requests that share it, contexts and settings.
+        """Content key of a value: base model, requests that share it, contexts, settings, and the
+        digest of the site's Fisher information.
 
         Ids and old targets are no part of it, nor is the order of the requests.
         """
         config = self.config
         content = {
-            "method": "memit-value-1",
+            "method": "memit-value-2",
             "base": base_digest,
             "requests": sorted([r.prompt, *r.subject_span, r.target] for r in (request, *joined)),
             "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
             "layer": config.layers[-1] if config.layers else "default",
             "values": asdict(config.values),
+            "metric": metric,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -172,8 +212,8 @@ class Memit:
         columns = self._columns(base, requests, refused)
         with frozen(base.model), torch.no_grad():
             columns = self._screened(base.architecture, columns, fitted, refused)
-        missing = [c for c in columns if self._key(c, base) not in known]
-        missing.sort(key=lambda c: (-c.longest, self._key(c, base)))
+        missing = [c for c in columns if self._key(c, base, fitted) not in known]
+        missing.sort(key=lambda c: (-c.longest, self._key(c, base, fitted)))
         size = self.config.chunk
         groups = tuple(
             tuple(request for column in missing[i : i + size] for request in column.requests)
@@ -182,14 +222,25 @@ class Memit:
         return Work(requests=tuple(requests), refused=refused, groups=groups)
 
     def find_values(
-        self, base: Base, group: Sequence[EditRequest], progress: Progress = silent
+        self,
+        base: Base,
+        group: Sequence[EditRequest],
+        fitted: Statistics,
+        progress: Progress = silent,
     ) -> dict[str, Tensor]:
         """The values [D + 4] (`Value.pack`) of one group of requests, by content key."""
         columns = self._columns(base, group, {})
         layer = self.layers(base.architecture)[-1]
         facts = [column.fact for column in columns]
-        found = optimise(base.architecture, facts, layer, self.config.values, progress=progress)
-        keys = [self._key(column, base) for column in columns]
+        found = optimise(
+            base.architecture,
+            facts,
+            layer,
+            self.config.values,
+            G_DD=fitted.site,
+            progress=progress,
+        )
+        keys = [self._key(column, base, fitted) for column in columns]
         return dict(zip(keys, (value.pack() for value in found), strict=True))
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
@@ -215,7 +266,7 @@ class Memit:
         """
         columns = self._columns(base, work.requests, work.refused)
         for column in columns:
-            column.value = Value.unpack(store[self._key(column, base)])
+            column.value = Value.unpack(store[self._key(column, base, fitted)])
         found = [column for column in columns if column.usable]
         live = self._columns(base, work.live, {})
         with frozen(base.model), torch.no_grad():
@@ -232,9 +283,9 @@ class Memit:
             self._contexts = base.model, texts
         return columns_of(base.tokenizer, requests, self._contexts[1], refused)
 
-    def _key(self, column: Column, base: Base) -> str:
+    def _key(self, column: Column, base: Base, fitted: Statistics) -> str:
         first, *joined = column.requests
-        return self.value_key(first, base.digest, joined)
+        return self.value_key(first, base.digest, joined, fitted.site_digest)
 
     def _screened(
         self,

@@ -41,6 +41,7 @@ def small_config(**changes: Any) -> MemitConfig:
         "num_prefixed": 2,
         "context_tokens": 3,
         "statistics_tokens": 2000,
+        "fisher_tokens": 0,
         "values": ValueConfig(steps=5, learning_rate=0.3),
     }
     return MemitConfig(**{**settings, **changes})

@@ -39,7 +39,7 @@ def propose(
     store = {} if values is None else values
     work = editor.prepare(base, requests, fitted, store)
     for group in work.groups:
-        store.update(editor.find_values(base, group))
+        store.update(editor.find_values(base, group, fitted))
     return editor.propose(base, work, fitted, store)
 
 
