@@ -15,14 +15,12 @@ from torch import Tensor
 
 from editors import EDITORS, Base, GraceConfig, Proposal
 from editors.delta import Delta, restore_
+from editors.external_memory.grace import GraceValueConfig
 from editors.request import EditRequest
-from editors.value_config import ValueConfig
 
 CONFIGS: dict[str, Any] = {
     "memit": small_config(),
-    "grace": GraceConfig(
-        layer=1, values=ValueConfig(steps=5, clamp=9, learning_rate=0.5, kl_weight=0, decay=0)
-    ),
+    "grace": GraceConfig(layer=1, values=GraceValueConfig(steps=5)),
 }
 """Settings that run in a moment; an editor without an entry has its defaults."""
 
