@@ -8,7 +8,7 @@ F: facts still running. D: hidden size. M: predicted tokens. V: vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +59,12 @@ class Value:
         """The value that `pack` made."""
         steps, loss, p_target, ratio = packed[-4:].tolist()
         return cls(packed[:-4], int(steps), loss, p_target, ratio)
+
+
+def mean_loss(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean loss of packed values; of none, nothing."""
+    losses = [Value.unpack(value).loss for value in values.values()]
+    return {"loss": sum(losses) / len(losses)} if losses else {}
 
 
 def optimise(

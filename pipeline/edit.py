@@ -27,7 +27,7 @@ from editors import EDITORS, Base, Work
 from editors.delta import Delta
 from editors.request import EditRequest
 from infra.checkpoint import Checkpoint
-from infra.errors import ConfigError
+from infra.errors import ConfigError, EditError
 from infra.meter import Meter
 from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
@@ -257,7 +257,13 @@ def make_editor(config: EditConfig) -> Any:
 
 def compose(checkpoint: Checkpoint, delta: Delta) -> dict[str, Tensor]:
     """Edited tensors: base + delta in float32 (never accumulated), rounded once to the base's
-    dtype."""
+    dtype. Raises EditError for a codebook, which no weights are equal to."""
+    if delta.codebooks:
+        raise EditError(
+            f"the delta holds a codebook for {', '.join(delta.codebooks)}, which cannot be written "
+            "as weights. Serve it beside its base (editors.external_memory.serve), and write its "
+            "requests with another editor at the next release."
+        )
     weights = {}
     for name in delta.factors:
         stored = checkpoint.tensor(name)

@@ -40,7 +40,7 @@ from editors.sensitivity import fisher
 from editors.statistics import Statistics, fit
 from editors.tokens import windows
 from editors.value_config import ValueConfig, check_range
-from editors.values import Value, optimise
+from editors.values import Value, mean_loss, optimise
 from infra.errors import ConfigError, ModelError
 
 
@@ -245,8 +245,7 @@ class Memit:
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Mean loss of the values."""
-        losses = [Value.unpack(value).loss for value in values.values()]
-        return {"loss": sum(losses) / len(losses)} if losses else {}
+        return mean_loss(values)
 
     def propose(
         self,

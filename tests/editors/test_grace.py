@@ -1,0 +1,404 @@
+"""GRACE on tiny models: edits take, other prompts keep every bit, one lookup a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from editors_helpers import request, small_config, some_requests
+from tiny_models import KINDS, TEXTS, make_model, make_tokenizer
+from torch import Tensor
+
+from editors import Base, Grace, GraceConfig, Memit, Proposal
+from editors.delta import Delta, restore_
+from editors.external_memory.attachment import Attachment
+from editors.external_memory.codebook import Codebook, Record
+from editors.external_memory.keys import KeySample, at_last_tokens
+from editors.external_memory.prompts import prompt_row
+from editors.external_memory.serve import load_edited
+from editors.forward import frozen
+from editors.request import EditRequest
+from infra.checkpoint import Checkpoint
+from infra.errors import ConfigError, EditError
+from infra.lm import LanguageModel, Question
+from pipeline.edit import TEXT, EditConfig, compose, make_editor
+
+LAYER = 1
+CONFIG = GraceConfig(layer=LAYER, end="none", num_prompts=12)
+WORDS = ("Paris", "the", "London", "is", "Paris")
+"""Targets of one token: a random model cannot say two in a row, whatever it is told before."""
+OTHERS = ["Grace Hopper is", "The weather in London", "Neymar plays", "Tom Brady said that", "A"]
+
+
+def one_token_requests() -> list[EditRequest]:
+    return [replace(item, target=word) for item, word in zip(some_requests(), WORDS, strict=True)]
+
+
+def make_steerable(kind: str, dtype: torch.dtype = torch.float64) -> Any:
+    """A tiny model whose MLPs can outvote the rest of the stream where they are normalised."""
+    model = make_model(kind, dtype)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "post_feedforward_layernorm" in name:
+                parameter.fill_(8)
+    return model
+
+
+def propose(
+    base: Base, requests: Sequence[EditRequest], config: GraceConfig = CONFIG, **more: Any
+) -> Proposal:
+    editor = Grace(config)
+    fitted = more.get("fitted") or editor.fit(base, TEXTS)
+    work = editor.prepare(base, requests, fitted, {})
+    store = {key: x for g in work.groups for key, x in editor.find_values(base, g, fitted).items()}
+    return editor.propose(base, work, fitted, store)
+
+
+def ids_of(tokenizer: Any, prompts: Sequence[str], *, left: bool) -> tuple[Tensor, Tensor]:
+    tokenizer.padding_side = "left" if left else "right"
+    batch = tokenizer(list(prompts), return_tensors="pt", padding=True)
+    return batch["input_ids"], batch["attention_mask"]
+
+
+@torch.no_grad()
+def last_logits(base: Base, prompts: Sequence[str], *, left: bool) -> Tensor:
+    """Logits at the last token of each prompt of one batch, [B, V]."""
+    ids, mask = ids_of(base.tokenizer, prompts, left=left)
+    hidden = base.architecture.hidden(ids, mask)
+    lasts = (mask * torch.arange(mask.shape[1])).argmax(dim=1)
+    return base.architecture.logits(hidden[torch.arange(len(ids)), lasts])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_edits_take_and_other_prompts_keep_every_bit(kind: str, tokenizer: Any) -> None:
+    """On every architecture: asked or generating, the target comes; left padding = right padding =
+    one at a time; prompts outside all radii have the same bits; restored, so has everything."""
+    model = make_steerable(kind, torch.float32)  # Gemma 2's padding is NaN in float64
+    base = Base(model, tokenizer, "base")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    requests = one_token_requests()
+    prompts = [item.prompt for item in requests]
+    plain = last_logits(base, [*prompts, *OTHERS], left=True)
+    alone = torch.cat([last_logits(base, [prompt], left=True) for prompt in OTHERS])
+    proposal = propose(base, requests)
+    assert [report.status for report in proposal.reports] == ["edited"] * len(requests)
+    questions = [Question(id=p, prompt=p, greedy=True) for p in prompts]
+    originals = proposal.delta.apply_(model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    answers = LanguageModel(model, tokenizer).ask(questions, max_new_tokens=1)
+    assert [answer.greedy for answer in answers] == list(WORDS)
+    tokens = last_logits(base, prompts, left=False).argmax(1).tolist()
+    assert [tokenizer.decode([token]).strip() for token in tokens] == list(WORDS)
+    left = last_logits(base, [*prompts, *OTHERS], left=True)
+    right = last_logits(base, [*prompts, *OTHERS], left=False)
+    single = torch.cat([last_logits(base, [p], left=True) for p in [*prompts, *OTHERS]])
+    torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(left, single, rtol=1e-3, atol=1e-3)
+    assert torch.equal(left[len(prompts) :], plain[len(prompts) :])
+    assert torch.equal(single[len(prompts) :], alone)
+    restore_(model, originals)
+    assert torch.equal(last_logits(base, [*prompts, *OTHERS], left=True), plain)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def wild_book(base: Base, rows: Sequence[Sequence[int]], radius: float = 1e-3) -> Codebook:
+    """The key at the last token of each row, with a large random value of its own."""
+    with frozen(base.model), torch.no_grad():
+        keys_CI, outputs_CD = at_last_tokens(base.architecture, rows, LAYER)
+    torch.manual_seed(1)
+    scale = 4 * float(outputs_CD.norm(dim=1).mean()) / outputs_CD.shape[1] ** 0.5
+    values_CD = scale * torch.randn_like(outputs_CD)
+    records = [
+        Record(request(f"Row {i}", "Row", "x"), (i,), keys_CI[i], values_CD[i], radius)
+        for i in range(len(rows))
+    ]
+    name = base.architecture.blocks[LAYER].name.removesuffix(".weight")
+    return Codebook(name).extended(records)
+
+
+def by_hand(base: Base, prompt: str, value_D: Tensor | None, num_new: int) -> list[int]:
+    """Greedy continuation by whole passes, the value put at the prompt's last token each time."""
+    ids = list(base.tokenizer(prompt)["input_ids"])
+    last = len(ids) - 1
+
+    def put(_module: Any, _args: Any, output: Tensor) -> Tensor:
+        output = output.clone()
+        if value_D is not None:
+            output[0, last] = value_D
+        return output
+
+    handle = base.architecture.blocks[LAYER].projection.register_forward_hook(put)
+    for _ in range(num_new):
+        with torch.no_grad():
+            logits = base.model(input_ids=torch.tensor([ids]), use_cache=False).logits
+        ids.append(int(logits[0, -1].argmax()))
+    handle.remove()
+    return ids[last + 1 :]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2", "gptj", "gpt_neox"])
+def test_generation_latches_what_the_prompt_was_given(kind: str, tokenizer: Any) -> None:
+    """Batched, left-padded and cached, eight tokens long: row by row what whole passes give with
+    the value kept at the prompt's last token, though tokens of the answer have entries too."""
+    model = make_model(kind)
+    base = Base(model, tokenizer, "base")
+    prompts = [item.prompt for item in some_requests()]
+    rows = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    book = wild_book(base, rows)
+    expected = [by_hand(base, p, r.value_D, 8) for p, r in zip(prompts, book.log, strict=True)]
+    said = [row + want[:n] for row, want in zip(rows, expected, strict=True) for n in (1, 2)]
+    book = book.extended(wild_book(base, said).log)
+    expected += [by_hand(base, prompt, None, 8) for prompt in OTHERS]
+    ids, mask = ids_of(tokenizer, [*prompts, *OTHERS], left=True)
+    settings: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False}
+    with Delta(codebooks={book.module: book}).applied(model):
+        found = model.generate(ids, attention_mask=mask, **settings)[:, ids.shape[1] :]
+        questions = [Question(id=p, prompt=p, greedy=True) for p in [*prompts, *OTHERS]]
+        answers = LanguageModel(model, tokenizer).ask(questions, max_new_tokens=8)
+    for row, want, answer in zip(found.tolist(), expected, answers, strict=True):
+        assert row[: row.index(0) if 0 in row else 8] == want[: want.index(0) if 0 in want else 8]
+        assert list(answer.greedy_ids) == want[: len(answer.greedy_ids)]
+    assert expected[:5] != [by_hand(base, prompt, None, 8) for prompt in prompts]
+
+
+def test_beams_and_candidates_start_from_the_edited_prompt(llama: Any, tokenizer: Any) -> None:
+    """Beam search with a batch = one prompt at a time; candidates branching from the prompt's cache
+    score what one pass over prompt and candidate does with the lookup at the prompt's end."""
+    base = Base(llama, tokenizer, "base")
+    prompts = [item.prompt for item in some_requests()]
+    book = wild_book(base, [tokenizer(prompt)["input_ids"] for prompt in prompts[:3]])
+    settings: dict[str, Any] = {"max_new_tokens": 4, "num_beams": 3, "do_sample": False}
+    plain = LanguageModel(llama, tokenizer).ask([Question(id="", prompt=prompts[0], greedy=True)])
+    undo = Delta(codebooks={book.module: book}).apply_(llama)
+    ids, mask = ids_of(tokenizer, prompts, left=True)
+    together = llama.generate(ids, attention_mask=mask, **settings)[:, ids.shape[1] :]
+    for prompt, row in zip(prompts, together.tolist(), strict=True):
+        ids, mask = ids_of(tokenizer, [prompt], left=True)
+        alone = llama.generate(ids, attention_mask=mask, **settings)[0, ids.shape[1] :]
+        assert alone.tolist() == row[: len(alone)]
+    question = Question(id="", prompt=prompts[0], candidates=("Paris is", "London"), greedy=True)
+    [answer] = LanguageModel(llama, tokenizer).ask([question])
+    attachment = undo[book.module]
+    assert isinstance(attachment, Attachment)
+    for text, logprob in zip(question.candidates, answer.logprobs, strict=True):
+        row = prompt_row(tokenizer, replace(some_requests()[0], target=text), "", ())
+        with attachment.asked_at(torch.tensor([row.lookup])), torch.no_grad():
+            logits = llama(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
+        logp = logits.log_softmax(-1)
+        places = range(row.lookup, len(row.ids) - 1)
+        assert sum(float(logp[i, row.ids[i + 1]]) for i in places) == pytest.approx(logprob, 1e-5)
+    restore_(llama, undo)
+    assert plain != [answer]
+
+
+def test_a_failed_pass_leaves_no_lookup_behind(llama: Any, tokenizer: Any) -> None:
+    """A pass that raises, then a block run by itself: nothing is answered outside a pass; a mask
+    that does not say where prompts end is refused."""
+    base = Base(llama, tokenizer, "base")
+    ids, _ = ids_of(tokenizer, [some_requests()[0].prompt], left=True)
+    book = wild_book(base, ids.tolist(), radius=1e9)
+    projection = base.architecture.blocks[LAYER].projection
+    query = torch.randn(1, 1, 48, dtype=torch.float64)
+    plain = projection(query)
+    with Delta(codebooks={book.module: book}).applied(llama):
+        with pytest.raises(EditError, match=r"rows, tokens"):
+            llama(input_ids=ids, attention_mask=torch.ones(1, 1, 2, 2))
+        handle = llama.model.layers[0].register_forward_pre_hook(_fail)
+        with pytest.raises(RuntimeError):
+            llama(input_ids=ids)
+        handle.remove()
+        assert torch.equal(projection(query), plain)
+
+
+def _fail(*_: Any) -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_every_key_of_a_fact_answers(llama: Any, tokenizer: Any) -> None:
+    """Behind each context the target comes as after the bare prompt; each has an entry."""
+    base = Base(llama, tokenizer, "base")
+    config = replace(CONFIG, num_keys=3, context_tokens=3)
+    requests = one_token_requests()[:2]
+    editor = Grace(config)
+    proposal = propose(base, requests, config)
+    [book] = proposal.delta.codebooks.values()
+    assert len(book.log) == len(book.alive) == 6
+    prompts = [text + item.prompt for item in requests for text in editor._texts(base)]
+    questions = [Question(id=p, prompt=p, greedy=True) for p in prompts]
+    with proposal.delta.applied(llama):
+        answers = LanguageModel(llama, tokenizer).ask(questions, max_new_tokens=1)
+    assert [answer.greedy for answer in answers] == ["Paris"] * 3 + ["the"] * 3
+
+
+def test_taking_one_fix_back_is_exact(llama: Any, tokenizer: Any) -> None:
+    """Without an id: bit for bit the codebook and the answers of the others alone."""
+    base = Base(llama, tokenizer, "base")
+    requests = one_token_requests()
+    fitted = Grace(CONFIG).fit(base, TEXTS)
+    [whole] = propose(base, requests, fitted=fitted).delta.codebooks.values()
+    gone = whole.without({requests[1].id})
+    assert [q.id for q in gone.requests] == [q.id for q in (requests[0], *requests[2:])]
+    records = [r for r in whole.log if r.request.id != requests[1].id]
+    assert gone.digest == Codebook(whole.module).extended(records).digest
+    prompts = [requests[1].prompt]
+    plain = last_logits(base, prompts, left=True)
+    with Delta(codebooks={gone.module: gone}).applied(llama):
+        assert torch.equal(last_logits(base, prompts, left=True), plain)
+
+
+def test_prompts_that_share_a_place_are_told(llama: Any, tokenizer: Any) -> None:
+    """With a radius so wide that all prompts are one place the first target is kept, the others are
+    quarantined, those with the same target share its entry."""
+    base = Base(llama, tokenizer, "base")
+    proposal = propose(base, one_token_requests(), replace(CONFIG, radius=1e6))
+    assert [r.status for r in proposal.reports] == ["edited", *["quarantined"] * 3, "edited"]
+    assert "cannot be told" in proposal.reports[1].reason
+    [book] = proposal.delta.codebooks.values()
+    assert len(book.alive) == 1 and len(book.requests) == 2
+
+
+def test_a_prompt_with_other_tokens_before_its_target_is_refused(
+    llama: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key would be that of tokens which never come; the same prompt twice is one entry."""
+    from editors.external_memory import prompts
+    from editors.tokens import encode
+
+    def merged(tokenizer: Any, prompt: str, span: Any, target: str = "") -> Any:
+        row = encode(tokenizer, prompt, span, target)
+        return row if target or "Neymar" not in prompt else replace(row, ids=row.ids[1:])
+
+    monkeypatch.setattr(prompts, "encode", merged)
+    requests = [*one_token_requests()[1:3], replace(one_token_requests()[1], id="again")]
+    proposal = propose(Base(llama, tokenizer, "base"), requests)
+    assert [r.status for r in proposal.reports] == ["edited", "quarantined", "edited"]
+    assert "other tokens" in proposal.reports[1].reason
+    [book] = proposal.delta.codebooks.values()
+    assert len(book.alive) == 1 and len(book.requests) == 2
+
+
+def test_the_next_release_writes_what_the_codebook_held(llama: Any, tokenizer: Any) -> None:
+    """The requests behind it, through a file, are MEMIT's to write from the base."""
+    base = Base(llama, tokenizer, "base")
+    requests = one_token_requests()
+    [book] = propose(base, requests).delta.codebooks.values()
+    assert book.requests == tuple(requests)
+    memit = Memit(small_config())
+    statistics = memit.fit(base, TEXTS)
+    work = memit.prepare(base, book.requests, statistics, {})
+    store = {
+        key: x for g in work.groups for key, x in memit.find_values(base, g, statistics).items()
+    }
+    proposal = memit.propose(base, work, statistics, store)
+    assert {report.status for report in proposal.reports} == {"edited"}
+    assert proposal.delta.factors and not proposal.delta.codebooks
+
+
+def test_the_radius_is_a_low_quantile(llama: Any, tokenizer: Any) -> None:
+    """Of all pairs by count, of blended ones by weight; one prompt is no scale; a given radius
+    needs none."""
+    torch.manual_seed(0)
+    keys = torch.randn(30, 8, dtype=torch.float64)
+    sample = KeySample(keys, torch.ones(30, dtype=torch.float64))
+    pairs = sorted(float((keys[i] - keys[j]).norm()) for i in range(30) for j in range(i))
+    assert sample.distance(0.02) == pytest.approx(pairs[8])
+    near = KeySample(keys[:2] / 1e3, torch.ones(2, dtype=torch.float64))
+    assert sample.blend(near, 0.5).distance(0.05) < pairs[0] < sample.blend(near, 0.0).distance(0.1)
+    base = Base(llama, tokenizer, "base")
+    with pytest.raises(EditError, match="no scale"):
+        propose(base, [], fitted=Grace(CONFIG).fit(base, TEXTS[:1]))
+    assert Grace(replace(CONFIG, radius=3.0)).radius(None) == 3.0
+
+
+def test_a_base_and_a_codebook_are_served(
+    checkpoint: Callable[[str], Path], tmp_path: Path, tokenizer: Any
+) -> None:
+    """From files, as a codebook or a whole delta: `generate` gives the targets."""
+    path = checkpoint("llama")
+    base = Base(make_steerable("llama", torch.float32), make_tokenizer(), "base")
+    delta = propose(base, one_token_requests()).delta
+    [book] = delta.codebooks.values()
+    book.save(tmp_path / "book")
+    delta.save(tmp_path / "delta")
+    for file in ("book", "delta"):
+        model, words = load_edited(path, tmp_path / file)
+        ids, mask = ids_of(words, [item.prompt for item in one_token_requests()], left=True)
+        out = model.generate(ids, attention_mask=mask, max_new_tokens=1, do_sample=False)
+        assert [words.decode(row[-1:]).strip() for row in out] == list(WORDS)
+    with pytest.raises(EditError, match="cannot be read"):
+        load_edited(path, tmp_path / "absent")
+    with pytest.raises(EditError, match="cannot be written as weights"):
+        compose(Checkpoint(path), delta)  # a release of weights would lack the edits
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"layer": -1}, {"radius": 0.0}, {"quantile": 2.0}, {"num_keys": 0}, {"end": "never"}],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    """The message names the setting."""
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}="):
+        GraceConfig(**wrong)
+
+
+def test_settings_come_from_a_config_file() -> None:
+    """One setting of the search leaves GRACE's own defaults for the others."""
+    options = {"end": "line", "values": {"steps": 7}}
+    config = make_editor(EditConfig(editor="grace", options=options)).config
+    assert config == GraceConfig(end="line", values=replace(GraceConfig().values, steps=7))
+    assert config.values.kl_weight == 0
+    with pytest.raises(ConfigError, match="kl_weight"):
+        make_editor(EditConfig(editor="grace", options={"values": {"kl_weight": 1.0}}))
+
+
+def test_value_keys_follow_the_content(llama: Any, tokenizer: Any) -> None:
+    """Everything that shapes a value is in its key, ids and radii are not; layers are checked."""
+    item = some_requests()[0]
+    key = Grace(CONFIG).value_key(item, "base")
+    same = replace(CONFIG, radius=1.0, chunk=1)
+    assert key == Grace(same).value_key(replace(item, id="x"), "base")
+    others = {
+        Grace(CONFIG).value_key(item, "other"),
+        Grace(CONFIG).value_key(replace(item, target="Rome"), "base"),
+        *(
+            Grace(replace(CONFIG, **change)).value_key(item, "base")
+            for change in ({"layer": 2}, {"num_keys": 2}, {"end": "line"})
+        ),
+    }
+    assert len(others | {key}) == 6
+    with pytest.raises(ConfigError, match=r"has 4 \(0-3\)"):
+        propose(Base(llama, tokenizer, "base"), [item], replace(CONFIG, layer=4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_real_model(dtype: torch.dtype) -> None:
+    """Five counterfacts said in full and ended, all neighbours and paraphrases bitwise unchanged:
+    nothing generalises."""
+    from benchmarks.counterfact import load_records
+    from infra.models import EMBEDDED, load, locate
+
+    model, tokenizer = load(locate(EMBEDDED).path, dtype=dtype)
+    base = Base(model, tokenizer, "base")
+    records = load_records(5)
+    others = [p for record in records for p in (*record.neighbours, *record.paraphrases)]
+    questions = [Question(id=p, prompt=p, candidates=("Paris",)) for p in others]
+    lm = LanguageModel(model, tokenizer)
+    before = lm.ask(questions)
+    fitted = Grace().fit(base, TEXT.read_text(encoding="utf-8").split("\n\n"))
+    delta = propose(
+        base, [record.request() for record in records], GraceConfig(), fitted=fitted
+    ).delta
+    asked = [Question(id=r.text, prompt=r.text, greedy=True) for r in records]
+    with delta.applied(model):
+        answers = [answer.greedy for answer in lm.ask(asked)]
+        assert lm.ask(questions) == before
+        ids, mask = ids_of(tokenizer, [r.text for r in records], left=True)
+        out = model.generate(ids, attention_mask=mask, max_new_tokens=8, do_sample=False)
+    assert answers == [record.target_new for record in records]
+    said = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    assert [text.strip() for text in said] == answers
