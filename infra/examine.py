@@ -41,6 +41,8 @@ class Examinee:
     path: Path
     weights: Path | None = None
     """safetensors of replaced parameters, in the checkpoint's dtype."""
+    attach: Callable[[Any], object] | None = None
+    """Puts in force what of the model is no weight; picklable, equal if it does the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ class Examiner:
             model, tokenizer = load(examinee.path, dtype=dtype, device=self.compute.device)
             if examinee.weights is not None:
                 replace_parameters(model, load_file(examinee.weights))
+            if examinee.attach is not None:
+                examinee.attach(model)
             self.loaded = examinee, LanguageModel(model, tokenizer)
         return self.loaded[1]
 

@@ -132,9 +132,11 @@ def ask(
     """Answers of the unedited base and of a release, side by side, as the evaluation asked them."""
     import torch
 
+    from infra.examine import Examinee
     from infra.lm import LanguageModel, Question
     from infra.models import load, locate, quiet_transformers
     from jobs.inspect import find_release
+    from pipeline.release import as_released
 
     found = find_release(Workspace.at(workspace), line, release)
     version = found.record["version"]
@@ -142,13 +144,16 @@ def ask(
     questions = [Question(id=str(i), prompt=p.rstrip(), greedy=True) for i, p in enumerate(prompts)]
     manifest = found.json("manifest.json")
     asked = manifest["compute"]
-    models = {
-        "base": locate(manifest["base"]["name"]).path,
-        version: found.path / "checkpoint",
-    }
+    models = (
+        Examinee(name="base", path=locate(manifest["base"]["name"]).path),
+        as_released(found, version),
+    )
     answers = {}
-    for name, path in models.items():
-        lm = LanguageModel(*load(path, dtype=getattr(torch, asked["dtype"])))
+    for examinee in models:
+        model, tokenizer = load(examinee.path, dtype=getattr(torch, asked["dtype"]))
+        if examinee.attach is not None:
+            examinee.attach(model)
+        lm, name = LanguageModel(model, tokenizer), examinee.name
         told = lm.ask(questions, max_new_tokens=asked["max_new_tokens"])
         answers[name] = [answer.greedy for answer in told]
     if as_json:

@@ -27,7 +27,7 @@ from editors import EDITORS, Base, Work
 from editors.delta import Delta
 from editors.request import EditRequest
 from infra.checkpoint import Checkpoint
-from infra.errors import ConfigError, EditError
+from infra.errors import ConfigError
 from infra.meter import Meter
 from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
@@ -121,7 +121,7 @@ def edit(
         save_file({}, out.path / WEIGHTS)
         Delta({}).save(out.path / DELTA)
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
-        return {"edits": 0, "status": {}}
+        return {"edits": 0, "status": {}, "codebook": 0}
     general = tuple(_paragraphs(config))
     job = EditJob(
         base=base,
@@ -226,7 +226,9 @@ class EditWorker:
         write_atomic(job.out / WEIGHTS, lambda path: save_file(weights, path))
         rows = [asdict(report) for report in proposal.reports]
         out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
-        return {"edits": len(rows), "status": Counter(row["status"] for row in rows)}
+        status = Counter(row["status"] for row in rows)
+        entries = sum(len(book.entries) for book in proposal.delta.codebooks.values())
+        return {"edits": len(rows), "status": status, "codebook": entries}
 
     def _fitted(self) -> Any:
         """What the editor knows of all corpora; None if it wants nothing."""
@@ -257,18 +259,22 @@ def make_editor(config: EditConfig) -> Any:
 
 def compose(checkpoint: Checkpoint, delta: Delta) -> dict[str, Tensor]:
     """Edited tensors: base + delta in float32 (never accumulated), rounded once to the base's
-    dtype. Raises EditError for a codebook, which no weights are equal to."""
-    if delta.codebooks:
-        raise EditError(
-            f"the delta holds a codebook for {', '.join(delta.codebooks)}, which cannot be written "
-            "as weights. Serve it beside its base (editors.external_memory.serve), and write its "
-            "requests with another editor at the next release."
-        )
+    dtype. A codebook is no weight: `AttachCodebook` puts it in force."""
     weights = {}
     for name in delta.factors:
         stored = checkpoint.tensor(name)
         weights[name] = (stored.float() + delta.dense(name)).to(stored.dtype)
     return weights
+
+
+@dataclass(frozen=True)
+class AttachCodebook:
+    """Puts the codebook of a delta, if it has one, in force on a loaded model."""
+
+    delta: Path
+
+    def __call__(self, model: Any) -> None:
+        Delta(codebooks=Delta.load(self.delta).codebooks).apply_(model)
 
 
 def text_path(config: EditConfig) -> Path:

@@ -25,12 +25,12 @@ from infra.storage import Artifact, Workspace, digest_of, file_digest
 from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.config import Config, Edition
-from pipeline.edit import REPORTS, WEIGHTS, edit, text_path
+from pipeline.edit import DELTA, REPORTS, WEIGHTS, AttachCodebook, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import evaluate
 from pipeline.gate import gate, require_passed
 from pipeline.plan import PRESERVED, plan
-from pipeline.release import ReleaseInputs, release
+from pipeline.release import ReleaseInputs, as_released, release
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
 
@@ -115,7 +115,7 @@ def run_edition(
     compute = model.compute
     run_on = {"dtype": compute.dtype, "device": compute.device}
     unedited = Examinee(name="base", path=base.path)
-    serving = Examinee(name="parent", path=parent.path / "checkpoint") if parent else None
+    serving = as_released(parent, "parent") if parent else None
 
     crawled = run.stage(
         "crawl",
@@ -225,7 +225,12 @@ def run_edition(
             from_table(planned.table("neighbours.parquet"), Neighbour),
             base=unedited,
             parent=serving,
-            candidate=Examinee(name="candidate", path=base.path, weights=edited.path / WEIGHTS),
+            candidate=Examinee(
+                name="candidate",
+                path=base.path,
+                weights=edited.path / WEIGHTS,
+                attach=AttachCodebook(edited.path / DELTA),
+            ),
             config=config.evaluate,
             compute=compute,
             out=out,

@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 from discovery.fact import to_table
 from infra.checkpoint import Checkpoint
+from infra.examine import Examinee
 from infra.models import ModelRef
 from infra.storage import Artifact, StageDir, digest_of, file_digest
-from pipeline.edit import DELTA, WEIGHTS
+from pipeline.edit import DELTA, WEIGHTS, AttachCodebook
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
 
 CHECKPOINT = "checkpoint"
@@ -48,6 +49,12 @@ class ReleaseInputs:
     gate: Artifact
 
 
+def as_released(release: Artifact, name: str) -> Examinee:
+    """A release as it is served: its checkpoint, and its codebook where it has one."""
+    attach = AttachCodebook(release.path / DELTA) if release.counts["codebook"] else None
+    return Examinee(name=name, path=release.path / CHECKPOINT, attach=attach)
+
+
 def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
     """Write the release; `live` are the edits that the editor carried out. Returns its id and
     size."""
@@ -62,7 +69,11 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
     for path in (out.path / CARD, out.path / CHECKPOINT / CARD):
         path.write_text(card, encoding="utf-8")
     out.write_json(MANIFEST, manifest)
-    return {"release_id": manifest["release_id"], "edits": len(live)}
+    return {
+        "release_id": manifest["release_id"],
+        "edits": len(live),
+        "codebook": manifest["codebook"],
+    }
 
 
 def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path) -> dict[str, Any]:
@@ -94,6 +105,7 @@ def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path
                 "files": {file.name: file_digest(file) for file in exported if file.name != CARD},
             }
         ],
+        "codebook": inputs.edit.counts["codebook"],
         "unsigned": True,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,40 @@ def test_edits_differ_from_the_base_only_in_the_edited_layers(finished: Path) ->
 
     names = sorted(Delta.load(edit.path / "delta.safetensors").factors)
     assert [name.split(".")[2] for name in names] == ["1", "2"]
+
+
+def test_a_codebook_is_released_and_consolidated(
+    world: Callable[..., Path], tmp_path: Path, threads: None
+) -> None:
+    """Edition 1 as a codebook: the checkpoint is the base bitwise, and the release answers by the
+    codebook. Edition 2 by MEMIT writes what is live into weights, and needs no codebook."""
+    config, root = world(), tmp_path / "grace"
+    weights = config.read_text()
+    start = weights.index("options = {")
+    end = weights.index("\n", start)
+    options = "options = { layer = 2, radius = 1e-4, values = { steps = 3 } }"
+    first = weights[:start] + 'editor = "grace"\n' + options + weights[end:]
+    config.write_text(first[: first.rindex("[[editions]]")])
+    run_editions(job(config, root))
+    place = Workspace.at(str(root))
+    released = place.find("release", VERSIONS[0])
+    assert released is not None and released.counts["codebook"] == released.counts["edits"] > 0
+    base, _ = load(Path(released.json("manifest.json")["base"]["name"]), dtype=torch.float32)
+    served, _ = load(released.path / "checkpoint", dtype=torch.float32)
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(base(input_ids=ids).logits, served(input_ids=ids).logits)
+    card = (released.path / "README.md").read_text()
+    assert "codebook of" in card and "load_edited" in card
+    evaluated = place.find("evaluate", VERSIONS[0])
+    assert evaluated is not None
+    report = evaluated.json("report.json")
+    assert report["base"]["perplexity"]["value"] == report["candidate"]["perplexity"]["value"]
+    facts = evaluated.table("facts.parquet").to_pylist()
+    assert any(fact["answer"] != fact["base_answer"] for fact in facts)
+    config.write_text(weights)
+    second = job(config, root, replace=True)
+    edition = second.config.editions[1]
+    run_editions(replace(second, config=second.config.model_copy(update={"editions": (edition,)})))
+    consolidated = place.find("release", VERSIONS[1])
+    assert consolidated is not None and consolidated.counts["codebook"] == 0
+    assert consolidated.counts["edits"] > 0
