@@ -6,9 +6,12 @@ starters, so that the same model always gives the same contexts.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import DynamicCache
 
 STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", "Many", "It")
 
@@ -17,16 +20,29 @@ STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", 
 def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) -> tuple[str, ...]:
     """The empty context, then `num_prefixed` continuations of `num_tokens` tokens.
 
-    Each ends with a full stop and a space. A starter runs alone, so that a context does not depend
-    on how many are asked for.
+    Each ends with a full stop and a space. Starters of as many tokens run together; which others
+    are asked for changes none beyond rounding.
     """
+    starters = STARTERS[:num_prefixed]
     device = model.get_input_embeddings().weight.device
-    texts = [""]
-    for starter in STARTERS[:num_prefixed]:
-        ids = tokenizer(starter, return_tensors="pt")["input_ids"].to(device)
-        for _ in range(num_tokens):
-            following = model(input_ids=ids, use_cache=False).logits[:, -1].argmax(dim=-1)
-            ids = torch.cat([ids, following[:, None]], dim=1)
-        text = " ".join(tokenizer.decode(ids[0], skip_special_tokens=True).split())
-        texts.append(text.rstrip(" .") + ". ")
-    return tuple(texts)
+    by_length: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
+    for starter in starters:
+        ids = list(tokenizer(starter)["input_ids"])
+        by_length[len(ids)].append((starter, ids))
+    texts: dict[str, str] = {}
+    for group in by_length.values():
+        ids_BT = torch.tensor([ids for _, ids in group], device=device)
+        for (starter, _), said in zip(group, _continued(model, ids_BT, num_tokens), strict=True):
+            text = " ".join(tokenizer.decode(said, skip_special_tokens=True).split())
+            texts[starter] = text.rstrip(" .") + ". "
+    return ("", *(texts[starter] for starter in starters))
+
+
+def _continued(model: Any, ids_BT: Tensor, num_tokens: int) -> Tensor:
+    """Greedy continuations of rows of equal length, [B, T + num_tokens]."""
+    cache, next_BT = DynamicCache(), ids_BT
+    for _ in range(num_tokens):
+        logits_BTV = model(input_ids=next_BT, past_key_values=cache, use_cache=True).logits
+        next_BT = logits_BTV[:, -1:].argmax(dim=-1)
+        ids_BT = torch.cat([ids_BT, next_BT], dim=1)
+    return ids_BT
