@@ -75,19 +75,26 @@ class Carry:
             columns.append(calls["site"].args[0][:, -1])
         return self._ordered(columns).T
 
-    def site(self) -> Tensor:
-        """Where values live, in the model as it is now: [B, D] at the lookup token."""
+    def look(self) -> tuple[Tensor, Tensor]:
+        """In the model as it is now, at the lookup token: keys of the block reached, [I, B], and
+        where values live, [B, D]."""
         block = self.architecture.blocks[self.last]
+        projections = {
+            "key": self.architecture.blocks[self.reached].projection,
+            "site": block.projection,
+        }
+        keys: list[Tensor] = []
         found: list[Tensor] = []
         for batch in self._batches:
             state = batch.state
-            with recorded({"site": block.projection}) as calls:
+            with recorded(projections) as calls:
                 for index in range(self.reached, self.last + 1):
                     state = self._run(batch, index, state)
+            keys.append(calls["key"].args[0][:, -1])
             found.append(
                 (state if block.gain is not None else tensor_of(calls["site"].output))[:, -1]
             )
-        return self._ordered(found)
+        return self._ordered(keys).T, self._ordered(found)
 
     def advance(self, layer: int) -> None:
         """Move up to the input of block `layer`, through the blocks as they are now."""

@@ -328,19 +328,19 @@ class Memit:
         num_contexts = len(columns[0].keys)
         num_new = num_contexts * len(columns)
         carry = Carry(architecture, rows, layers[0], layers[-1])
-        site_CD = carry.site()[:num_new]
-        dtype, site_CD = work_dtype(site_CD.dtype), site_CD.double()
-        Z_ED = torch.stack([c.value.z_D for c in columns if c.value]).to(site_CD)
-        delta_ED = Z_ED - site_CD[::num_contexts]
-        Z_CD = site_CD + delta_ED.repeat_interleave(num_contexts, dim=0)
+        Z_CD = torch.zeros(0)
         factors: dict[str, Change] = {}
         conditions: dict[str, float] = {}
         with ExitStack() as changes:
             for i, layer in enumerate(layers):
                 block = architecture.blocks[layer]
                 carry.advance(layer)
-                K_IC = carry.keys().double()
-                R_OC = (Z_CD - carry.site()[:num_new].double()).T
+                K_IC, site_CD = carry.look()
+                dtype, K_IC = work_dtype(site_CD.dtype), K_IC.double()
+                site_CD = site_CD[:num_new].double()
+                if i == 0:
+                    Z_CD = _wanted(columns, site_CD, num_contexts)
+                R_OC = (Z_CD - site_CD).T
                 R_OC = R_OC / (len(layers) - i) / (block.gain or 1)
                 R_OC = torch.nn.functional.pad(R_OC, (0, K_IC.shape[1] - num_new))
                 change, condition = self._solve(K_IC, R_OC, statistics.moment(layer))
@@ -361,3 +361,10 @@ class Memit:
             return LowRank(few.left_OE.float().cpu(), few.right_EI.float().cpu()), few.condition
         many = solve.memit_matrix(K_IC, R_OC, L_II, cov_weight=weight)
         return Dense(many.D_OI.float().cpu()), many.condition
+
+
+def _wanted(columns: Sequence[Column], site_CD: Tensor, num_contexts: int) -> Tensor:
+    """Every row's own h + δ, [C, D]: δ is what was found for the bare row, the first of a fact."""
+    Z_ED = torch.stack([c.value.z_D for c in columns if c.value]).to(site_CD)
+    delta_ED = Z_ED - site_CD[::num_contexts]
+    return site_CD + delta_ED.repeat_interleave(num_contexts, dim=0)

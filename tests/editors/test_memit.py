@@ -63,9 +63,9 @@ def test_an_edited_model_has_the_values(kind: str, tokenizer: Any) -> None:
     rows = [in_context(tokenizer, r, text) for r in requests for text in texts]
     architecture = discover(model)
     with torch.no_grad(), frozen(model):
-        base_CD = Carry(architecture, rows, layers[-1], layers[-1]).site()
+        base_CD = Carry(architecture, rows, layers[-1], layers[-1]).look()[1]
         with proposal.delta.applied(model):
-            edited_CD = Carry(architecture, rows, layers[-1], layers[-1]).site()
+            edited_CD = Carry(architecture, rows, layers[-1], layers[-1]).look()[1]
             changed = [n for n, v in model.state_dict().items() if not torch.equal(before[n], v)]
     assert changed == sorted(proposal.delta.factors) and len(changed) == len(layers)
     delta_ED = Z_ED - base_CD[::3]
