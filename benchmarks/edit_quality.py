@@ -33,7 +33,6 @@ from benchmarks.scoring import PROTOCOLS, Difference, Scorer, Scores, paired_boo
 from editors import EDITORS, Base
 from editors.delta import restore_
 from editors.request import EditRequest
-from editors.statistics import Statistics
 from infra.errors import ConfigError, CorrigendaError
 from infra.models import EMBEDDED, cache_directory, dtype_name, load, locate
 from infra.settings import validate
@@ -133,14 +132,16 @@ def edited(base: Base, editor: Any, requests: Sequence[EditRequest], cache: Path
         yield Edit(status, sum(map(len, work.groups)), clock.seconds)
 
 
-def statistics(base: Base, editor: Any, cache: Path) -> Statistics:
-    """What the editor has to know of ordinary text, fitted once."""
+def statistics(base: Base, editor: Any, cache: Path) -> Any:
+    """What the editor has to know of ordinary text, fitted once; None if that is nothing."""
+    if editor.Fitted is None:
+        return None
     text = (TEXTS / "statistics.txt").read_text(encoding="utf-8")
     key = digest_of([base.digest, text, editor.fit_spec()])
     path = cache / "statistics" / f"{key}.safetensors"
     if not path.exists():
         write_atomic(path, editor.fit(base, text.split("\n\n")).save)
-    return Statistics.load(path)
+    return editor.Fitted.load(path)
 
 
 @contextmanager
