@@ -23,7 +23,10 @@ class LocFtBfConfig:
     epochs: int = 25
     """Most passes over all rows; the paper's. 1 to 10000."""
     batch: int = 100
-    """Rows of one step, the paper's 100; 0: all of them. 0 to 1000000."""
+    """Most rows of one step; the paper's. 1 to 1000000."""
+    epoch_steps: int = 5
+    """Least steps of an epoch: a small set is dealt out into smaller mini-batches, or its epochs
+    would be too few steps to learn it. 1 to 1000."""
     stop_loss: float = 1e-2
     """A mini-batch below it makes no step, an epoch whose mean is below it is the last; the
     paper's. [0, 10]."""
@@ -45,7 +48,8 @@ class LocFtBfConfig:
         check_range(kind, "layer", self.layer or 0, 0, math.inf)
         check_range(kind, "learning_rate", self.learning_rate, 0, 1, open_low=True)
         check_range(kind, "epochs", self.epochs, 1, 10_000)
-        check_range(kind, "batch", self.batch, 0, 1_000_000)
+        check_range(kind, "batch", self.batch, 1, 1_000_000)
+        check_range(kind, "epoch_steps", self.epoch_steps, 1, 1000)
         check_range(kind, "stop_loss", self.stop_loss, 0, 10)
         check_range(kind, "decay", self.decay, 0, 1000)
         check_range(kind, "num_prefixed", self.num_prefixed, 0, len(STARTERS))
@@ -57,7 +61,9 @@ class LocFtBfConfig:
 class FtMConfig(LocFtBfConfig):
     """Settings of FT-M (arXiv:2401.01286): an epoch is one step on everything."""
 
-    batch: int = 0
-    """Rows of one step; 0: all of them. 0 to 1000000."""
+    batch: int = 1_000_000
+    """Most rows of one step: all of them. 1 to 1000000."""
+    epoch_steps: int = 1
+    """Least steps of an epoch. 1 to 1000."""
     end_of_text: bool = False
     """Learn that the text ends behind the target; off as in the paper."""

@@ -10,6 +10,7 @@ I, O: width of the projection's input and output. B: rows of a mini-batch.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def train(
     num_rows = len(trunk.rows)
     while not training.finished:
         order = epoch_order(names, config.seed, training.epoch)
-        size = config.batch or num_rows
+        size = min(config.batch, math.ceil(num_rows / config.epoch_steps))
         total, counted = 0.0, 0
         for start in range(0, num_rows, size):
             losses_B, gradient_IO = loss_and_gradient(

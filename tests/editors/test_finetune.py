@@ -26,7 +26,9 @@ from editors.request import EditRequest
 from editors.tokens import in_context
 from infra.errors import ConfigError, EditError
 
-CONFIG = LocFtBfConfig(layer=1, learning_rate=3e-3, epochs=3, batch=2, stop_loss=1e-6)
+CONFIG = LocFtBfConfig(
+    layer=1, learning_rate=3e-3, epochs=3, batch=2, epoch_steps=1, stop_loss=1e-6
+)
 
 
 def propose(
@@ -84,7 +86,7 @@ def reference(
 
     for epoch in range(config.epochs):
         order = epoch_order(names, config.seed, epoch)
-        size = config.batch or len(rows)
+        size = config.batch
         for begin in range(0, len(rows), size):
             batch = torch.stack([loss(i) for i in order[begin : begin + size]]).mean()
             optimiser.zero_grad()
@@ -179,11 +181,16 @@ def test_order_and_padding_do_not_matter(
 
 
 def test_one_batch_is_the_mean_of_all(llama: Any, tokenizer: Any) -> None:
-    """A mini-batch as large as the set, or 0: one step an epoch, FT-M's."""
+    """A mini-batch as large as the set: one step an epoch, FT-M's; a small set is dealt out into
+    more steps than its size asks for."""
     requests = some_requests()
     whole = propose(llama, tokenizer, requests, FtMConfig(layer=1, epochs=2))
-    config = LocFtBfConfig(layer=1, epochs=2, batch=100, end_of_text=False)
+    config = LocFtBfConfig(layer=1, epochs=2, epoch_steps=1, end_of_text=False)
     assert whole.delta.digest == propose(llama, tokenizer, requests, config).delta.digest
+    steps: list[str] = []
+    dealt = replace(config, epoch_steps=3, stop_loss=0.0)
+    propose(llama, tokenizer, requests, dealt, progress=lambda text, *_: steps.append(text))
+    assert len([text for text in steps if text.startswith("epoch")]) == 2 * 3
 
 
 def test_every_epoch_has_every_row_in_another_order() -> None:
@@ -277,7 +284,7 @@ def test_stops_when_all_is_learnt(llama: Any, tokenizer: Any) -> None:
     """An epoch below `stop_loss` is the last; a mini-batch below it makes no step."""
     requests = some_requests()
     store: dict[str, Tensor] = {}
-    config = LocFtBfConfig(layer=1, learning_rate=0.05, epochs=200, batch=2, stop_loss=0.3)
+    config = replace(CONFIG, learning_rate=0.05, epochs=200, stop_loss=0.3)
     proposal = propose(llama, tokenizer, requests, config, store=store)
     [count] = [value.tolist() for name, value in store.items() if name.endswith(".count")]
     epochs, steps, loss, finished = count
@@ -384,7 +391,7 @@ def test_layers(llama: Any, tokenizer: Any) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"layer": -1}, {"learning_rate": 0.0}, {"epochs": 0}, {"batch": -1}, {"num_prefixed": 99}],
+    [{"layer": -1}, {"learning_rate": 0.0}, {"epochs": 0}, {"batch": 0}, {"num_prefixed": 99}],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     """The message names the setting."""
