@@ -39,7 +39,7 @@ from editors.tokens import Row, in_context
 from infra.errors import ConfigError, EditError, ModelError
 from infra.storage import digest_of
 
-DEPTH = 0.69
+DEPTH = 0.7
 """Where the layer is, of the depth, when it is not set: the paper's 22 of Llama-3's 32."""
 
 
