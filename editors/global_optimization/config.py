@@ -18,8 +18,9 @@ class LocFtBfConfig:
 
     layer: int | None = None
     """Layer whose MLP output projection is trained, counted from 0; unset: by depth."""
-    learning_rate: float = 5e-4
-    """Adam's; the paper's. (0, 1]."""
+    learning_rate: float = 1e-3
+    """Adam's. The paper's 5e-4 is for thousands of edits; of fifty, on a model of 135M, it leaves
+    one in eight unlearnt. (0, 1]."""
     epochs: int = 25
     """Most passes over all rows; the paper's. 1 to 10000."""
     batch: int = 100
@@ -61,6 +62,9 @@ class LocFtBfConfig:
 class FtMConfig(LocFtBfConfig):
     """Settings of FT-M (arXiv:2401.01286): an epoch is one step on everything."""
 
+    learning_rate: float = 2e-3
+    """Adam's. 25 steps of the paper's 5e-4 teach a model of 135M one in twelve of fifty edits by
+    its greedy answers. (0, 1]."""
     batch: int = 1_000_000
     """Most rows of one step: all of them. 1 to 1000000."""
     epoch_steps: int = 1

@@ -185,7 +185,7 @@ def test_one_batch_is_the_mean_of_all(llama: Any, tokenizer: Any) -> None:
     more steps than its size asks for."""
     requests = some_requests()
     whole = propose(llama, tokenizer, requests, FtMConfig(layer=1, epochs=2))
-    config = LocFtBfConfig(layer=1, epochs=2, epoch_steps=1, end_of_text=False)
+    config = LocFtBfConfig(layer=1, learning_rate=2e-3, epochs=2, epoch_steps=1, end_of_text=False)
     assert whole.delta.digest == propose(llama, tokenizer, requests, config).delta.digest
     steps: list[str] = []
     dealt = replace(config, epoch_steps=3, stop_loss=0.0)
