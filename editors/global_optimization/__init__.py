@@ -1,0 +1,1 @@
+"""Editors that train on all edits at once: the survey's global optimisation (arXiv:2310.16218)."""

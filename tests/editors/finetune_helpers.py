@@ -1,0 +1,40 @@
+"""Runs fine-tuning on the tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from editors import Base, Proposal
+from editors.editor import Progress, silent
+from editors.global_optimization.config import FtMConfig, LocFtBfConfig
+from editors.global_optimization.finetune import FtM, LocFtBf
+from editors.request import EditRequest
+
+CONFIG = LocFtBfConfig(
+    layer=1, learning_rate=3e-3, epochs=3, batch=2, epoch_steps=1, stop_loss=1e-6
+)
+
+
+def propose(
+    model: Any,
+    tokenizer: Any,
+    requests: Sequence[EditRequest],
+    config: LocFtBfConfig = CONFIG,
+    *,
+    store: dict[str, Tensor] | None = None,
+    progress: Progress = silent,
+) -> Proposal:
+    base = Base(model, tokenizer, "base")
+    editor = FtM(config) if isinstance(config, FtMConfig) else LocFtBf(config)
+    assert editor.fit(base, ["text"]) is None
+    work = editor.prepare(base, requests, None, ())
+    assert not work.groups
+    return editor.propose(base, work, None, {} if store is None else store, progress)
+
+
+def change_of(proposal: Proposal) -> Tensor:
+    [name] = proposal.delta.factors
+    return proposal.delta.dense(name).double()
