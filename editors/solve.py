@@ -77,3 +77,14 @@ def memit_matrix(K_IE: Tensor, R_OE: Tensor, L_II: Tensor, *, cov_weight: float)
     diagonal = F_II.diagonal()
     D_OI = torch.cholesky_solve(K_IE @ R_OE.T, F_II).T
     return Matrix(D_OI, float((diagonal.max() / diagonal.min()) ** 2))
+
+
+def null_basis(C_II: Tensor, *, share: float) -> Tensor:
+    """Q_IM: orthonormal directions of least energy in C, the `share` of all, (0, 1], float64.
+
+    AlphaEdit (arXiv:2410.02355) edits in their span only: D = D' Qᵀ, with D' solved for the keys
+    Qᵀ K and the identity in place of C. A threshold on eigenvalues would mean another share in
+    every model.
+    """
+    _, vectors_II = torch.linalg.eigh(C_II.double())  # ascending
+    return vectors_II[:, : max(1, round(share * len(C_II)))]

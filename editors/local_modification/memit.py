@@ -57,6 +57,9 @@ class MemitConfig:
     """w over the median leverage of the keys: how much the corpus resists. (0, 100]."""
     ridge: float = 1e-4
     """Added to C, over its median diagonal entry. [0, 1]."""
+    null_space: float = 1.0
+    """Share of the directions of least energy in C that an edit is confined to, as AlphaEdit
+    (arXiv:2410.02355) does; C then counts for nothing else. 1 is MEMIT. (0, 1]."""
     min_leverage: float = 0.1
     """Least leverage of a request's key, over the width of C (what a key of ordinary text has on
     average); below, it is quarantined: its subject ends on an attention sink, and all text would
@@ -84,6 +87,7 @@ class MemitConfig:
             raise ConfigError(f"{kind}: layers={self.layers} must be ascending, distinct and >= 0.")
         check_range(kind, "cov_ratio", self.cov_ratio, 0, 100, open_low=True)
         check_range(kind, "ridge", self.ridge, 0, 1)
+        check_range(kind, "null_space", self.null_space, 0, 1, open_low=True)
         check_range(kind, "min_leverage", self.min_leverage, 0, 1e9)
         check_range(kind, "num_prefixed", self.num_prefixed, 0, len(STARTERS))
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
@@ -353,14 +357,22 @@ class Memit:
 
     def _solve(self, K_IC: Tensor, R_OC: Tensor, moment_II: Tensor) -> tuple[Change, float]:
         """One layer's change [O, I], factors or matrix, whichever is smaller."""
-        L_II = solve.factor(moment_II.to(K_IC.device), ridge=self.config.ridge)
+        Q_IM = None
+        if self.config.null_space < 1:
+            Q_IM = solve.null_basis(moment_II.to(K_IC.device), share=self.config.null_space)
+            K_IC = Q_IM.T @ K_IC
+            L_II = torch.eye(len(K_IC)).to(K_IC)
+        else:
+            L_II = solve.factor(moment_II.to(K_IC.device), ridge=self.config.ridge)
         weight = self.config.cov_ratio * float(solve.leverage(K_IC, L_II).median())
-        width_O, width_I, num_columns = len(R_OC), len(K_IC), K_IC.shape[1]
+        width_O, width_I, num_columns = len(R_OC), len(moment_II), K_IC.shape[1]
         if num_columns * (width_O + width_I) < width_O * width_I:
             few = solve.memit_factors(K_IC, R_OC, L_II, cov_weight=weight)
-            return LowRank(few.left_OE.float().cpu(), few.right_EI.float().cpu()), few.condition
+            right_EI = few.right_EI if Q_IM is None else few.right_EI @ Q_IM.T
+            return LowRank(few.left_OE.float().cpu(), right_EI.float().cpu()), few.condition
         many = solve.memit_matrix(K_IC, R_OC, L_II, cov_weight=weight)
-        return Dense(many.D_OI.float().cpu()), many.condition
+        D_OI = many.D_OI if Q_IM is None else many.D_OI @ Q_IM.T
+        return Dense(D_OI.float().cpu()), many.condition
 
 
 def _wanted(columns: Sequence[Column], site_CD: Tensor, num_contexts: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editors.solve import factor, leverage, memit_factors, memit_matrix
+from editors.solve import factor, leverage, memit_factors, memit_matrix, null_basis
 from infra.errors import EditError
 
 torch.manual_seed(0)
@@ -84,3 +84,19 @@ def test_refuses_singular_moments() -> None:
     with pytest.raises(EditError, match="more tokens"):
         factor(k_TI.T @ k_TI - 1e-9 * torch.eye(24).double(), ridge=0)
     factor(k_TI.T @ k_TI, ridge=1e-4)
+
+
+def test_the_null_space_equals_alphaedits_own_form() -> None:
+    """R (KᵀBK + I)⁻¹KᵀB with B = QQᵀ/L₂ is Xᵀ of AlphaEdit's (P K Kᵀ + L₂ I) X = P K Rᵀ, P = QQᵀ
+    (arXiv:2410.02355), and answers nothing to what is orthogonal to Q."""
+    K_IE, R_OE, C_II = problem(4)
+    Q_IM = null_basis(C_II, share=0.75)
+    assert Q_IM.shape == (24, 18)
+    reduced = Q_IM.T @ K_IE
+    few = memit_factors(reduced, R_OE, torch.eye(18).double(), cov_weight=3.0)
+    found = few.left_OE @ few.right_EI @ Q_IM.T
+    P_II = Q_IM @ Q_IM.T
+    system_II = P_II @ K_IE @ K_IE.T + 3.0 * torch.eye(24).double()
+    torch.testing.assert_close(found, torch.linalg.solve(system_II, P_II @ K_IE @ R_OE.T).T)
+    outside = torch.linalg.eigh(C_II)[1][:, -1]
+    assert float((found @ outside).norm()) < 1e-10
