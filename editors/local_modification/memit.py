@@ -330,7 +330,6 @@ class Memit:
         layers = self.layers(architecture)
         rows = [row for column in (*columns, *live) for row in column.keys]
         num_contexts = len(columns[0].keys)
-        num_new = num_contexts * len(columns)
         carry = Carry(architecture, rows, layers[0], layers[-1])
         Z_CD = torch.zeros(0)
         factors: dict[str, Change] = {}
@@ -341,12 +340,10 @@ class Memit:
                 carry.advance(layer)
                 K_IC, site_CD = carry.look()
                 dtype, K_IC = work_dtype(site_CD.dtype), K_IC.double()
-                site_CD = site_CD[:num_new].double()
+                site_CD = site_CD.double()
                 if i == 0:
                     Z_CD = _wanted(columns, site_CD, num_contexts)
-                R_OC = (Z_CD - site_CD).T
-                R_OC = R_OC / (len(layers) - i) / (block.gain or 1)
-                R_OC = torch.nn.functional.pad(R_OC, (0, K_IC.shape[1] - num_new))
+                R_OC = (Z_CD - site_CD).T / (len(layers) - i) / (block.gain or 1)
                 change, condition = self._solve(K_IC, R_OC, statistics.moment(layer))
                 change_IO = change.dense().T.to(K_IC.device, dtype)
                 changes.enter_context(changed(block.projection, change_IO))
@@ -376,7 +373,9 @@ class Memit:
 
 
 def _wanted(columns: Sequence[Column], site_CD: Tensor, num_contexts: int) -> Tensor:
-    """Every row's own h + δ, [C, D]: δ is what was found for the bare row, the first of a fact."""
+    """Every row's own h + δ, [C, D]: δ is what was found for the bare row, the first of a fact.
+    Rows behind those of the columns stay where they are."""
+    num_new = num_contexts * len(columns)
     Z_ED = torch.stack([c.value.z_D for c in columns if c.value]).to(site_CD)
-    delta_ED = Z_ED - site_CD[::num_contexts]
-    return site_CD + delta_ED.repeat_interleave(num_contexts, dim=0)
+    delta_CD = (Z_ED - site_CD[:num_new:num_contexts]).repeat_interleave(num_contexts, dim=0)
+    return torch.cat([site_CD[:num_new] + delta_CD, site_CD[num_new:]])

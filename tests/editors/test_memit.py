@@ -300,3 +300,31 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     """The message names the setting."""
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))}="):
         MemitConfig(**wrong)
+
+
+def test_a_later_batch_leaves_live_edits_where_they_are(llama: Any, tokenizer: Any) -> None:
+    """On top of an edited model, with the live edits named, their states move far less than when
+    they are not; the new edits take all the same."""
+    config = small_config(cov_ratio=1e-3, num_prefixed=0)
+    first, later = some_requests()[:3], some_requests()[3:]
+    edited = make_model("llama")
+    propose(edited, tokenizer, first, config=config).delta.apply_(edited)
+    base, editor = Base(edited, tokenizer, "edited"), Memit(config)
+    fitted, store = editor.fit(base, TEXTS), {}
+    work = editor.prepare(base, later, fitted, store)
+    for group in work.groups:
+        store.update(editor.find_values(base, group, fitted))
+    rows = [in_context(tokenizer, item, "") for item in (*first, *later)]
+
+    def states() -> Tensor:
+        with torch.no_grad(), frozen(edited):
+            return Carry(discover(edited), rows, 2, 2).look()[1]
+
+    before = states()
+    moved = []
+    for live in ((), tuple(first)):
+        proposal = editor.propose(base, replace(work, live=live), fitted, store)
+        with proposal.delta.applied(edited):
+            moved.append((states() - before).norm(dim=1))
+    assert float(moved[1][:3].max()) < 0.05 * float(moved[0][:3].max())
+    assert float(moved[1][3:].min()) > 0.9 * float(moved[0][3:].min())

@@ -100,3 +100,21 @@ def test_the_null_space_equals_alphaedits_own_form() -> None:
     torch.testing.assert_close(found, torch.linalg.solve(system_II, P_II @ K_IE @ R_OE.T).T)
     outside = torch.linalg.eigh(C_II)[1][:, -1]
     assert float((found @ outside).norm()) < 1e-10
+
+
+def test_batch_after_batch_equals_one_joint_solve() -> None:
+    """With earlier keys held (columns without residual), two batches end where one solve of both
+    from the start does: recursive least squares. Without them they do not."""
+    K_IE, R_OE, C_II = problem(10)
+    L_II = factor(C_II, ridge=0)
+
+    def solved(K: Tensor, R: Tensor) -> Tensor:
+        few = memit_factors(K, R, L_II, cov_weight=2.0)
+        return few.left_OE @ few.right_EI
+
+    joint = solved(K_IE, R_OE)
+    first = solved(K_IE[:, :6], R_OE[:, :6])
+    missing = R_OE[:, 6:] - first @ K_IE[:, 6:]
+    held = solved(K_IE, torch.cat([torch.zeros(10, 6).double(), missing], dim=1))
+    torch.testing.assert_close(first + held, joint)
+    assert not torch.allclose(first + solved(K_IE[:, 6:], missing), joint, rtol=1e-2)
