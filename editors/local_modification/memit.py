@@ -44,6 +44,10 @@ from editors.values import Value, mean_loss, optimise
 from infra.errors import ConfigError, ModelError
 
 
+FIRST, LAST = 0.1, 0.37
+"""Layers by default, over the depth: 3 to 11 of SmolLM2-135M's 30."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemitConfig:
     """Settings of MEMIT."""
@@ -51,9 +55,10 @@ class MemitConfig:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     layers: tuple[int, ...] = ()
-    """Layers to edit, ascending, counted from 0; empty: five ending at 0.28 of the depth
-    where keys of names have most leverage and no massive activation yet."""
-    cov_ratio: float = 0.3
+    """Layers to edit, ascending, counted from 0; empty: those from 0.1 to 0.37 of the depth. What
+    other text sees of an edit falls with the root of their number; the first few layers and those
+    past the middle do more harm than they share."""
+    cov_ratio: float = 0.1
     """w over the median leverage of the keys: how much the corpus resists. (0, 100]."""
     ridge: float = 1e-4
     """Added to C, over its median diagonal entry. [0, 1]."""
@@ -78,8 +83,9 @@ class MemitConfig:
     fisher_tokens: int = 4096
     """Tokens that the Fisher information at the site of values is estimated from; 0 does without.
     0 to 1e9."""
-    window: int = 512
-    """Longest run of text in the statistics, tokens. 1 to 1048576."""
+    window: int = 64
+    """Longest run of text in the statistics, tokens: prompts are short, and first tokens, which
+    short runs have more of, are to be protected. 1 to 1048576."""
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -113,11 +119,9 @@ class Memit:
         one where the block normalises its MLP's output, since shares of a residual do not add up
         there."""
         num_layers = len(architecture.blocks)
-        last = round(0.28 * num_layers)
+        first, last = round(FIRST * num_layers), round(LAST * num_layers)
         spread = architecture.blocks[last].gain is not None
-        layers = self.config.layers or tuple(
-            range(max(last - 4, 0), last + 1) if spread else [last]
-        )
+        layers = self.config.layers or tuple(range(first, last + 1) if spread else [last])
         name = type(architecture.model).__name__
         if layers[-1] >= num_layers:
             raise ConfigError(
