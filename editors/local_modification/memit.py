@@ -43,7 +43,6 @@ from editors.value_config import ValueConfig, check_range
 from editors.values import Value, mean_loss, optimise
 from infra.errors import ConfigError, ModelError
 
-
 FIRST, LAST = 0.1, 0.37
 """Layers by default, over the depth: 3 to 11 of SmolLM2-135M's 30."""
 
