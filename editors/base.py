@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from editors.architecture import Architecture, discover
+from infra.group import ALONE, Group
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Base:
     tokenizer: Any
     digest: str
     """Of the weights and the dtype they are computed in."""
+    group: Group = ALONE
+    """The processes that hold the model and call editors together, each with the same arguments."""
 
     @cached_property
     def architecture(self) -> Architecture:

@@ -24,6 +24,7 @@ from editors.external_memory.attachment import Attachment
 from editors.external_memory.codebook import Codebook
 from editors.forward import work_dtype
 from infra.errors import EditError
+from infra.zero import gathered, whole_shape
 
 FORMAT = "corrigenda-delta-1"
 BOOK = ".codebook."
@@ -140,6 +141,8 @@ class Delta:
     def apply_(self, model: nn.Module) -> dict[str, Tensor | Attachment]:
         """Add to the model's weights in place and attach codebooks; return what `restore_` needs.
 
+        Of a sharded model all ranks do it together.
+
         Raises EditError, before anything is written, when a name or a shape is not the model's.
         """
         parameters = self._parameters(model)
@@ -152,10 +155,11 @@ class Delta:
             raise
         for name, factor in self.factors.items():
             weight = parameters[name]
-            undo[name] = weight.detach().clone()
-            dtype = work_dtype(weight.dtype)
-            change = _multiplied(factor, weight.device, dtype)
-            weight.copy_((weight.to(dtype) + change).to(weight.dtype))
+            with gathered([weight], write=True):
+                undo[name] = weight.detach().clone()
+                dtype = work_dtype(weight.dtype)
+                change = _multiplied(factor, weight.device, dtype)
+                weight.copy_((weight.to(dtype) + change).to(weight.dtype))
         return undo
 
     @contextmanager
@@ -236,10 +240,10 @@ class Delta:
         for name, factor in self.factors.items():
             if name not in parameters:
                 raise EditError(f"the delta changes {name}, which {type(model).__name__} lacks.")
-            if tuple(parameters[name].shape) != factor.shape:
+            if whole_shape(parameters[name]) != factor.shape:
                 raise EditError(
                     f"the delta of {name} has shape {factor.shape}, the weight "
-                    f"{tuple(parameters[name].shape)}: it was made for another model."
+                    f"{whole_shape(parameters[name])}: it was made for another model."
                 )
         return parameters
 
@@ -273,4 +277,5 @@ def restore_(model: nn.Module, originals: Originals) -> None:
         if isinstance(original, Attachment):
             original.detach()
         else:
-            parameters[name].copy_(original)
+            with gathered([parameters[name]], write=True):
+                parameters[name].copy_(original)

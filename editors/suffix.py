@@ -149,7 +149,12 @@ class Site:
     """Where δ is added: the residual stream after block `layer`, or its projection's output."""
 
     def __init__(
-        self, architecture: Architecture, layer: int, *, at_projection: bool = False
+        self,
+        architecture: Architecture,
+        layer: int,
+        *,
+        at_projection: bool = False,
+        few_passes: bool = False,
     ) -> None:
         self.architecture = architecture
         self.layer = layer
@@ -161,7 +166,9 @@ class Site:
         """Blocks whose prefix is kept: those that run, and block 0, whose length the model
         reads."""
         self.device = architecture.model.get_input_embeddings().weight.device
-        self.waste = WASTE_TOKENS.get(self.device.type, WASTE_TOKENS["cuda"])
+        waste = WASTE_TOKENS.get(self.device.type, WASTE_TOKENS["cuda"])
+        self.waste = BUCKET_TOKENS if few_passes else waste
+        """Where every pass fetches a sharded model's weights, padding is always the cheaper."""
 
     def prepare(
         self, rows: Sequence[Row], owners: Sequence[int]

@@ -1,14 +1,15 @@
 """Values: what the hidden state at the subject's last token should be to give the target.
 
 Many facts are optimised at once, each by itself: rows never mix, so batch, order and padding do not
-matter beyond rounding. A row is one context of one fact.
+matter beyond rounding. A row is one context of one fact. The ranks of a group optimise a share each
+and keep step, since a pass through a sharded model is one that all of them make.
 
 F: facts still running. D: hidden size. M: predicted tokens. V: vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ from editors.sensitivity import preconditioner
 from editors.suffix import Site, SuffixRows
 from editors.tokens import Row
 from editors.value_config import ValueConfig
+from infra.group import ALONE, Group, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def optimise(
     G_DD: Tensor | None = None,
     at_projection: bool = False,
     progress: Progress = silent,
+    group: Group = ALONE,
 ) -> list[Value]:
     """Minimise, for every fact by itself (arXiv:2210.07229 section 4.3.1, arXiv:2202.05262 eq. 4),
 
@@ -87,9 +90,10 @@ def optimise(
     A fact stops before stepping when its NLL is below `stop_loss`. δ, norms and losses are float32
     or wider. With the site's Fisher information `G_DD` the descent is in its metric (natural
     gradient): the same loss is reached by a δ that ordinary text minds less. `at_projection` puts δ
-    on the MLP's output instead of the residual stream.
+    on the MLP's output instead of the residual stream. All ranks of `group` give all facts and are
+    returned all values.
     """
-    site = Site(architecture, layer, at_projection=at_projection)
+    site = Site(architecture, layer, at_projection=at_projection, few_passes=group.size > 1)
     with frozen(architecture.model), plain_attention(architecture.model):
         with torch.no_grad():
             owners = [i for i, fact in enumerate(facts) for _ in fact.rows]
@@ -99,7 +103,7 @@ def optimise(
             essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
             P_DD = None if G_DD is None else preconditioner(G_DD, damping=config.damping)
             P_DD = None if P_DD is None else P_DD.to(h_BD.device, dtype)
-        search = _Search(site, rows, essence, h_BD[bare].to(dtype), P_DD, config)
+        search = _Search(site, rows, essence, h_BD[bare].to(dtype), P_DD, config, group)
         return search.run(lambda done: progress("values", done, len(facts)))
 
 
@@ -124,7 +128,11 @@ def _prepare_essence(site: Site, facts: Sequence[Fact], dtype: torch.dtype) -> _
 
 
 class _Search:
-    """Adam on every fact's δ at once; facts leave as they finish, and their rows with them."""
+    """Adam on every fact's δ at once; facts leave as they finish, and their rows with them.
+
+    A rank whose facts have all finished, or that has none, goes on with one whose value nobody
+    takes.
+    """
 
     def __init__(
         self,
@@ -134,8 +142,9 @@ class _Search:
         h_FD: Tensor,
         P_DD: Tensor | None,
         config: ValueConfig,
+        group: Group,
     ) -> None:
-        self.P_DD = P_DD
+        self.P_DD, self.group = P_DD, group
         self.site, self.rows, self.essence, self.config = site, rows, essence, config
         self.facts_F = torch.arange(len(h_FD), device=h_FD.device)
         self.h_FD = h_FD
@@ -146,23 +155,29 @@ class _Search:
     def run(self, report: Callable[[int], None]) -> list[Value]:
         """Step until every fact has its value; `report` is told how many have."""
         values: dict[int, Value] = {}
+        mine = share(range(len(self.facts_F)), self.group)
+        if self.group.size > 1:
+            self._keep(torch.isin(self.facts_F, torch.tensor(mine or [0]).to(self.facts_F)))
         for step in range(1, self.config.steps + 1):
             J_F, nll_F, gradient_FD = self._loss()
             lost_F = ~(J_F.isfinite() & gradient_FD.isfinite().all(dim=1))
             done_F = (nll_F < self.config.stop_loss) | lost_F | (step == self.config.steps)
             finished = done_F.nonzero().flatten().tolist()
             for i in finished:
-                values[int(self.facts_F[i])] = self._value(i, step, J_F, nll_F, bool(lost_F[i]))
+                value = self._value(i, step, J_F, nll_F, bool(lost_F[i]))
+                values.setdefault(int(self.facts_F[i]), value)
             report(len(values))
-            if len(finished) == len(self.facts_F):
+            if not self.group.any(not bool(done_F.all())):
                 break
             self._step(step, gradient_FD)
             if finished:
+                done_F[0] &= not bool(done_F.all())
                 self._keep(~done_F)
-        return [values[i] for i in range(len(values))]
+        found = dict(self.group.gather([(i, values[i]) for i in mine]))
+        return [found[i] for i in range(len(found))]
 
     def _value(self, i: int, step: int, J_F: Tensor, nll_F: Tensor, lost: bool) -> Value:
-        z_D = self.h_FD[i] + self.delta_FD[i]
+        z_D = (self.h_FD[i] + self.delta_FD[i]).cpu()
         return Value(
             z_D=torch.full_like(z_D, torch.nan) if lost else z_D,
             steps=step,
@@ -203,21 +218,30 @@ class _Search:
         size_F = (self.delta_FD.square().sum(dim=1) + 1e-30).sqrt()
         J_F = self.config.decay * size_F / self.norm_F.square()
         gradient_FD = self.delta_FD * (self.config.decay / (size_F * self.norm_F.square()))[:, None]
-        for rows in self.rows:
+        for rows, counted in self._passes(self.rows):
             with torch.enable_grad():
                 hidden_MD = self.site.hidden(rows, delta_FD)[rows.row_M, rows.slot_M]
                 logits_MV = self.site.architecture.logits(hidden_MD).to(delta_FD.dtype)
                 nll_M = rows.weight_M * F.cross_entropy(logits_MV, rows.token_M, reduction="none")
-                gradient_FD += torch.autograd.grad(nll_M.sum(), delta_FD)[0]
-            nll_F.index_add_(0, rows.owner_B[rows.row_M], nll_M.detach())
+                found_FD = torch.autograd.grad(nll_M.sum(), delta_FD)[0]
+            if counted:
+                gradient_FD += found_FD
+                nll_F.index_add_(0, rows.owner_B[rows.row_M], nll_M.detach())
         J_F += nll_F
-        for rows in self.essence.rows if self.essence else ():
+        for rows, counted in self._passes(self.essence.rows) if self.essence else ():
             assert self.essence is not None
             with torch.enable_grad():
                 logits_BV = self.site.architecture.logits(self.site.hidden(rows, delta_FD)[:, 0])
                 logp_BV = logits_BV.to(delta_FD.dtype).log_softmax(dim=-1)
                 base_BV = self.essence.base_FV[rows.owner_B]
                 kl_B = self.config.kl_weight * (base_BV.exp() * (base_BV - logp_BV)).sum(dim=-1)
-                gradient_FD += torch.autograd.grad(kl_B.sum(), delta_FD)[0]
-            J_F.index_add_(0, rows.owner_B, kl_B.detach())
+                found_FD = torch.autograd.grad(kl_B.sum(), delta_FD)[0]
+            if counted:
+                gradient_FD += found_FD
+                J_F.index_add_(0, rows.owner_B, kl_B.detach())
         return J_F, nll_F, gradient_FD
+
+    def _passes(self, buckets: Sequence[SuffixRows]) -> Iterator[tuple[SuffixRows, bool]]:
+        """Buckets to run, and whether they count: as many on every rank."""
+        for i in range(self.group.max(len(buckets))):
+            yield buckets[min(i, len(buckets) - 1)], i < len(buckets)

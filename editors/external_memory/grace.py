@@ -221,6 +221,7 @@ class Grace:
             self.config.values,
             at_projection=True,
             progress=progress,
+            group=base.group,
         )
         keys = [self._key(column, base) for column in columns]
         return dict(zip(keys, (value.pack() for value in found), strict=True))

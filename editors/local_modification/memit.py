@@ -42,6 +42,7 @@ from editors.tokens import windows
 from editors.value_config import ValueConfig, check_range
 from editors.values import Value, mean_loss, optimise
 from infra.errors import ConfigError, ModelError
+from infra.group import share
 
 FIRST, LAST = 0.1, 0.37
 """Layers by default, over the depth: 3 to 11 of SmolLM2-135M's 30."""
@@ -157,6 +158,7 @@ class Memit:
             part=part,
             progress=progress,
             architecture=architecture,
+            group=base.group,
         )
         if general and config.fisher_tokens:
             rows = windows(
@@ -167,7 +169,10 @@ class Memit:
             )
             with frozen(base.model), plain_attention(base.model):
                 statistics.site_DD, statistics.num_site = fisher(
-                    architecture, rows[part[0] :: part[1]], layers[-1]
+                    architecture,
+                    share(rows[part[0] :: part[1]], base.group),
+                    layers[-1],
+                    group=base.group,
                 )
         return statistics
 
@@ -246,6 +251,7 @@ class Memit:
             self.config.values,
             G_DD=fitted.site,
             progress=progress,
+            group=base.group,
         )
         keys = [self._key(column, base, fitted) for column in columns]
         return dict(zip(keys, (value.pack() for value in found), strict=True))

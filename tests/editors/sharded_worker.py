@@ -10,15 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from editors_helpers import some_requests
+from editors_helpers import request, small_config, some_requests
 from processes import run_checks
 from tiny_models import TEXTS
 from torch import Tensor
 
+from editors import EDITORS, Base
 from editors.architecture import Architecture, discover
+from editors.contexts import contexts
+from editors.delta import Delta
+from editors.editor import Proposal
+from editors.external_memory.grace import GraceConfig, GraceValueConfig
+from editors.request import EditRequest
 from editors.statistics import Statistics, fit
 from editors.suffix import Site
-from editors.tokens import in_context
+from editors.tokens import essence, in_context
+from editors.value_config import ValueConfig
+from editors.values import Fact, optimise
+from infra.group import ALONE
 from infra.models import load
 from infra.zero import Sharded, gathered, sharded, whole_shape
 
@@ -77,9 +86,9 @@ class Checks:
         mine_F = torch.arange(len(rows)) % self.group.size == self.group.rank
 
         def gradients(architecture: Architecture) -> Tensor:
-            site = Site(architecture, LAYER)
+            site = Site(architecture, LAYER, few_passes=True)
             with torch.no_grad():
-                whole, h_FD, _ = site.prepare(rows, range(len(rows)))
+                [whole], h_FD, _ = site.prepare(rows, range(len(rows)))
             state = whole.select(mine_F)
             delta_FD = torch.full_like(h_FD[mine_F], 0.1, requires_grad=True)
             found: list[Tensor] = []
@@ -167,6 +176,88 @@ class Checks:
             **settings,
         )
 
+    def values(self) -> None:
+        """Facts dealt out are optimised as together: more facts than ranks, and fewer; some that
+        finish early on one rank only."""
+        texts = contexts(self.plain, self.tokenizer, num_prefixed=1, num_tokens=3)
+        facts = [
+            Fact(
+                tuple(in_context(self.tokenizer, request, text) for text in texts),
+                essence(self.tokenizer, request.subject),
+            )
+            for request in some_requests()
+        ]
+        for chosen, stop_loss in ((facts, 0.05), (facts[:1], 0.05), (facts, 5.0), (facts, 10.0)):
+            config = ValueConfig(steps=4, learning_rate=0.3, kl_weight=0.1, stop_loss=stop_loss)
+            found = optimise(self.here, chosen, LAYER, config, group=self.group)
+            expected = optimise(self.there, chosen, LAYER, config)
+            assert [v.steps for v in found] == [v.steps for v in expected]
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one.pack(), other.pack(), rtol=1e-3, atol=1e-3)
+        self.dropped()
+
+    def editors(self) -> None:
+        """Every editor, from its statistics to its delta; the delta in force and taken back."""
+        clash = request("Neymar plays for", "Neymar", "Madrid", name="clash")
+        requests = [*some_requests(), clash]
+        for name, config in self.configs().items():
+            made = [
+                self.proposed(name, config, Base(model, self.tokenizer, "digest", group), requests)
+                for model, group in ((self.model, self.group), (self.plain, ALONE))
+            ]
+            found, expected = made
+            reports = [[(r.id, r.status, r.steps) for r in p.reports] for p in made]
+            assert reports[0] == reports[1], name
+            assert sum(r.status == "quarantined" for r in found.reports) == 2
+            assert found.delta.factors.keys() == expected.delta.factors.keys()
+            for weight in found.delta.factors:
+                close(found.delta.dense(weight), expected.delta.dense(weight), name)
+            assert found.delta.codebooks.keys() == expected.delta.codebooks.keys()
+            for module, book in found.delta.codebooks.items():
+                other = expected.delta.codebooks[module]
+                assert len(book.entries) == len(other.entries)
+                for one, two in zip(book.log, other.log, strict=True):
+                    close(one.key_I, two.key_I, name)
+                    close(one.value_D, two.value_D, name)
+            self.in_force(found.delta)
+            self.dropped()
+
+    def configs(self) -> dict[str, Any]:
+        """Settings of each editor that run in a moment."""
+        values = {"steps": 4, "learning_rate": 0.3}
+        spread = self.there.blocks[LAYER].gain is not None
+        layers = (LAYER, LAYER + 1) if spread else (LAYER,)
+        return {
+            "memit": small_config(
+                layers=layers, fisher_tokens=200, values=ValueConfig(**values), min_leverage=0
+            ),
+            "grace": GraceConfig(layer=LAYER, radius=0.1, values=GraceValueConfig(**values)),
+            "ft-m": EDITORS["ft-m"].Config(layer=LAYER, epochs=2),
+            "locft-bf": EDITORS["locft-bf"].Config(layer=LAYER, epochs=2),
+        }
+
+    def proposed(self, name: str, config: Any, base: Base, requests: list[EditRequest]) -> Proposal:
+        editor = EDITORS[name](config)
+        fitted = editor.fit(base, TEXTS) if editor.Fitted else None
+        store: dict[str, Tensor] = {}
+        work = editor.prepare(base, requests, fitted, store)
+        for group in work.groups:
+            store |= editor.find_values(base, group, fitted)
+        return editor.propose(base, work, fitted, store)
+
+    def in_force(self, delta: Delta) -> None:
+        """The sharded model with a delta answers as the whole one, and without it as before."""
+        row = some_requests()[0]
+        ids = torch.tensor([self.tokenizer(row.prompt)["input_ids"]])
+        given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with torch.no_grad():
+            before = self.model(**given).logits
+            with delta.applied(self.model), delta.applied(self.plain):
+                found, expected = (m(**given).logits for m in (self.model, self.plain))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+            assert not torch.equal(found, before)
+            assert torch.equal(self.model(**given).logits, before)
+
     def read(self, parameter: Any) -> Tensor:
         with gathered([parameter]):
             return parameter.detach().clone()
@@ -185,7 +276,17 @@ CHECKS = (
     Checks.writing,
     Checks.writing_without_leave,
     Checks.statistics,
+    Checks.values,
+    Checks.editors,
 )
+
+
+def close(found: Tensor, expected: Tensor, name: str) -> None:
+    """Equal to a thousandth of the largest number."""
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(
+        found, expected, rtol=1e-3, atol=1e-3 * scale, msg=lambda m: f"{name}: {m}"
+    )
 
 
 def main(directory: Path, checkpoint: Path) -> None:
