@@ -2,34 +2,54 @@
 
 Solving layer after layer, each on the model already modified below, needs keys of layer l and the
 value at the last layer many times over. Rows end at the lookup token and start at the first edited
-block; nothing below it is run twice. B: rows. D: hidden size. I: width of a key.
+block; nothing below it is run twice, and what rows share in front is run once for all of them.
+B: rows. D: hidden size. I: width of a key.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
-from editors.architecture import Architecture
+from editors.architecture import Architecture, Block
 from editors.forward import Call, recorded, tensor_of
-from editors.tokens import Row
+from editors.stem import Prefix, expanded, seen, stems
+from editors.suffix import WASTE_TOKENS
+from editors.tokens import Row, bucketed, pad
 
 BATCH_TOKENS = 4096
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Rows of one length, so that nothing is padded and the lookup token is last."""
+_CACHE = object()
+"""Stands for the cache in a recorded call."""
 
-    order: list[int]
-    state: Tensor
-    """Input of the block reached, [b, T, D]."""
-    calls: dict[int, Call]
+
+@dataclass(slots=True)
+class _Group:
+    """Rows behind one stem, in batches of like length, padded behind the lookup token, where no
+    attention looks. The stem, if there is one, is the first batch, and no row of its own."""
+
+    has_stem: bool
+    order: list[list[int]]
+    """Which rows, by batch; of the stem none."""
+    lookups: list[Tensor]
+    """Where each row's lookup token is among those behind the stem, [b], by batch without the
+    stem."""
+    states: list[Tensor]
+    """Input of the block reached, [b, T, D], of the tokens behind the stem."""
+    calls: list[dict[int, Call]]
     """How the model calls each block above: masks, positions and rotary tables."""
+
+    def at_lookups(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Of the batches' states [b, T, D], stem left out, those at the lookup tokens, [b, D]."""
+        return [
+            state[torch.arange(len(at)), at] for state, at in zip(states, self.lookups, strict=True)
+        ]
 
 
 class Carry:
@@ -42,79 +62,112 @@ class Carry:
         self.reached = first
         self.last = last
         self.num_rows = len(rows)
-        self._batches: list[_Batch] = []
-        device = architecture.model.get_input_embeddings().weight.device
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for i, row in enumerate(rows):
-            by_length[row.lookup + 1].append(i)
-        for order in (
-            group[start : start + max(1, BATCH_TOKENS // length)]
-            for length, group in sorted(by_length.items())
-            for start in range(0, len(group), max(1, BATCH_TOKENS // length))
-        ):
-            ids_BT = torch.tensor([rows[i].ids[: rows[i].lookup + 1] for i in order], device=device)
-            mask_BT = torch.ones_like(ids_BT)
-            blocks = {
-                str(block.index): block.module for block in architecture.blocks[first : last + 1]
-            }
-            with recorded(blocks) as calls:
-                architecture.hidden(ids_BT, mask_BT, stop_after=last)
-            self._batches.append(
-                _Batch(
-                    order, calls[str(first)].hidden, {int(n): _bare(c) for n, c in calls.items()}
-                )
+        self.device = architecture.model.get_input_embeddings().weight.device
+        self._groups = [self._group(rows, stem, members) for stem, members in stems(rows)]
+
+    def _group(self, rows: Sequence[Row], stem: tuple[int, ...], members: list[int]) -> _Group:
+        """Run a stem and the rows behind it up to the last block to be edited."""
+        group, cache = _Group(bool(stem), [], [], [], []), DynamicCache()
+        if stem:
+            self._add(group, [stem], [], cache)
+        own = [rows[i].ids[len(stem) : rows[i].lookup + 1] for i in members]
+        waste = WASTE_TOKENS.get(self.device.type, WASTE_TOKENS["cuda"])
+        for batch in bucketed(list(map(len, own)), waste, BATCH_TOKENS):
+            lookups = [len(own[j]) - 1 for j in batch]
+            group.lookups.append(torch.tensor(lookups, device=self.device))
+            order = [members[j] for j in batch]
+            self._add(group, [own[j] for j in batch], order, expanded(cache, len(order)))
+        return group
+
+    def _add(
+        self, group: _Group, ids: Sequence[Sequence[int]], order: list[int], cache: DynamicCache
+    ) -> None:
+        """Run rows behind what the cache holds; keep how the blocks are called."""
+        ids_BT, _ = pad(ids, device=self.device)
+        seen_BT = torch.ones(len(ids), cache.get_seq_length() + ids_BT.shape[1], dtype=torch.long)
+        blocks = self.architecture.blocks[self.reached : self.last + 1]
+        with recorded({str(block.index): block.module for block in blocks}) as calls:
+            self.architecture.hidden(
+                ids_BT, seen_BT.to(self.device), cache=cache, stop_after=self.last
             )
+        group.order.append(order)
+        group.states.append(calls[str(self.reached)].hidden)
+        group.calls.append({int(name): _bare(call) for name, call in calls.items()})
 
     def keys(self) -> Tensor:
         """Keys of the block reached at the lookup token, [I, B]."""
-        projection = self.architecture.blocks[self.reached].projection
+        block = self.architecture.blocks[self.reached]
         columns: list[Tensor] = []
-        for batch in self._batches:
-            with recorded({"site": projection}) as calls:
-                self._run(batch, self.reached, batch.state)
-            columns.append(calls["site"].args[0][:, -1])
+        for group in self._groups:
+            _, projected = self._run(group, block, group.states)
+            columns += group.at_lookups([call.args[0] for call in projected])
         return self._ordered(columns).T
 
     def look(self) -> tuple[Tensor, Tensor]:
         """In the model as it is now, at the lookup token: keys of the block reached, [I, B], and
         where values live, [B, D]."""
-        block = self.architecture.blocks[self.last]
-        projections = {
-            "key": self.architecture.blocks[self.reached].projection,
-            "site": block.projection,
-        }
+        blocks = self.architecture.blocks[self.reached : self.last + 1]
         keys: list[Tensor] = []
         found: list[Tensor] = []
-        for batch in self._batches:
-            state = batch.state
-            with recorded(projections) as calls:
-                for index in range(self.reached, self.last + 1):
-                    state = self._run(batch, index, state)
-            keys.append(calls["key"].args[0][:, -1])
-            found.append(
-                (state if block.gain is not None else tensor_of(calls["site"].output))[:, -1]
-            )
+        for group in self._groups:
+            states, projected = group.states, list[Call]()
+            for block in blocks:
+                states, projected = self._run(group, block, states)
+                if block.index == self.reached:
+                    keys += group.at_lookups([call.args[0] for call in projected])
+            if blocks[-1].gain is None:
+                states = [tensor_of(call.output) for call in projected]
+            found += group.at_lookups(states[-len(projected) :])
         return self._ordered(keys).T, self._ordered(found)
 
     def advance(self, layer: int) -> None:
         """Move up to the input of block `layer`, through the blocks as they are now."""
-        for batch in self._batches:
-            for index in range(self.reached, layer):
-                batch.state = self._run(batch, index, batch.state)
+        for group in self._groups:
+            for block in self.architecture.blocks[self.reached : layer]:
+                group.states, _ = self._run(group, block, group.states)
         self.reached = layer
 
-    def _run(self, batch: _Batch, index: int, state: Tensor) -> Tensor:
-        return batch.calls[index].replay(self.architecture.blocks[index].module, state)
+    def _run(
+        self, group: _Group, block: Block, states: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Call]]:
+        """What the block makes of the states of stem and batches; the batches' calls of its
+        projection."""
+        made: list[Tensor] = []
+        projected: list[Call] = []
+        in_front: tuple[Tensor, Tensor] | None = None
+        for called, state in zip(group.calls, states, strict=True):
+            cache = DynamicCache()
+            if in_front:
+                keys, values = (x.expand(len(state), *x.shape[1:]) for x in in_front)
+                cache.layers.extend(DynamicLayer() for _ in range(block.index))
+                cache.layers.append(Prefix(keys, values))
+            with recorded({"projection": block.projection}) as calls:
+                made.append(_cached(called[block.index], cache).replay(block.module, state))
+            if group.has_stem and in_front is None:
+                in_front = seen(cache.layers[block.index])
+            else:
+                projected.append(calls["projection"])
+        return made, projected
 
     def _ordered(self, parts: list[Tensor]) -> Tensor:
         """Rows of all batches in the order in which they were given."""
-        order = torch.tensor([i for batch in self._batches for i in batch.order])
+        order = torch.tensor([i for group in self._groups for rows in group.order for i in rows])
         stacked = torch.cat(parts)
         return stacked[order.argsort().to(stacked.device)]
 
 
 def _bare(call: Call) -> Call:
-    """The call without the hidden states that it was made on."""
-    if call.args:
-        return replace(call, args=(None, *call.args[1:]), output=None)
-    return replace(call, kwargs={**call.kwargs, "hidden_states": None}, output=None)
+    """The call without the hidden states that it was made on and without what its cache holds."""
+    args = [_CACHE if isinstance(x, Cache) else x for x in call.args]
+    kwargs = {k: _CACHE if isinstance(x, Cache) else x for k, x in call.kwargs.items()}
+    if args:
+        return Call((None, *args[1:]), kwargs, None)
+    return Call((), {**kwargs, "hidden_states": None}, None)
+
+
+def _cached(call: Call, cache: Cache) -> Call:
+    """The call with this cache in its place."""
+    args = tuple(cache if x is _CACHE else x for x in call.args)
+    return replace(
+        call, args=args, kwargs={k: cache if x is _CACHE else x for k, x in call.kwargs.items()}
+    )

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from editors.editor import EditReport
 from editors.request import EditRequest
 from editors.tokens import Row, essence, in_context
 from editors.values import Fact, Value
 from infra.errors import EditError
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -55,6 +58,17 @@ def contradictions(requests: Sequence[EditRequest]) -> dict[str, str]:
         for r in requests
         if len(targets[r.prompt]) > 1
     }
+
+
+def even_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Items in their order, in as few parts of at most `most` as there can be, alike in size.
+
+    Whole parts taken out leave the others as they are when what is left is dealt out again.
+    """
+    num_parts = -(-len(items) // most)
+    size, longer = divmod(len(items), num_parts or 1)
+    starts = [i * size + min(i, longer) for i in range(num_parts + 1)]
+    return [items[start:end] for start, end in pairwise(starts)]
 
 
 def columns_of(

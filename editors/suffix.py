@@ -11,10 +11,9 @@ every row and slot 0 of the suffix. T = P + S. D: hidden size. F: facts. M: pred
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,33 +31,14 @@ from editors.forward import (
     tensor_of,
     work_dtype,
 )
-from editors.tokens import Row, pad
+from editors.stem import Prefix, expanded, seen, stems
+from editors.tokens import Row, bucketed, pad
 
 BUCKET_TOKENS = 8192
 """Suffix tokens that run together at most; bounds the memory of a step."""
 WASTE_TOKENS = {"cpu": 48, "cuda": 1024}
 """Padding that costs about as much as one more pass, by device: a pass over SmolLM2-135M takes 50
 ms of a CPU core before its first token, which takes 1 ms."""
-STEM_TOKENS = 6
-"""Rows that begin with as many equal tokens have what they share run once."""
-
-
-class _Prefix(DynamicLayer):
-    """Keys and values of one block's prefix; seen with new ones behind them, never extended."""
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
-        self.keys: Tensor = keys
-        self.values: Tensor = values
-        self.is_initialized = True
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        return (
-            torch.cat([self.keys, key_states], dim=-2),
-            torch.cat([self.values, value_states], dim=-2),
-        )
 
 
 @dataclass(slots=True)
@@ -237,13 +217,9 @@ class Site:
     def _whole_rows(self, rows: Sequence[Row]) -> _Whole:
         """Run rows in full, those of one stem and like length together, in their order."""
         P, S = max(row.lookup for row in rows), max(len(row.suffix) for row in rows)
-        by_stem: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for i, row in enumerate(rows):
-            by_stem[row.ids[:STEM_TOKENS] if row.lookup > STEM_TOKENS else ()].append(i)
         order: list[int] = []
         parts: list[_Whole] = []
-        for start, group in by_stem.items():
-            stem = _common([rows[i].prefix for i in group]) if start else ()
+        for stem, group in stems(rows):
             cache = DynamicCache()
             if stem:
                 ids = torch.tensor([stem], device=self.device)
@@ -278,7 +254,7 @@ class Site:
             [(row.prefix + row.suffix)[len(stem) :] for row in rows], device=self.device
         )
         mask_BT = torch.ones(len(rows), len(stem) + ids_BT.shape[1], dtype=torch.long)
-        cache = _expanded(stem_cache, len(rows))
+        cache = expanded(stem_cache, len(rows))
         with recorded({"block": self.block.module, "site": self.block.projection}) as calls:
             last_BTD = self.architecture.hidden(ids_BT, mask_BT.to(self.device), cache=cache)
         output_BTD = tensor_of(calls["block" if self.residual else "site"].output)
@@ -309,7 +285,7 @@ class Site:
         cache = DynamicCache()
         cache.layers.extend(DynamicLayer() for _ in blocks)
         for i, (keys, values) in zip(self.kept, rows.prefix, strict=True):
-            cache.layers[i] = _Prefix(keys, values)
+            cache.layers[i] = Prefix(keys, values)
         with substituted(forwards):
             if self.residual:
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
@@ -317,46 +293,10 @@ class Site:
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
 
 
-def bucketed(lengths: Sequence[int], waste: int, most: int) -> list[list[int]]:
-    """Indices in groups of like length, longest first.
-
-    A group is padded to its longest member: by at most `waste` tokens in all, to at most `most`
-    (one member is always allowed).
-    """
-    groups: list[list[int]] = []
-    longest = wasted = 0
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        wasted += longest - lengths[i]
-        if not groups or wasted > waste or (len(groups[-1]) + 1) * longest > most:
-            groups.append([])
-            longest, wasted = lengths[i], 0
-        groups[-1].append(i)
-    return groups
-
-
-def _common(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The longest common beginning."""
-    first, last = min(rows), max(rows)
-    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
-    return first[: min(len(first), len(last)) if same is None else same]
-
-
-def _expanded(cache: DynamicCache, num_rows: int) -> DynamicCache:
-    """The cache of one row, for many; an empty one stays empty."""
-    wide = DynamicCache()
-    for i, layer in enumerate(cache.layers):
-        assert isinstance(layer, DynamicLayer)
-        if layer.keys is not None and layer.values is not None:
-            shape = (num_rows, *layer.keys.shape[1:])
-            wide.update(layer.keys.expand(shape), layer.values.expand(shape), i)
-    return wide
-
-
 def _left_padded(cache: DynamicCache, index: int, before_BP: Tensor) -> tuple[Tensor, Tensor]:
     """Keys and values of a block's tokens `before_BP`; zeros where that is negative."""
-    layer = cache.layers[index]
-    assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
-    return _taken(layer.keys, before_BP[:, None]), _taken(layer.values, before_BP[:, None])
+    keys, values = seen(cache.layers[index])
+    return _taken(keys, before_BP[:, None]), _taken(values, before_BP[:, None])
 
 
 def _taken(source: Tensor, index: Tensor) -> Tensor:

@@ -119,3 +119,20 @@ def batched(rows: Iterable[Sequence[int]], batch_tokens: int) -> Iterable[list[S
         batch.append(row)
     if batch:
         yield batch
+
+
+def bucketed(lengths: Sequence[int], waste: int, most: int) -> list[list[int]]:
+    """Indices in groups of like length, longest first.
+
+    A group is padded to its longest member: by at most `waste` tokens in all, to at most `most`
+    (one member is always allowed).
+    """
+    groups: list[list[int]] = []
+    longest = wasted = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        wasted += longest - lengths[i]
+        if not groups or wasted > waste or (len(groups[-1]) + 1) * longest > most:
+            groups.append([])
+            longest, wasted = lengths[i], 0
+        groups[-1].append(i)
+    return groups

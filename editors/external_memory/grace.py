@@ -20,7 +20,7 @@ from torch import Tensor
 
 from editors.architecture import Architecture
 from editors.base import Base
-from editors.columns import Column, contradictions, reports_of
+from editors.columns import Column, contradictions, even_parts, reports_of
 from editors.contexts import STARTERS, contexts
 from editors.delta import Delta
 from editors.editor import WHOLE, Part, Progress, Proposal, Store, Work, silent
@@ -190,17 +190,17 @@ class Grace:
     ) -> Work:
         """Refused: the same prompt asked for different targets, rows that cannot be tokenised.
 
-        The rest in groups of `chunk` facts, longest first, whatever the order of the requests.
+        The rest in even groups of at most `chunk` facts, longest first, whatever the order of the
+        requests.
         """
         self.radius(fitted)
         refused = contradictions(requests)
         columns = self._columns(base, requests, refused)
         missing = [c for c in columns if self._key(c, base) not in known]
         missing.sort(key=lambda c: (-c.longest, self._key(c, base)))
-        size = self.config.chunk
         groups = tuple(
-            tuple(column.requests[0] for column in missing[i : i + size])
-            for i in range(0, len(missing), size)
+            tuple(column.requests[0] for column in part)
+            for part in even_parts(missing, self.config.chunk)
         )
         return Work(requests=tuple(requests), refused=refused, groups=groups)
 

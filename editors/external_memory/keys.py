@@ -21,8 +21,7 @@ from editors.architecture import Architecture
 from editors.base import Base
 from editors.editor import WHOLE, Part, Progress, silent
 from editors.forward import frozen, recorded, tensor_of, work_dtype
-from editors.suffix import bucketed
-from editors.tokens import pad
+from editors.tokens import bucketed, pad
 from infra.errors import EditError
 
 FORMAT = "corrigenda-keys-1"

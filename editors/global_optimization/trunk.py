@@ -35,8 +35,8 @@ from editors.forward import (
     substituted,
     tensor_of,
 )
-from editors.suffix import BUCKET_TOKENS, WASTE_TOKENS, bucketed
-from editors.tokens import Row, pad
+from editors.suffix import BUCKET_TOKENS, WASTE_TOKENS
+from editors.tokens import Row, bucketed, pad
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from editors import solve
 from editors.architecture import Architecture
 from editors.base import Base
 from editors.carry import Carry
-from editors.columns import Column, columns_of, contradictions, reports_of
+from editors.columns import Column, columns_of, contradictions, even_parts, reports_of
 from editors.contexts import STARTERS, contexts
 from editors.delta import Change, Delta, Dense, LowRank
 from editors.editor import WHOLE, Part, Progress, Proposal, Store, Work, silent
@@ -217,8 +217,8 @@ class Memit:
         """Refused: the same prompt asked for different targets, rows that cannot be tokenised, keys
         that cannot be told from ordinary text.
 
-        The rest in groups of `chunk` facts, longest first. Groups depend neither on the order of
-        the requests nor, while whole groups become known, on how many already are.
+        The rest in even groups of at most `chunk` facts, longest first. Groups depend neither on
+        the order of the requests nor, while whole groups become known, on how many already are.
         """
         refused = contradictions(requests)
         columns = self._columns(base, requests, refused)
@@ -226,10 +226,9 @@ class Memit:
             columns = self._screened(base.architecture, columns, fitted, refused)
         missing = [c for c in columns if self._key(c, base, fitted) not in known]
         missing.sort(key=lambda c: (-c.longest, self._key(c, base, fitted)))
-        size = self.config.chunk
         groups = tuple(
-            tuple(request for column in missing[i : i + size] for request in column.requests)
-            for i in range(0, len(missing), size)
+            tuple(request for column in part for request in column.requests)
+            for part in even_parts(missing, self.config.chunk)
         )
         return Work(requests=tuple(requests), refused=refused, groups=groups)
 
