@@ -40,8 +40,13 @@ from editors.statistics import Statistics
 from infra.cluster import runner_at
 from infra.models import EMBEDDED, dtype_name, load, locate
 
-MATCHED = {"num_prefixed": 5, "context_tokens": 10, "values": {"steps": 25, "stop_loss": 0.05}}
-"""The peer's number of contexts, most steps, and loss to stop at."""
+MATCHED = {
+    "num_prefixed": 5,
+    "context_tokens": 10,
+    "values": {"steps": 25, "stop_loss": 0.05, "learning_rate": 0.8},
+}
+"""The peer's number of contexts, most steps, and loss to stop at; and steps so long that the clamp,
+which is the peer's, decides how far a value goes, as it does there."""
 COLUMNS = (
     "values s",
     "keys s",
@@ -122,7 +127,7 @@ def throughput(options: argparse.Namespace) -> None:
             folder = options.keep or Path(place)
             job = peer_job(options, records, str(path), str(path), layers, folder / "easyedit")
             peer = with_moments(job, matched.fitted, layers)
-    model, _ = load(path, dtype=torch.bfloat16)
+    model, _ = load(path, dtype=getattr(torch, dtype))
     report(runs, peer, f"EasyEdit MEMIT, {options.peer_dtype}", len(records))
     floors(runs, model)
     keep(options.keep, runs)
@@ -279,7 +284,7 @@ def line(
 def floors(runs: Mapping[str, Run], model: Any) -> None:
     """The search for values against the arithmetic that it cannot do without."""
     rate = gemm_rate(model)
-    print(f"\nLarge bfloat16 products: {rate / 1e9:.0f} GFLOP/s.\n")
+    print(f"\nLarge products in {model.dtype}: {rate / 1e9:.0f} GFLOP/s.\n")
     print("| system | tokens run again | predictions | TFLOP | floor s | values s | ratio |")
     print("|---|---|---|---|---|---|---|")
     for name, run in runs.items():

@@ -30,7 +30,7 @@ class Floor:
     """Positions at which a token is predicted, likewise."""
     flop: float
     flop_per_s: float
-    """Of large bfloat16 products with all cores, or the GPU."""
+    """Of large products in the model's dtype with all cores, or the GPU."""
 
     @property
     def seconds(self) -> float:
@@ -56,9 +56,9 @@ def floor_of(
     return Floor(tokens=tokens, heads=heads, flop=flop, flop_per_s=rate)
 
 
-def gemm_rate(model: Any, *, rows: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
-    """FLOP/s of products as the model's MLP makes them, [rows, d] [d, f] and back."""
-    config, device = model.config, model.device
+def gemm_rate(model: Any, *, rows: int = 2048) -> float:
+    """FLOP/s of products as the model's MLP makes them, in its dtype, [rows, d] [d, f] and back."""
+    config, device, dtype = model.config, model.device, model.dtype
     d, f = config.hidden_size, config.intermediate_size
     x_RD = torch.randn(rows, d, device=device, dtype=dtype)
     up_DF = torch.randn(d, f, device=device, dtype=dtype)

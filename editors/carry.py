@@ -84,12 +84,11 @@ class Carry:
     ) -> None:
         """Run rows behind what the cache holds; keep how the blocks are called."""
         ids_BT, _ = pad(ids, device=self.device)
-        seen_BT = torch.ones(len(ids), cache.get_seq_length() + ids_BT.shape[1], dtype=torch.long)
+        length = cache.get_seq_length() + ids_BT.shape[1]
+        seen_BT = torch.ones(len(ids), length, dtype=torch.long, device=self.device)
         blocks = self.architecture.blocks[self.reached : self.last + 1]
         with recorded({str(block.index): block.module for block in blocks}) as calls:
-            self.architecture.hidden(
-                ids_BT, seen_BT.to(self.device), cache=cache, stop_after=self.last
-            )
+            self.architecture.hidden(ids_BT, seen_BT, cache=cache, stop_after=self.last)
         group.order.append(order)
         group.states.append(calls[str(self.reached)].hidden)
         group.calls.append({int(name): _bare(call) for name, call in calls.items()})
