@@ -43,7 +43,7 @@ from infra.models import EMBEDDED, dtype_name, load, locate
 MATCHED = {
     "num_prefixed": 5,
     "context_tokens": 10,
-    "values": {"steps": 25, "stop_loss": 0.05, "learning_rate": 0.8},
+    "values": {"steps": 25, "stop_loss": 0.05, "learning_rate": 1.2, "beta1": 0.5},
 }
 """The peer's number of contexts, most steps, and loss to stop at; and steps so long that the clamp,
 which is the peer's, decides how far a value goes, as it does there."""
@@ -97,7 +97,9 @@ def arguments() -> argparse.Namespace:
     add("--gpu", metavar="SHAPE", help="random weights: llama-3-8b, or a config.json")
     add("--hidden", type=int, help="narrow SHAPE to this width, to try it on a CPU")
     add("--chunk", type=int, default=32, help="facts optimised together in SHAPE")
-    add("--peer-num", type=int, default=5, help="facts for the peer in SHAPE")
+    add(
+        "--peer-num", type=int, help="facts for the peer: the first of all; default all, 5 in SHAPE"
+    )
     add("--peer-dtype", default="float32", help="its editor loads float32")
     add("--peer-clamp", type=float, default=0.75, help="clamp_norm_factor")
     add("--peer-decay", type=float, default=0.5, help="v_weight_decay")
@@ -125,7 +127,8 @@ def throughput(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as place:
         if options.easyedit:
             folder = options.keep or Path(place)
-            job = peer_job(options, records, str(path), str(path), layers, folder / "easyedit")
+            some = records[: options.peer_num]
+            job = peer_job(options, some, str(path), str(path), layers, folder / "easyedit")
             peer = with_moments(job, matched.fitted, layers)
     model, _ = load(path, dtype=getattr(torch, dtype))
     report(runs, peer, f"EasyEdit MEMIT, {options.peer_dtype}", len(records))
@@ -178,7 +181,7 @@ def on_gpu(options: argparse.Namespace) -> None:
     peer = None
     with tempfile.TemporaryDirectory() as place:
         if options.easyedit:
-            some, folder = records[: options.peer_num], Path(place)
+            some, folder = records[: options.peer_num or 5], Path(place)
             job = peer_job(options, some, options.gpu, str(tokens), options.layers, folder)
             job = replace(job, device=device, hidden=options.hidden)
             peer = with_moments(job, run.fitted, options.layers)
