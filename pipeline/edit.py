@@ -25,9 +25,10 @@ from torch import Tensor
 
 from editors import EDITORS, Base, Work
 from editors.delta import Delta
+from editors.editor import EditReport
 from editors.request import EditRequest
 from infra.checkpoint import Checkpoint
-from infra.errors import ConfigError
+from infra.errors import ConfigError, EditError
 from infra.meter import Meter
 from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
@@ -81,6 +82,8 @@ class EditJob:
 
     base: ModelRef
     requests: tuple[EditRequest, ...]
+    malformed: Mapping[str, str]
+    """Reason, by id, for edits that no request could be made of."""
     corpora: tuple[tuple[str, ...], ...]
     """General text, then the statements to be preserved, if there are any."""
     config: EditConfig
@@ -123,9 +126,11 @@ def edit(
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
         return {"edits": 0, "status": {}, "codebook": 0}
     general = tuple(_paragraphs(config))
+    requests, malformed = _requests(edits)
     job = EditJob(
         base=base,
-        requests=tuple(e.request() for e in edits),
+        requests=requests,
+        malformed=malformed,
         corpora=(general, tuple(preserved)) if preserved and config.preserve_share else (general,),
         config=config,
         device=device,
@@ -151,11 +156,12 @@ def edit(
     [work] = share_out("requests sorted", [(EditWorker.prepare,)])
     left = sum(map(len, work.groups))
     total = len(work.requests) - len(work.refused)
-    meter = Meter(out.progress, "values", total, found=total - left, unit="edits")
-    tasks = [(EditWorker.find_values, group) for group in work.groups]
-    found = runner.map(MakeEditWorker(job), tasks, resources=resources)
-    for group, loss in zip(work.groups, found, strict=True):
-        meter.add(len(group), **loss)
+    if work.groups:
+        meter = Meter(out.progress, "values", total, found=total - left, unit="edits")
+        tasks = [(EditWorker.find_values, group) for group in work.groups]
+        found = runner.map(MakeEditWorker(job), tasks, resources=resources)
+        for group, loss in zip(work.groups, found, strict=True):
+            meter.add(len(group), **loss)
     [counts] = share_out("solve", [(EditWorker.solve, work)])
     return counts
 
@@ -224,7 +230,8 @@ class EditWorker:
         write_atomic(job.out / DELTA, proposal.delta.save)
         weights = compose(Checkpoint(job.base.path), proposal.delta)
         write_atomic(job.out / WEIGHTS, lambda path: save_file(weights, path))
-        rows = [asdict(report) for report in proposal.reports]
+        lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
+        rows = [asdict(report) for report in (*proposal.reports, *lost)]
         out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
         status = Counter(row["status"] for row in rows)
         entries = sum(len(book.entries) for book in proposal.delta.codebooks.values())
@@ -313,6 +320,18 @@ class ValueStore:
             if path not in self._files:
                 self._files[path] = safe_open(path, "pt")
                 self._places |= dict.fromkeys(self._files[path].keys(), self._files[path])
+
+
+def _requests(edits: Sequence[PlannedEdit]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:
+    """The requests that can be made of edits, and for the other ids the reason."""
+    requests: list[EditRequest] = []
+    malformed: dict[str, str] = {}
+    for planned in edits:
+        try:
+            requests.append(planned.request())
+        except EditError as error:
+            malformed[planned.id] = str(error)
+    return tuple(requests), malformed
 
 
 def _paragraphs(config: EditConfig) -> list[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from infra.models import ModelRef
 from infra.runner import InProcessRunner, Resources
 from infra.storage import PROGRESS, StageDir, digest_of, file_digest
-from pipeline.edit import DELTA, EditConfig, EditWorker, ValueStore, edit
+from pipeline.edit import DELTA, REPORTS, EditConfig, EditWorker, ValueStore, edit
 from pipeline.edits import PlannedEdit
 
 PEOPLE = ("Tom Brady", "Wayne Rooney", "Neymar", "Ada Lovelace", "Grace Hopper", "Tim Cook")
@@ -47,6 +49,9 @@ def planned(name: str, target: str = "the Navy") -> PlannedEdit:
     )
 
 
+EVERYONE = tuple(map(planned, PEOPLE))
+
+
 class Watching(InProcessRunner):
     """Remembers what was shown before each group of values; dies after some groups."""
 
@@ -74,7 +79,7 @@ class Watching(InProcessRunner):
 def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., Watching]:
     """Runs the edit stage in a folder and with a cache of its own."""
 
-    def run(name: str, *, groups: int = 99, people: Sequence[str] = PEOPLE) -> Watching:
+    def run(name: str, *, groups: int = 99, edits: Sequence[PlannedEdit] = EVERYONE) -> Watching:
         out = StageDir(tmp_path / name / "out")
         out.path.mkdir(parents=True, exist_ok=True)
         runner = Watching(out.path, groups)
@@ -82,7 +87,7 @@ def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., Wa
         text.write_text("The Navy is in London. Paris is a city.\n\n" * 200)
         options = {"layers": [1, 2], "statistics_tokens": 512, "window": 64, "chunk": 2}
         edit(
-            [planned(person) for person in people],
+            edits,
             (),
             base=ModelRef("tiny", checkpoint("llama"), "digest"),
             config=EditConfig(options=options, text=str(text)),
@@ -113,12 +118,25 @@ def test_killed_inside_it_goes_on_with_the_rest(
 
 def test_progress_counts_edits(stage: Callable[..., Watching]) -> None:
     """Edits done of all, those found first, the loss, the speed and the time left."""
-    stage("one", people=PEOPLE[:2])
+    stage("one", edits=EVERYONE[:2])
     seen = stage("one").seen
     assert [(s["done"], s["total"]) for s in seen] == [(2, 6), (4, 6)]
     assert seen[0]["text"] == "values, 2 found"
     for word in ("loss ", "edits/s", "s left"):
         assert word in seen[1]["text"]
+
+
+def test_what_no_request_can_be_made_of_is_quarantined(
+    stage: Callable[..., Watching], tmp_path: Path
+) -> None:
+    """An empty target, a subject beyond the prompt: each has its reason, the rest is edited."""
+    beyond = replace(planned("Tim Berners-Lee"), subject_end=99)
+    stage("bad", edits=[planned("Nobody", ""), *EVERYONE[:2], beyond])
+    rows = pq.read_table(tmp_path / "bad" / "out" / REPORTS).to_pylist()
+    assert [row["id"] for row in rows if row["status"] == "edited"] == [e.id for e in EVERYONE[:2]]
+    reasons = {row["id"]: row["reason"] for row in rows if row["status"] == "quarantined"}
+    assert "target is empty" in reasons[planned("Nobody").id]
+    assert "outside the prompt" in reasons[beyond.id]
 
 
 def test_the_store_keeps_what_is_added_together(tmp_path: Path) -> None:
