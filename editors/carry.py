@@ -23,8 +23,6 @@ from editors.suffix import WASTE_TOKENS
 from editors.tokens import Row, bucketed, pad
 
 BATCH_TOKENS = 4096
-
-
 _CACHE = object()
 """Stands for the cache in a recorded call."""
 
@@ -167,6 +165,5 @@ def _bare(call: Call) -> Call:
 def _cached(call: Call, cache: Cache) -> Call:
     """The call with this cache in its place."""
     args = tuple(cache if x is _CACHE else x for x in call.args)
-    return replace(
-        call, args=args, kwargs={k: cache if x is _CACHE else x for k, x in call.kwargs.items()}
-    )
+    kwargs = {k: cache if x is _CACHE else x for k, x in call.kwargs.items()}
+    return replace(call, args=args, kwargs=kwargs)
