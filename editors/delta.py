@@ -141,9 +141,8 @@ class Delta:
     def apply_(self, model: nn.Module) -> dict[str, Tensor | Attachment]:
         """Add to the model's weights in place and attach codebooks; return what `restore_` needs.
 
-        Of a sharded model all ranks do it together.
-
-        Raises EditError, before anything is written, when a name or a shape is not the model's.
+        Of a sharded model all ranks do it together. Raises EditError, before anything is written,
+        when a name or a shape is not the model's.
         """
         parameters = self._parameters(model)
         undo: dict[str, Tensor | Attachment] = {}

@@ -171,7 +171,7 @@ class _Search:
                 break
             self._step(step, gradient_FD)
             if finished:
-                done_F[0] &= not bool(done_F.all())
+                done_F[0] &= not bool(done_F.all())  # one stays, to keep step with the other ranks
                 self._keep(~done_F)
         found = dict(self.group.gather([(i, values[i]) for i in mine]))
         return [found[i] for i in range(len(found))]

@@ -1,76 +1,37 @@
-"""GRACE on tiny models: edits take, other prompts keep every bit, one lookup a prompt."""
+"""GRACE on tiny models: edits take, other prompts keep every bit, what is taken back is gone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from editors_helpers import request, small_config, some_requests
-from tiny_models import KINDS, TEXTS, make_model, make_tokenizer
-from torch import Tensor
+from editors_helpers import small_config, some_requests
+from grace_helpers import (
+    CONFIG,
+    OTHERS,
+    WORDS,
+    ids_of,
+    last_logits,
+    make_steerable,
+    one_token_requests,
+    propose,
+)
+from tiny_models import KINDS, TEXTS, make_tokenizer
 
-from editors import Base, Grace, GraceConfig, Memit, Proposal
+from editors import Base, Grace, GraceConfig, Memit
 from editors.delta import Delta, restore_
-from editors.external_memory.attachment import Attachment
-from editors.external_memory.codebook import Codebook, Record
-from editors.external_memory.keys import KeySample, at_last_tokens
-from editors.external_memory.prompts import prompt_row
+from editors.external_memory.codebook import Codebook
+from editors.external_memory.keys import KeySample
 from editors.external_memory.serve import load_edited
-from editors.forward import frozen
-from editors.request import EditRequest
 from infra.checkpoint import Checkpoint
 from infra.errors import ConfigError, EditError
 from infra.lm import LanguageModel, Question
-from pipeline.edit import TEXT, EditConfig, compose, make_editor
-
-LAYER = 1
-CONFIG = GraceConfig(layer=LAYER, end="none", num_prompts=12)
-WORDS = ("Paris", "the", "London", "is", "Paris")
-"""Targets of one token: a random model cannot say two in a row, whatever it is told before."""
-OTHERS = ["Grace Hopper is", "The weather in London", "Neymar plays", "Tom Brady said that", "A"]
-
-
-def one_token_requests() -> list[EditRequest]:
-    return [replace(item, target=word) for item, word in zip(some_requests(), WORDS, strict=True)]
-
-
-def make_steerable(kind: str, dtype: torch.dtype = torch.float64) -> Any:
-    """A tiny model whose MLPs can outvote the rest of the stream where they are normalised."""
-    model = make_model(kind, dtype)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "post_feedforward_layernorm" in name:
-                parameter.fill_(8)
-    return model
-
-
-def propose(
-    base: Base, requests: Sequence[EditRequest], config: GraceConfig = CONFIG, **more: Any
-) -> Proposal:
-    editor = Grace(config)
-    fitted = more.get("fitted") or editor.fit(base, TEXTS)
-    work = editor.prepare(base, requests, fitted, {})
-    store = {key: x for g in work.groups for key, x in editor.find_values(base, g, fitted).items()}
-    return editor.propose(base, work, fitted, store)
-
-
-def ids_of(tokenizer: Any, prompts: Sequence[str], *, left: bool) -> tuple[Tensor, Tensor]:
-    tokenizer.padding_side = "left" if left else "right"
-    batch = tokenizer(list(prompts), return_tensors="pt", padding=True)
-    return batch["input_ids"], batch["attention_mask"]
-
-
-@torch.no_grad()
-def last_logits(base: Base, prompts: Sequence[str], *, left: bool) -> Tensor:
-    """Logits at the last token of each prompt of one batch, [B, V]."""
-    ids, mask = ids_of(base.tokenizer, prompts, left=left)
-    hidden = base.architecture.hidden(ids, mask)
-    lasts = (mask * torch.arange(mask.shape[1])).argmax(dim=1)
-    return base.architecture.logits(hidden[torch.arange(len(ids)), lasts])
+from infra.models import load
+from pipeline.edit import TEXT, AttachCodebook, EditConfig, compose, make_editor
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,119 +64,6 @@ def test_edits_take_and_other_prompts_keep_every_bit(kind: str, tokenizer: Any) 
     restore_(model, originals)
     assert torch.equal(last_logits(base, [*prompts, *OTHERS], left=True), plain)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
-def wild_book(base: Base, rows: Sequence[Sequence[int]], radius: float = 1e-3) -> Codebook:
-    """The key at the last token of each row, with a large random value of its own."""
-    with frozen(base.model), torch.no_grad():
-        keys_CI, outputs_CD = at_last_tokens(base.architecture, rows, LAYER)
-    torch.manual_seed(1)
-    scale = 4 * float(outputs_CD.norm(dim=1).mean()) / outputs_CD.shape[1] ** 0.5
-    values_CD = scale * torch.randn_like(outputs_CD)
-    records = [
-        Record(request(f"Row {i}", "Row", "x"), (i,), keys_CI[i], values_CD[i], radius)
-        for i in range(len(rows))
-    ]
-    name = base.architecture.blocks[LAYER].name.removesuffix(".weight")
-    return Codebook(name).extended(records)
-
-
-def by_hand(base: Base, prompt: str, value_D: Tensor | None, num_new: int) -> list[int]:
-    """Greedy continuation by whole passes, the value put at the prompt's last token each time."""
-    ids = list(base.tokenizer(prompt)["input_ids"])
-    last = len(ids) - 1
-
-    def put(_module: Any, _args: Any, output: Tensor) -> Tensor:
-        output = output.clone()
-        if value_D is not None:
-            output[0, last] = value_D
-        return output
-
-    handle = base.architecture.blocks[LAYER].projection.register_forward_hook(put)
-    for _ in range(num_new):
-        with torch.no_grad():
-            logits = base.model(input_ids=torch.tensor([ids]), use_cache=False).logits
-        ids.append(int(logits[0, -1].argmax()))
-    handle.remove()
-    return ids[last + 1 :]
-
-
-@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2", "gptj", "gpt_neox"])
-def test_generation_latches_what_the_prompt_was_given(kind: str, tokenizer: Any) -> None:
-    """Batched, left-padded and cached, eight tokens long: row by row what whole passes give with
-    the value kept at the prompt's last token, though tokens of the answer have entries too."""
-    model = make_model(kind)
-    base = Base(model, tokenizer, "base")
-    prompts = [item.prompt for item in some_requests()]
-    rows = [tokenizer(prompt)["input_ids"] for prompt in prompts]
-    book = wild_book(base, rows)
-    expected = [by_hand(base, p, r.value_D, 8) for p, r in zip(prompts, book.log, strict=True)]
-    said = [row + want[:n] for row, want in zip(rows, expected, strict=True) for n in (1, 2)]
-    book = book.extended(wild_book(base, said).log)
-    expected += [by_hand(base, prompt, None, 8) for prompt in OTHERS]
-    ids, mask = ids_of(tokenizer, [*prompts, *OTHERS], left=True)
-    settings: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False}
-    with Delta(codebooks={book.module: book}).applied(model):
-        found = model.generate(ids, attention_mask=mask, **settings)[:, ids.shape[1] :]
-        questions = [Question(id=p, prompt=p, greedy=True) for p in [*prompts, *OTHERS]]
-        answers = LanguageModel(model, tokenizer).ask(questions, max_new_tokens=8)
-    for row, want, answer in zip(found.tolist(), expected, answers, strict=True):
-        assert row[: row.index(0) if 0 in row else 8] == want[: want.index(0) if 0 in want else 8]
-        assert list(answer.greedy_ids) == want[: len(answer.greedy_ids)]
-    assert expected[:5] != [by_hand(base, prompt, None, 8) for prompt in prompts]
-
-
-def test_beams_and_candidates_start_from_the_edited_prompt(llama: Any, tokenizer: Any) -> None:
-    """Beam search with a batch = one prompt at a time; candidates branching from the prompt's cache
-    score what one pass over prompt and candidate does with the lookup at the prompt's end."""
-    base = Base(llama, tokenizer, "base")
-    prompts = [item.prompt for item in some_requests()]
-    book = wild_book(base, [tokenizer(prompt)["input_ids"] for prompt in prompts[:3]])
-    settings: dict[str, Any] = {"max_new_tokens": 4, "num_beams": 3, "do_sample": False}
-    plain = LanguageModel(llama, tokenizer).ask([Question(id="", prompt=prompts[0], greedy=True)])
-    undo = Delta(codebooks={book.module: book}).apply_(llama)
-    ids, mask = ids_of(tokenizer, prompts, left=True)
-    together = llama.generate(ids, attention_mask=mask, **settings)[:, ids.shape[1] :]
-    for prompt, row in zip(prompts, together.tolist(), strict=True):
-        ids, mask = ids_of(tokenizer, [prompt], left=True)
-        alone = llama.generate(ids, attention_mask=mask, **settings)[0, ids.shape[1] :]
-        assert alone.tolist() == row[: len(alone)]
-    question = Question(id="", prompt=prompts[0], candidates=("Paris is", "London"), greedy=True)
-    [answer] = LanguageModel(llama, tokenizer).ask([question])
-    attachment = undo[book.module]
-    assert isinstance(attachment, Attachment)
-    for text, logprob in zip(question.candidates, answer.logprobs, strict=True):
-        row = prompt_row(tokenizer, replace(some_requests()[0], target=text), "", ())
-        with attachment.asked_at(torch.tensor([row.lookup])), torch.no_grad():
-            logits = llama(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
-        logp = logits.log_softmax(-1)
-        places = range(row.lookup, len(row.ids) - 1)
-        assert sum(float(logp[i, row.ids[i + 1]]) for i in places) == pytest.approx(logprob, 1e-5)
-    restore_(llama, undo)
-    assert plain != [answer]
-
-
-def test_a_failed_pass_leaves_no_lookup_behind(llama: Any, tokenizer: Any) -> None:
-    """A pass that raises, then a block run by itself: nothing is answered outside a pass; a mask
-    that does not say where prompts end is refused."""
-    base = Base(llama, tokenizer, "base")
-    ids, _ = ids_of(tokenizer, [some_requests()[0].prompt], left=True)
-    book = wild_book(base, ids.tolist(), radius=1e9)
-    projection = base.architecture.blocks[LAYER].projection
-    query = torch.randn(1, 1, 48, dtype=torch.float64)
-    plain = projection(query)
-    with Delta(codebooks={book.module: book}).applied(llama):
-        with pytest.raises(EditError, match=r"rows, tokens"):
-            llama(input_ids=ids, attention_mask=torch.ones(1, 1, 2, 2))
-        handle = llama.model.layers[0].register_forward_pre_hook(_fail)
-        with pytest.raises(RuntimeError):
-            llama(input_ids=ids)
-        handle.remove()
-        assert torch.equal(projection(query), plain)
-
-
-def _fail(*_: Any) -> None:
-    raise RuntimeError("out of memory")
 
 
 def test_every_key_of_a_fact_answers(llama: Any, tokenizer: Any) -> None:
@@ -331,7 +179,12 @@ def test_a_base_and_a_codebook_are_served(
         assert [words.decode(row[-1:]).strip() for row in out] == list(WORDS)
     with pytest.raises(EditError, match="cannot be read"):
         load_edited(path, tmp_path / "absent")
-    assert not compose(Checkpoint(path), delta)  # no weight changes
+    assert not compose(Checkpoint(path), delta)  # no weight changes: a release attaches the book
+    whole, words = load(path, dtype=torch.float32)
+    AttachCodebook(tmp_path / "delta")(whole)
+    ids, mask = ids_of(words, [item.prompt for item in one_token_requests()], left=True)
+    out = whole.generate(ids, attention_mask=mask, max_new_tokens=1, do_sample=False)
+    assert [words.decode(row[-1:]).strip() for row in out] == list(WORDS)
 
 
 @pytest.mark.parametrize(
