@@ -104,7 +104,10 @@ def arguments() -> argparse.Namespace:
     add("--peer-clamp", type=float, default=0.75, help="clamp_norm_factor")
     add("--peer-decay", type=float, default=0.5, help="v_weight_decay")
     add("--peer-weight", type=float, default=500.0, help="mom2_update_weight")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.easyedit and not Path(options.easyedit, "easyeditor").is_dir():
+        parser.error(f"--easyedit {options.easyedit} is no checkout of EasyEdit.")
+    return options
 
 
 def throughput(options: argparse.Namespace) -> None:

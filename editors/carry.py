@@ -19,8 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from editors.architecture import Architecture, Block
 from editors.forward import Call, recorded, tensor_of
 from editors.stem import Prefix, expanded, seen, stems
-from editors.suffix import WASTE_TOKENS
-from editors.tokens import Row, bucketed, pad
+from editors.tokens import Row, bucketed, pad, waste_tokens
 
 BATCH_TOKENS = 4096
 _CACHE = object()
@@ -69,8 +68,7 @@ class Carry:
         if stem:
             self._add(group, [stem], [], cache)
         own = [rows[i].ids[len(stem) : rows[i].lookup + 1] for i in members]
-        waste = WASTE_TOKENS.get(self.device.type, WASTE_TOKENS["cuda"])
-        for batch in bucketed(list(map(len, own)), waste, BATCH_TOKENS):
+        for batch in bucketed(list(map(len, own)), waste_tokens(self.device), BATCH_TOKENS):
             lookups = [len(own[j]) - 1 for j in batch]
             group.lookups.append(torch.tensor(lookups, device=self.device))
             order = [members[j] for j in batch]

@@ -32,13 +32,10 @@ from editors.forward import (
     work_dtype,
 )
 from editors.stem import Prefix, expanded, seen, stems
-from editors.tokens import Row, bucketed, pad
+from editors.tokens import Row, bucketed, pad, waste_tokens
 
 BUCKET_TOKENS = 8192
 """Suffix tokens that run together at most; bounds the memory of a step."""
-WASTE_TOKENS = {"cpu": 48, "cuda": 1024}
-"""Padding that costs about as much as one more pass, by device: a pass over SmolLM2-135M takes 50
-ms of a CPU core before its first token, which takes 1 ms."""
 
 
 @dataclass(slots=True)
@@ -146,8 +143,7 @@ class Site:
         """Blocks whose prefix is kept: those that run, and block 0, whose length the model
         reads."""
         self.device = architecture.model.get_input_embeddings().weight.device
-        waste = WASTE_TOKENS.get(self.device.type, WASTE_TOKENS["cuda"])
-        self.waste = BUCKET_TOKENS if few_passes else waste
+        self.waste = BUCKET_TOKENS if few_passes else waste_tokens(self.device)
         """Where every pass fetches a sharded model's weights, padding is always the cheaper."""
 
     def prepare(

@@ -136,3 +136,9 @@ def bucketed(lengths: Sequence[int], waste: int, most: int) -> list[list[int]]:
             longest, wasted = lengths[i], 0
         groups[-1].append(i)
     return groups
+
+
+def waste_tokens(device: torch.device) -> int:
+    """Padding that costs about as much as one more pass: one over SmolLM2-135M takes 50 ms of a CPU
+    core before its first token, which takes 1 ms."""
+    return 48 if device.type == "cpu" else 1024

@@ -50,6 +50,8 @@ def _explain(model: type[Any], error: ValidationError) -> str:
         return f"setting {path!r} is unknown{nearest(str(last), known)}. Known: {', '.join(known)}."
     if first["type"] == "missing":
         return f"setting {path!r} is missing."
+    if first["type"] == "value_error":  # a check of our own, which says what was given
+        return f"{str(first.get('ctx', {}).get('error')).rstrip('.')}."
     return f"setting {path!r} = {first['input']!r}: {first['msg']}."
 
 

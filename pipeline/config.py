@@ -15,7 +15,7 @@ from infra.errors import ConfigError
 from infra.examine import Compute
 from infra.models import EMBEDDED, dtype_name
 from infra.settings import read_toml, validate
-from pipeline.edit import EditConfig
+from pipeline.edit import EditConfig, make_editor
 from pipeline.evaluate import EvaluateConfig
 from pipeline.gate import GateConfig
 from pipeline.plan import PlanConfig
@@ -126,6 +126,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
                 raise ConfigError(f"config {path}: [{part}] is not a table.")
         table[last] = value
     config = validate(Config, raw, f"config {path}")
+    make_editor(config.edit)  # an editor's own settings, before hours of other stages
     return config.model_copy(
         update={
             "edit": _below(path.parent, config.edit),

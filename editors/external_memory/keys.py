@@ -21,12 +21,11 @@ from editors.architecture import Architecture
 from editors.base import Base
 from editors.editor import WHOLE, Part, Progress, silent
 from editors.forward import frozen, recorded, tensor_of, work_dtype
-from editors.tokens import bucketed, pad
+from editors.tokens import bucketed, pad, waste_tokens
 from infra.errors import EditError
 
 FORMAT = "corrigenda-keys-1"
 BATCH_TOKENS = 4096
-WASTE_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def at_last_tokens(
     order: list[int] = []
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
-    for members in bucketed([len(row) for row in rows], WASTE_TOKENS, BATCH_TOKENS):
+    for members in bucketed([len(row) for row in rows], waste_tokens(device), BATCH_TOKENS):
         ids_BT, mask_BT = pad([rows[i] for i in members], device=device)
         with recorded({"site": projection}) as calls:
             architecture.hidden(ids_BT, torch.ones_like(mask_BT), stop_after=layer)

@@ -35,8 +35,8 @@ from editors.forward import (
     substituted,
     tensor_of,
 )
-from editors.suffix import BUCKET_TOKENS, WASTE_TOKENS
-from editors.tokens import Row, bucketed, pad
+from editors.suffix import BUCKET_TOKENS
+from editors.tokens import Row, bucketed, pad, waste_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,7 @@ def run_trunk(
 
 def _groups(rows: Sequence[Row], device: torch.device) -> list[list[int]]:
     """Indices of rows of like length."""
-    waste = WASTE_TOKENS.get(device.type, WASTE_TOKENS["cuda"])
-    return bucketed([len(row.ids) - 1 for row in rows], waste, BUCKET_TOKENS)
+    return bucketed([len(row.ids) - 1 for row in rows], waste_tokens(device), BUCKET_TOKENS)
 
 
 @contextmanager

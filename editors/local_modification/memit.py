@@ -75,7 +75,7 @@ class MemitConfig:
     """Tokens that the model adds to a context's starter. 1 to 100."""
     values: ValueConfig = field(default_factory=ValueConfig)
     """The search for values."""
-    chunk: int = 32
+    chunk: int = 64
     """Facts optimised together: bounds memory, and what a killed run loses. 1 to 4096."""
     statistics_tokens: int = 16384
     """Tokens that C is estimated from; at least ten times the MLP's width is advised. At least

@@ -47,13 +47,31 @@ def test_a_missing_config(tmp_path: Path) -> None:
         ({"editor": "memt"}, "did you mean 'memit'"),
         ({"options": {"layer": [3]}}, "setting 'layer' is unknown .did you mean 'layers'"),
         ({"options": {"values": {"stepz": 3}}}, "did you mean 'steps'"),
-        ({"options": {"chunk": 0}}, "chunk=0"),
+        (
+            {"options": {"chunk": 0}},
+            r"^config \[edit.options\]: MemitConfig: chunk=0 is outside \[1, 4096\]\.$",
+        ),
+        ({"options": {"values": {"clamp": -1}}}, "ValueConfig: clamp=-1"),
     ],
 )
 def test_bad_editor_settings(options: dict, message: str) -> None:
     """Editors and their options are checked the same way."""
     with pytest.raises(ConfigError, match=message):
         make_editor(EditConfig(**options))
+
+
+def test_bad_editor_settings_are_found_before_anything_runs(world: Callable[..., Path]) -> None:
+    """A wrong editor, or a wrong setting of it, is an error of the config."""
+    for old, new, message in (
+        ("[edit]", '[edit]\neditor = "memitt"', "did you mean 'memit'"),
+        ("chunk = 4", "chunk = 0", "chunk=0"),
+    ):
+        config = world()
+        text = config.read_text()
+        assert old in text
+        config.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match=message):
+            load_config(config)
 
 
 def test_relative_texts_are_beside_the_config(world: Callable[..., Path]) -> None:
