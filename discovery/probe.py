@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.fact import Change, to_table
 from discovery.verbalise import Relation
-from infra.examine import Compute, Examinee, examine
+from infra.examine import Compute, Exam, Examinee, examine
 from infra.lm import Answer, Question
 from infra.runner import Runner
 from infra.storage import StageDir
@@ -106,9 +106,9 @@ def probe(
     questions = [q for c in chosen for q in _questions(c, relations[c.relation], candidates[c.id])]
     neutral, labels = _neutral_questions(chosen, relations, candidates)
     questions += neutral
-    answers, _ = examine(
-        runner, out, [(examinee, questions, ())], compute=compute, tell=out.progress
-    )[examinee.name]
+    exam = Exam(examinee=examinee, questions=questions)
+    papers = examine(runner, out, [exam], compute=compute, tell=out.progress)
+    answers = papers[examinee.name].answers
     verdicts = {}
     for change in chosen:
         relation, names = relations[change.relation], candidates[change.id]

@@ -64,13 +64,14 @@ class Checkpoint:
                 stored |= {name: new[name].contiguous() for name in stored.keys() & new.keys()}
                 save_file(stored, target / file.name, {"format": "pt"})
             elif file.suffix == ".safetensors":
-                _link(file, target / file.name)
+                link(file, target / file.name)
             elif file.suffix in SERVED and file.is_file():
                 shutil.copyfile(file, target / file.name)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path | str, target: Path | str) -> None:
     """A hard link, or a copy where the two are on different file systems."""
+    source, target = Path(source), Path(target)
     target.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), target)

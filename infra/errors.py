@@ -28,5 +28,9 @@ class StageError(CorrigendaError):
     """A stage's output exists but was made from other inputs, or cannot be read or written."""
 
 
+class ProtocolError(CorrigendaError, ValueError):
+    """Two numbers were taken in different ways and cannot be compared."""
+
+
 class GateError(CorrigendaError):
     """The evaluation of a candidate release is outside the gate's bounds."""

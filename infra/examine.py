@@ -1,21 +1,22 @@
 """Put many questions to several models at once: shards of questions in, tables of answers out.
 
-The one way probes and evaluations reach a model. A worker keeps the model it loaded last, so shards
+The one way probes and evaluations reach a model. A worker keeps the models it used last, so shards
 sorted by model cost one load a worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
+from pyarrow.parquet import read_table
 from safetensors.torch import load_file
 
-from infra.lm import Answer, LanguageModel, Question
+from infra.lm import Answer, LanguageModel, Question, Text, TextScore
 from infra.meter import Meter
 from infra.models import load
 from infra.runner import Resources, Runner
@@ -28,8 +29,19 @@ ANSWERS = pa.schema(
         ("num_tokens", pa.list_(pa.int64())),
         ("greedy", pa.string()),
         ("greedy_ids", pa.list_(pa.int64())),
+        ("num_argmax", pa.list_(pa.int64())),
     ]
 )
+TEXTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        ("nll", pa.float64()),
+        ("kl", pa.float64()),
+        ("energy", pa.float64()),
+        ("num_tokens", pa.int64()),
+    ]
+)
+TEXTS_A_SHARD = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,33 +75,56 @@ class Compute:
         return Resources(num_cpus=self.threads, num_gpus=float(self.device.startswith("cuda")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """What one model is asked, and what it is to read."""
+
+    examinee: Examinee
+    questions: Sequence[Question] = ()
+    texts: Sequence[Text] = ()
+    reference: Examinee | None = None
+    """Whose predictions on the texts its own are compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What came back, by id."""
+
+    answers: dict[str, Answer]
+    texts: dict[str, TextScore]
+
+
 class Examiner:
-    """The worker: answers one shard of questions, or measures one shard of texts."""
+    """The worker: answers one shard of questions, or reads one shard of texts."""
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute
-        self.loaded: tuple[Examinee, LanguageModel] | None = None
+        self.loaded: dict[Examinee, LanguageModel] = {}
 
-    def __call__(self, payload: tuple[Examinee, Sequence[Question], Sequence[str]]) -> pa.Table:
-        examinee, questions, texts = payload
-        lm = self._load(examinee)
-        answers = lm.ask(questions, max_new_tokens=self.compute.max_new_tokens)
-        for text in texts:
-            total, count = lm.nll([text])
-            answers.append(Answer(id="text", logprobs=(-total,), num_tokens=(count,), greedy=None))
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], schema=ANSWERS)
+    def __call__(self, part: Exam) -> pa.Table:
+        self._keep(part.examinee, part.reference)
+        lm = self.loaded[part.examinee]
+        if part.questions:
+            rows = lm.ask(part.questions, max_new_tokens=self.compute.max_new_tokens)
+            return pa.Table.from_pylist([asdict(row) for row in rows], schema=ANSWERS)
+        rows = lm.read(part.texts, self.loaded[part.reference] if part.reference else None)
+        return pa.Table.from_pylist([asdict(row) for row in rows], schema=TEXTS)
+
+    def _keep(self, *wanted: Examinee | None) -> None:
+        """Load what is wanted; what is not is let go first."""
+        self.loaded = {who: lm for who, lm in self.loaded.items() if who in wanted}
+        for examinee in filter(None, wanted):
+            if examinee not in self.loaded:
+                self.loaded[examinee] = self._load(examinee)
 
     def _load(self, examinee: Examinee) -> LanguageModel:
-        if self.loaded is None or self.loaded[0] != examinee:
-            self.loaded = None  # free the last model before the next is loaded
-            dtype = getattr(torch, self.compute.dtype)
-            model, tokenizer = load(examinee.path, dtype=dtype, device=self.compute.device)
-            if examinee.weights is not None:
-                replace_parameters(model, load_file(examinee.weights))
-            if examinee.attach is not None:
-                examinee.attach(model)
-            self.loaded = examinee, LanguageModel(model, tokenizer)
-        return self.loaded[1]
+        dtype = getattr(torch, self.compute.dtype)
+        model, tokenizer = load(examinee.path, dtype=dtype, device=self.compute.device)
+        if examinee.weights is not None:
+            replace_parameters(model, load_file(examinee.weights))
+        if examinee.attach is not None:
+            examinee.attach(model)
+        return LanguageModel(model, tokenizer)
 
 
 @dataclass(frozen=True)
@@ -112,28 +147,18 @@ def replace_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
 def examine(
     runner: Runner,
     out: StageDir,
-    exams: Iterable[tuple[Examinee, Sequence[Question], Sequence[str]]],
+    exams: Iterable[Exam],
     *,
     compute: Compute,
     tell: Callable[[int, int, str], None] = lambda done, total, text: None,
-) -> dict[str, tuple[dict[str, Answer], list[tuple[float, int]]]]:
-    """Ask each examinee its questions and texts.
+) -> dict[str, Paper]:
+    """Put every exam to its examinee; by the examinee's name, what it answered.
 
-    Returns, by examinee, the answers by question id and (log-likelihood, tokens) of each text.
     Shards hold prompts of similar length, so that little is padded. Those that were finished before
     an interruption are not asked again.
     """
     exams = list(exams)
-    shards: list[Shard] = []
-    for examinee, questions, texts in exams:
-        size = compute.shard_size
-        questions = sorted(questions, key=lambda q: (-len(q.prompt), q.id))
-        pieces = [(questions[i : i + size], ()) for i in range(0, len(questions), size)]
-        pieces += [((), [text]) for text in texts]
-        shards += [
-            Shard(f"{examinee.name}-{i:05d}", (examinee, questions, texts))
-            for i, (questions, texts) in enumerate(pieces)
-        ]
+    shards = [shard for exam in exams for shard in _shards(exam, compute.shard_size)]
     finished = {shard.id for shard in shards if out.shard_path(shard).exists()}
     meter = Meter(tell, "shards of questions", len(shards), found=len(finished))
 
@@ -144,21 +169,32 @@ def examine(
     paths = out.map_tables(
         runner, MakeExaminer(compute), shards, resources=compute.resources, on_done=count
     )
-    results = {examinee.name: ({}, []) for examinee, _, _ in exams}
+    papers = {exam.examinee.name: Paper({}, {}) for exam in exams}
     for shard, path in zip(shards, paths, strict=True):
-        answers, texts = results[shard.payload[0].name]
-        for answer in read_answers(path):
-            if answer.id == "text":
-                texts.append((answer.logprobs[0], answer.num_tokens[0]))
-            else:
-                answers[answer.id] = answer
-    return results
+        paper = papers[shard.payload.examinee.name]
+        if shard.payload.questions:
+            paper.answers.update((answer.id, answer) for answer in read_answers(path))
+        else:
+            rows = read_table(path).to_pylist()
+            paper.texts.update((row["id"], TextScore(**row)) for row in rows)
+    return papers
+
+
+def _shards(exam: Exam, size: int) -> Iterator[Shard]:
+    """One exam in parts: questions by length, then texts."""
+    name = exam.examinee.name
+    questions = sorted(exam.questions, key=lambda q: (-len(q.prompt), q.id))
+    for i, start in enumerate(range(0, len(questions), size)):
+        part = Exam(examinee=exam.examinee, questions=questions[start : start + size])
+        yield Shard(f"{name}-{i:05d}", part)
+    for i, start in enumerate(range(0, len(exam.texts), TEXTS_A_SHARD)):
+        texts = exam.texts[start : start + TEXTS_A_SHARD]
+        part = Exam(examinee=exam.examinee, texts=texts, reference=exam.reference)
+        yield Shard(f"{name}-text-{i:05d}", part)
 
 
 def read_answers(path: Path) -> list[Answer]:
     """Answers of one shard's file."""
-    from pyarrow.parquet import read_table
-
     return [
         Answer(
             **{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ vocabulary.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,8 @@ class Question:
     to its natural end."""
     min_new_tokens: int = 0
     """Tokens wanted before `until` may end it."""
+    max_new_tokens: int | None = None
+    """Greedy tokens at most; unset is the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,36 @@ class Answer:
     """Greedy continuation up to end of text, newline, the token limit or the question's `until`;
     stripped."""
     greedy_ids: tuple[int, ...] = ()
+    num_argmax: tuple[int, ...] = ()
+    """Of each candidate's tokens, how many are the likeliest where they stand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A piece of text to be measured, not asked about."""
+
+    id: str
+    text: str
+    window: int | None = None
+    """Measured in pieces of so many tokens, each by itself, `id/0`, `id/1`; what is left at the end
+    is not. Unset is the text as a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextScore:
+    """What the model makes of one piece of text."""
+
+    id: str
+    nll: float
+    """Summed negative log-likelihood, nats, of all tokens but the first."""
+    kl: float | None
+    """Summed KL divergence from the reference's predictions, nats; None without a reference."""
+    energy: float | None
+    """How much of what a module puts out has changed, on the reference's own inputs:
+    Σ‖m(x) - m_ref(x)‖² / Σ‖m_ref(x)‖², of the module where it is greatest; 0 where all weights
+    are the reference's, None without one."""
+    num_tokens: int
+    """Tokens predicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +133,47 @@ class LanguageModel:
         return [answers[i] for i in range(len(encoded))]
 
     @torch.inference_mode()
-    def nll(self, texts: Sequence[str], *, window: int = 512) -> tuple[float, int]:
-        """Summed negative log-likelihood (nats) and count of predicted tokens.
+    def read(
+        self, texts: Sequence[Text], reference: LanguageModel | None = None
+    ) -> list[TextScore]:
+        """Likelihood of each text, and KL divergence of what is predicted from the reference's:
+        Σ_v p_ref log(p_ref / p), summed over positions, in float32.
 
-        Each text is cut into windows of at most `window` tokens, or as many as the model has
-        positions; a window's first token is not predicted.
+        A text's first token is not predicted; one longer than the model's positions is cut there,
+        and of less than two tokens nothing is said.
         """
-        total, count = 0.0, 0
-        window = min(window, getattr(self.model.config, "max_position_embeddings", window))
-        for text in texts:
-            ids = self.tokenizer(text, return_tensors="pt")["input_ids"][0]
-            for piece in ids.split(window):
-                if len(piece) < 2:
-                    continue
-                logits = self.model(piece[None].to(self.device), use_cache=False).logits[0, :-1]
-                gold = piece[1:].to(self.device)
-                total += torch.nn.functional.cross_entropy(
-                    logits.float(), gold, reduction="sum"
-                ).item()
-                count += len(gold)
-        return total, count
+        scores = []
+        for key, ids_T in (piece for text in texts for piece in self._pieces(text)):
+            logp_TV = self._predictions(ids_T)
+            gold_T = ids_T[1:].to(logp_TV.device)
+            kl = energy = None
+            if reference is not None:
+                with compared(reference.model, self.model) as energies:
+                    base_TV = reference._predictions(ids_T)
+                kl = (base_TV.exp() * (base_TV - logp_TV)).sum().item()
+                energy = max(energies.values(), default=0.0)
+            nll = -logp_TV.gather(1, gold_T[:, None]).sum().item()
+            made = TextScore(id=key, nll=nll, kl=kl, energy=energy, num_tokens=len(gold_T))
+            scores.append(made)
+        return scores
+
+    def _pieces(self, text: Text) -> Iterator[tuple[str, Tensor]]:
+        """Ids and tokens of what is measured by itself."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        ids_T = self.tokenizer(text.text, return_tensors="pt")["input_ids"][0].long()
+        if text.window is None:
+            if len(ids_T) > 1:
+                yield text.id, ids_T[:limit]
+            return
+        size = min(text.window, limit or text.window)
+        for i, piece_T in enumerate(ids_T.split(size)):
+            if len(piece_T) == size:
+                yield f"{text.id}/{i}", piece_T
+
+    def _predictions(self, ids_T: Tensor) -> Tensor:
+        """log p of every next token [T - 1, V], float32."""
+        logits = self.model(ids_T[None].to(self.device), use_cache=False).logits[0, :-1]
+        return logits.float().log_softmax(-1)
 
     def _encode(self, question: Question) -> _Encoded:
         """Prompt and candidates tokenised together, so that the boundary is the model's own."""
@@ -154,8 +208,9 @@ class LanguageModel:
         return [
             Answer(
                 id=e.question.id,
-                logprobs=tuple(score for score, _ in scores[b]),
-                num_tokens=tuple(count for _, count in scores[b]),
+                logprobs=tuple(score for score, _, _ in scores[b]),
+                num_tokens=tuple(count for _, count, _ in scores[b]),
+                num_argmax=tuple(right for _, _, right in scores[b]),
                 greedy=self._text(greedy[b]) if e.question.greedy else None,
                 greedy_ids=tuple(greedy.get(b, ())),
             )
@@ -175,12 +230,13 @@ class LanguageModel:
 
     def _score(
         self, group: Sequence[_Encoded], last_BV: Tensor, mask_BT: Tensor, cache: Any
-    ) -> list[list[tuple[float, int]]]:
-        """(log-likelihood, tokens) of every candidate of every prompt.
+    ) -> list[list[tuple[float, int, int]]]:
+        """(log-likelihood, tokens, tokens that are the likeliest) of every candidate of every
+        prompt.
 
         Rows of similar length run together, and without their last token, which predicts nothing.
         """
-        scores = [[(0.0, 0)] * len(e.rows) for e in group]
+        scores = [[(0.0, 0, 0)] * len(e.rows) for e in group]
         owners = [(b, c) for b, e in enumerate(group) for c in range(len(e.rows))]
         owners.sort(key=lambda owner: len(group[owner[0]].rows[owner[1]]))
         for chunk in _chunks(owners, self.max_rows):
@@ -188,6 +244,7 @@ class LanguageModel:
             rows = [group[b].rows[c] for b, c in chunk]
             ids_NT, mask_NT = _pad(rows, left=False, device=self.device)
             token_NT = last_BV[owner_N, ids_NT[:, 0]][:, None]
+            right_NT = (last_BV.argmax(-1)[owner_N] == ids_NT[:, 0])[:, None]
             if ids_NT.shape[1] > 1:
                 branch = copy.deepcopy(cache)
                 branch.batch_select_indices(owner_N)
@@ -197,10 +254,13 @@ class LanguageModel:
                     logits_NTV.flatten(0, 1).float(), ids_NT[:, 1:].flatten(), reduction="none"
                 )
                 token_NT = torch.cat([token_NT, later.view(len(chunk), -1)], 1)
-            token_NT = token_NT.cpu()
+                right_NT = torch.cat([right_NT, logits_NTV.argmax(-1) == ids_NT[:, 1:]], 1)
+            token_NT, right_NT = token_NT.cpu(), right_NT.cpu()
             for n, ((b, c), row) in enumerate(zip(chunk, rows, strict=True)):
                 first = group[b].first[c]
-                scores[b][c] = (token_NT[n, first : len(row)].sum().item(), len(row) - first)
+                own = slice(first, len(row))
+                total, right = token_NT[n, own].sum().item(), int(right_NT[n, own].sum())
+                scores[b][c] = total, len(row) - first, right
         return scores
 
     def _decode(
@@ -233,7 +293,7 @@ class LanguageModel:
 
     def _is_over(self, question: Question, said: Sequence[int], max_new_tokens: int) -> bool:
         """Whether a continuation is as long as wanted, or says already what it was asked for."""
-        if len(said) >= max_new_tokens:
+        if len(said) >= (question.max_new_tokens or max_new_tokens):
             return True
         if question.until is None or len(said) < question.min_new_tokens:
             return False
@@ -241,6 +301,42 @@ class LanguageModel:
 
     def _text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True).split("\n")[0].strip()
+
+
+@contextmanager
+def compared(reference: Any, model: Any) -> Iterator[dict[str, float]]:
+    """While `reference` runs, what each module that differs in `model` would make of the same
+    input: by name, the energy of the difference over that of the reference's own output."""
+    others = dict(model.named_modules())
+    energies: dict[str, float] = {}
+
+    def compare(name: str) -> Callable[..., None]:
+        def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            change = (others[name](*inputs) - output).float()
+            energies[name] = float(change.square().sum() / output.float().square().sum())
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(compare(name))
+        for name, module in reference.named_modules()
+        if _differs(module, others[name])
+    ]
+    try:
+        yield energies
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _differs(module: Any, other: Any) -> bool:
+    """Whether a module's own matrix has other weights."""
+    weight = module._parameters.get("weight")
+    return (
+        weight is not None
+        and weight.ndim == 2
+        and not torch.equal(weight, other._parameters["weight"])
+    )
 
 
 def _contiguous(_: Any, args: tuple[Tensor, ...]) -> Tensor:

@@ -33,14 +33,22 @@ def begins_with(text: str, names: Iterable[str]) -> str | None:
     return None
 
 
+def is_one_of(text: str, names: Iterable[str]) -> bool:
+    """Whether `text` is one of `names` and says nothing else."""
+    said = normalise(text)
+    return bool(said) and any(said == normalise(name) for name in names)
+
+
+def contains(text: str, names: Iterable[str]) -> bool:
+    """Whether one of `names` is somewhere in `text`, as whole words."""
+    said = f" {normalise(text)} "
+    return any(wanted and f" {wanted} " in said for wanted in map(normalise, names))
+
+
 def settled(text: str, names: Iterable[str]) -> bool:
-    """Whether nothing written behind `text` can change what `begins_with` says of it.
+    """Whether nothing written behind `text` can change what `begins_with` or `is_one_of` say of it.
 
     Only whole words decide, for the last one may still grow.
     """
     said = normalise(" ".join(text.split()[:-1])).split()
-    for name in names:
-        wanted = normalise(name).split()
-        if len(said) < len(wanted) and wanted[: len(said)] == said:
-            return False
-    return True
+    return all(normalise(name).split()[: len(said)] != said for name in names)

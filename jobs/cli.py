@@ -205,7 +205,7 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
     for row in rows:
         table.add_row(
             *(row["version"], row["line"], row["as_of"], str(row["edits"])),
-            *(f"{row['reliability_greedy']:.2f}", f"{row['perplexity']:.2f}"),
+            *(f"{row['reliability']:.2f}", f"{row['perplexity']:.2f}"),
             *(row["release_id"][:12], "production" if row["production"] else ""),
         )
     Console(highlight=False).print(table if rows else "no releases yet")

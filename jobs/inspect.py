@@ -60,7 +60,7 @@ def releases(workspace: Workspace) -> list[dict[str, Any]]:
                 "as_of": manifest["as_of"],
                 "release_id": manifest["release_id"],
                 "edits": len(manifest["batches"][0]["edits"]),
-                "reliability_greedy": evaluation.get("reliability_greedy"),
+                "reliability": evaluation.get("reliability"),
                 "perplexity": evaluation.get("perplexity"),
                 "production": current.get(manifest["line"]) == version,
                 "path": str(artifact.path),

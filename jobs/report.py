@@ -74,26 +74,44 @@ def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> 
 
 
 def _print_report(report: Mapping[str, Any], console: Console) -> None:
-    roles = [role for role in ("base", "parent", "candidate") if role in report]
+    scores = report["roles"]
+    roles = [role for role in ("base", "parent", "candidate", "context") if role in scores]
     table = Table("metric", *roles, "n", "95 %", title="Before and after", title_justify="left")
-    for name, metric in report["candidate"].items():
-        if not metric["n"]:
-            continue
+    for name, metric in scores["candidate"].items():
         interval = "" if metric["low"] is None else f"{metric['low']:.2f}-{metric['high']:.2f}"
-        values = [_number(report[role].get(name)) for role in roles]
+        values = [_number(scores[role].get(name)) for role in roles]
         table.add_row(name, *values, str(metric["n"]), interval)
     console.print(table)
+
+
+MARKS = {
+    "pass": "[green]ok[/]      ",
+    "warn": "[yellow]warn[/]    ",
+    "unproven": "[yellow]unproven[/]",
+    "fail": "[red]FAIL[/]    ",
+    "not measured": "[red]no data[/] ",
+}
 
 
 def _print_gate(gate: Mapping[str, Any], console: Console) -> None:
     verdict = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
     console.print(f"Gate {verdict}")
     for check in gate["checks"]:
-        mark = "[green]ok[/]  " if check["passed"] else "[red]FAIL[/]"
         sign = ">=" if check["at_least"] else "<="
+        edge = check["low"] if check["at_least"] else check["high"]
+        interval = "" if edge is None else f"  (95 %: {edge:.3f})"
+        value = "-" if check["value"] is None else f"{check['value']:.3f}"
         console.print(
-            f"  {mark} {check['name']:<24}{check['value']:.3f} {sign} {check['bound']:.3f}"
+            f"  {MARKS[check['state']]} {check['name']:<22}{value} {sign} "
+            f"{check['bound']:.3f}{interval}"
         )
+    for alarm in gate["alarms"]:
+        console.print(f"  [yellow]{alarm}[/]", soft_wrap=True)
+    if gate["search"]:
+        probes, culprits = len(gate["search"]["probes"]), gate["search"]["culprits"]
+        console.print(f"  searched in {probes} probes: {len(culprits)} edits set aside")
+        for edit_id, why in culprits.items():
+            console.print(f"    {edit_id}  {why}", soft_wrap=True)
 
 
 def _counts(value: Any) -> str:
@@ -103,4 +121,4 @@ def _counts(value: Any) -> str:
 
 
 def _number(metric: Mapping[str, Any] | None) -> str:
-    return "" if metric is None or not metric["n"] else f"{metric['value']:.3f}"
+    return "" if metric is None or metric["value"] is None else f"{metric['value']:.3f}"

@@ -284,6 +284,16 @@ class AttachCodebook:
         Delta(codebooks=Delta.load(self.delta).codebooks).apply_(model)
 
 
+@dataclass(frozen=True)
+class AttachDelta:
+    """Puts a whole delta in force on a loaded base: the edited model before any export."""
+
+    delta: Path
+
+    def __call__(self, model: Any) -> None:
+        Delta.load(self.delta).apply_(model)
+
+
 def text_path(config: EditConfig) -> Path:
     """The file that the statistics are taken on."""
     return Path(config.text) if config.text else TEXT

@@ -1,236 +1,299 @@
 """Stage 7: after all edits are in, what holds, what moved, and what it cost.
 
-The same questions go to three models: the unedited base, the parent release (what is served now)
-and the candidate. Nothing is measured before the whole set is in, and answers are the models' own
-words: greedy, raw prompt, natural stop, target length unknown. `scores.py` says what each number
-is.
+The same questions go to the unedited base, the parent release (what is served now) and the
+candidate; the candidate is the exported checkpoint, loaded as a server would. Nothing is measured
+before the whole set is in. `pipeline/metrics` says what each number is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
 
+from infra.checkpoint import Checkpoint
 from infra.errors import ConfigError
-from infra.examine import Compute, Examinee, examine
-from infra.lm import Question
+from infra.examine import Compute, Exam, Examinee, Paper, examine
+from infra.lm import Question, Text
 from infra.runner import Runner
+from infra.settings import nearest
 from infra.storage import StageDir
-from infra.text import normalise
-from pipeline.edits import Neighbour, PlannedEdit, Removal
-from pipeline.scores import (
-    EditScore,
-    form_id,
-    near_id,
-    other_id,
-    paired_retention,
-    removal_id,
-    score_edit,
-    score_model,
-)
+from infra.text import begins_with, normalise
+from pipeline.cases import Case, CaseSet
+from pipeline.metrics import METRICS
+from pipeline.metrics.family import EvaluateConfig, Heard, Scores, case_of, merged, question_id
+from pipeline.metrics.locality import read_text
+from pipeline.metrics.metric import Measured, Metric, difference
+from pipeline.metrics.weights import monitors
 
-TEXT = Path(__file__).parent / "texts" / "perplexity.txt"
-TEXT_PIECE_CHARS = 4000
-
-
-class EvaluateConfig(BaseModel):
-    """What is measured, and on how much."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str | None = None
-    """Held-out general text for perplexity, a UTF-8 file; unset is the WikiText-2 sample we
-    carry."""
-    text_chars: int = Field(default=20_000, ge=1000)
-    """How much of it is read, from the start."""
-    num_alternatives: int = Field(default=2, ge=1, le=10)
-    """Targets of other edits that a target has to beat, beside its own old ones."""
-    num_unrelated: int = Field(default=32, ge=0)
-    """Prompts about edited subjects, on other relations, whose continuation is compared."""
-    agreement_tokens: int = Field(default=6, ge=1)
-    """Length at which continuations are compared."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactResult:
-    """One edit of the candidate, for people and for the gate."""
-
-    id: str
-    action: str
-    holds_likelihood: bool
-    holds_greedy: bool
-    generality_greedy: float
-    superseded: bool
-    prompt: str
-    target: str
-    old_targets: tuple[str, ...]
-    base_answer: str
-    before_answer: str
-    """The parent release's answer, the base's where there is no parent."""
-    answer: str
-
+REPORT = "report.json"
+FACTS = "facts.parquet"
+ITEMS = "items.parquet"
+WINDOW_TOKENS = 128
+NUM_SENTENCES = 50
+COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candidate"))
+"""Pairs of roles whose differences are in the report."""
 
 FACT_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
-        pa.field("action", pa.string(), nullable=False),
-        ("holds_likelihood", pa.bool_()),
-        ("holds_greedy", pa.bool_()),
-        ("generality_greedy", pa.float64()),
-        ("superseded", pa.bool_()),
+        ("new", pa.bool_()),
+        ("relation", pa.string()),
+        ("subject", pa.string()),
         ("prompt", pa.string()),
         ("target", pa.string()),
-        ("old_targets", pa.list_(pa.string())),
+        ("old", pa.list_(pa.string())),
+        ("right", pa.bool_()),
+        ("right_before", pa.bool_()),
         ("base_answer", pa.string()),
         ("before_answer", pa.string()),
         ("answer", pa.string()),
     ]
 )
+"""One edit, for people: `before` is the parent release, the base where there is none."""
+ITEM_SCHEMA = pa.schema(
+    [("role", pa.string()), ("metric", pa.string()), ("item", pa.string()), ("value", pa.float64())]
+)
+"""Every number fact by fact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An edited model that is to be judged."""
+
+    served: Examinee
+    """As it is exported, and loaded from there."""
+    memory: Examinee | None = None
+    """As the editor made it, before anything was rounded or written; None where that is not
+    known."""
+    edited: Collection[str] = ()
+    """Parameters that the export replaced."""
 
 
 def evaluate(
-    edits: Sequence[PlannedEdit],
-    removals: Sequence[Removal],
-    neighbours: Sequence[Neighbour],
+    cases: CaseSet,
     *,
     base: Examinee,
     parent: Examinee | None,
-    candidate: Examinee,
+    candidate: Candidate,
+    seen: Iterable[str] = (),
     config: EvaluateConfig,
     compute: Compute,
     out: StageDir,
     runner: Runner,
 ) -> dict[str, Any]:
-    """Write `facts.parquet` and `report.json`; return the candidate's numbers."""
-    forms = edit_questions(edits, config.num_alternatives)
-    prompts = [q for q in forms if q.id.endswith("/0")]
-    gone = [
-        Question(id=removal_id(r.id), prompt=r.prompt, greedy=True, until=(r.target,))
-        for r in removals
-    ]
-    locality = locality_questions(edits, neighbours, config)
-    texts = read_text(config)
-    exams = [
-        (base, [*prompts, *gone, *locality], texts),
-        *([(parent, [*prompts, *gone], [])] if parent else []),
-        (candidate, [*forms, *gone, *locality], texts),
-    ]
-    results = examine(runner, out, exams, compute=compute, tell=out.progress)
-    base_answers = results[base.name][0]
-    report = {
-        role: {
-            name: asdict(metric)
-            for name, metric in score_model(
-                results[examinee.name][0],
-                base_answers,
-                results[examinee.name][1],
-                edits,
-                removals,
-                neighbours,
-                agreement_tokens=config.agreement_tokens,
-            ).items()
-        }
-        for role, examinee in (("base", base), ("parent", parent), ("candidate", candidate))
-        if examinee is not None
+    """Write `report.json`, `facts.parquet` and `items.parquet`; return the candidate's numbers.
+
+    `seen` is every text that the editor was given: no held-out question may be in it.
+    """
+    questions = exam_questions(cases, config)
+    about_facts = [q for q in questions if q.id.startswith(("edit/", "gone/"))]
+    own = [q for q in about_facts if q.id.endswith("/0")]
+    texts = exam_texts(config)
+    served = candidate.served
+    exams = [Exam(examinee=base, questions=questions, texts=texts)]
+    if parent:
+        exams.append(Exam(examinee=parent, questions=about_facts))
+    exams.append(Exam(examinee=served, questions=questions, texts=texts, reference=base))
+    if candidate.memory:
+        exams.append(Exam(examinee=candidate.memory, questions=own))
+    context = replace(base, name="context") if config.context else None
+    if context:
+        exams.append(Exam(examinee=context, questions=in_context(questions, cases)))
+    papers = examine(runner, out, exams, compute=compute, tell=out.progress)
+
+    roles = {"base": base, "parent": parent, "candidate": served, "context": context}
+    scores = {
+        role: score(cases, config, papers[who.name], papers[base.name])
+        for role, who in roles.items()
+        if who
     }
-    before = results[parent.name][0] if parent else base_answers
-    facts = [
-        _fact(
-            edit,
-            score_edit(edit, results[candidate.name][0]),
-            base_answers[form_id(edit.id, 0)].greedy or "",
-            before[form_id(edit.id, 0)].greedy or "",
-        )
-        for edit in edits
-    ]
-    rows = [asdict(fact) for fact in facts]
-    out.write_table("facts.parquet", pa.Table.from_pylist(rows, schema=FACT_SCHEMA))
-    paired = paired_retention(edits, before, results[candidate.name][0])
-    out.write_json("report.json", {"schema": 1, "paired_retention": paired, **report})
-    return {name: round(metric["value"], 4) for name, metric in report["candidate"].items()}
-
-
-def edit_questions(edits: Sequence[PlannedEdit], num_alternatives: int) -> list[Question]:
-    """Prompt and paraphrases of every edit; the target is the first candidate of each."""
-    targets: dict[str, list[str]] = {}
-    for edit in edits:
-        targets.setdefault(edit.relation, []).append(edit.target)
-    questions = []
-    for edit in edits:
-        own = {normalise(name) for name in (*edit.accepted, *edit.old_targets)}
-        others = [t for t in dict.fromkeys(targets[edit.relation]) if normalise(t) not in own]
-        start = int(edit.id, 16) % max(1, len(others))
-        alternatives = (others[start:] + others[:start])[:num_alternatives]
-        candidates = (edit.target, *edit.old_targets, *alternatives)
-        asked = {"candidates": candidates, "greedy": True}
-        questions.append(Question(id=form_id(edit.id, 0), prompt=edit.prompt, **asked))
-        questions += [
-            Question(
-                id=form_id(edit.id, form),
-                prompt=prompt,
-                until=(*edit.accepted, *edit.old_targets),
-                **asked,
-            )
-            for form, prompt in enumerate(edit.held_out, start=1)
-        ]
-    return questions
-
-
-def locality_questions(
-    edits: Sequence[PlannedEdit], neighbours: Sequence[Neighbour], config: EvaluateConfig
-) -> list[Question]:
-    """Other subjects on the edited relations, and edited subjects on other relations."""
-    compared = {"greedy": True, "min_new_tokens": config.agreement_tokens}
-    near = [
-        Question(
-            id=near_id(n.id),
-            prompt=n.prompt,
-            candidates=(n.target, n.edited_target),
-            until=(n.edited_target,),
-            **compared,
-        )
-        for n in neighbours
-    ]
-    other = [
-        Question(
-            id=other_id(e.id),
-            prompt=e.unrelated[int(e.id, 16) % len(e.unrelated)],
-            until=(),
-            **compared,
-        )
-        for e in edits
-        if e.unrelated
-    ]
-    return near + other[: config.num_unrelated]
-
-
-def read_text(config: EvaluateConfig) -> list[str]:
-    """The held-out text, in pieces. Raises ConfigError where it cannot be read."""
-    path = Path(config.text) if config.text else TEXT
-    try:
-        text = path.read_text(encoding="utf-8")[: config.text_chars]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"evaluate.text {path}: {error}. Give a UTF-8 text file.") from None
-    return [text[i : i + TEXT_PIECE_CHARS] for i in range(0, len(text), TEXT_PIECE_CHARS)]
-
-
-def _fact(edit: PlannedEdit, score: EditScore, base_answer: str, before: str) -> FactResult:
-    return FactResult(
-        id=edit.id,
-        action=edit.action,
-        holds_likelihood=score.likelihood[0],
-        holds_greedy=score.greedy[0],
-        generality_greedy=sum(score.greedy[1:]) / max(1, len(score.greedy) - 1),
-        superseded=any(score.superseded),
-        prompt=edit.prompt,
-        target=edit.target,
-        old_targets=edit.old_targets,
-        base_answer=base_answer,
-        before_answer=before,
-        answer=score.answer,
+    extra: dict[str, Metric] = dict(
+        monitors(Checkpoint(base.path), Checkpoint(served.path), candidate.edited)
     )
+    extra |= contamination(cases, seen)
+    if candidate.memory:
+        extra |= lost_in_export(cases, papers[candidate.memory.name], papers[served.name])
+    scores["candidate"] = {**scores["candidate"], **extra}
+    report = {
+        "schema": 2,
+        "families": list(config.metrics),
+        "data": {"name": cases.name, "digest": cases.digest, "cases": len(cases.cases)},
+        "systems": {
+            "candidate": {"mode": f"batch:{len(cases.cases)}", "context": False},
+            "context": {"mode": "none", "context": True},
+        },
+        "roles": {role: summary(measures) for role, measures in scores.items()},
+        "differences": differences(scores, cases),
+        "relations": by_relation(scores["candidate"], cases),
+    }
+    before = papers[parent.name] if parent else papers[base.name]
+    facts = [fact(case, papers[base.name], before, papers[served.name]) for case in cases.cases]
+    out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
+    out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
+    out.write_json(REPORT, report)
+    numbers = report["roles"]["candidate"]
+    return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}
+
+
+def families(config: EvaluateConfig) -> list[Any]:
+    """The metrics asked for. Raises ConfigError for an unknown one."""
+    for name in config.metrics:
+        if name not in METRICS:
+            raise ConfigError(
+                f"evaluate.metrics: {name!r} is unknown{nearest(name, METRICS)}. "
+                f"Choose among {', '.join(METRICS)}."
+            )
+    return [METRICS[name] for name in config.metrics]
+
+
+def exam_questions(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
+    """What every family wants asked, each question once."""
+    return merged(q for family in families(config) for q in family.questions(cases, config))
+
+
+def exam_texts(config: EvaluateConfig) -> list[Text]:
+    """General text: as a whole in windows, and the first sentences one by one."""
+    if "text" not in config.metrics:
+        return []
+    text = read_text(config)
+    sentences = [s.strip() for line in text.split("\n") for s in line.split(" . ")]
+    long = [sentence for sentence in sentences if len(sentence.split()) >= 8][:NUM_SENTENCES]
+    return [
+        Text(id="window", text=text, window=WINDOW_TOKENS),
+        *(Text(id=f"sentence/{i}", text=sentence) for i, sentence in enumerate(long)),
+    ]
+
+
+def in_context(questions: Sequence[Question], cases: CaseSet) -> list[Question]:
+    """Questions about a fact, with the fact said before them (IKE's demonstration-free form)."""
+    told = []
+    for question in questions:
+        if not question.id.startswith(("neutral/", "gone/", "hop/")):
+            case = cases.by_id[case_of(question.id)]
+            told.append(
+                replace(question, prompt=f"{case.prompt} {case.target}.\n{question.prompt}")
+            )
+    return told
+
+
+def score(cases: CaseSet, config: EvaluateConfig, paper: Paper, base: Paper) -> Scores:
+    """Every number of one model."""
+    heard = Heard(
+        cases=cases,
+        config=config,
+        answers=paper.answers,
+        base=base.answers,
+        texts=paper.texts,
+    )
+    scores: dict[str, Measured | Metric] = {}
+    for family in families(config):
+        scores |= family.score(heard)
+    return {name: s for name, s in scores.items() if isinstance(s, Metric) or s.items}
+
+
+def summary(scores: Scores) -> dict[str, Any]:
+    """As JSON: each number with its count, interval and protocol."""
+    return {name: _json(s if isinstance(s, Metric) else s.metric()) for name, s in scores.items()}
+
+
+def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[str, Any]]:
+    """Pairs of roles, number by number, on the facts that both were asked about.
+
+    Of perplexity it is the difference of its logarithm: exp of it is the ratio.
+    """
+    subjects = {case.id: normalise(case.subject) for case in cases.cases}
+    found: dict[str, dict[str, Any]] = {}
+    for one, two in COMPARED:
+        if one in scores and two in scores:
+            pairs = {name: (a, scores[two].get(name)) for name, a in scores[one].items()}
+            found[f"{one}-{two}"] = {
+                name: _json(difference(a, b, subjects))
+                for name, (a, b) in pairs.items()
+                if isinstance(a, Measured) and isinstance(b, Measured)
+            }
+    return found
+
+
+def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
+    """The candidate's own words, relation by relation."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("reliability", "generality", "retention"):
+        whole = scores.get(name)
+        if not isinstance(whole, Measured):
+            continue
+        relations: dict[str, dict[str, float]] = {}
+        for case_id, value in whole.items.items():
+            relations.setdefault(cases.by_id[case_id].relation, {})[case_id] = value
+        for relation, items in sorted(relations.items()):
+            part = replace(whole, items=items, num_questions=len(items))
+            found.setdefault(relation, {})[name] = _json(part.metric())
+    return found
+
+
+def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
+    """Held-out prompts that the editor was given, as a share of all: a number that must be 0."""
+    held_out = {prompt: normalise(prompt) for prompt in cases.prompts_held_out()}
+    given = "\n".join(map(normalise, seen))
+    leaked = sum(1 for prompt in held_out.values() if prompt and prompt in given)
+    n = len(held_out)
+    label = "decode=none/score=text"
+    return {"contamination": Metric(value=leaked / max(1, n), n=n, protocol=label)}
+
+
+def lost_in_export(cases: CaseSet, memory: Paper, served: Paper) -> dict[str, Metric]:
+    """Facts that the edited model knows in memory, and no longer as it is served."""
+    known = lost = 0
+    label = ""
+    for case in cases.cases:
+        key = question_id("edit", case.id, 0)
+        inside, outside = memory.answers.get(key), served.answers.get(key)
+        if inside and outside and inside.greedy is not None and outside.greedy is not None:
+            right = begins_with(inside.greedy, case.accepted) is not None
+            known += right
+            lost += right and begins_with(outside.greedy, case.accepted) is None
+    label = f"decode=greedy/prompt=raw/score=alias/data={cases.name}@{cases.digest[:12]}"
+    return {"export_loss": Metric(value=lost / max(1, known), n=known, protocol=label)}
+
+
+def fact(case: Case, base: Paper, before: Paper, after: Paper) -> dict[str, Any]:
+    """One row of `facts.parquet`."""
+    key = question_id("edit", case.id, 0)
+    said = {
+        name: (paper.answers[key].greedy or "") if key in paper.answers else ""
+        for name, paper in (("base", base), ("before", before), ("after", after))
+    }
+    return {
+        "id": case.id,
+        "new": case.new,
+        "relation": case.relation,
+        "subject": case.subject,
+        "prompt": case.prompt,
+        "target": case.target,
+        "old": case.old,
+        "right": begins_with(said["after"], case.accepted) is not None,
+        "right_before": begins_with(said["before"], case.accepted) is not None,
+        "base_answer": said["base"],
+        "before_answer": said["before"],
+        "answer": said["after"],
+    }
+
+
+def items(scores: Mapping[str, Scores]) -> Iterable[dict[str, Any]]:
+    """Rows of `items.parquet`."""
+    for role, measures in scores.items():
+        for metric, measure in measures.items():
+            if isinstance(measure, Measured):
+                for item, value in measure.items.items():
+                    yield {"role": role, "metric": metric, "item": item, "value": value}
+
+
+def _json(metric: Metric) -> dict[str, Any]:
+    """A metric as JSON, where there is no infinity and no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(metric).items()
+    }

@@ -7,7 +7,7 @@ continues after any interruption, and once more does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,42 @@ from discovery.verbalise import Relation, load_relations
 from infra.examine import Examinee
 from infra.models import ModelRef, locate
 from infra.runner import Runner
-from infra.storage import Artifact, Workspace, digest_of, file_digest
+from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
 from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.config import Config, Edition
-from pipeline.edit import DELTA, REPORTS, WEIGHTS, AttachCodebook, edit, text_path
+from pipeline.culprits import find_culprits
+from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
-from pipeline.evaluate import evaluate
-from pipeline.gate import gate, require_passed
+from pipeline.evaluate import REPORT, evaluate
+from pipeline.gate import Report, gate, require_passed
 from pipeline.plan import PRESERVED, plan
-from pipeline.release import ReleaseInputs, as_released, release
+from pipeline.planned import case_set
+from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
 
-CODE: dict[str, int] = dict.fromkeys(STAGES, 1)
+CODE: dict[str, int] = {**dict.fromkeys(STAGES, 1), "evaluate": 2, "gate": 2, "release": 2}
 """Version of each stage's code; counts up when it makes something else of the same input."""
+
+RETRY = "-without-culprits"
+"""Behind the version, of outputs made again without the edits that failed the gate."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One solve of an edition's edits, and what came of it."""
+
+    edit: Artifact
+    evaluate: Artifact
+    gate: Artifact
+    quarantined: Mapping[str, str]
+    """Reason by id, of edits that were refused or set aside."""
+
+    @property
+    def outputs(self) -> tuple[Artifact, Artifact, Artifact]:
+        """In their order."""
+        return self.edit, self.evaluate, self.gate
 
 
 @dataclass(frozen=True)
@@ -193,14 +214,15 @@ def run_edition(
     edits = from_table(planned.table("edits.parquet"), PlannedEdit)
     removals = from_table(planned.table("removals.parquet"), Removal)
 
-    edited = run.stage(
-        "edit",
-        version,
-        inputs={"plan": planned, "base": base.digest, "text": file_digest(text_path(config.edit))},
-        config={**config.edit.model_dump(exclude={"text"}), **run_on},
-        body=lambda out: edit(
-            edits,
-            planned.json(PRESERVED),
+    neighbours = from_table(planned.table("neighbours.parquet"), Neighbour)
+    preserved = planned.json(PRESERVED)
+    history = ancestors(run.workspace, parent)
+
+    def solve(chosen: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
+        """The edit stage on some of the edits."""
+        return edit(
+            chosen,
+            preserved,
             base=base,
             config=config.edit,
             device=compute.device,
@@ -208,52 +230,83 @@ def run_edition(
             cache=cache,
             out=out,
             runner=runner,
-        ),
-    )
-    yield edited
-    reports = edited.table(REPORTS).to_pylist()
-    quarantined = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
+        )
 
-    evaluated = run.stage(
-        "evaluate",
-        version,
-        inputs={"plan": planned, "edit": edited, **upstream},
-        config={**config.evaluate.model_dump(), **asdict(compute)},
-        body=lambda out: evaluate(
-            edits,
+    def judge(chosen: Sequence[PlannedEdit], made: Path, out: StageDir) -> dict[str, Any]:
+        """The evaluate stage on what `solve` made of them in a directory."""
+        cases = case_set(
+            config.line,
+            chosen,
             removals,
-            from_table(planned.table("neighbours.parquet"), Neighbour),
+            neighbours,
+            num_alternatives=config.evaluate.num_alternatives,
+        )
+        return evaluate(
+            cases,
             base=unedited,
             parent=serving,
-            candidate=Examinee(
-                name="candidate",
-                path=base.path,
-                weights=edited.path / WEIGHTS,
-                attach=AttachCodebook(edited.path / DELTA),
-            ),
+            candidate=exported(base, made, out.path / CHECKPOINT),
+            seen=[*(edit.prompt for edit in chosen), *preserved],
             config=config.evaluate,
             compute=compute,
             out=out,
             runner=runner,
-        ),
-    )
-    yield evaluated
+        )
 
-    gated = run.stage(
-        "gate",
-        version,
-        inputs={"evaluate": evaluated, "edit": edited},
-        config=config.gate.model_dump(),
-        body=lambda out: gate(
-            evaluated.json("report.json"),
-            num_planned=len(edits),
-            num_quarantined=len(quarantined),
-            config=config.gate,
-            out=out,
-        ),
-    )
-    yield gated
-    require_passed(version, gated.counts["failed"])
+    def attempt(name: str, chosen: Sequence[PlannedEdit], set_aside: Mapping[str, str]) -> Attempt:
+        """Edit, evaluate and gate some of the plan's edits."""
+        aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
+        text = file_digest(text_path(config.edit))
+        edited = run.stage(
+            "edit",
+            name,
+            inputs={"plan": planned, "base": base.digest, "text": text, **aside},
+            config={**config.edit.model_dump(exclude={"text"}), **run_on},
+            body=lambda out: solve(chosen, out),
+        )
+        reports = edited.table(REPORTS).to_pylist()
+        refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
+        evaluated = run.stage(
+            "evaluate",
+            name,
+            inputs={"plan": planned, "edit": edited, **upstream},
+            config={**config.evaluate.model_dump(), **asdict(compute)},
+            body=lambda out: judge(chosen, edited.path, out),
+        )
+        gated = run.stage(
+            "gate",
+            name,
+            inputs={"evaluate": evaluated, "edit": edited},
+            config=config.gate.model_dump(),
+            body=lambda out: gate(
+                evaluated.json(REPORT),
+                num_planned=len(edits),
+                num_quarantined=len(refused) + len(set_aside),
+                config=config.gate,
+                history=history,
+                find=lambda: find_culprits(
+                    [edit for edit in chosen if edit.id not in refused],
+                    {r["id"]: r["p_target"] for r in reports},
+                    solve=solve,
+                    judge=judge,
+                    config=config.gate,
+                    out=out,
+                ),
+                out=out,
+            ),
+        )
+        return Attempt(edited, evaluated, gated, {**refused, **set_aside})
+
+    final = attempt(version, edits, {})
+    yield from final.outputs
+    culprits: Mapping[str, str] = final.gate.counts["culprits"]
+    if culprits:
+        rest = [edit for edit in edits if edit.id not in culprits]
+        final = attempt(f"{version}{RETRY}", rest, culprits)
+        yield from final.outputs
+    require_passed(version, final.gate.counts["failed"])
+    edited, evaluated, gated = final.outputs
+    quarantined = dict(final.quarantined)
 
     released = run.stage(
         "release",
@@ -288,6 +341,16 @@ def run_edition(
     if version not in {move.version for move in alias.history()}:
         alias.move(version, f"passed the gate, plan {planned.counts['plan_hash'][:12]}")
     yield released
+
+
+def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
+    """Versions and reports of a release and those before it, oldest first."""
+    found: list[tuple[str, Report]] = []
+    while parent:
+        found.append((parent.record["version"], parent.json(REPORT)))
+        before = parent.json("manifest.json")["parent"]
+        parent = workspace.find("release", before) if before else None
+    return found[::-1]
 
 
 def _parent(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:

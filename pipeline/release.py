@@ -17,12 +17,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import load_file
 
 from discovery.fact import to_table
-from infra.checkpoint import Checkpoint
+from infra.checkpoint import Checkpoint, link
 from infra.examine import Examinee
 from infra.models import ModelRef
 from infra.storage import Artifact, StageDir, digest_of, file_digest
-from pipeline.edit import DELTA, WEIGHTS, AttachCodebook
+from pipeline.edit import DELTA, WEIGHTS, AttachCodebook, AttachDelta
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
+from pipeline.evaluate import FACTS, REPORT, Candidate
 
 CHECKPOINT = "checkpoint"
 MANIFEST = "manifest.json"
@@ -55,15 +56,27 @@ def as_released(release: Artifact, name: str) -> Examinee:
     return Examinee(name=name, path=release.path / CHECKPOINT, attach=attach)
 
 
+def exported(base: ModelRef, made: Path, target: Path) -> Candidate:
+    """Export what the edit stage made in a directory, and the examinee that a server would load."""
+    weights = load_file(made / WEIGHTS)
+    Checkpoint(base.path).export(target, weights)
+    return Candidate(
+        served=Examinee(name="candidate", path=target, attach=AttachCodebook(made / DELTA)),
+        memory=Examinee(name="memory", path=base.path, attach=AttachDelta(made / DELTA)),
+        edited=tuple(weights),
+    )
+
+
 def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
     """Write the release; `live` are the edits that the editor carried out. Returns its id and
     size."""
     shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
-    shutil.copyfile(inputs.evaluation.path / "report.json", out.path / "report.json")
+    for name in (REPORT, FACTS):
+        shutil.copyfile(inputs.evaluation.path / name, out.path / name)
     shutil.copyfile(inputs.gate.path / "gate.json", out.path / "gate.json")
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
-    weights = load_file(inputs.edit.path / WEIGHTS)
-    Checkpoint(inputs.base.path).export(out.path / CHECKPOINT, weights)
+    # The very files that were evaluated.
+    shutil.copytree(inputs.evaluation.path / CHECKPOINT, out.path / CHECKPOINT, copy_function=link)
     manifest = make_manifest(inputs, live, out.path)
     card = render_card(manifest, inputs, live)
     for path in (out.path / CARD, out.path / CHECKPOINT / CARD):
@@ -124,7 +137,7 @@ def render_card(
     return environment.get_template("card.md.j2").render(
         manifest=manifest,
         license=inputs.license,
-        report=inputs.evaluation.json("report.json"),
+        report=inputs.evaluation.json(REPORT),
         gate=inputs.gate.json("gate.json"),
         plan=inputs.plan.counts,
         new=[edit for edit in live if edit.action != "carry"],

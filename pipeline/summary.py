@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.storage import Artifact
+from pipeline.evaluate import FACTS, REPORT
 
 NUM_EXAMPLES = 3
 
@@ -25,7 +26,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
         },
     }
     if "evaluate" in made:
-        summary["report"] = made["evaluate"].json("report.json")
+        summary["report"] = made["evaluate"].json(REPORT)
         summary["examples"] = examples(made["evaluate"])
     if "gate" in made:
         summary["gate"] = made["gate"].json("gate.json")
@@ -42,9 +43,9 @@ def examples(evaluation: Artifact) -> list[dict[str, Any]]:
     """Facts that were wrong and are right: corrections first, in an order set by their ids."""
     rows = [
         row
-        for row in evaluation.table("facts.parquet").to_pylist()
-        if row["holds_greedy"] and row["action"] != "carry"
+        for row in evaluation.table(FACTS).to_pylist()
+        if row["right"] and row["new"] and not row["right_before"]
     ]
-    rows.sort(key=lambda row: (row["action"] != "correct", row["id"]))
-    shown = ("action", "prompt", "before_answer", "answer", "target", "old_targets")
+    rows.sort(key=lambda row: (not row["old"], row["id"]))
+    shown = ("prompt", "before_answer", "answer", "target", "old")
     return [{key: row[key] for key in shown} for row in rows[:NUM_EXAMPLES]]

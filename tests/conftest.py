@@ -91,16 +91,27 @@ options = {{ layers = [1, 2], statistics_tokens = 512, window = 64, chunk = 4 }}
 [evaluate]
 text = "text.txt"
 text_chars = 2000
+num_neutral = 2
 [gate]
-reliability_likelihood = {reliability}
-reliability_greedy = 0.0
-generality_likelihood = 0.0
+ES = {reliability}
+reliability = 0.0
+PS = 0.0
+generality = 0.0
 retention_drop = 1.0
 superseded = 1.0
 superseded_paraphrase = 1.0
-neighbourhood_drop = 1.0
+NS_drop = 1.0
+leak = 1.0
+near_agreement = 0.0
+subject_agreement = 0.0
+neutral_agreement = 0.0
+kl = 1000.0
 perplexity_ratio = 1000.0
+me_ppl_ratio = 1000.0
+norm_ratio = 1000.0
+export_loss = 1.0
 quarantined = 1.0
+bisect = false
 [[editions]]
 as_of = 2016-06-30
 [[editions]]

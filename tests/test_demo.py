@@ -47,17 +47,18 @@ def test_each_edition_holds_and_harms_little(editions: list[Any], number: int) -
     """The bounds that the demo promises, from the report that its release carries."""
     edition = editions[number]
     report, plan = edition["report"], edition["stages"]["plan"]["counts"]
-    candidate, base = report["candidate"], report["base"]
+    candidate = report["roles"]["candidate"]
     new = sum(n for action, n in plan["actions"].items() if action != "carry")
     assert new >= 60
-    assert candidate["reliability_likelihood"]["n"] == new
-    assert candidate["reliability_likelihood"]["value"] >= 0.90
-    assert candidate["reliability_greedy"]["value"] >= 0.70
-    drop = base["neighbourhood"]["value"] - candidate["neighbourhood"]["value"]
-    assert drop <= 0.05
-    assert candidate["perplexity"]["value"] <= 1.05 * base["perplexity"]["value"]
+    assert candidate["ES"]["n"] == new
+    assert candidate["ES"]["value"] >= 0.90
+    assert candidate["reliability"]["value"] >= 0.70
+    assert report["differences"]["candidate-base"]["NS"]["value"] >= -0.05
+    assert candidate["perplexity"]["value"] <= 1.05 * report["roles"]["base"]["perplexity"]["value"]
     assert candidate["superseded"]["value"] == 0
-    assert candidate["neighbour_agreement"]["n"] > 0
+    assert candidate["near_agreement"]["n"] > 0
+    assert candidate["export_loss"]["value"] == 0
+    assert candidate["contamination"]["value"] == 0
     assert edition["gate"]["passed"]
 
 
@@ -72,7 +73,7 @@ def test_the_second_edition_corrects_what_the_first_taught(editions: list[Any]) 
     assert actions["carry"] >= 1
     taught = first["plan"]["counts"]["actions"]["teach"]
     assert actions["carry"] == taught - second["plan"]["counts"]["removed"]
-    assert all(example["action"] == "correct" for example in editions[1]["examples"])
+    assert all(example["old"] for example in editions[1]["examples"])
 
 
 def test_ask_shows_the_model_change_its_mind(editions: list[Any], workspace: Path) -> None:
@@ -90,7 +91,7 @@ def test_ask_shows_the_model_change_its_mind(editions: list[Any], workspace: Pat
         assert old["answer"].startswith(example["before_answer"][:15])
         assert new["answer"] != old["answer"]
         assert begins_with(new["answer"], [example["target"]])
-        assert begins_with(old["answer"], example["old_targets"])
+        assert begins_with(old["answer"], example["old"])
         assert not begins_with(old["base"], [example["target"]])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from infra.lm import LanguageModel, Question
+from infra.lm import LanguageModel, Question, Text
 from infra.models import load
 from infra.text import begins_with
 
@@ -101,10 +101,62 @@ def test_single_tokens_are_scored_from_the_prompt_alone(checkpoint: Callable[[st
 
 
 def test_nll_is_the_models_loss(checkpoint: Callable[[str], Path]) -> None:
-    """Summed over windows, tokens counted."""
+    """Summed over a text, tokens counted; in windows, each by itself, the rest left."""
     model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
     text = "The weather in London is cold."
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
-    total, count = LanguageModel(model, tokenizer).nll([text])
-    assert count == ids.shape[1] - 1
-    assert total / count == pytest.approx(float(model(ids, labels=ids).loss), rel=1e-4)
+    lm = LanguageModel(model, tokenizer)
+    [whole] = lm.read([Text(id="x", text=text)])
+    assert whole.num_tokens == ids.shape[1] - 1 and whole.kl is None
+    assert whole.nll / whole.num_tokens == pytest.approx(
+        float(model(ids, labels=ids).loss), rel=1e-4
+    )
+    windows = lm.read([Text(id="w", text=text, window=3)])
+    assert [w.id for w in windows] == [f"w/{i}" for i in range(ids.shape[1] // 3)]
+    first = model(ids[:, :3], labels=ids[:, :3]).loss
+    assert windows[0].nll / 2 == pytest.approx(float(first), rel=1e-4)
+
+
+def test_drift_is_the_kl_divergence_from_the_reference(checkpoint: Callable[[str], Path]) -> None:
+    """Σ p0 log(p0/p) position by position, by hand; zero of the model itself; energy is the share
+    of a changed module's output that moved."""
+    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
+    other, _ = load(checkpoint("llama"), dtype=torch.float32)
+    projection = other.model.layers[1].mlp.down_proj
+    with torch.no_grad():
+        projection.weight.mul_(1.5)
+    text = Text(id="x", text="The weather in London is cold.")
+    base, edited = LanguageModel(model, tokenizer), LanguageModel(other, tokenizer)
+    [same] = base.read([text], reference=base)
+    assert same.kl == pytest.approx(0, abs=1e-6) and same.energy == 0
+    [moved] = edited.read([text], reference=base)
+    ids = tokenizer(text.text, return_tensors="pt")["input_ids"]
+    p0, p = (m(ids).logits[0, :-1].float().softmax(-1).double() for m in (model, other))
+    expected = float((p0 * (p0 / p).log()).sum())
+    assert moved.kl == pytest.approx(expected, rel=1e-3) and expected > 1e-4
+    assert moved.energy == pytest.approx(0.25, rel=1e-4)
+
+
+def test_teacher_forced_hits_are_counted(checkpoint: Callable[[str], Path]) -> None:
+    """The greedy continuation, given as a candidate, is the argmax at every token."""
+    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
+    ids = tokenizer("Tom Brady plays for Paris and the Navy", return_tensors="pt")["input_ids"][0]
+    logits = model(ids[None]).logits[0]
+    start = len(tokenizer("Tom Brady plays for")["input_ids"])
+    expected = sum(int(logits[t - 1].argmax()) == int(ids[t]) for t in range(start, len(ids)))
+    question = Question(
+        id="x", prompt="Tom Brady plays for", candidates=("Paris and the Navy", "Derby")
+    )
+    [answer] = LanguageModel(model, tokenizer).ask([question])
+    assert answer.num_argmax[0] == expected
+    assert all(n <= total for n, total in zip(answer.num_argmax, answer.num_tokens, strict=True))
+
+
+def test_a_question_may_be_shorter_than_the_rest(checkpoint: Callable[[str], Path]) -> None:
+    """Its own limit of tokens holds beside the caller's."""
+    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
+    asked = [Question(id="a", prompt="Neymar", greedy=True, max_new_tokens=2)]
+    asked.append(Question(id="b", prompt="Neymar", greedy=True))
+    short, long = LanguageModel(model, tokenizer).ask(asked, max_new_tokens=5)
+    assert len(short.greedy_ids) == 2
+    assert long.greedy_ids[:2] == short.greedy_ids and len(long.greedy_ids) <= 5

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.text import begins_with, normalise, settled
+from infra.text import begins_with, contains, is_one_of, normalise, settled
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_what_is_settled_stays(said: list[str], more: list[str], names: list[lis
     text, known = "".join(said), ["".join(name) for name in names]
     if settled(text, known):
         assert begins_with(text, known) == begins_with(text + "".join(more), known)
+        assert is_one_of(text, known) == is_one_of(text + "".join(more), known)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,8 @@ def test_what_is_settled_stays(said: list[str], more: list[str], names: list[lis
     [
         ("New", False),
         ("New York", False),
-        ("New York G", True),
+        ("New York G", False),
+        ("New York City i", True),
         ("New Jersey", False),
         ("Nevada", False),
         ("New Jersey is", True),
@@ -57,5 +59,16 @@ def test_what_is_settled_stays(said: list[str], more: list[str], names: list[lis
     ],
 )
 def test_settled(text: str, over: bool) -> None:
-    """A name is settled by the word after it, or by the first whole word that differs."""
+    """A name is settled by the whole word after it, or by the first that differs: until then the
+    answer may still be the name alone."""
     assert settled(text, ["the New York"]) is over
+
+
+def test_exact_and_contained() -> None:
+    """The name alone is exact, case and articles aside; inside a text, whole words count."""
+    assert is_one_of("the New York!", ["New York"])
+    assert not is_one_of("New York City", ["New York"])
+    assert not is_one_of("", ["the"])
+    assert contains("He moved to New York in 1990", ["Boston", "New York"])
+    assert not contains("He is a New Yorker", ["New York"])
+    assert not contains("anything", ["the"])

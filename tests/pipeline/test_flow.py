@@ -150,17 +150,13 @@ def test_a_failing_gate_leaves_production_where_it_was(
     pass."""
     root = tmp_path / "gated"
     strict = world(reliability=1.0)
-    strict.write_text(
-        strict.read_text().replace("reliability_greedy = 0.0", "reliability_greedy = 1")
-    )
-    with pytest.raises(
-        GateError, match=r"reliability_greedy is .*, allowed at least 1\.0+ \(off by"
-    ):
+    strict.write_text(strict.read_text().replace("\nreliability = 0.0", "\nreliability = 1"))
+    with pytest.raises(GateError, match=r"reliability is .*, allowed at least 1\.0+ \(off by"):
         run_editions(job(strict, root))
     assert Alias(root, "tiny").current() is None
     assert Workspace.at(str(root)).find("release", VERSIONS[0]) is None
     loose = world()
-    with pytest.raises(StageError, match=r"config\.reliability_greedy"):
+    with pytest.raises(StageError, match=r"config\.reliability\.bound"):
         run_editions(job(loose, root))
     run_editions(job(loose, root, replace=True))
     assert Alias(root, "tiny").current() == VERSIONS[1]
@@ -221,16 +217,17 @@ def test_a_codebook_is_released_and_consolidated(
     place = Workspace.at(str(root))
     released = place.find("release", VERSIONS[0])
     assert released is not None and released.counts["codebook"] == released.counts["edits"] > 0
-    base, _ = load(Path(released.json("manifest.json")["base"]["name"]), dtype=torch.float32)
+    unedited, _ = load(Path(released.json("manifest.json")["base"]["name"]), dtype=torch.float32)
     served, _ = load(released.path / "checkpoint", dtype=torch.float32)
     ids = torch.tensor([[5, 6, 7]])
-    assert torch.equal(base(input_ids=ids).logits, served(input_ids=ids).logits)
+    assert torch.equal(unedited(input_ids=ids).logits, served(input_ids=ids).logits)
     card = (released.path / "README.md").read_text()
     assert "codebook of" in card and "load_edited" in card
     evaluated = place.find("evaluate", VERSIONS[0])
     assert evaluated is not None
     report = evaluated.json("report.json")
-    assert report["base"]["perplexity"]["value"] == report["candidate"]["perplexity"]["value"]
+    base, candidate = report["roles"]["base"], report["roles"]["candidate"]
+    assert base["perplexity"]["value"] == candidate["perplexity"]["value"]
     facts = evaluated.table("facts.parquet").to_pylist()
     assert any(fact["answer"] != fact["base_answer"] for fact in facts)
     config.write_text(weights)

@@ -1,0 +1,52 @@
+"""Intervals: Wilson's for shares, the paired bootstrap for differences on the same items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+Interval = tuple[float, float]
+
+Z = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
+BLOCK = 2_000_000
+"""Random indices drawn at a time."""
+
+
+def wilson(p: float, n: int) -> Interval:
+    """95 % interval of a share (Wilson 1927): (p + z²/2n ± z√(p(1-p)/n + z²/4n²)) / (1 + z²/n)."""
+    centre = p + Z * Z / (2 * n)
+    half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    scale = 1 + Z * Z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def paired_error(lost: int, gained: int, n: int) -> float:
+    """Standard error of a difference of two shares on the same n items, from the discordant counts:
+    √(b + c - (b - c)²/n) / n, b lost and c gained (McNemar 1947). 0 of no items.
+    """
+    return math.sqrt(lost + gained - (lost - gained) ** 2 / n) / n if n else 0.0
+
+
+def paired_bootstrap(
+    changes: Sequence[float], groups: Sequence[Hashable], *, num: int = 10_000, seed: int = 0
+) -> tuple[float, Interval]:
+    """Mean of the changes, and its 95 % percentile interval over `num` resamples of whole groups.
+
+    Items of one group (facts of one subject) are drawn together. NaN of no changes.
+    """
+    if not len(changes):
+        return math.nan, (math.nan, math.nan)
+    places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    index = np.array([places[group] for group in groups])
+    sums = np.bincount(index, weights=np.asarray(changes, dtype=float))
+    counts = np.bincount(index)
+    rng = np.random.default_rng(seed)
+    means, size = [], max(1, BLOCK // len(places))
+    for start in range(0, num, size):
+        drawn = rng.integers(len(places), size=(min(size, num - start), len(places)))
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(np.mean(changes)), (float(low), float(high))

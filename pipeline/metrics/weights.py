@@ -1,0 +1,88 @@
+"""How far the weights themselves have moved: what precedes a collapse (evaluation by answers sees
+it late).
+
+norm_ratio      greatest ‖W‖_F / ‖W0‖_F of an edited matrix, or its inverse
+spectral_ratio  greatest ratio of the greatest singular values of W and W0
+effective_rank  greatest effective rank of a change: exp of the entropy of its singular values
+                (Roy and Vetterli 2007)
+energy          share of a module's output that has changed on held-out text, the greatest
+non_finite      edited values that are not finite numbers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from infra.checkpoint import Checkpoint
+from infra.lm import Question
+from pipeline.cases import CaseSet
+from pipeline.metrics.family import EvaluateConfig, Heard, Scores
+from pipeline.metrics.metric import Measured, Metric, Protocol
+
+POWER_STEPS = 50
+
+
+def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
+    """None."""
+    return ()
+
+
+def score(heard: Heard) -> Scores:
+    """Energy on the texts that were read, and what `monitors` found."""
+    energies = {k: text.energy for k, text in heard.texts.items() if text.energy is not None}
+    scores: dict[str, Measured | Metric] = dict(heard.extra)
+    if energies:
+        scores["energy"] = Measured(
+            items=energies,
+            protocol=heard.protocol("none", "norm", "texts"),
+            num_questions=len(energies),
+            is_share=False,
+        )
+    return scores
+
+
+def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapping[str, Metric]:
+    """Ratios over the named matrices, read from two checkpoints."""
+    found: dict[str, list[float]] = {
+        "norm_ratio": [],
+        "spectral_ratio": [],
+        "effective_rank": [],
+        "non_finite": [],
+    }
+    for name in names:
+        before, after = base.tensor(name).double(), edited.tensor(name).double()
+        bad = int((~after.isfinite()).sum())
+        found["non_finite"].append(bad)
+        if bad:
+            continue
+        norm = float(after.norm() / before.norm())
+        found["norm_ratio"].append(max(norm, 1 / norm))
+        found["spectral_ratio"].append(spectral_norm(after) / spectral_norm(before))
+        found["effective_rank"].append(effective_rank(after - before))
+    label = str(Protocol(decode="none", prompt="none", score="norm"))
+    return {
+        name: Metric(value=max(values), n=len(values), protocol=label)
+        for name, values in found.items()
+        if values
+    }
+
+
+def spectral_norm(matrix: Tensor) -> float:
+    """Greatest singular value, by power iteration from a fixed start."""
+    v = torch.linspace(1, 2, matrix.shape[1], dtype=matrix.dtype)
+    for _ in range(POWER_STEPS):
+        v = matrix.T @ (matrix @ (v / v.norm()))
+    return float(v.norm().sqrt())
+
+
+def effective_rank(matrix: Tensor) -> float:
+    """exp of the entropy of the singular values over their sum; 0 of a matrix of zeros."""
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    sigma = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    if not float(sigma.sum()):
+        return 0.0
+    share = sigma / sigma.sum()
+    return float((-(share * share.clamp(min=1e-300).log()).sum()).exp())
