@@ -7,153 +7,161 @@
 A setting is a dotted path in the editor's config class and a value (numbers separated by commas are
 a list, [9] is a list of one); a variant has those of --set and its own. --peer is a safetensors
 file of edited weights by parameter name, made elsewhere from the same facts and the same base.
-Prints Markdown; appends to --out a line of JSON for every row, with the results of single facts.
+Prints Markdown; appends to --out a line of JSON for every row. Outputs are kept in --workspace by
+content: statistics, values, and whole rows are found again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
 from benchmarks.counterfact import Record, load_records
-from benchmarks.demo_job import ROOT, commit, machine
-from benchmarks.scoring import PROTOCOLS, Difference, Scorer, Scores, paired_bootstrap
-from editors import EDITORS, Base
-from editors.delta import restore_
-from editors.request import EditRequest
-from infra.errors import ConfigError, CorrigendaError
-from infra.models import EMBEDDED, cache_directory, dtype_name, load, locate
-from infra.settings import validate
-from infra.storage import digest_of, write_atomic
-from pipeline.edit import ValueStore
+from benchmarks.demo_job import commit, machine
+from editors import EDITORS
+from infra.checkpoint import Checkpoint
+from infra.cluster import runner_at
+from infra.errors import CorrigendaError
+from infra.models import EMBEDDED, cache_directory, locate, quiet_transformers
+from infra.settings import nested
+from infra.storage import Artifact, Workspace, digest_of
+from jobs.assess import cell
+from pipeline.assess import Assessment, System
+from pipeline.cases import Case, CaseSet, Query
+from pipeline.config import ModelConfig
+from pipeline.edit import EditConfig, make_editor
+from pipeline.evaluate import ITEMS
+from pipeline.metrics.family import EvaluateConfig
+from pipeline.metrics.intervals import paired_bootstrap
 
-TEXTS = ROOT / "pipeline" / "texts"
-COMPARED = ("ES", "PS", "NS", "exact", "paraphrase_exact", "kept")
+SHOWN = ("ES", "PS", "NS", "reliability", "generality", "near_agreement", "leak", "kl")
+COMPARED = SHOWN[:-1]
 """Measures whose difference from the peer is printed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A name for the table, and an editor."""
-
-    name: str
-    editor: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """What editing took, and what became of the requests."""
-
-    status: Mapping[str, int]
-    num_searched: int
-    """Facts whose values were not in the store."""
-    seconds: Mapping[str, float]
-    """By phase; what was in the store took none."""
-
-
 def main() -> None:
-    """Score the base, the peer and every variant, one after the other."""
+    """Judge the base, the peer and every variant, one after the other."""
     args = arguments()
     try:
-        variants = list(parse_variants(args))
-        run(args, variants)
+        run(args, list(parse_variants(args)))
     except CorrigendaError as error:
         sys.exit(str(error))
 
 
-def run(args: argparse.Namespace, variants: Sequence[Variant]) -> None:
+def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     """The tables of one call."""
-    torch.set_num_threads(args.threads)
-    ref, dtype = locate(args.model), dtype_name(args.dtype, args.device)
-    loaded = load(ref.path, dtype=getattr(torch, dtype), device=args.device)
-    base = Base(*loaded, digest=digest_of([ref.digest, dtype]))
+    quiet_transformers()
+    base = locate(args.model)
+    compute = ModelConfig(name=args.model, dtype=args.dtype, device=args.device).compute
     records = load_records(args.num)
     header = {
-        "machine": f"{machine()}, {args.device}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
+        "machine": machine(),
         "commit": commit(),
         "command": shlex.join(["python", *sys.argv]),
-        "model": f"{ref.name}@{ref.digest[:12]}",
-        "dtype": dtype,
+        "model": f"{base.name}@{base.digest[:12]}",
+        "dtype": compute.dtype,
         "num": args.num,
     }
     print("; ".join(f"{key}: {value}" for key, value in header.items()), end="\n\n")
-    requests = [record.request() for record in records]
-    others = load_records(1100)[args.num :]
-    preserved = statements(records, others), args.preserve
-    scorer = make_scorer(args, base, records)
-    table = Table(args.out, header)
-    table.add("base", scorer.base)
-    peer = None
+    place = Workspace(args.workspace)
     if args.peer:
-        with replaced(base.model, args.peer):
-            peer = scorer.score(base.model)
-        table.add("peer", peer)
-    rows: list[tuple[str, dict[str, Difference]]] = []
-    for variant in variants:
-        made = edited(base, variant.editor, requests, args.cache, preserved)
-        with made as edit:
-            scores = scorer.score(base.model)
-        against = differences(scores, peer) if peer else {}
-        table.add(variant.name, scores, variant, edit, against)
-        rows.append((variant.name, against))
-    if peer:
+        edited = place.root / "peers" / digest_of(str(args.peer.absolute()))[:12]
+        Checkpoint(base.path).export(edited, load_file(args.peer))
+        systems = [System(name="peer", checkpoint=edited), *systems]
+    others = load_records(1100)[args.num :]
+    rows: dict[str, Artifact] = {}
+    print("|", " | ".join(["", *SHOWN, "perplexity", "edited", "edit s"]), "|")
+    print("|" + "---|" * (len(SHOWN) + 4), flush=True)
+    with runner_at("local") as runner:
+        assessment = Assessment(
+            cases=case_set(records, args.num_neighbours),
+            base=base,
+            config=EvaluateConfig(metrics=("preference", "generation", "locality", "text")),
+            compute=compute,
+            workspace=place,
+            runner=runner,
+            preserved=statements(records, others),
+        )
+        for system in systems:
+            rows[system.name] = made = assessment.run(system)
+            report = made.json("report.json")
+            if len(rows) == 1:
+                print_row("base", report["roles"]["base"])
+            refused = len(assessment.refused(system))
+            seconds = assessment.seconds(system)
+            what = [f"{args.num - refused}/{args.num}", f"{seconds:.0f}"] if seconds else ["", ""]
+            print_row(system.name, report["roles"]["candidate"], what)
+            if args.out:
+                line = {**header, "name": system.name, "roles": report["roles"]}
+                with args.out.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(line) + "\n")
+    if args.peer:
         print_differences(rows)
 
 
-@contextmanager
-def edited(
-    base: Base,
-    editor: Any,
-    requests: Sequence[EditRequest],
-    cache: Path,
-    preserved: tuple[Sequence[str], float] = ((), 0.0),
-) -> Iterator[Edit]:
-    """The base with all requests carried out inside the `with`, bitwise as before after it.
-
-    Statistics and values are kept in `cache` by content. All that is asked of an editor is here.
-    """
-    clock = Clock()
-    fitted = None
-    if editor.Fitted is not None:
-        general = (TEXTS / "statistics.txt").read_text(encoding="utf-8").split("\n\n")
-        fitted = statistics(base, editor, general, cache, general=True)
-        texts, share = preserved
-        if texts and share:
-            fitted = fitted.blend(statistics(base, editor, texts, cache, general=False), share)
-    clock.lap("statistics")
-    store = ValueStore(cache / "values")
-    work = editor.prepare(base, requests, fitted, store)
-    clock.lap("prepare")
-    for group in work.groups:
-        store.update(editor.find_values(base, group, fitted))
-    clock.lap("values")
-    proposal = editor.propose(base, work, fitted, store)
-    clock.lap("solve")
-    status = dict(Counter(report.status for report in proposal.reports))
-    with proposal.delta.applied(base.model):
-        yield Edit(status, sum(map(len, work.groups)), clock.seconds)
+def print_row(name: str, metrics: Mapping[str, Any], more: Sequence[str] = ("", "")) -> None:
+    """One line of the table."""
+    cells = [cell(metrics.get(metric)) for metric in (*SHOWN, "perplexity")]
+    print("|", " | ".join([name, *cells, *more]), "|", flush=True)
 
 
-def statistics(base: Base, editor: Any, texts: Sequence[str], cache: Path, *, general: bool) -> Any:
-    """What the editor has to know of a text, fitted once."""
-    key = digest_of([base.digest, list(texts), editor.fit_spec(), general])
-    path = cache / "statistics" / f"{key}.safetensors"
-    if not path.exists():
-        write_atomic(path, editor.fit(base, texts, general=general).save)
-    return editor.Fitted.load(path)
+def print_differences(rows: Mapping[str, Artifact]) -> None:
+    """Each variant minus the peer on the same facts, with intervals of the paired bootstrap."""
+    items = {name: items_of(made) for name, made in rows.items()}
+    peer = items.pop("peer")
+    print("\n|", " | ".join(["minus the peer", *COMPARED]), "|")
+    print("|" + "---|" * (len(COMPARED) + 1))
+    for name, own in items.items():
+        cells = []
+        for metric in COMPARED:
+            shared = own[metric].keys() & peer[metric].keys()
+            changes = [own[metric][i] - peer[metric][i] for i in sorted(shared)]
+            value, (low, high) = paired_bootstrap(changes, sorted(shared))
+            cells.append(f"{value:+.3f} [{low:+.2f}, {high:+.2f}]")
+        print("|", " | ".join([name, *cells]), "|")
+
+
+def items_of(made: Artifact) -> dict[str, dict[str, float]]:
+    """The candidate's numbers, fact by fact; each fact here has a subject of its own."""
+    found: dict[str, dict[str, float]] = {metric: {} for metric in COMPARED}
+    for row in made.table(ITEMS).to_pylist():
+        if row["role"] == "candidate" and row["metric"] in found:
+            found[row["metric"]][row["item"]] = row["value"]
+    return found
+
+
+def case_set(records: Sequence[Record], num_neighbours: int) -> CaseSet:
+    """The records as cases; neighbours that name an edited subject are left out."""
+    subjects = [record.subject for record in records]
+    cases = []
+    for record in records:
+        free = [p for p in record.neighbours if not any(s in p for s in subjects)]
+        cases.append(
+            Case(
+                id=str(record.case_id),
+                relation=record.relation,
+                subject=record.subject,
+                prompt=record.text,
+                subject_start=record.prompt.index("{}"),
+                target=record.target_new,
+                accepted=(record.target_new,),
+                old=(record.target_true,),
+                paraphrases=record.paraphrases,
+                near=tuple(
+                    Query(prompt=p, accepted=(record.target_true,), rivals=(record.target_new,))
+                    for p in free[:num_neighbours]
+                ),
+            )
+        )
+    return CaseSet("counterfact", cases)
 
 
 def statements(records: Sequence[Record], others: Sequence[Record]) -> list[str]:
@@ -168,126 +176,18 @@ def statements(records: Sequence[Record], others: Sequence[Record]) -> list[str]
     ]
 
 
-@contextmanager
-def replaced(model: Any, file: Path) -> Iterator[None]:
-    """The model with a file's weights in place of its own, in its own dtype."""
-    parameters, given = dict(model.named_parameters()), load_file(file)
-    for name, tensor in given.items():
-        if name not in parameters or parameters[name].shape != tensor.shape:
-            raise ConfigError(
-                f"--peer {file}: {name} {tuple(tensor.shape)} is no weight of the model."
-            )
-    originals = {name: parameters[name].detach().clone() for name in given}
-    try:
-        restore_(model, given)
-        yield
-    finally:
-        restore_(model, originals)
-
-
-def make_scorer(args: argparse.Namespace, base: Base, records: Sequence[Record]) -> Scorer:
-    """With the first characters of the held-out text."""
-    text = (TEXTS / "perplexity.txt").read_text(encoding="utf-8")[: args.characters]
-    return Scorer(base.model, base.tokenizer, records, [text], num_neighbours=args.num_neighbours)
-
-
-def differences(scores: Scores, peer: Scores) -> dict[str, Difference]:
-    """Of ours minus the peer's, on the same facts."""
-    return {name: paired_bootstrap(scores.items[name], peer.items[name]) for name in COMPARED}
-
-
-class Table:
-    """Rows printed as they come, and kept as lines of JSON."""
-
-    def __init__(self, out: Path | None, header: Mapping[str, Any]) -> None:
-        self.out = out
-        self.header = header
-        columns = ["", *PROTOCOLS, "S", "perplexity", "edited", "edit s", "score s"]
-        print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
-
-    def add(
-        self,
-        name: str,
-        scores: Scores,
-        variant: Variant | None = None,
-        edit: Edit | None = None,
-        against: Mapping[str, Difference] | None = None,
-    ) -> None:
-        """Print one row, and append it to the file."""
-        shares = [scores.share(measure) for measure in PROTOCOLS]
-        cells = [f"{s.value:.3f} [{s.low or 0:.2f}, {s.high or 0:.2f}]" for s in shares]
-        cells += [f"{scores.s:.3f}", f"{scores.perplexity:.2f} (x{scores.perplexity_ratio:.3f})"]
-        if edit:
-            cells += [f"{edit.status.get('edited', 0)}/{sum(edit.status.values())}"]
-            cells += [f"{sum(edit.seconds.values()):.0f}"]
-        else:
-            cells += ["", ""]
-        print(f"| {name} | {' | '.join(cells)} | {scores.seconds:.0f} |", flush=True)
-        if self.out:
-            line = {
-                **self.header,
-                "name": name,
-                "editor": type(variant.editor).__name__ if variant else None,
-                "config": asdict(variant.editor.config) if variant else None,
-                "edit": asdict(edit) if edit else None,
-                "scores": scores.as_json(),
-                "minus_peer": {key: asdict(d) for key, d in (against or {}).items()},
-            }
-            with self.out.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-
-
-def print_differences(rows: Sequence[tuple[str, Mapping[str, Difference]]]) -> None:
-    """Each variant minus the peer, with intervals of the paired bootstrap."""
-    print(f"\n| minus the peer | {' | '.join(COMPARED)} |\n|{'---|' * (len(COMPARED) + 1)}")
-    for name, against in rows:
-        cells = [f"{d.value:+.3f} [{d.low:+.2f}, {d.high:+.2f}]" for d in against.values()]
-        print(f"| {name} | {' | '.join(cells)} |")
-
-
-class Clock:
-    """Seconds of one phase after the other."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """The phase that ends now."""
-        now = time.perf_counter()
-        self.seconds[phase], self._since = now - self._since, now
-
-
-def parse_variants(args: argparse.Namespace) -> Iterator[Variant]:
+def parse_variants(args: argparse.Namespace) -> Iterator[System]:
     """The editors of the command line. Raises ConfigError for a setting they do not have."""
-    kind = EDITORS[args.editor]
     for text in args.variant or [f"{args.editor}:"]:
         name, _, own = text.partition(":")
-        settings = nested([*args.set, *own.split()])
-        yield Variant(name.strip(), kind(validate(kind.Config, settings, f"variant {name!r}")))
-
-
-def nested(pairs: Sequence[str]) -> dict[str, Any]:
-    """`a.b=1` as {"a": {"b": 1}}; later ones win."""
-    result: dict[str, Any] = {}
-    for pair in pairs:
-        path, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"setting {pair!r} has no value. Write key=value, without spaces.")
-        *parents, last = path.split(".")
-        place = result
-        for part in parents:
-            place = place.setdefault(part, {})
-        place[last] = literal(value)
-    return result
-
-
-def literal(text: str) -> Any:
-    """JSON where it is; else a list at commas, else the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return [literal(part) for part in text.split(",")] if "," in text else text
+        config = EditConfig(
+            editor=args.editor,
+            options=nested([*args.set, *own.split()]),
+            preserve_share=args.preserve,
+            threads=args.threads,
+        )
+        make_editor(config)
+        yield System(name=name.strip(), edit=config)
 
 
 def arguments() -> argparse.Namespace:
@@ -306,11 +206,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--num-neighbours", type=int, default=3)
-    parser.add_argument("--characters", type=int, default=12_000, help="of held-out text")
     parser.add_argument("--preserve", type=float, default=0.5, help="share in the statistics")
-    parser.add_argument("--cache", type=Path, default=cache_directory() / "benchmarks")
+    parser.add_argument("--workspace", type=Path, default=cache_directory() / "benchmarks")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TQDM_DISABLE", "1")
     main()

@@ -94,6 +94,7 @@ def arguments() -> argparse.Namespace:
     add("--statistics", action="store_true", help="five layers in one pass against a forward")
     add("--tokens", type=int, default=16384, help="of --statistics")
     add("--scaling", type=int, nargs="+", metavar="NUM", help="ours with so many edits each")
+    add("--steps", type=int, help="of --scaling: most steps of a value, for a quick look")
     add("--gpu", metavar="SHAPE", help="random weights: llama-3-8b, or a config.json")
     add("--hidden", type=int, help="narrow SHAPE to this width, to try it on a CPU")
     add("--chunk", type=int, default=32, help="facts optimised together in SHAPE")
@@ -159,7 +160,9 @@ def scaling(options: argparse.Namespace) -> None:
     print("| edits | sorting s | values s | keys s | solve s | ms/edit | peak GB of a worker |")
     print("|---|---|---|---|---|---|---|")
     fitted = None
-    settings = {"layers": tuple(options.layers)} if options.layers else {}
+    settings: dict[str, Any] = {"layers": tuple(options.layers)} if options.layers else {}
+    if options.steps:
+        settings["values"] = {"steps": options.steps}
     for number in options.scaling:
         requests = [record.request() for record in facts(number)]
         with runner_at("local") as runner:  # anew, since peak memory is a process's

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,6 +40,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` where one of the known words is near, else nothing."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def nested(pairs: Sequence[str]) -> dict[str, Any]:
+    """`a.b=1` as {"a": {"b": 1}}; later ones win."""
+    result: dict[str, Any] = {}
+    for pair in pairs:
+        path, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {pair!r} has no value. Write key=value, without spaces.")
+        *parents, last = path.split(".")
+        place = result
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = literal(value)
+    return result
+
+
+def literal(text: str) -> Any:
+    """JSON where it is; else a list at commas, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [literal(part) for part in text.split(",")] if "," in text else text
 
 
 def _explain(model: type[Any], error: ValidationError) -> str:

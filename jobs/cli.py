@@ -169,6 +169,79 @@ def ask(
     Console(highlight=False).print(table)
 
 
+@app.command("eval")
+def evaluate(
+    data: Annotated[str, typer.Option(help="NAME:FILE of an edit set, `counterfact:cf.json`.")],
+    num: Annotated[int | None, typer.Option(help="First facts of it; unset is all.")] = None,
+    model: Annotated[str, typer.Option(help="The unedited model.")] = "smollm2-135m-instruct",
+    editor: Annotated[
+        list[str] | None,
+        typer.Option(help="`memit`, or NAME=memit for several settings of one; repeatable."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME.key=value, a setting of an editor.")
+    ] = None,
+    candidate: Annotated[
+        Path | None, typer.Option(help="A checkpoint that is edited already, by anyone.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Families of metrics, by commas; unset is the usual ones.")
+    ] = None,
+    context: Annotated[
+        bool, typer.Option(help="Ask the unedited model with the fact in its prompt, too.")
+    ] = True,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+    workspace: WorkspaceOption = "evaluations",
+    ray_address: Annotated[
+        str, typer.Option(help="`local`, the address of a running cluster, or `none`.")
+    ] = "local",
+    as_json: JsonOption = False,
+) -> None:
+    """Judge editors, or a checkpoint edited elsewhere, on an edit set beside the unedited model."""
+    from pipeline.datasets import load_cases
+
+    from infra.cluster import runner_at
+    from infra.models import locate, quiet_transformers
+    from infra.settings import validate
+    from jobs.assess import print_rows, systems_of, table_rows
+    from jobs.console import StageWatch
+    from pipeline.assess import Assessment
+    from pipeline.config import ModelConfig
+    from pipeline.evaluate import families
+    from pipeline.metrics.family import EvaluateConfig
+
+    name, colon, file = data.partition(":")
+    if not colon:
+        raise ConfigError(f"--data {data!r}: write NAME:FILE, as counterfact:records.json.")
+    systems = systems_of(editor or ([] if candidate else ["memit"]), setting or [], candidate)
+    settings: dict[str, Any] = {"context": context}
+    if metrics:
+        settings["metrics"] = tuple(metrics.split(","))
+    config = validate(EvaluateConfig, settings, "eval")
+    families(config)
+    cases = load_cases(name, Path(file), num=num)
+    place = Workspace.at(workspace)
+    quiet_transformers()
+    with StageWatch(place, quiet=as_json) as watch, runner_at(ray_address) as runner:
+        assessment = Assessment(
+            cases=cases,
+            base=locate(model),
+            config=config,
+            compute=ModelConfig(name=model, dtype=dtype, device=device).compute,
+            workspace=place,
+            runner=runner,
+            begin=watch.begin,
+            end=watch.end,
+        )
+        rows = table_rows(assessment, systems)
+    if as_json:
+        told = {"data": cases.name, "digest": cases.digest, "dropped": dict(cases.dropped)}
+        print(json.dumps({**told, "systems": rows}))
+    else:
+        print_rows(rows, cases.dropped, Console(highlight=False))
+
+
 @app.command()
 def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
     """How far every edition of a workspace is, and which release is in production."""

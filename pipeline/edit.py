@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
@@ -34,7 +34,6 @@ from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
 from infra.settings import nearest, validate
 from infra.storage import SHARDS, StageDir, canonical_json, digest_of, write_atomic
-from pipeline.edits import PlannedEdit
 
 DELTA = "delta.safetensors"
 WEIGHTS = "weights.safetensors"
@@ -76,6 +75,15 @@ class EditConfig(BaseModel):
     """CPU threads of an editing worker. Part of the result: sums of floats depend on it."""
 
 
+class Editable(Protocol):
+    """What the stage wants of an edit."""
+
+    @property
+    def id(self) -> str: ...
+
+    def request(self) -> EditRequest: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditJob:
     """What an editing worker needs, all of it small and picklable."""
@@ -105,7 +113,7 @@ class EditJob:
 
 
 def edit(
-    edits: Sequence[PlannedEdit],
+    edits: Sequence[Editable],
     preserved: Sequence[str],
     *,
     base: ModelRef,
@@ -332,7 +340,7 @@ class ValueStore:
                 self._places |= dict.fromkeys(self._files[path].keys(), self._files[path])
 
 
-def _requests(edits: Sequence[PlannedEdit]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:
+def _requests(edits: Sequence[Editable]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:
     """The requests that can be made of edits, and for the other ids the reason."""
     requests: list[EditRequest] = []
     malformed: dict[str, str] = {}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_models import TEXTS, make_model
 
-from editors.statistics import Statistics, fit
+from editors.statistics import Statistics, fit, gram
 from infra.errors import EditError
 
 
@@ -87,3 +87,20 @@ def test_refuses_what_does_not_fit(llama: Any, tokenizer: Any, tmp_path: Path) -
     (tmp_path / "bad").write_bytes(b"x")
     with pytest.raises(EditError, match="cannot be read"):
         Statistics.load(tmp_path / "bad")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_second_moments_are_exact_whatever_the_processor_has(dtype: torch.dtype) -> None:
+    """Of bfloat16 keys the faster product loses nothing, and the setting is put back: float32
+    products after it are as exact as before. An odd width has no middle."""
+    generator = torch.Generator().manual_seed(0)
+    k_TI = torch.randn(300, 129, generator=generator, dtype=torch.float64).to(dtype)
+    exact = k_TI.double().T @ k_TI.double()
+    made = gram(k_TI)
+    assert made.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(made, made.T, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(made.double(), exact, rtol=2e-6, atol=1e-4)
+    plain = torch.randn(256, 256, generator=generator)
+    torch.testing.assert_close(
+        (plain @ plain).double(), plain.double() @ plain.double(), rtol=1e-5, atol=1e-4
+    )

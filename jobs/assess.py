@@ -1,0 +1,99 @@
+"""`corrigenda eval`: any model on any edit set, and the table that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.errors import ConfigError
+from infra.settings import nested
+from pipeline.assess import Assessment, System
+from pipeline.edit import EditConfig, make_editor
+
+COLUMNS = (
+    *("ES", "PS", "NS", "reliability", "generality", "near_agreement", "subject_agreement"),
+    *("neutral_agreement", "leak", "kl", "perplexity"),
+)
+"""What the table shows of a report, where it was measured; the JSON has all of it."""
+
+
+def systems_of(
+    editors: Sequence[str], settings: Sequence[str], checkpoint: Path | None
+) -> list[System]:
+    """The systems of a command line: `memit`, or `narrow=memit`, each with the settings
+    `NAME.key=value` given for its name, and a checkpoint edited elsewhere."""
+    systems = []
+    own: dict[str, list[str]] = {}
+    for setting in settings:
+        name, dot, rest = setting.partition(".")
+        if not dot or "=" not in rest:
+            raise ConfigError(f"--set {setting!r}: write SYSTEM.key=value, as memit.layers=[3,4].")
+        own.setdefault(name, []).append(rest)
+    for given in editors:
+        name, equals, editor = given.partition("=")
+        config = EditConfig(editor=editor if equals else name, options=nested(own.pop(name, [])))
+        make_editor(config)  # an unknown editor or option ends the command here
+        systems.append(System(name=name, edit=config))
+    if own:
+        raise ConfigError(f"--set {next(iter(own))}...: no --editor has that name.")
+    if checkpoint:
+        if not list(checkpoint.glob("*.safetensors")):
+            raise ConfigError(f"--candidate {checkpoint} holds no safetensors. Give a checkpoint.")
+        systems.append(System(name=checkpoint.name, checkpoint=checkpoint.absolute()))
+    return systems
+
+
+def table_rows(assessment: Assessment, systems: Sequence[System]) -> list[dict[str, Any]]:
+    """One row a system, the unedited model and, where it was asked, the one with the fact in its
+    prompt before them."""
+    rows: list[dict[str, Any]] = []
+    for system in systems:
+        evaluation = assessment.run(system)
+        report = evaluation.json("report.json")
+        if not rows:
+            for role in ("base", "context"):
+                if role in report["roles"]:
+                    rows.append({"system": role, "metrics": report["roles"][role]})
+        rows.append(
+            {
+                "system": system.name,
+                "editor": system.edit.editor if system.edit else None,
+                "metrics": report["roles"]["candidate"],
+                "minus_base": report["differences"].get("candidate-base", {}),
+                "oracle_gap": report["differences"].get("context-candidate", {}),
+                "edit_s": assessment.seconds(system),
+                "evaluate_s": evaluation.record["duration_s"],
+                "refused": assessment.refused(system),
+                "path": str(evaluation.path),
+            }
+        )
+    return rows
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], dropped: Mapping[str, int], console: Console
+) -> None:
+    """The table, and what was left out and why."""
+    shown = [c for c in COLUMNS if any(c in row["metrics"] for row in rows)]
+    table = Table("metric", *(row["system"] for row in rows), box=None, padding=(0, 2, 0, 0))
+    for name in shown:
+        table.add_row(name, *(cell(row["metrics"].get(name)) for row in rows))
+    console.print(table)
+    for row in rows:
+        for edit_id, reason in list(row.get("refused", {}).items())[:5]:
+            console.print(f"  {row['system']} refused {edit_id}: {reason}", soft_wrap=True)
+    for reason, number in dropped.items():
+        console.print(f"  left out: {number} records, {reason}", soft_wrap=True)
+
+
+def cell(metric: Mapping[str, Any] | None) -> str:
+    """A number with its interval, to two digits."""
+    if metric is None or metric["value"] is None:
+        return ""
+    if metric["low"] is None:
+        return f"{metric['value']:.2f}"
+    return f"{metric['value']:.2f} [{metric['low']:.2f}, {metric['high']:.2f}]"
