@@ -41,7 +41,7 @@ TEXTS = pa.schema(
         ("num_tokens", pa.int64()),
     ]
 )
-TEXTS_A_SHARD = 16
+TEXTS_A_SHARD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

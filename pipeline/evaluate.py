@@ -33,6 +33,8 @@ REPORT = "report.json"
 FACTS = "facts.parquet"
 ITEMS = "items.parquet"
 WINDOW_TOKENS = 128
+PIECE_CHARS = 4000
+"""General text that one worker reads at a time."""
 NUM_SENTENCES = 50
 COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candidate"))
 """Pairs of roles whose differences are in the report."""
@@ -163,7 +165,10 @@ def exam_texts(config: EvaluateConfig) -> list[Text]:
     sentences = [s.strip() for line in text.split("\n") for s in line.split(" . ")]
     long = [sentence for sentence in sentences if len(sentence.split()) >= 8][:NUM_SENTENCES]
     return [
-        Text(id="window", text=text, window=WINDOW_TOKENS),
+        *(
+            Text(id=f"window/{i}", text=text[start : start + PIECE_CHARS], window=WINDOW_TOKENS)
+            for i, start in enumerate(range(0, len(text), PIECE_CHARS))
+        ),
         *(Text(id=f"sentence/{i}", text=sentence) for i, sentence in enumerate(long)),
     ]
 
@@ -247,7 +252,6 @@ def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
 def lost_in_export(cases: CaseSet, memory: Paper, served: Paper) -> dict[str, Metric]:
     """Facts that the edited model knows in memory, and no longer as it is served."""
     known = lost = 0
-    label = ""
     for case in cases.cases:
         key = question_id("edit", case.id, 0)
         inside, outside = memory.answers.get(key), served.answers.get(key)

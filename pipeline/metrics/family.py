@@ -70,8 +70,6 @@ class Heard:
     base: Mapping[str, Answer]
     texts: Mapping[str, TextScore] = field(default_factory=dict)
     base_texts: Mapping[str, TextScore] = field(default_factory=dict)
-    extra: Mapping[str, Metric] = field(default_factory=dict)
-    """Numbers that are not had by asking: of weights, of tasks."""
 
     def protocol(self, decode: str, score: str, more: str = "") -> Protocol:
         """The label of what is taken here."""

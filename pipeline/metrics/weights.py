@@ -31,17 +31,13 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(heard: Heard) -> Scores:
-    """Energy on the texts that were read, and what `monitors` found."""
+    """Energy on the texts that were read; the rest is `monitors`', which reads no answers."""
     energies = {k: text.energy for k, text in heard.texts.items() if text.energy is not None}
-    scores: dict[str, Measured | Metric] = dict(heard.extra)
-    if energies:
-        scores["energy"] = Measured(
-            items=energies,
-            protocol=heard.protocol("none", "norm", "texts"),
-            num_questions=len(energies),
-            is_share=False,
-        )
-    return scores
+    protocol = heard.protocol("none", "norm", "texts")
+    energy = Measured(
+        items=energies, protocol=protocol, num_questions=len(energies), is_share=False
+    )
+    return {"energy": energy}
 
 
 def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapping[str, Metric]:
