@@ -34,6 +34,7 @@ def change(model: Any, kind: str) -> tuple[dict[str, tuple[Tensor, Tensor]], boo
     return factors, transposed
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning:transformers")  # of what PEFT calls there
 @pytest.mark.parametrize("kind", MODULES)
 def test_the_adapter_is_the_edit(
     kind: str, checkpoint: Callable[[str], Path], tmp_path: Path
