@@ -19,6 +19,8 @@ from infra.text import normalise
 from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 from pipeline.datasets.prompts import Names
 
+_EVERYDAY = frozenset("am as at be by do he if in is it me my no of on or so to we".split())
+
 
 class Collector:
     """Cases found so far, and the number of those left out, by reason."""
@@ -150,8 +152,14 @@ def unique(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def answers(names: Iterable[str]) -> tuple[str, ...]:
-    """Names that an answer can be recognised by: a single letter begins too many answers."""
-    return tuple(name for name in unique(names) if len(name) > 1 or name.isdigit())
+    """A thing's names that an answer can be recognised by: its first name, and aliases that are no
+    single letter and no everyday word (`NO` is Norway, and begins many a sentence)."""
+    said = [name for name in unique(names) if normalise(name)]
+    return tuple(
+        name
+        for i, name in enumerate(said)
+        if name.isdigit() or (len(name) > 1 and (i == 0 or normalise(name) not in _EVERYDAY))
+    )
 
 
 def _queries(queries: Iterable[Query]) -> tuple[Query, ...]:

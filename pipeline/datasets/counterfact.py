@@ -71,7 +71,7 @@ class ReducedRecord(Record):
 class EasyEditRecord(Record):
     """EasyEdit's row, the subject in the prompt; further fields are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     case_id: int
     prompt: str

@@ -64,7 +64,7 @@ class Locality(Record):
 class KnowEditRecord(Record):
     """One edit. The subsets have further fields of their own, which are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     subject: str
     prompt: str

@@ -30,7 +30,7 @@ class Entity(Record):
 class Rewrite(Record):
     """One edit; the prompt has `{}` for its subject. AKEW's passages on it are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     prompt: str
     relation_id: str
@@ -63,7 +63,7 @@ class Hop(Record):
 class MquakeRecord(Record):
     """Edits, and a question that they change the answer of; how things were is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     case_id: int
     requested_rewrite: tuple[Rewrite, ...]

@@ -8,6 +8,11 @@ from collections.abc import Iterable
 ABSENT = -1
 """Place of a subject that is not in its prompt."""
 _WORD = re.compile(r"\w+")
+_OPENERS = frozenset(
+    "A An And At By Did Do Does For From How If In Is It Of On The To Was Were What When Where "
+    "Which Who Whom Whose Why With".split()
+)
+"""At the head of a text these are no names, though there are films and songs of each."""
 
 
 def find_subject(prompt: str, subject: str) -> int:
@@ -49,4 +54,5 @@ class Names:
             tuple(words[i : i + len(name)]) == name
             for i, word in enumerate(words)
             for name in self._by_first.get(word, ())
+            if i > 0 or len(name) > 1 or word not in _OPENERS
         )

@@ -25,10 +25,10 @@ SHOWN = 60
 
 
 class Record(BaseModel):
-    """One record as its publisher writes it. Unknown fields are errors unless a subclass ignores
-    them."""
+    """One record as its publisher writes it, but for white space around texts. Unknown fields are
+    errors unless a subclass ignores them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Answer(Record):
 class RippleQuery(Record):
     """A prompt and all that must be said; what it was made from is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     prompt: str
     answers: tuple[Answer, ...]
@@ -76,7 +76,7 @@ class RippleTest(Record):
 class FactRecord(Record):
     """A fact as a sentence; ids other than the subject's are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     prompt: str
     subject_id: str

@@ -59,7 +59,7 @@ class Named(Record):
 class DatedRecord(Record):
     """One query in one year, as IKE has it; what is known of other years is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     id: str
     """Subject's item, property and year: `Q313381_P54_2019`."""

@@ -18,7 +18,7 @@ from pipeline.datasets.records import Record, Source
 class PublishedRecord(Record):
     """As published; tags, ids and further phrasings are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     subject: str
     update: str
