@@ -5,17 +5,17 @@ Rules that hold for every dataset:
 
 - a prompt holds its subject; white space around prompts and answers goes;
 - one fact is edited once: of two edits that contradict each other the first in the file stays;
-- a paraphrase is never an edit's own prompt, and no question asks for what another edit changes;
+- a paraphrase is never an edit's own prompt; no question asks for what this edit or another changes;
 - neighbours about a subject that is edited itself say nothing of locality, and go.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from infra.text import normalise
+from infra.text import is_one_of, normalise
 from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 from pipeline.datasets.prompts import Names
 
@@ -99,7 +99,7 @@ class Collector:
             rivals=tuple(rival for rival in unique(case.rivals) if not _same(rival, target)),
             paraphrases=tuple(text for text in unique(case.paraphrases) if text != prompt),
             near=tuple(self._near(case.near, target)),
-            same_subject=_queries(case.same_subject),
+            same_subject=tuple(self._same_subject(case.same_subject, case.old)),
             portability={
                 kind: asked
                 for kind, queries in case.portability.items()
@@ -115,6 +115,13 @@ class Collector:
                 self.drop("near: its own object is the edit's target")
             else:
                 yield replace(query, rivals=query.rivals or (target,))
+
+    def _same_subject(self, queries: Iterable[Query], old: Sequence[str]) -> Iterator[Query]:
+        for query in _queries(queries):
+            if any(is_one_of(name, query.accepted) for name in old):
+                self.drop("same_subject: it asks for the edit's old answer")
+            else:
+                yield query
 
     def _apart(self, case: Case, prompts: Collection[str], subjects: Names) -> Case:
         """Without the questions that the other edits of the set answer anew."""
@@ -163,15 +170,17 @@ def answers(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _queries(queries: Iterable[Query]) -> tuple[Query, ...]:
-    """With their texts tidy; of one prompt the first."""
+    """With their texts tidy; what is asked twice accepts either answer."""
     tidy: dict[str, Query] = {}
     for query in queries:
         prompt = query.prompt.strip()
         if prompt:
-            made = Query(
-                prompt=prompt, accepted=unique(query.accepted), rivals=unique(query.rivals)
+            before = tidy.get(prompt, Query(prompt=prompt, accepted=()))
+            tidy[prompt] = Query(
+                prompt=prompt,
+                accepted=unique((*before.accepted, *query.accepted)),
+                rivals=unique((*before.rivals, *query.rivals)),
             )
-            tidy.setdefault(prompt, made)
     return tuple(tidy.values())
 
 
