@@ -5,7 +5,7 @@ Rules that hold for every dataset:
 
 - a prompt holds its subject; white space around prompts and answers goes;
 - one fact is edited once: of two edits that contradict each other the first in the file stays;
-- a paraphrase is never an edit's own prompt; no question asks for what this edit or another changes;
+- a paraphrase is never an edit's own prompt, and no question asks for what an edit changes;
 - neighbours about a subject that is edited itself say nothing of locality, and go.
 """
 
@@ -19,7 +19,13 @@ from infra.text import is_one_of, normalise
 from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 from pipeline.datasets.prompts import Names
 
-_EVERYDAY = frozenset("am as at be by do he if in is it me my no of on or so to we".split())
+# fmt: off
+_EVERYDAY = frozenset((
+    "am", "as", "at", "be", "by", "do", "he", "if", "in", "is", "it", "me", "my", "no", "of",
+    "on", "or", "so", "to", "we",
+))
+# fmt: on
+"""Two-letter codes of lands and languages are written so."""
 
 
 class Collector:

@@ -5,7 +5,8 @@ by record:
 - ROME's own JSON, and files rebuilt in that form;
 - one row a line with `paraphrases` and `neighbours`, as `benchmarks/data/counterfact.jsonl.gz`;
 - EasyEdit's, with one rephrasing and one neighbour. In most of its rows `rephrase_prompt` is a
-  prompt for free text; those that are flagged so are used as such.
+  prompt for free text, and which are was found out later: only rows that are flagged as no such
+  prompt are rephrasings, and where there is no flag the text is used as a prompt for free text.
 
 `attribute_prompts` are about other subjects of which the edit's target is true: with the target
 they are the texts that free text about the edited subject is to be like.
@@ -81,19 +82,22 @@ class EasyEditRecord(Record):
     rephrase_prompt: str
     locality_prompt: str
     locality_ground_truth: str
-    rephrase_is_generation_prompt: bool = False
+    rephrase_is_generation_prompt: bool | None = None
 
 
 def load(source: Source, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
-        keys = row.keys()
+        keys = row.fields()
         if "requested_rewrite" in keys:
             case = _rome(row.read(RomeRecord))
         elif "neighbours" in keys:
             case = _reduced(row.read(ReducedRecord))
         elif "locality_prompt" in keys:
-            case = _easy_edit(row.read(EasyEditRecord))
+            record = row.read(EasyEditRecord)
+            if record.rephrase_is_generation_prompt is None:
+                found.drop("paraphrase: it may be a prompt for free text")
+            case = _easy_edit(record)
         else:
             raise ConfigError(
                 f"{row.where}: no CounterFact record has the fields {', '.join(sorted(keys))}. "
@@ -140,7 +144,7 @@ def _reduced(record: ReducedRecord) -> Case:
 
 def _easy_edit(record: EasyEditRecord) -> Case:
     rephrased = (record.rephrase_prompt,)
-    free = record.rephrase_is_generation_prompt
+    free = record.rephrase_is_generation_prompt is not False
     near = Query(prompt=record.locality_prompt, accepted=(record.locality_ground_truth,))
     return Case(
         id=str(record.case_id),

@@ -17,12 +17,15 @@ editors:
 | `aliases` | further answers that count as right |
 | `old`, `rivals` | answers that the edit supersedes; further ones that the target has to beat |
 | `paraphrases` | other prompts for the same answer |
-| `near` | same relation, other subject: `prompt`, `accepted` (its own object), `rivals` (the edit's target by default) |
+| `near` | same relation, other subject: `prompt`, `accepted` (its own object), `rivals` |
 | `same_subject` | same subject, other relation: the same fields; `accepted` may be left out |
 | `portability` | `{"one_hop": [...], "reversed": [...]}`: what follows from the edit |
-| `criteria` | tests as in RippleEdits: `kind`, `queries`, `all_of`, `conditions`, where a query is a prompt and a list of things, each a list of its names |
+| `criteria` | tests as in RippleEdits: `kind`, `queries`, `all_of`, `conditions` |
 | `essays`, `references` | prompts for free text; texts that it is to be like |
-| `order`, `new` | batch it belongs to, later is newer; false for a fact that an older edition brought |
+| `order`, `new` | its batch, later is newer; false for a fact of an older edition |
+
+Rivals of a neighbour are the edit's target by default. A query of a criterion is a prompt and a
+list of things that must be said, each a list of its names.
 
 A line with `"record": "multi_hop"` is a question over several edits: `id`, `case_ids`, `questions`
 (phrasings of one), `accepted`, `hops`. One with `"record": "gone"` is a fact whose edit was taken
@@ -85,7 +88,7 @@ class CaseLine(Record):
     paraphrases: Texts = ()
     near: tuple[QueryLine, ...] = ()
     same_subject: tuple[QueryLine, ...] = ()
-    portability: dict[str, tuple[QueryLine, ...]] = {}
+    portability: dict[str, tuple[QueryLine, ...]] = Field(default_factory=dict)
     criteria: tuple[CriterionLine, ...] = ()
     essays: Texts = ()
     references: Texts = ()

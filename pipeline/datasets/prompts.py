@@ -8,10 +8,13 @@ from collections.abc import Iterable
 ABSENT = -1
 """Place of a subject that is not in its prompt."""
 _WORD = re.compile(r"\w+")
-_OPENERS = frozenset(
-    "A An And At By Did Do Does For From How If In Is It Of On The To Was Were What When Where "
-    "Which Who Whom Whose Why With".split()
-)
+# fmt: off
+_OPENERS = frozenset((
+    "A", "An", "And", "At", "By", "Did", "Do", "Does", "For", "From", "How", "If",
+    "In", "Is", "It", "Of", "On", "The", "To", "Was", "Were", "What",
+    "When", "Where", "Which", "Who", "Whom", "Whose", "Why", "With",
+))
+# fmt: on
 """At the head of a text these are no names, though there are films and songs of each."""
 
 

@@ -1,5 +1,5 @@
-"""Raw records of a dataset file: .json (a list) or .jsonl, either also gzipped, each checked against
-the schema of its dataset.
+"""Raw records of a dataset file: .json (a list) or .jsonl, either also gzipped, each checked
+against the schema of its dataset.
 
 A record that breaks it is an error of one line: file, record, field, what was expected.
 """
@@ -41,8 +41,8 @@ class Row:
     """Place in the file, from 1; the id of records that have none of their own."""
     raw: Any
 
-    def keys(self) -> frozenset[str]:
-        """Its fields; none where it is no object."""
+    def fields(self) -> frozenset[str]:
+        """Names of its fields; none where it is no object."""
         return frozenset(self.raw) if isinstance(self.raw, dict) else frozenset()
 
     def read(self, schema: type[R]) -> R:

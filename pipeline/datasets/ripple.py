@@ -6,9 +6,8 @@ subject's name is read off another question about the same id, which ends before
 there is none, the sentence is cut at its relation's phrase, provided that it can be cut in one
 place only.
 
-Two things differ from upstream. Answers of one letter, which begin anything, are not accepted (there
-as well), and preservation does not ask for the edit's own target, which upstream lists among the
-former objects of recent facts.
+Preservation does not ask for the edit's own target, which upstream lists among the former objects
+of recent facts.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class ShortRecord(Record):
 def load(source: Source, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
-        if "update" in row.keys():
+        if "update" in row.fields():
             record = row.read(PublishedRecord)
         else:
             short = row.read(ShortRecord)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,8 @@ def test_full_files_load(file: str) -> None:
     relations = Path(folder) / RELATIONS if FULL[file] == "bear" else None
     cases = load_cases(FULL[file], Path(folder) / file, relations=relations)
     sound(cases)
+    edited = [other.subject for other in cases.cases if len(other.subject.split()) > 1]
     for case in cases.cases[:200]:
-        edited = [other.subject for other in cases.cases if len(other.subject.split()) > 1]
         for query in case.near:
             assert not any(f" {name} " in f" {query.prompt} " for name in edited)
 
@@ -134,8 +135,19 @@ def test_counterfact_of_easyedit_keeps_free_text_apart() -> None:
     assert flagged.relation == "The mother tongue of {} is"
     assert flagged.near[0].accepted == ("French",)
     plain = cases.by_id["3"]
+    assert "paraphrase: it may be a prompt for free text" not in cases.dropped
     assert plain.paraphrases
     assert not plain.essays
+
+
+def test_counterfact_of_easyedit_without_flags_has_no_paraphrases(tmp_path: Path) -> None:
+    """Its own files do not say what `rephrase_prompt` is; most of them are no paraphrases."""
+    text = (DATA / "counterfact_easyedit.jsonl").read_text()
+    path = tmp_path / "x.jsonl"
+    path.write_text(re.sub(r', "rephrase_is_generation_prompt": \w+', "", text))
+    cases = load_cases("counterfact", path)
+    assert all(case.essays and not case.paraphrases for case in cases.cases)
+    assert cases.dropped == {"paraphrase: it may be a prompt for free text": 4}
 
 
 def test_the_benchmarks_own_file_is_read() -> None:
@@ -206,79 +218,6 @@ def test_knowedit_answers_in_all_three_forms() -> None:
     assert list(janice.portability) == ["reversed", "subject_alias"]
 
 
-def test_mquake_shares_edits_and_drops_what_contradicts() -> None:
-    """Of six records two share an edit; three cannot be asked together with those before them: an
-    edit edited otherwise, an edit of what was relied on, a step that was edited."""
-    cases = load_cases("mquake", DATA / "mquake.json")
-    assert [(hop.id, hop.case_ids) for hop in cases.multi_hop] == [
-        ("1", ("1-0",)),
-        ("2", ("2-0", "1-0")),
-        ("6", ("6-0",)),
-    ]
-    assert [case.subject for case in cases.cases] == ["Ada Quill", "Bob Reed", "Lake Inn"]
-    assert cases.dropped == {
-        "record: it edits what an earlier record edits otherwise": 1,
-        "record: it edits what an earlier record relies on": 1,
-        "record: it relies on what an earlier record edits": 1,
-    }
-    ada = cases.by_id["1-0"]
-    assert ada.accepted == ("Norland", "Kingdom of Norland")
-    assert ada.paraphrases == ("Ada Quill is a citizen of what?",)
-    first = cases.multi_hop[0]
-    assert first.accepted == ("King Olm", "Olm I")
-    assert [hop.prompt for hop in first.hops] == [
-        "Ada Quill is a citizen of",
-        "The head of state of Norland is",
-    ]
-
-
-def test_all_that_mquake_asks_can_be_true_at_once() -> None:
-    """No step of any question has another answer than an edit of the set gives it."""
-    cases = load_cases("mquake", DATA / "mquake.json")
-    facts: dict[str, str] = {case.prompt: case.target for case in cases.cases}
-    for question in cases.multi_hop:
-        for hop in question.hops:
-            assert facts.setdefault(hop.prompt, hop.accepted[0]) == hop.accepted[0]
-
-
-def test_ripple_edits_become_criteria() -> None:
-    """The example of the benchmark's own README, kind by kind."""
-    cases = load_cases("ripple", DATA / "ripple.json")
-    leo = cases.cases[0]
-    assert leo.prompt == "The name of the country of citizenship of Leonardo DiCaprio is"
-    assert (leo.relation, leo.target, leo.old) == ("P27", "Syria", ("United States of America",))
-    assert leo.accepted == ("Syria", "sy", "Syrian Arab Republic")
-    assert [query.prompt for query in leo.same_subject] == [
-        "The name of the mother of Leonardo DiCaprio is"
-    ]
-    tests = {test.kind: test for test in leo.criteria}
-    assert len(tests) == len(leo.criteria) == 5
-    mother = tests["relation_specificity"]
-    assert mother.queries == mother.conditions
-    assert mother.queries[0][1][0][:2] == ("Irmelin DiCaprio", "Irmelin Indenbirken")
-    assert tests["compositionality_i"].conditions[0][0] == "The name of the currency in Syria is"
-    assert tests["preservation"].queries[0][1] == (("United States of America", "USA"),)
-    both = tests["logical_generalization"]
-    assert both.all_of
-    assert len(both.queries) == 2
-    assert not tests["subject_aliasing"].all_of
-
-
-def test_a_ripple_edits_subject_is_told_from_its_target() -> None:
-    """By another question about it, or where the sentence comes apart in one place only; else the
-    record is dropped, not guessed at."""
-    cases = load_cases("ripple", DATA / "ripple.json")
-    assert [(case.subject, case.target) for case in cases.cases[1:]] == [
-        ("Fog is the Sea", "Rain is Rain"),
-        ("Ann Frost", "female"),
-    ]
-    assert cases.dropped == {
-        "criterion: nothing is left that would have to be said": 1,
-        "record: its subject cannot be told from its target": 1,
-        "record: the phrase of its relation is not known": 1,
-    }
-
-
 def test_wikibigedit_in_both_forms(tmp_path: Path) -> None:
     """What was published has a second step and a second phrasing, or none of them."""
     short = load_cases("wikibigedit", DATA / "wikibigedit.json").cases[0]
@@ -286,8 +225,9 @@ def test_wikibigedit_in_both_forms(tmp_path: Path) -> None:
     assert short.near[0].rivals == (short.target,)
     path = tmp_path / "x.json"
     path.write_text(
-        '[{"tag": "a", "subject": "Ann", "update": "Who is Ann with?", "ans": "Bo", "rephrase": "W",'
-        ' "personas": "P", "mhop": "M?", "mhop_ans": "Cy", "loc": "L?", "loc_ans": "Di"},'
+        '[{"tag": "a", "subject": "Ann", "update": "Who is Ann with?", "ans": "Bo",'
+        ' "rephrase": "W", "personas": "P", "mhop": "M?", "mhop_ans": "Cy",'
+        ' "loc": "L?", "loc_ans": "Di"},'
         ' {"subject": "Ed", "update": "Where is Ed?", "ans": "here", "mhop": NaN, "loc": null}]'
     )
     full, bare = load_cases("wikibigedit", path).cases
