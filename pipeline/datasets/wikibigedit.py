@@ -21,6 +21,7 @@ class PublishedRecord(Record):
     model_config = ConfigDict(extra="ignore")
 
     subject: str
+    relation: str | None = None
     update: str
     """The question."""
     ans: str
@@ -66,7 +67,7 @@ def load(source: Source, found: Collector) -> None:
 def _case(id: str, record: PublishedRecord) -> Case:
     return Case(
         id=id,
-        relation=template_of(record.update, record.subject),
+        relation=record.relation or template_of(record.update, record.subject),
         subject=record.subject,
         prompt=record.update,
         subject_start=find_subject(record.update, record.subject),
