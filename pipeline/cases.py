@@ -65,7 +65,7 @@ class Case:
     same_subject: tuple[Query, ...] = ()
     """Same subject, other relation; accepted is empty where the answer is not known."""
     portability: Mapping[str, tuple[Query, ...]] = field(default_factory=dict)
-    """What follows from the fact, by kind: one_hop, reversed, subject_alias."""
+    """What follows from the fact, by kind: one_hop, reversed, logical, subject_alias."""
     criteria: tuple[Criterion, ...] = ()
     essays: tuple[str, ...] = ()
     """Prompts for free text about the subject."""
@@ -110,6 +110,9 @@ class CaseSet:
     gone: Sequence[Query] = ()
     """Facts whose edit was taken out; what is accepted here must not be said any more."""
     multi_hop: Sequence[MultiHop] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Records and questions of a dataset that were left out, by reason; for whoever reads a number
+    of this set."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Case]:
