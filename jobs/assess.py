@@ -91,9 +91,10 @@ def print_rows(
 
 
 def cell(metric: Mapping[str, Any] | None) -> str:
-    """A number with its interval, to two digits."""
+    """A number and its interval, to two digits: `0.97 .87-1.00`."""
     if metric is None or metric["value"] is None:
         return ""
     if metric["low"] is None:
         return f"{metric['value']:.2f}"
-    return f"{metric['value']:.2f} [{metric['low']:.2f}, {metric['high']:.2f}]"
+    low, high = (f"{metric[end]:.2f}" for end in ("low", "high"))
+    return f"{metric['value']:.2f} {low.removeprefix('0')}-{high.removeprefix('0')}"

@@ -32,8 +32,8 @@ from pipeline.metrics.weights import monitors
 REPORT = "report.json"
 FACTS = "facts.parquet"
 ITEMS = "items.parquet"
-WINDOW_TOKENS = 128
-PIECE_CHARS = 4000
+WINDOW_TOKENS = 256
+PIECE_CHARS = 8000
 """General text that one worker reads at a time."""
 NUM_SENTENCES = 50
 COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candidate"))

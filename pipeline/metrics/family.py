@@ -35,7 +35,7 @@ class EvaluateConfig(BaseModel):
     text: str | None = None
     """Held-out general text for perplexity and drift, a UTF-8 file; unset is the WikiText-2 sample
     we carry."""
-    text_chars: int = Field(default=20_000, ge=1000)
+    text_chars: int = Field(default=24_000, ge=1000)
     """How much of it is read, from the start."""
     num_alternatives: int = Field(default=2, ge=0, le=10)
     """Targets of other edits that a target has to beat, beside its own old ones."""
