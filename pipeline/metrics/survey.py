@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 from pipeline.metrics.intervals import paired_bootstrap, paired_ratio
@@ -41,8 +42,8 @@ def locality(said: Mapping[str, str], before: Mapping[str, str], protocol: Proto
 
 
 def generality(right: Mapping[str, Sequence[float]], protocol: Protocol) -> Metric:
-    """Eq. 5: Gen = mean_e mean_{x ∈ P_e} 1[f_E(x) ∈ Y_e], from whether each paraphrase of each fact
-    is answered right.
+    """Generality: Gen = mean_e mean_{x ∈ P_e} 1[f_E(x) ∈ Y_e], from whether each paraphrase of each
+    fact is answered right.
 
     n facts that have a paraphrase, Wilson's interval; NaN of none.
     """
@@ -50,13 +51,13 @@ def generality(right: Mapping[str, Sequence[float]], protocol: Protocol) -> Metr
 
 
 def retainability(curve: Sequence[float], protocol: Protocol) -> Metric:
-    """Ret = 1/(n - 1) Σ_i [Acc(M(f; e_1..e_{i+1})) - Acc(M(f; e_1..e_i))], from Acc after every
-    edit, i = 1..n.
+    """Retainability: Ret = 1/(n - 1) Σ_i [Acc(M(f; e_1..e_{i+1})) - Acc(M(f; e_1..e_i))].
 
-    The sum telescopes to (Acc_n - Acc_1)/(n - 1): it sees the ends alone, so print the curve beside
-    it. n points, no interval (they are not of the same facts); NaN of less than two.
+    `curve`: Acc after every edit, i = 1..n. The sum telescopes to (Acc_n - Acc_1)/(n - 1): it sees
+    the ends alone, so print the curve beside it. n points, no interval (they are not of the same
+    facts); NaN of less than two.
     """
-    steps = [after - before for before, after in zip(curve, curve[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(curve)]
     value = fmean(steps) if steps else math.nan
     return Metric(value=value, n=len(curve), protocol=str(protocol))
 
@@ -64,8 +65,8 @@ def retainability(curve: Sequence[float], protocol: Protocol) -> Metric:
 def scalability(
     single: Measured, together: Measured, subjects: Mapping[str, str] | None = None
 ) -> Metric:
-    """Sca = 1/|E| Σ_e Acc(M(f; e)) - Acc(M(f; E)): what is lost by editing all at once; lower is
-    better.
+    """Scalability: Sca = 1/|E| Σ_e Acc(M(f; e)) - Acc(M(f; E)), what is lost by editing all at
+    once; lower is better.
 
     `single`: each fact after its own edit alone; `together`: after all. n facts in both, paired
     bootstrap over `subjects` (each fact by itself where unset); NaN of none. Raises ProtocolError
@@ -98,11 +99,12 @@ def forgetting(
     protocol: Protocol,
     subjects: Mapping[str, str] | None = None,
 ) -> Metric:
-    """F = mean_e (max_{t<T} a_{e,t} - a_{e,T}), from each fact's accuracy since its own edit, T
-    last (forgetting of continual learning, arXiv:1801.10112; not in the survey).
+    """Forgetting: F = mean_e (max_{t<T} a_{e,t} - a_{e,T}), as continual learning has it
+    (arXiv:1801.10112); not in the survey.
 
-    Below 0 where the end is better than all before. n facts that have an earlier point (those
-    edited last have none), bootstrap over `subjects`; NaN of none.
+    `curves`: each fact's accuracy from its own edit on, T last. Below 0 where the end is better
+    than all before. n facts that have an earlier point (those edited last have none), bootstrap
+    over `subjects`; NaN of none.
     """
     falls = {e: max(a[:-1]) - a[-1] for e, a in curves.items() if len(a) > 1}
     groups = [(subjects or {}).get(e, e) for e in falls]
