@@ -53,11 +53,8 @@ def case_set(
 def _attached(
     edits: Sequence[PlannedEdit], neighbours: Sequence[Neighbour]
 ) -> dict[str, list[Query]]:
-    """Each neighbour as a query of the edit that its foreign target is of, dealt out evenly.
-
-    One whose edit is not among these (a part of a batch is solved, or it was quarantined) is left
-    out: it says nothing of them.
-    """
+    """Each neighbour as a query of the edit that its foreign target is of, dealt out evenly; those
+    of edits that are not here are left out."""
     owners: dict[tuple[str, str], list[str]] = {}
     for edit in edits:
         owners.setdefault((edit.relation, edit.target), []).append(edit.id)

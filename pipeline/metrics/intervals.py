@@ -20,7 +20,8 @@ def wilson(p: float, n: int) -> Interval:
     centre = p + Z * Z / (2 * n)
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))  # p = 0 rounds to just above it
 
 
 def paired_error(lost: int, gained: int, n: int) -> float:

@@ -95,12 +95,13 @@ def test_the_budget_of_probes_ends_the_search_and_is_told() -> None:
     groups = groups_of([1] * 32)
     bad = {"0.0", "9.0", "20.0"}
     whole = search(groups, fails_with(bad), max_probes=10_000)
+    assert {i for p in whole.culprits for i in p.ids} == bad
     for budget in range(len(whole.probes) + 3):
         found = search(groups, fails_with(bad), max_probes=budget)
         assert len(found.probes) <= budget
         assert found.given_up == (budget < len(whole.probes))
         assert {i for p in found.culprits for i in p.ids} <= bad
-    assert found.as_json() == whole.as_json()
+        assert found.given_up or found.as_json() == whole.as_json()
 
 
 def edit(number: int, label: str) -> PlannedEdit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -14,15 +14,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_models import make_tokenizer
+from evaluate_helpers import CASES, NUM_FORMS, SMALL, Says, Watching
 
 from infra.checkpoint import Checkpoint
-from infra.errors import ConfigError
-from infra.examine import Compute, Exam, Examinee, Paper
+from infra.examine import Compute, Examinee, Paper
 from infra.lm import Answer
-from infra.runner import InProcessRunner, Resources
 from infra.storage import SHARDS, StageDir
-from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 from pipeline.evaluate import (
     FACTS,
     ITEMS,
@@ -30,89 +27,13 @@ from pipeline.evaluate import (
     Candidate,
     contamination,
     evaluate,
-    exam_questions,
-    exam_texts,
     lost_in_export,
 )
+from pipeline.metrics import METRICS
 from pipeline.metrics.family import EvaluateConfig
 
 CHANGED = "model.layers.1.mlp.down_proj.weight"
-SMALL: dict[str, Any] = {
-    "text_chars": 2000,
-    "num_neutral": 2,
-    "agreement_tokens": 4,
-    "neutral_tokens": 4,
-}
 Judge = Callable[..., "Judged"]
-
-
-def case(name: str, target: str, **settings: Any) -> Case:
-    defaults: dict[str, Any] = {
-        "id": name,
-        "relation": "P54",
-        "subject": name,
-        "prompt": f"{name} plays for",
-        "subject_start": 0,
-        "target": target,
-        "accepted": (target,),
-        "old": ("Derby County",),
-        "paraphrases": (f"The club of {name} is", f"{name} is with"),
-        "near": (
-            Query(prompt="Wayne Rooney plays for", accepted=("Derby",), rivals=(target,)),
-            Query(prompt="Grace Hopper works for", accepted=("the Navy",), rivals=(target,)),
-        ),
-        "same_subject": (Query(prompt=f"{name} was born in", accepted=()),),
-        "portability": {"one_hop": (Query(prompt=f"{name} lives in", accepted=("London",)),)},
-    }
-    return Case(**{**defaults, **settings})
-
-
-CASES = CaseSet(
-    "tiny",
-    [
-        case("Tom Brady", "ZZZZ"),
-        case("Neymar", "London", relation="P108"),
-        case("Ada Lovelace", "ZZZZ", relation="P108"),
-        case("Tim Cook", "Paris", new=False, order=-1),
-    ],
-    gone=[Query(prompt="Ada works for", accepted=("the Navy",))],
-)
-NUM_FORMS = sum(1 + len(c.paraphrases) for c in CASES.cases)
-
-
-@dataclass(frozen=True)
-class Says:
-    """Makes a model say one token over and over."""
-
-    token: str
-
-    def __call__(self, model: Any) -> None:
-        [token_id] = make_tokenizer()(self.token)["input_ids"]
-
-        def hook(_: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            output[..., token_id] += 1e4
-            return output
-
-        model.get_output_embeddings().register_forward_hook(hook)
-
-
-class Watching(InProcessRunner):
-    """Remembers every exam that was put to a model."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.exams: list[Exam] = []
-
-    def map(
-        self, make_worker: Callable[[], Any], shards: Sequence[Any], *, resources: Resources
-    ) -> Iterator[Any]:
-        self.exams += [payload for payload, _ in shards]
-        return super().map(make_worker, shards, resources=resources)
-
-    def prompts(self, name: str) -> dict[str, str]:
-        """What a model was asked, by the questions' ids."""
-        exams = [exam for exam in self.exams if exam.examinee.name == name]
-        return {q.id: q.prompt for exam in exams for q in exam.questions}
 
 
 @dataclass(frozen=True)
@@ -140,7 +61,6 @@ def judge(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     def run(
         candidate: Candidate | None = None,
         *,
-        cases: CaseSet = CASES,
         parent: Examinee | None = None,
         seen: Iterable[str] = (),
         out: Path | None = None,
@@ -149,7 +69,7 @@ def judge(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
         directory = out or tmp_path_factory.mktemp("evaluate")
         runner = Watching()
         returned = evaluate(
-            cases,
+            CASES,
             base=base,
             parent=parent,
             candidate=candidate or Candidate(served=replace(base, name="candidate")),
@@ -166,8 +86,8 @@ def judge(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def itself(judge: Judge) -> Judged:
-    """The base as its own candidate."""
-    return judge()
+    """The base as its own candidate, by every family."""
+    return judge(metrics=tuple(METRICS))
 
 
 def test_the_base_is_as_good_as_itself(itself: Judged) -> None:
@@ -178,6 +98,7 @@ def test_the_base_is_as_good_as_itself(itself: Judged) -> None:
     assert found["kl"]["value"] == found["energy"]["value"] == 0
     differences = itself.report["differences"]["candidate-base"]
     assert {"reliability", "ES", "PS", "NS", "perplexity", "ME-PPL", "leak"} <= differences.keys()
+    assert {"fluency", "consistency", "multi_hop", "TFA"} <= differences.keys()
     for made in differences.values():
         assert (made["value"], made["low"], made["high"]) == (0, 0, 0)
     assert itself.report["roles"].keys() == {"base", "candidate"}
@@ -192,7 +113,7 @@ def test_a_changed_weight_is_seen(
     weight = base.tensor(CHANGED)
     base.export(tmp_path / "edited", {CHANGED: weight + 3 * torch.randn(weight.shape)})
     served = Examinee(name="candidate", path=tmp_path / "edited")
-    made = judge(Candidate(served=served, edited=(CHANGED,)))
+    made = judge(Candidate(served=served, edited=(CHANGED,)), metrics=tuple(METRICS))
     found = made.candidate
     assert found["near_agreement"]["value"] < 1
     assert found["kl"]["value"] > 0.01 and found["energy"]["value"] > 0.1
@@ -205,11 +126,7 @@ def test_a_changed_weight_is_seen(
 def test_the_oracle_is_told_the_fact(judge: Judge, itself: Judged) -> None:
     """The base is asked what the base was asked, each with its case's fact before it; what is of no
     case is not asked. It has a row and a difference of its own."""
-    hop = MultiHop(
-        id="m", case_ids=("Neymar",), questions=("Where?",), accepted=("London",), hops=()
-    )
-    cases = replace(CASES, multi_hop=[hop])
-    made = judge(context=True, cases=cases, metrics=("generation", "locality", "multi_hop"))
+    made = judge(context=True, metrics=("generation", "locality", "multi_hop"))
     told, plain = made.runner.prompts("context"), made.runner.prompts("base")
     assert {i for i in plain if not i.startswith(("neutral/", "gone/", "hop/"))} == told.keys()
     assert "hop/m/q0" in plain
@@ -318,62 +235,9 @@ def test_a_lost_shard_is_asked_again_and_changes_nothing(
     lost = sorted((out / SHARDS).glob("candidate-0*.parquet"))[1]
     for path in (lost, out / REPORT, out / ITEMS, out / FACTS):
         path.unlink()
-    made = judge(out=out)
+    made = judge(out=out, metrics=tuple(METRICS))
     [exam] = made.runner.exams
     assert exam.examinee.name == "candidate" and len(exam.questions) == 8
     assert (out / REPORT).read_bytes() == (itself.out / REPORT).read_bytes()
     for name in (ITEMS, FACTS):
         assert pq.read_table(out / name).equals(pq.read_table(itself.out / name))
-
-
-NUM_QUESTIONS = {
-    "preference": NUM_FORMS + 8,
-    "teacher_forced": NUM_FORMS,
-    "generation": NUM_FORMS + 1,
-    "locality": 8 + 4 + 2,
-    "portability": 4,
-    "retention": 4,
-    "ripple": 2 + 3,
-    "multi_hop": 2 + 1,
-    "fluency": 1,
-    "text": 0,
-    "weights": 0,
-}
-
-
-def test_families_left_out_are_not_asked() -> None:
-    """Each asks its own number of questions, all together each question once, and text is read for
-    its own family only."""
-    first, *rest = CASES.cases
-    criterion = Criterion(
-        kind="preservation",
-        queries=(("It is", (("a",),)), ("Is it", (("b",),))),
-        conditions=(("It was", (("a",),)),),
-    )
-    essays = ("Tom Brady is known for", "Tom Brady was")
-    first = replace(first, criteria=(criterion,), essays=essays)
-    second = replace(rest[0], criteria=(replace(criterion, queries=(), conditions=()),))
-    hop = MultiHop(
-        id="m",
-        case_ids=("Neymar",),
-        questions=("Where?", "In?"),
-        accepted=("London",),
-        hops=(Query(prompt="It is in", accepted=("London",)),),
-    )
-    cases = CaseSet("tiny", [first, second, *rest[1:]], CASES.gone, [hop])
-    asked: dict[str, set[str]] = {}
-    for name, number in NUM_QUESTIONS.items():
-        config = EvaluateConfig(**SMALL, metrics=(name,))
-        asked[name] = {q.id for q in exam_questions(cases, config)}
-        assert len(asked[name]) == number, name
-        assert bool(exam_texts(config)) == (name == "text")
-    together = exam_questions(cases, EvaluateConfig(**SMALL, metrics=tuple(NUM_QUESTIONS)))
-    assert len(together) == len({q.id for q in together})
-    assert {q.id for q in together} == set().union(*asked.values())
-
-
-def test_an_unknown_family_is_refused_by_name() -> None:
-    """And the nearest known one is named."""
-    config = EvaluateConfig(metrics=("preference", "localty"))
-    with pytest.raises(ConfigError, match=r"'localty' is unknown \(did you mean 'locality'\?\)"):
-        exam_questions(CASES, config)
