@@ -48,14 +48,14 @@ def paired_ratio(
     a: Sequence[float], b: Sequence[float], groups: Sequence[Hashable], *, num: int = 10_000
 ) -> tuple[float, Interval]:
     """mean(a) / mean(b) over the same items, with the interval of `paired_bootstrap`: both means
-    are of the same resample. NaN where b is nothing, or is in all of one resample.
+    are of the same resample. NaN where b is 0 throughout; its interval where a resample's is.
     """
     if not any(b):
         return math.nan, (math.nan, math.nan)
     means = resampled_means(np.array([a, b], dtype=float).T, groups, num=num)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = means[:, 0] / means[:, 1]
-    return sum(a) / sum(b), percentiles(ratios)
+    if not means[:, 1].all():
+        return sum(a) / sum(b), (math.nan, math.nan)
+    return sum(a) / sum(b), percentiles(means[:, 0] / means[:, 1])
 
 
 def resampled_means(

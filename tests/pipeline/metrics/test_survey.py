@@ -95,6 +95,12 @@ def test_scalability_is_the_loss_of_editing_together() -> None:
         assert (same.value, same.low, same.high, same.n) == (0, 0, 0, 60)
 
 
+def test_few_facts_have_a_relative_loss_without_an_interval() -> None:
+    """Where a resample can miss all single edits that are right, its ratio is none."""
+    made = relative_scalability(share({"a": 1, "b": 0}), share({"a": 1, "b": 1}))
+    assert made.value == -1 and made.low is not None and math.isnan(made.low)
+
+
 def test_two_protocols_do_not_make_a_loss() -> None:
     """Both refuse."""
     for number in (scalability, relative_scalability):
