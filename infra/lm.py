@@ -39,6 +39,8 @@ class Question:
     """Tokens wanted before `until` may end it."""
     max_new_tokens: int | None = None
     """Greedy tokens at most; unset is the caller's."""
+    past_ends: bool = False
+    """Whether it goes on behind a newline or an end of text: free text of a fixed length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,8 @@ class Answer:
     """log p(" " + candidate | prompt), natural, summed over the candidate's tokens."""
     num_tokens: tuple[int, ...]
     greedy: str | None
-    """Greedy continuation up to end of text, newline, the token limit or the question's `until`;
-    stripped."""
+    """Greedy continuation up to end of text, newline (unless `past_ends`), the token limit or the
+    question's `until`; stripped."""
     greedy_ids: tuple[int, ...] = ()
     num_argmax: tuple[int, ...] = ()
     """Of each candidate's tokens, how many are the likeliest where they stand."""
@@ -211,7 +213,7 @@ class LanguageModel:
                 logprobs=tuple(score for score, _, _ in scores[b]),
                 num_tokens=tuple(count for _, count, _ in scores[b]),
                 num_argmax=tuple(right for _, _, right in scores[b]),
-                greedy=self._text(greedy[b]) if e.question.greedy else None,
+                greedy=self._text(e.question, greedy[b]) if e.question.greedy else None,
                 greedy_ids=tuple(greedy.get(b, ())),
             )
             for b, e in enumerate(group)
@@ -278,7 +280,7 @@ class LanguageModel:
         while True:
             going = []
             for n, (b, token) in enumerate(zip(owners, next_B.tolist(), strict=True)):
-                if b in said and token not in self._stop_ids:
+                if b in said and (group[b].question.past_ends or token not in self._stop_ids):
                     said[b].append(token)
                     if not self._is_over(group[b].question, said[b], max_new_tokens):
                         going.append(n)
@@ -297,10 +299,11 @@ class LanguageModel:
             return True
         if question.until is None or len(said) < question.min_new_tokens:
             return False
-        return settled(self._text(said), question.until)
+        return settled(self._text(question, said), question.until)
 
-    def _text(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True).split("\n")[0].strip()
+    def _text(self, question: Question, ids: Sequence[int]) -> str:
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return (text if question.past_ends else text.split("\n")[0]).strip()
 
 
 @contextmanager

@@ -132,5 +132,5 @@ class CaseSet:
             held |= {q.prompt for queries in case.portability.values() for q in queries}
             held |= {prompt for c in case.criteria for prompt, _ in (*c.queries, *c.conditions)}
         for hop in self.multi_hop:
-            held |= {*hop.questions}
+            held |= {*hop.questions} | {query.prompt for query in hop.hops}
         return held - {case.prompt for case in self.cases}

@@ -26,7 +26,7 @@ from pipeline.cases import Case, CaseSet
 from pipeline.metrics import METRICS
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, case_of, merged, question_id
 from pipeline.metrics.locality import read_text
-from pipeline.metrics.metric import Measured, Metric, difference
+from pipeline.metrics.metric import Measured, Metric, difference, parts
 from pipeline.metrics.weights import monitors
 
 REPORT = "report.json"
@@ -225,25 +225,23 @@ def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[
 
 def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
     """The candidate's own words, relation by relation."""
+    relations = {case.id: case.relation for case in cases.cases}
     found: dict[str, dict[str, Any]] = {}
     for name in ("reliability", "generality", "retention"):
         whole = scores.get(name)
         if not isinstance(whole, Measured):
             continue
-        relations: dict[str, dict[str, float]] = {}
-        for case_id, value in whole.items.items():
-            relations.setdefault(cases.by_id[case_id].relation, {})[case_id] = value
-        for relation, items in sorted(relations.items()):
-            part = replace(whole, items=items, num_questions=len(items))
+        for relation, part in parts(whole, relations).items():
             found.setdefault(relation, {})[name] = _json(part.metric())
     return found
 
 
 def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
-    """Held-out prompts that the editor was given, as a share of all: a number that must be 0."""
+    """Held-out prompts that the editor was given, as whole words of one text, as a share of all: a
+    number that must be 0."""
     held_out = {prompt: normalise(prompt) for prompt in cases.prompts_held_out()}
-    given = "\n".join(map(normalise, seen))
-    leaked = sum(1 for prompt in held_out.values() if prompt and prompt in given)
+    given = "".join(f" {normalise(text)} \n" for text in seen)
+    leaked = sum(1 for prompt in held_out.values() if prompt and f" {prompt} " in given)
     n = len(held_out)
     label = "decode=none/score=text"
     return {"contamination": Metric(value=leaked / max(1, n), n=n, protocol=label)}

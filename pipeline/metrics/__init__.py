@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.metrics import (
+    fluency,
     generation,
     locality,
+    multi_hop,
     portability,
     preference,
     retention,
+    ripple,
     teacher_forced,
     text,
     weights,
@@ -23,6 +26,9 @@ METRICS: Mapping[str, Family] = {
     "locality": locality,
     "portability": portability,
     "retention": retention,
+    "ripple": ripple,
+    "multi_hop": multi_hop,
+    "fluency": fluency,
     "text": text,
     "weights": weights,
 }

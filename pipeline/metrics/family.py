@@ -51,6 +51,8 @@ class EvaluateConfig(BaseModel):
     """Length at which continuations of questions are compared."""
     neutral_tokens: int = Field(default=16, ge=1)
     """Length at which continuations of general text are compared."""
+    num_essays: int = Field(default=1, ge=0, le=2)
+    """Free texts about each edited subject, at most; they take 100 tokens each."""
     context: bool = False
     """Whether the unedited model is also asked with the fact in the prompt: what editing could
     reach at best."""
@@ -118,6 +120,8 @@ def merged(questions: Iterable[Question]) -> list[Question]:
 def _both(one: Question, two: Question) -> Question:
     if one.prompt != two.prompt:
         raise ValueError(f"question {one.id} is both {one.prompt!r} and {two.prompt!r}")
+    if one.past_ends != two.past_ends:
+        raise ValueError(f"question {one.id} is to stop at an end, and not to")
     longer, shorter = sorted((one.candidates, two.candidates), key=len, reverse=True)
     if longer[: len(shorter)] != shorter:
         raise ValueError(f"question {one.id} is to be scored on {longer} and on {shorter}")

@@ -20,7 +20,8 @@ def wilson(p: float, n: int) -> Interval:
     centre = p + Z * Z / (2 * n)
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))  # p = 0 rounds to just above it
 
 
 def paired_error(lost: int, gained: int, n: int) -> float:
@@ -39,14 +40,42 @@ def paired_bootstrap(
     """
     if not len(changes):
         return math.nan, (math.nan, math.nan)
+    means = resampled_means(np.asarray(changes, dtype=float)[:, None], groups, num=num, seed=seed)
+    return float(np.mean(changes)), percentiles(means[:, 0])
+
+
+def paired_ratio(
+    a: Sequence[float], b: Sequence[float], groups: Sequence[Hashable], *, num: int = 10_000
+) -> tuple[float, Interval]:
+    """mean(a) / mean(b) over the same items, with the interval of `paired_bootstrap`: both means
+    are of the same resample. NaN where b is 0 throughout; its interval where a resample's is.
+    """
+    if not any(b):
+        return math.nan, (math.nan, math.nan)
+    means = resampled_means(np.array([a, b], dtype=float).T, groups, num=num)
+    if not means[:, 1].all():
+        return sum(a) / sum(b), (math.nan, math.nan)
+    return sum(a) / sum(b), percentiles(means[:, 0] / means[:, 1])
+
+
+def resampled_means(
+    values: np.ndarray, groups: Sequence[Hashable], *, num: int, seed: int = 0
+) -> np.ndarray:
+    """Means [num, columns] of values [items, columns] over resamples of whole groups."""
     places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     index = np.array([places[group] for group in groups])
-    sums = np.bincount(index, weights=np.asarray(changes, dtype=float))
     counts = np.bincount(index)
+    sums = np.stack([np.bincount(index, weights=column) for column in values.T], axis=1)
     rng = np.random.default_rng(seed)
     means, size = [], max(1, BLOCK // len(places))
     for start in range(0, num, size):
         drawn = rng.integers(len(places), size=(min(size, num - start), len(places)))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(np.mean(changes)), (float(low), float(high))
+        totals = np.stack([column[drawn].sum(axis=1) for column in sums.T], axis=1)
+        means.append(totals / counts[drawn].sum(axis=1)[:, None])
+    return np.concatenate(means)
+
+
+def percentiles(values: np.ndarray) -> Interval:
+    """The middle 95 %."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, variance
 
 from infra.errors import ProtocolError
@@ -26,7 +26,8 @@ class Protocol:
     decode: str
     """greedy, tf (teacher forcing), sample, or none."""
     score: str
-    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, norm."""
+    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, norm, ngram-entropy,
+    tf-idf."""
     prompt: str = "raw"
     """raw, chat, or none."""
     when: str = "after-all"
@@ -101,8 +102,11 @@ class Measured:
         return wilson(p, min(max(effective, n), max(self.num_questions, n)))
 
 
-def measured(hits: Iterable[tuple[str, float]], protocol: Protocol) -> Measured:
-    """A share, from (case id, value in 0..1) pairs, several a case."""
+def measured(
+    hits: Iterable[tuple[str, float]], protocol: Protocol, *, is_share: bool = True
+) -> Measured:
+    """A mean over facts, from (case id, value) pairs, several a case; values of a share are in
+    0..1."""
     by_case: dict[str, list[float]] = {}
     for case_id, value in hits:
         by_case.setdefault(case_id, []).append(float(value))
@@ -110,7 +114,19 @@ def measured(hits: Iterable[tuple[str, float]], protocol: Protocol) -> Measured:
         items={case_id: fmean(values) for case_id, values in by_case.items()},
         protocol=protocol,
         num_questions=sum(map(len, by_case.values())),
+        is_share=is_share,
     )
+
+
+def parts(whole: Measured, groups: Mapping[str, str]) -> dict[str, Measured]:
+    """A quantity group by group, in the groups' order of names; `groups` names each case's."""
+    found: dict[str, dict[str, float]] = {}
+    for case_id, value in whole.items.items():
+        found.setdefault(groups[case_id], {})[case_id] = value
+    return {
+        group: replace(whole, items=items, num_questions=len(items))
+        for group, items in sorted(found.items())
+    }
 
 
 def same_protocol(*protocols: object) -> None:

@@ -11,6 +11,7 @@ non_finite      edited values that are not finite numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -41,7 +42,8 @@ def score(heard: Heard) -> Scores:
 
 
 def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapping[str, Metric]:
-    """Ratios over the named matrices, read from two checkpoints."""
+    """Ratios over the named matrices, read from two checkpoints; those with values that are not
+    finite are counted, and left out of the rest."""
     found: dict[str, list[float]] = {
         "norm_ratio": [],
         "spectral_ratio": [],
@@ -54,23 +56,31 @@ def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapp
         found["non_finite"].append(bad)
         if bad:
             continue
-        norm = float(after.norm() / before.norm())
-        found["norm_ratio"].append(max(norm, 1 / norm))
-        found["spectral_ratio"].append(spectral_norm(after) / spectral_norm(before))
+        norms = float(after.norm()), float(before.norm())
+        found["norm_ratio"].append(max(_ratio(*norms), _ratio(*reversed(norms))))
+        found["spectral_ratio"].append(_ratio(spectral_norm(after), spectral_norm(before)))
         found["effective_rank"].append(effective_rank(after - before))
     label = str(Protocol(decode="none", prompt="none", score="norm"))
     return {
-        name: Metric(value=max(values), n=len(values), protocol=label)
+        name: Metric(
+            value=(sum if name == "non_finite" else max)(values), n=len(values), protocol=label
+        )
         for name, values in found.items()
         if values
     }
 
 
+def _ratio(a: float, b: float) -> float:
+    """a / b; 1 of two zeros, infinite of something and nothing."""
+    return a / b if b else 1.0 if a == b else math.inf
+
+
 def spectral_norm(matrix: Tensor) -> float:
-    """Greatest singular value, by power iteration from a fixed start."""
+    """Greatest singular value, by power iteration from a fixed start; from below, the closer the
+    further it stands out."""
     v = torch.linspace(1, 2, matrix.shape[1], dtype=matrix.dtype)
     for _ in range(POWER_STEPS):
-        v = matrix.T @ (matrix @ (v / v.norm()))
+        v = matrix.T @ (matrix @ (v / v.norm().clamp(min=torch.finfo(v.dtype).tiny)))
     return float(v.norm().sqrt())
 
 

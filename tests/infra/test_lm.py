@@ -161,3 +161,28 @@ def test_a_question_may_be_shorter_than_the_rest(checkpoint: Callable[[str], Pat
     short, long = LanguageModel(model, tokenizer).ask(asked, max_new_tokens=5)
     assert len(short.greedy_ids) == 2
     assert long.greedy_ids[:2] == short.greedy_ids and len(long.greedy_ids) <= 5
+
+
+def test_free_text_goes_on_behind_an_end(checkpoint: Callable[[str], Path]) -> None:
+    """What ends an answer is in the middle of a free text, which is as long as is asked for and
+    says the same up to there."""
+    lm = LanguageModel(*load(checkpoint("llama"), dtype=torch.float32))
+    answer = Question(id="q", prompt="Neymar", greedy=True, max_new_tokens=12)
+    free = Question(
+        id="q",
+        prompt="Neymar",
+        greedy=True,
+        until=(),
+        min_new_tokens=12,
+        max_new_tokens=12,
+        past_ends=True,
+    )
+    [whole] = lm.ask([free])
+    assert len(whole.greedy_ids) == 12
+    third = whole.greedy_ids[2]
+    lm._stop_ids = frozenset({third})
+    [short], [again] = lm.ask([answer]), lm.ask([free])
+    assert short.greedy_ids == whole.greedy_ids[: whole.greedy_ids.index(third)]
+    assert again == whole
+    both = lm.ask([answer, free])
+    assert [a.greedy_ids for a in both] == [short.greedy_ids, whole.greedy_ids]

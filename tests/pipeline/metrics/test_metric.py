@@ -22,6 +22,14 @@ def test_wilson_against_the_textbook() -> None:
     assert wilson(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
 
 
+def test_wilson_holds_the_share_itself() -> None:
+    """To the last bit: none of n is not outside its own interval, nor is all of n."""
+    for n in range(1, 200):
+        for p in (0.0, 1 / n, 1.0):
+            low, high = wilson(p, n)
+            assert 0 <= low <= p <= high <= 1 and low < high
+
+
 def test_wilson_covers() -> None:
     """Of 1,000 samples of 60 with p = 0.9, about 95 % of intervals hold p."""
     rng = random.Random(0)

@@ -1,0 +1,111 @@
+"""A few cases for a tiny model, a way to make it know some, and a runner that remembers what it was
+asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tiny_models import make_tokenizer
+
+from infra.examine import Exam
+from infra.runner import InProcessRunner, Resources
+from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
+
+SMALL: dict[str, Any] = {
+    "text_chars": 2000,
+    "num_neutral": 2,
+    "agreement_tokens": 4,
+    "neutral_tokens": 4,
+}
+
+
+def case(name: str, target: str, **settings: Any) -> Case:
+    defaults: dict[str, Any] = {
+        "id": name,
+        "relation": "P54",
+        "subject": name,
+        "prompt": f"{name} plays for",
+        "subject_start": 0,
+        "target": target,
+        "accepted": (target,),
+        "old": ("Derby County",),
+        "paraphrases": (f"The club of {name} is", f"{name} is with"),
+        "near": (
+            Query(prompt="Wayne Rooney plays for", accepted=("Derby",), rivals=(target,)),
+            Query(prompt="Grace Hopper works for", accepted=("the Navy",), rivals=(target,)),
+        ),
+        "same_subject": (Query(prompt=f"{name} was born in", accepted=()),),
+        "portability": {"one_hop": (Query(prompt=f"{name} lives in", accepted=("London",)),)},
+    }
+    return Case(**{**defaults, **settings})
+
+
+CRITERION = Criterion(
+    kind="preservation",
+    queries=(("Tom Brady is in", (("London",),)), ("He is from", (("Paris",),))),
+    conditions=(("The Navy is in", (("London",),)),),
+)
+CASES = CaseSet(
+    "tiny",
+    [
+        case(
+            "Tom Brady",
+            "ZZZZ",
+            criteria=(CRITERION,),
+            essays=("Tom Brady is known for", "Tom Brady was"),
+            references=("The Navy is in London.", "Paris is warm."),
+        ),
+        case("Neymar", "London", relation="P108"),
+        case("Ada Lovelace", "ZZZZ", relation="P108"),
+        case("Tim Cook", "Paris", new=False, order=-1),
+    ],
+    gone=[Query(prompt="Ada works for", accepted=("the Navy",))],
+    multi_hop=[
+        MultiHop(
+            id="m",
+            case_ids=("Neymar",),
+            questions=("Where is Neymar?", "Neymar is in"),
+            accepted=("London",),
+            hops=(Query(prompt="It is in", accepted=("London",)),),
+        )
+    ],
+)
+NUM_FORMS = sum(1 + len(c.paraphrases) for c in CASES.cases)
+
+
+@dataclass(frozen=True)
+class Says:
+    """Makes a model say one token over and over."""
+
+    token: str
+
+    def __call__(self, model: Any) -> None:
+        [token_id] = make_tokenizer()(self.token)["input_ids"]
+
+        def hook(_: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            output[..., token_id] += 1e4
+            return output
+
+        model.get_output_embeddings().register_forward_hook(hook)
+
+
+class Watching(InProcessRunner):
+    """Remembers every exam that was put to a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exams: list[Exam] = []
+
+    def map(
+        self, make_worker: Callable[[], Any], shards: Sequence[Any], *, resources: Resources
+    ) -> Iterator[Any]:
+        self.exams += [payload for payload, _ in shards]
+        return super().map(make_worker, shards, resources=resources)
+
+    def prompts(self, name: str) -> dict[str, str]:
+        """What a model was asked, by the questions' ids."""
+        exams = [exam for exam in self.exams if exam.examinee.name == name]
+        return {q.id: q.prompt for exam in exams for q in exam.questions}
