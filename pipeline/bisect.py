@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_PROBES = 64
 Group = tuple[str, ...]
 """Ids of edits that stay together."""
 
@@ -50,7 +51,7 @@ def search(
     groups: Sequence[Group],
     probe: Callable[[Group], Sequence[str]],
     *,
-    max_probes: int = 64,
+    max_probes: int = MAX_PROBES,
 ) -> Search:
     """Find the groups that fail by themselves.
 

@@ -53,13 +53,16 @@ def case_set(
 def _attached(
     edits: Sequence[PlannedEdit], neighbours: Sequence[Neighbour]
 ) -> dict[str, list[Query]]:
-    """Each neighbour as a query of the edit that its foreign target is of, dealt out evenly."""
+    """Each neighbour as a query of the edit that its foreign target is of, dealt out evenly; those
+    of edits that are not here are left out."""
     owners: dict[tuple[str, str], list[str]] = {}
     for edit in edits:
         owners.setdefault((edit.relation, edit.target), []).append(edit.id)
     near: dict[str, list[Query]] = {}
     for neighbour in neighbours:
-        own = owners[neighbour.relation, neighbour.edited_target]
+        own = owners.get((neighbour.relation, neighbour.edited_target))
+        if own is None:
+            continue
         owner = min(own, key=lambda edit_id: len(near.get(edit_id, ())))
         query = Query(
             prompt=neighbour.prompt,

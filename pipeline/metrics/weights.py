@@ -11,6 +11,7 @@ non_finite      edited values that are not finite numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -59,7 +60,7 @@ def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapp
         if bad:
             continue
         norm = float(after.norm() / before.norm())
-        found["norm_ratio"].append(max(norm, 1 / norm))
+        found["norm_ratio"].append(max(norm, 1 / norm) if norm else math.inf)
         found["spectral_ratio"].append(spectral_norm(after) / spectral_norm(before))
         found["effective_rank"].append(effective_rank(after - before))
     label = str(Protocol(decode="none", prompt="none", score="norm"))
