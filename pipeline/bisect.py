@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_PROBES = 64
+"""Each solves and evaluates part of the batch: what a search may cost."""
 Group = tuple[str, ...]
 """Ids of edits that stay together."""
 

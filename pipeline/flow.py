@@ -8,7 +8,7 @@ continues after any interruption, and once more does nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import REPORT, evaluate
 from pipeline.gate import CHECKS, VERDICT, Report, gate, require_passed
-from pipeline.metrics.locality import general_text
+from pipeline.metrics.locality import read_text
 from pipeline.plan import PRESERVED, plan
 from pipeline.planned import case_set
 from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
@@ -242,7 +242,9 @@ def run_edition(
         its edits' making.
         """
         settings = config.evaluate
+        candidate = exported(base, made, out.path / CHECKPOINT)
         if failed is not None:
+            candidate = replace(candidate, memory=None)
             needed = {CHECKS[name][0] for name in failed}
             metrics = tuple(name for name in settings.metrics if name in needed)
             settings = settings.model_copy(update={"metrics": metrics})
@@ -257,7 +259,7 @@ def run_edition(
             cases,
             base=unedited,
             parent=serving if failed is None else None,
-            candidate=exported(base, made, out.path / CHECKPOINT),
+            candidate=candidate,
             seen=[*(edit.prompt for edit in chosen), *preserved],
             config=settings,
             compute=compute,
@@ -285,11 +287,15 @@ def run_edition(
         yield edited
         reports = edited.table(REPORTS).to_pylist()
         refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
-        read = file_digest(general_text(config.evaluate))
         evaluated = run.stage(
             "evaluate",
             name,
-            inputs={"plan": planned, "edit": edited, "text": read, **upstream},
+            inputs={
+                "plan": planned,
+                "edit": edited,
+                "text": digest_of(read_text(config.evaluate)),
+                **upstream,
+            },
             config={**config.evaluate.model_dump(exclude={"text"}), **asdict(compute)},
             body=lambda out: judge(chosen, edited.path, out),
         )

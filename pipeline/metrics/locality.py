@@ -90,14 +90,9 @@ def unrelated(case: Case) -> str:
     return case.same_subject[place].prompt
 
 
-def general_text(config: EvaluateConfig) -> Path:
-    """The file of held-out text."""
-    return Path(config.text) if config.text else TEXT
-
-
 def read_text(config: EvaluateConfig) -> str:
     """The held-out text. Raises ConfigError where it cannot be read."""
-    path = general_text(config)
+    path = Path(config.text) if config.text else TEXT
     try:
         return path.read_text(encoding="utf-8")[: config.text_chars]
     except (OSError, UnicodeDecodeError) as error:

@@ -131,7 +131,9 @@ def test_earlier_releases_forgotten(workshop: Workshop, sound: Sound) -> None:
     old = set(ids[: len(ids) // 2])
     first = sound.solve([request for request in sound.requests if request.id in old])
     parent = replace(workshop.export("parent", first).served, name="parent")
-    cases = [replace(case, new=case.id not in old, order=int(case.id not in old)) for case in facts()]
+    cases = [
+        replace(case, new=case.id not in old, order=int(case.id not in old)) for case in facts()
+    ]
     late = sound.solve([request for request in sound.requests if request.id not in old])
     report = workshop.judge("forgetful", late, cases, parent=parent, metrics=ANSWERS)
     assert {"retention_drop"} <= failed(report) <= {"retention_drop", *BREAKDOWN}
