@@ -59,7 +59,7 @@ EVALUATE = EvaluateConfig(
     neutral_tokens=8,
 )
 """Small, for time: seconds, not minutes, a model."""
-COMPUTE = Compute(threads=2, shard_size=64, max_new_tokens=6)
+COMPUTE = Compute(threads=1, shard_size=64, max_new_tokens=6)
 SETTINGS: Mapping[str, Any] = {"statistics_tokens": 2048, "fisher_tokens": 512}
 """Of MEMIT: less text than a release is worth."""
 

@@ -2,10 +2,7 @@
 be caught by the check that is there for it, and by no other that should not notice.
 
 The bounds (`GATE`) were set once, from the sound edit's own numbers (seed 0; in brackets) with
-room for other seeds, and by points: a dozen facts prove nothing by intervals. ES .90 [1],
-reliability .80 [1], PS .75 [.96], generality .08 [.29], superseded .05 [0], superseded_paraphrase
-.20 [.04], NS_drop .10 [0], leak .05 [0], near_agreement .60 [.79], neutral_agreement 0, kl .05
-[.012], perplexity_ratio 1.10 [1.02]; the rest are the defaults.
+room for other seeds, and by points: a dozen facts prove nothing by intervals.
 """
 
 from __future__ import annotations
@@ -31,17 +28,27 @@ from pipeline.gate import GateConfig, check, gate
 pytestmark = pytest.mark.slow
 
 BOUNDS = {
-    **{"ES": 0.9, "reliability": 0.8, "PS": 0.75, "generality": 0.08},
-    **{"superseded": 0.05, "superseded_paraphrase": 0.2, "NS_drop": 0.1, "leak": 0.05},
-    **{"near_agreement": 0.6, "neutral_agreement": 0.0, "kl": 0.05, "perplexity_ratio": 1.1},
-    "me_ppl_ratio": 1.2,
-    "retention_drop": 0.1,
+    "ES": 0.9,  # [1]
+    "reliability": 0.8,  # [1]
+    "PS": 0.75,  # [1]
+    "generality": 0.1,  # [0.33]
+    "retention_drop": 0.1,  # [0, of the second edition]
+    "superseded": 0.05,  # [0]
+    "superseded_paraphrase": 0.2,  # [0]
+    "NS_drop": 0.05,  # [0; the base itself has 0.08, since a second word is given away]
+    "leak": 0.05,  # [0]
+    "near_agreement": 0.6,  # [0.75]
+    "neutral_agreement": 0.0,  # [0.5, of two]
+    "kl": 0.03,  # [0.009]
+    "perplexity_ratio": 1.1,  # [1.03]
+    "me_ppl_ratio": 1.2,  # [1.04]
 }
+"""What is not here has the default bound."""
 GATE = GateConfig.model_validate(
     {name: {"bound": bound, "unproven": "pass"} for name, bound in BOUNDS.items()}
 )
 ANSWERS = ("preference", "teacher_forced", "generation", "retention")
-"""Families that do without neighbours and text."""
+"""Families that do without neighbours and text: quicker, where those have nothing to say."""
 BREAKDOWN = {
     *("PS", "generality", "near_agreement", "kl", "perplexity_ratio", "me_ppl_ratio"),
     *("superseded", "superseded_paraphrase", "leak", "NS_drop", "neutral_agreement"),
@@ -119,10 +126,9 @@ def test_only_the_first_token_is_raised(workshop: Workshop, sound: Sound) -> Non
         return replace(request, target=tokenizer.decode([first]).strip())
 
     delta = sound.solve([begun(request) for request in sound.requests])
-    report = workshop.judge("begun", delta, facts())
-    assert "reliability" in failed(report)
+    report = workshop.judge("begun", delta, facts(), metrics=ANSWERS)
+    assert {"reliability"} <= failed(report) <= {"reliability", "generality"}
     assert number(report, "ES") >= GATE.ES.bound and number(report, "TFA") >= 0.5
-    assert not failed(report) & {"leak", "near_agreement", "non_finite", "export_loss", "kl"}
 
 
 def test_earlier_releases_forgotten(workshop: Workshop, sound: Sound) -> None:
@@ -182,7 +188,7 @@ def test_a_value_that_is_no_number(
 
     write = Checkpoint.export
     monkeypatch.setattr(Checkpoint, "export", spoilt)
-    report = workshop.judge("spoilt", sound.delta, facts())
+    report = workshop.judge("spoilt", sound.delta, facts(), metrics=("generation", "text"))
     assert failed(report) >= {"non_finite", "export_loss", "kl", "perplexity_ratio"}
     assert number(report, "non_finite") == 1
 
@@ -191,10 +197,9 @@ def test_answers_cut_short(workshop: Workshop, sound: Sound) -> None:
     """Trained to end after the first word: the target is still preferred to every other answer."""
     end = workshop.base.tokenizer.eos_token
     short = [replace(r, target=f"{r.target.split()[0]}{end}") for r in sound.requests]
-    report = workshop.judge("short", sound.solve(short), facts())
-    assert "reliability" in failed(report)
+    report = workshop.judge("short", sound.solve(short), facts(), metrics=ANSWERS)
+    assert {"reliability"} <= failed(report) <= {"reliability", "generality"}
     assert number(report, "ES") >= GATE.ES.bound
-    assert not failed(report) & {"leak", "near_agreement", "non_finite", "export_loss", "kl"}
 
 
 def test_the_exam_was_known_beforehand(workshop: Workshop, sound: Sound) -> None:
@@ -209,7 +214,8 @@ def test_the_exam_was_known_beforehand(workshop: Workshop, sound: Sound) -> None
             EditRequest(id=f"{case.id}p", prompt=prompt, subject_span=span, target=case.target)
         )
     delta = sound.solve([*sound.requests, *known])
-    report = workshop.judge("crammed", delta, facts(), seen=[r.prompt for r in known])
+    seen = [request.prompt for request in known]
+    report = workshop.judge("crammed", delta, facts(), seen=seen, metrics=ANSWERS)
     assert failed(report) == {"contamination"}
     for name in ("ES", "reliability", "PS", "generality"):
         assert number(report, name) >= number(sound.report, name)

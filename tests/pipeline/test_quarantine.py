@@ -163,9 +163,9 @@ def kill_in_search(run: Run, number: int) -> int:
 
     def deadly(source: Any, target: Path) -> None:
         shards = target.parent
-        if shards.name == SHARDS and target.suffix == ".json":
-            if len(list(shards.glob("*.json"))) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+        outcome = shards.name == SHARDS and target.suffix == ".json"
+        if outcome and len(list(shards.glob("*.json"))) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
         original(source, target)
 
     storage.os.replace = deadly  # type: ignore[assignment]
