@@ -62,6 +62,7 @@ class Checkpoint:
             if file.name in touched:
                 stored = load_file(file)
                 stored |= {name: new[name].contiguous() for name in stored.keys() & new.keys()}
+                (target / file.name).unlink(missing_ok=True)  # it may be a link to this very file
                 save_file(stored, target / file.name, {"format": "pt"})
             elif file.suffix == ".safetensors":
                 link(file, target / file.name)

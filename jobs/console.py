@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.storage import PROGRESS, Artifact, Workspace
+from pipeline.flow import edition_of
 
 INTERVAL_S = 0.5
 LINE_EVERY_S = 10.0
@@ -32,7 +33,7 @@ class StageWatch:
         self.started = time.monotonic()
         self.current: tuple[str, str, float] | None = None
         self.made: dict[str, dict[str, Artifact]] = {}
-        """Outputs so far, by version and stage."""
+        """Outputs so far, by edition and stage; of several attempts the last one's."""
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -59,7 +60,7 @@ class StageWatch:
         stage, version, started = self.current
         took = time.monotonic() - started
         self.current = None
-        self.made.setdefault(version, {})[stage] = artifact
+        self.made.setdefault(edition_of(version), {})[stage] = artifact
         found = "" if artifact.made_now else "  [dim](found)[/]"
         counts = ", ".join(f"{key} {_brief(value)}" for key, value in artifact.counts.items())
         self.console.print(

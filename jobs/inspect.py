@@ -9,7 +9,7 @@ from infra.errors import ConfigError, StageError
 from infra.storage import Artifact, Workspace
 from jobs.console import read_progress
 from pipeline.alias import Alias
-from pipeline.flow import STAGES
+from pipeline.flow import ATTEMPTED, RETRY, STAGES, edition_of
 
 
 def lines(workspace: Workspace) -> list[str]:
@@ -71,7 +71,7 @@ def releases(workspace: Workspace) -> list[dict[str, Any]]:
 
 def status(workspace: Workspace) -> dict[str, Any]:
     """State of every stage of every version, and where production points."""
-    versions = sorted({v for stage in STAGES for v in _names(workspace.root / stage)})
+    versions = sorted({edition_of(v) for stage in STAGES for v in _names(workspace.root / stage)})
     return {
         "workspace": str(workspace.root),
         "production": {line: Alias(workspace.root, line).current() for line in lines(workspace)},
@@ -84,7 +84,12 @@ def _names(directory: Path) -> set[str]:
     return {path.name.removesuffix(".partial") for path in found if path.is_dir()}
 
 
-def _state(workspace: Workspace, stage: str, version: str) -> str:
+def _state(workspace: Workspace, stage: str, edition: str) -> str:
+    """Of the last attempt at an edition."""
+    version = edition
+    first = workspace.find("gate", edition)
+    if first is not None and first.counts["culprits"] and stage in ATTEMPTED:
+        version += RETRY
     artifact = workspace.find(stage, version)
     if artifact is not None:
         if stage == "gate" and not artifact.counts["passed"]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_PROBES = 64
+"""Each solves and evaluates part of the batch: what a search may cost."""
 Group = tuple[str, ...]
 """Ids of edits that stay together."""
 
@@ -50,7 +52,7 @@ def search(
     groups: Sequence[Group],
     probe: Callable[[Group], Sequence[str]],
     *,
-    max_probes: int = 64,
+    max_probes: int = MAX_PROBES,
 ) -> Search:
     """Find the groups that fail by themselves.
 

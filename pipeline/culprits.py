@@ -8,19 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.storage import StageDir, digest_of, write_json
+from infra.storage import SHARDS, StageDir, digest_of, write_json
 from infra.text import normalise
-from pipeline.bisect import Group, Search, search
+from pipeline.bisect import MAX_PROBES, Group, Search, search
 from pipeline.edits import PlannedEdit
 from pipeline.evaluate import REPORT
-from pipeline.gate import BISECTED, GateConfig, check
-
-PROBES = "probes"
+from pipeline.gate import GateConfig, check
 
 
 def find_culprits(
     edits: Sequence[PlannedEdit],
     p_targets: Mapping[str, float | None],
+    names: Sequence[str],
     *,
     solve: Callable[[Sequence[PlannedEdit], StageDir], Any],
     judge: Callable[[Sequence[PlannedEdit], Path, StageDir], Any],
@@ -29,29 +28,31 @@ def find_culprits(
 ) -> Search:
     """Solve and evaluate parts of the batch, each from the base, until the culprits are found.
 
-    Each probe's outcome is kept in `out`, and found there after an interruption. A part fails by
-    points alone: its intervals are wide because it is small.
+    Only the checks `names`, those that the batch fails, are looked at, and by points alone: a
+    part's intervals are wide because it is small. Each probe's outcome is kept with the shards of
+    `out`, and found there after an interruption.
     """
-    by_id = {edit.id: edit for edit in edits}
 
     def probe(ids: Group) -> Sequence[str]:
-        place = out.path / PROBES / digest_of(sorted(ids))[:16]
+        place = out.path / SHARDS / digest_of([sorted(ids), list(names)])[:16]
         outcome = place.with_suffix(".json")
         if not outcome.exists():
-            chosen = [edit for edit in edits if edit.id in ids]
+            wanted = set(ids)
+            chosen = [edit for edit in edits if edit.id in wanted]
             solved, judged = StageDir(place / "edit"), StageDir(place / "evaluate")
             for directory in (solved, judged):
                 directory.path.mkdir(parents=True, exist_ok=True)
             solve(chosen, solved)
             judge(chosen, solved.path, judged)
             report = json.loads((judged.path / REPORT).read_text(encoding="utf-8"))
-            checks = check(report, 0.0, config)
-            failed = [c.sentence for c in checks if c.name in BISECTED and c.state == "fail"]
-            write_json(outcome, failed)
+            checks = [c for c in check(report, 0.0, config) if c.name in names]
+            write_json(outcome, [c.sentence for c in checks if c.state == "fail"])
             shutil.rmtree(place)
+        done = len(list(outcome.parent.glob("*.json")))
+        out.progress(done, MAX_PROBES, f"search for culprits, at most {MAX_PROBES} probes")
         return json.loads(outcome.read_text(encoding="utf-8"))
 
-    return search(suspects(list(by_id.values()), p_targets), probe)
+    return search(suspects(edits, p_targets), probe, max_probes=MAX_PROBES)
 
 
 def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]) -> list[Group]:

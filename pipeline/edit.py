@@ -235,9 +235,7 @@ class EditWorker:
             self.values,
             lambda phase, done, total: out.progress(done, total, phase),
         )
-        write_atomic(job.out / DELTA, proposal.delta.save)
-        weights = compose(Checkpoint(job.base.path), proposal.delta)
-        write_atomic(job.out / WEIGHTS, lambda path: save_file(weights, path))
+        keep(proposal.delta, Checkpoint(job.base.path), job.out)
         lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
         rows = [asdict(report) for report in (*proposal.reports, *lost)]
         out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
@@ -270,6 +268,13 @@ def make_editor(config: EditConfig) -> Any:
         )
     editor = EDITORS[config.editor]
     return editor(validate(editor.Config, config.options, "config [edit.options]"))
+
+
+def keep(delta: Delta, base: Checkpoint, out: Path) -> None:
+    """The delta, and the weights that it makes of the base's, into a directory."""
+    write_atomic(out / DELTA, delta.save)
+    weights = compose(base, delta)
+    write_atomic(out / WEIGHTS, lambda path: save_file(weights, path))
 
 
 def compose(checkpoint: Checkpoint, delta: Delta) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ continues after any interruption, and once more does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from pipeline.culprits import find_culprits
 from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import REPORT, evaluate
-from pipeline.gate import Report, gate, require_passed
+from pipeline.gate import CHECKS, VERDICT, Report, gate, require_passed
+from pipeline.metrics.locality import read_text
 from pipeline.plan import PRESERVED, plan
 from pipeline.planned import case_set
 from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
@@ -39,8 +41,9 @@ STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gat
 CODE: dict[str, int] = {**dict.fromkeys(STAGES, 1), "evaluate": 2, "gate": 2, "release": 2}
 """Version of each stage's code; counts up when it makes something else of the same input."""
 
+ATTEMPTED = ("edit", "evaluate", "gate")
 RETRY = "-without-culprits"
-"""Behind the version, of outputs made again without the edits that failed the gate."""
+"""Behind the version, of what is attempted again without the edits that failed the gate."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,6 @@ class Attempt:
     gate: Artifact
     quarantined: Mapping[str, str]
     """Reason by id, of edits that were refused or set aside."""
-
-    @property
-    def outputs(self) -> tuple[Artifact, Artifact, Artifact]:
-        """In their order."""
-        return self.edit, self.evaluate, self.gate
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Run:
             config=config,
             inputs={k: v.digest if isinstance(v, Artifact) else v for k, v in inputs.items()},
             body=body,
-            replace=self.replace and self.workspace.find("release", version) is None,
+            replace=self.replace and not self.workspace.find("release", edition_of(version)),
             restart=self.restart,
             stamp=self.stamp,
             **more,
@@ -232,29 +230,51 @@ def run_edition(
             runner=runner,
         )
 
-    def judge(chosen: Sequence[PlannedEdit], made: Path, out: StageDir) -> dict[str, Any]:
-        """The evaluate stage on what `solve` made of them in a directory."""
+    def judge(
+        chosen: Sequence[PlannedEdit],
+        made: Path,
+        out: StageDir,
+        failed: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """The evaluate stage on what `solve` made of some edits in a directory.
+
+        A probe asks no more than the checks that failed need to know, and nothing that is not of
+        its edits' making.
+        """
+        settings = config.evaluate
+        candidate = exported(base, made, out.path / CHECKPOINT)
+        if failed is not None:
+            candidate = replace(candidate, memory=None)
+            needed = {CHECKS[name][0] for name in failed}
+            metrics = tuple(name for name in settings.metrics if name in needed)
+            settings = settings.model_copy(update={"metrics": metrics})
         cases = case_set(
             config.line,
             chosen,
-            removals,
+            removals if failed is None else (),
             neighbours,
-            num_alternatives=config.evaluate.num_alternatives,
+            num_alternatives=settings.num_alternatives,
         )
         return evaluate(
             cases,
             base=unedited,
-            parent=serving,
-            candidate=exported(base, made, out.path / CHECKPOINT),
+            parent=serving if failed is None else None,
+            candidate=candidate,
             seen=[*(edit.prompt for edit in chosen), *preserved],
-            config=config.evaluate,
+            config=settings,
             compute=compute,
             out=out,
             runner=runner,
         )
 
-    def attempt(name: str, chosen: Sequence[PlannedEdit], set_aside: Mapping[str, str]) -> Attempt:
-        """Edit, evaluate and gate some of the plan's edits."""
+    def attempt(
+        name: str,
+        chosen: Sequence[PlannedEdit],
+        set_aside: Mapping[str, str],
+        searched: Mapping[str, Any] | None = None,
+    ) -> Generator[Artifact, None, Attempt]:
+        """Edit, evaluate and gate some of the plan's edits, each output as it is finished. What is
+        left by a search is not searched again."""
         aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
         text = file_digest(text_path(config.edit))
         edited = run.stage(
@@ -264,15 +284,22 @@ def run_edition(
             config={**config.edit.model_dump(exclude={"text"}), **run_on},
             body=lambda out: solve(chosen, out),
         )
+        yield edited
         reports = edited.table(REPORTS).to_pylist()
         refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
         evaluated = run.stage(
             "evaluate",
             name,
-            inputs={"plan": planned, "edit": edited, **upstream},
-            config={**config.evaluate.model_dump(), **asdict(compute)},
+            inputs={
+                "plan": planned,
+                "edit": edited,
+                "text": digest_of(read_text(config.evaluate)),
+                **upstream,
+            },
+            config={**config.evaluate.model_dump(exclude={"text"}), **asdict(compute)},
             body=lambda out: judge(chosen, edited.path, out),
         )
+        yield evaluated
         gated = run.stage(
             "gate",
             name,
@@ -284,34 +311,43 @@ def run_edition(
                 num_quarantined=len(refused) + len(set_aside),
                 config=config.gate,
                 history=history,
-                find=lambda: find_culprits(
+                find=None
+                if searched
+                else lambda failed: find_culprits(
                     [edit for edit in chosen if edit.id not in refused],
                     {r["id"]: r["p_target"] for r in reports},
+                    failed,
                     solve=solve,
-                    judge=judge,
+                    judge=partial(judge, failed=failed),
                     config=config.gate,
                     out=out,
                 ),
+                searched=searched,
                 out=out,
             ),
         )
+        yield gated
         return Attempt(edited, evaluated, gated, {**refused, **set_aside})
 
-    final = attempt(version, edits, {})
-    yield from final.outputs
+    final = yield from attempt(version, edits, {})
     culprits: Mapping[str, str] = final.gate.counts["culprits"]
     if culprits:
         rest = [edit for edit in edits if edit.id not in culprits]
-        final = attempt(f"{version}{RETRY}", rest, culprits)
-        yield from final.outputs
+        searched = final.gate.json(VERDICT)["search"]
+        final = yield from attempt(f"{version}{RETRY}", rest, culprits, searched)
     require_passed(version, final.gate.counts["failed"])
-    edited, evaluated, gated = final.outputs
     quarantined = dict(final.quarantined)
 
     released = run.stage(
         "release",
         version,
-        inputs={"snapshot": world, "plan": planned, "edit": edited, "gate": gated, **upstream},
+        inputs={
+            "snapshot": world,
+            "plan": planned,
+            "edit": final.edit,
+            "gate": final.gate,
+            **upstream,
+        },
         config={"line": config.line, "license": model.license, **asdict(compute)},
         body=lambda out: release(
             ReleaseInputs(
@@ -325,9 +361,9 @@ def run_edition(
                 compute={"dtype": compute.dtype, "max_new_tokens": compute.max_new_tokens},
                 snapshot=world,
                 plan=planned,
-                edit=edited,
-                evaluation=evaluated,
-                gate=gated,
+                edit=final.edit,
+                evaluation=final.evaluate,
+                gate=final.gate,
             ),
             [edit for edit in edits if edit.id not in quarantined],
             out,
@@ -341,6 +377,11 @@ def run_edition(
     if version not in {move.version for move in alias.history()}:
         alias.move(version, f"passed the gate, plan {planned.counts['plan_hash'][:12]}")
     yield released
+
+
+def edition_of(version: str) -> str:
+    """The edition that an output belongs to, whichever attempt at it it is of."""
+    return version.removesuffix(RETRY)
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from infra.errors import GateError
 from infra.storage import StageDir
 from pipeline.bisect import Search
+from pipeline.metrics.text import exp
 
 Report = Mapping[str, Any]
+VERDICT = "gate.json"
 MIN_RELATION = 30
 """Facts that a relation needs for its score to count by itself."""
 BISECTED = (
@@ -141,6 +143,7 @@ class Check:
 
     name: str
     value: float | None
+    """None of what was not measured, or is not finite."""
     low: float | None
     high: float | None
     n: int
@@ -154,9 +157,11 @@ class Check:
     @property
     def sentence(self) -> str:
         """For a person: what was measured, what is allowed, by how much it is off."""
-        if self.value is None:
+        if self.state == "not measured":
             return f"{self.name} was not measured: {self.why}. Add its family to evaluate.metrics."
         sign = "at least" if self.at_least else "at most"
+        if self.value is None:
+            return f"{self.name} is no finite number, allowed {sign} {self.bound:.4f}: {self.why}"
         interval = f" ({self.low:.4f} to {self.high:.4f})" if self.low is not None else ""
         said = f"{self.name} is {self.value:.4f}{interval}, allowed {sign} {self.bound:.4f}"
         if self.state == "fail":
@@ -169,7 +174,7 @@ class Check:
 def _metric(name: str, role: str = "candidate") -> Callable[[Report], Reading | None]:
     def read(report: Report) -> Reading | None:
         found = report["roles"].get(role, {}).get(name)
-        return _reading(found) if found and found["value"] is not None else None
+        return _reading(found) if found else None
 
     return read
 
@@ -177,27 +182,20 @@ def _metric(name: str, role: str = "candidate") -> Callable[[Report], Reading | 
 def _fall(name: str, pair: str) -> Callable[[Report], Reading | None]:
     def read(report: Report) -> Reading | None:
         found = report["differences"].get(pair, {}).get(name)
-        if not found or found["value"] is None:
-            return None
-        return Reading(value=-found["value"], n=found["n"], low=-found["high"], high=-found["low"])
+        return _changed(found, lambda change: -change) if found else None
 
     return read
 
 
 def _perplexity_ratio(report: Report) -> Reading | None:
     found = report["differences"].get("candidate-base", {}).get("perplexity")
-    if not found or found["value"] is None:
-        return None
-    return Reading(n=found["n"], **{key: math.exp(found[key]) for key in ("value", "low", "high")})
+    return _changed(found, exp) if found else None
 
 
 def _me_ppl_ratio(report: Report) -> Reading | None:
     base = report["roles"]["base"].get("ME-PPL")
     found = report["differences"].get("candidate-base", {}).get("ME-PPL")
-    if not found or not base:
-        return None
-    ends = {key: 1 + found[key] / base["value"] for key in ("value", "low", "high")}
-    return Reading(n=found["n"], **ends)
+    return _changed(found, lambda change: 1 + change / base["value"]) if found and base else None
 
 
 def _worst_relation(report: Report) -> Reading | None:
@@ -210,7 +208,18 @@ def _worst_relation(report: Report) -> Reading | None:
 
 
 def _reading(metric: Mapping[str, Any]) -> Reading:
-    return Reading(**{key: metric[key] for key in ("value", "n", "low", "high")})
+    """Reports have null for what is not finite."""
+    read = {key: metric[key] for key in ("value", "n", "low", "high")}
+    return Reading(**read) if read["value"] is not None else Reading(value=math.nan, n=read["n"])
+
+
+def _changed(difference: Mapping[str, Any], change: Callable[[float], float]) -> Reading:
+    """What becomes of a difference and of the ends of its interval."""
+    read = _reading(difference)
+    if read.low is None or read.high is None:
+        return Reading(value=change(read.value), n=read.n)
+    ends = sorted((change(read.low), change(read.high)))
+    return Reading(value=change(read.value), n=read.n, low=ends[0], high=ends[1])
 
 
 CHECKS: dict[str, tuple[str | None, Callable[[Report], Reading | None], bool]] = {
@@ -249,22 +258,24 @@ def gate(
     num_quarantined: int,
     config: GateConfig,
     history: Sequence[tuple[str, Report]] = (),
-    find: Callable[[], Search] | None = None,
+    find: Callable[[Sequence[str]], Search] | None = None,
+    searched: Mapping[str, Any] | None = None,
     out: StageDir,
 ) -> dict[str, Any]:
-    """Write `gate.json`; return the verdict. A failed gate is an output like any other.
+    """Write gate.json; return the verdict. A failed gate is an output like any other.
 
     `history`: versions and reports of the releases before, oldest first, for the trend. `find`
-    searches a failing batch for the edits to blame.
+    searches a failing batch for the edits to blame, given the names of the checks that fail.
+    `searched` is the record of a search whose culprits this batch is without.
     """
     checks = check(report, num_quarantined / max(1, num_planned), config)
     alarms = capacity(checks, history, config)
     passed = not any(c.blocks for c in checks)
-    searched = None
-    if find and config.bisect and any(c.blocks and c.name in BISECTED for c in checks):
-        searched = find().as_json()
+    failed = [c.name for c in checks if c.blocks and c.state == "fail" and c.name in BISECTED]
+    if find and config.bisect and failed:
+        searched = {"checks": failed, **find(failed).as_json()}
     out.write_json(
-        "gate.json",
+        VERDICT,
         {
             "schema": 2,
             "passed": passed,
@@ -308,9 +319,13 @@ def _judge(name: str, reading: Reading, bound: Bound, at_least: bool) -> Check:
     does = {"fail": bound.action, "unproven": bound.unproven}.get(state, "pass")
     if does == "pass" and state == "unproven":
         state = "pass"
+    finite = math.isfinite(reading.value)
     return Check(
         name=name,
-        **asdict(reading),
+        value=reading.value if finite else None,
+        low=reading.low,
+        high=reading.high,
+        n=reading.n,
         bound=bound.bound,
         at_least=at_least,
         state=state,

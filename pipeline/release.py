@@ -24,6 +24,7 @@ from infra.storage import Artifact, StageDir, digest_of, file_digest
 from pipeline.edit import DELTA, WEIGHTS, AttachCodebook, AttachDelta
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
 from pipeline.evaluate import FACTS, REPORT, Candidate
+from pipeline.gate import VERDICT
 
 CHECKPOINT = "checkpoint"
 MANIFEST = "manifest.json"
@@ -73,7 +74,7 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
     shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
     for name in (REPORT, FACTS):
         shutil.copyfile(inputs.evaluation.path / name, out.path / name)
-    shutil.copyfile(inputs.gate.path / "gate.json", out.path / "gate.json")
+    shutil.copyfile(inputs.gate.path / VERDICT, out.path / VERDICT)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
     # The very files that were evaluated.
     shutil.copytree(inputs.evaluation.path / CHECKPOINT, out.path / CHECKPOINT, copy_function=link)
@@ -138,7 +139,7 @@ def render_card(
         manifest=manifest,
         license=inputs.license,
         report=inputs.evaluation.json(REPORT),
-        gate=inputs.gate.json("gate.json"),
+        gate=inputs.gate.json(VERDICT),
         plan=inputs.plan.counts,
         new=[edit for edit in live if edit.action != "carry"],
         carried=[edit for edit in live if edit.action == "carry"],

@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.storage import Artifact
 from pipeline.evaluate import FACTS, REPORT
+from pipeline.gate import VERDICT
 
 NUM_EXAMPLES = 3
 
@@ -29,7 +30,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
         summary["report"] = made["evaluate"].json(REPORT)
         summary["examples"] = examples(made["evaluate"])
     if "gate" in made:
-        summary["gate"] = made["gate"].json("gate.json")
+        summary["gate"] = made["gate"].json(VERDICT)
     if "release" in made:
         summary["release"] = {
             "release_id": made["release"].counts["release_id"],

@@ -32,7 +32,7 @@ def score(heard: Heard) -> Scores:
             protocol=heard.protocol("tf", "nll", "windows"),
             num_questions=len(windows),
             is_share=False,
-            combine=math.exp,
+            combine=exp,
         )
     drifts = {
         key: text.kl / text.num_tokens for key, text in windows.items() if text.kl is not None
@@ -46,9 +46,14 @@ def score(heard: Heard) -> Scores:
         )
     if sentences:
         scores["ME-PPL"] = Measured(
-            items={key: math.exp(t.nll / t.num_tokens) for key, t in sentences.items()},
+            items={key: exp(t.nll / t.num_tokens) for key, t in sentences.items()},
             protocol=heard.protocol("tf", "nll", "sentences"),
             num_questions=len(sentences),
             is_share=False,
         )
     return scores
+
+
+def exp(nats: float) -> float:
+    """e^nats, at most e^100: a model that is lost is lost, and sums of it must stay finite."""
+    return math.exp(min(nats, 100.0))

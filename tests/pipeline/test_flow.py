@@ -102,6 +102,16 @@ def test_a_second_run_does_nothing(finished: Path, world: Callable[..., Path]) -
     assert len(Alias(finished, "tiny").history()) == 2
 
 
+def test_a_run_up_to_a_stage_stops_behind_it(
+    world: Callable[..., Path], tmp_path: Path, threads: None
+) -> None:
+    """Of every edition; the next stage is not begun."""
+    root = tmp_path / "until"
+    run_editions(job(world(), root), until="edit")
+    assert Workspace.at(str(root)).versions("edit") == [VERSIONS[0], VERSIONS[1]]
+    assert not (root / "evaluate").exists()
+
+
 def kill_at(run: Run, stage: str, version: str, moment: str) -> int:
     """Run in a forked process that is killed with SIGKILL in a stage; returns the wait status.
 

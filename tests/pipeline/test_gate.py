@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,11 +181,12 @@ def test_the_alarm_comes_before_the_collapse() -> None:
 
 
 def test_the_verdict_and_the_search_are_written(tmp_path: Path) -> None:
-    """A failing batch is searched once; a sound one never."""
-    asked = []
+    """A failing batch is searched once, for the checks that fail; a sound one never, nor one whose
+    numbers are only too few."""
+    asked: list[Sequence[str]] = []
 
-    def find() -> Search:
-        asked.append(1)
+    def find(names: Sequence[str]) -> Search:
+        asked.append(names)
         return Search()
 
     def run(made: Any, config: GateConfig) -> Any:
@@ -199,8 +201,21 @@ def test_the_verdict_and_the_search_are_written(tmp_path: Path) -> None:
 
     assert run(report(), GateConfig())["passed"] and not asked
     verdict = run(report(leak=BROKEN["leak"][1]), GateConfig())
-    assert not verdict["passed"] and len(asked) == 1
+    assert not verdict["passed"] and asked == [["leak"]]
     assert "leak is 0.3" in verdict["failed"][0]
     run(report(leak=BROKEN["leak"][1]), GateConfig(bisect=False))
     run(report(contamination=BROKEN["contamination"][1]), GateConfig())  # no edit's fault
-    assert len(asked) == 1
+    few = run(report(leak=metric(0.0, 0.0, 0.3, n=9)), GateConfig())
+    assert not few["passed"] and len(asked) == 1
+
+
+def test_what_is_no_number_does_not_pass(tmp_path: Path) -> None:
+    """A report has null for NaN and infinity: it fails its check instead of being left out."""
+    lost = metric(None)  # type: ignore[arg-type]
+    broken = report(kl=lost, perplexity=lost, NS=lost)
+    states = {c.name: c for c in check(broken, 0.0, GateConfig()) if c.state != "pass"}
+    assert states.keys() == {"kl", "perplexity_ratio", "NS_drop"}
+    assert all(c.blocks and "no finite number" in c.sentence for c in states.values())
+    out = StageDir(tmp_path)
+    verdict = gate(broken, num_planned=1, num_quarantined=0, config=GateConfig(), out=out)
+    assert not verdict["passed"] and (tmp_path / "gate.json").exists()
