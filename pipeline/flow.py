@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import REPORT, evaluate
 from pipeline.gate import Report, gate, require_passed
+from pipeline.metrics.family import EvaluateConfig
 from pipeline.plan import PRESERVED, plan
 from pipeline.planned import case_set
 from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
+from pipeline.task import read_tasks
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
 
@@ -232,14 +235,19 @@ def run_edition(
             runner=runner,
         )
 
-    def judge(chosen: Sequence[PlannedEdit], made: Path, out: StageDir) -> dict[str, Any]:
+    def judge(
+        chosen: Sequence[PlannedEdit],
+        made: Path,
+        out: StageDir,
+        measured: EvaluateConfig = config.evaluate,
+    ) -> dict[str, Any]:
         """The evaluate stage on what `solve` made of them in a directory."""
         cases = case_set(
             config.line,
             chosen,
             removals,
             neighbours,
-            num_alternatives=config.evaluate.num_alternatives,
+            num_alternatives=measured.num_alternatives,
         )
         return evaluate(
             cases,
@@ -247,7 +255,7 @@ def run_edition(
             parent=serving,
             candidate=exported(base, made, out.path / CHECKPOINT),
             seen=[*(edit.prompt for edit in chosen), *preserved],
-            config=config.evaluate,
+            config=measured,
             compute=compute,
             out=out,
             runner=runner,
@@ -257,6 +265,10 @@ def run_edition(
         """Edit, evaluate and gate some of the plan's edits."""
         aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
         text = file_digest(text_path(config.edit))
+        tasks = read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
+        asked = {"tasks": digest_of([task.label for task in tasks])} if tasks else {}
+        # No check that is searched for culprits reads them, and they take minutes.
+        searched = config.evaluate.model_copy(update={"capability": ()})
         edited = run.stage(
             "edit",
             name,
@@ -269,7 +281,7 @@ def run_edition(
         evaluated = run.stage(
             "evaluate",
             name,
-            inputs={"plan": planned, "edit": edited, **upstream},
+            inputs={"plan": planned, "edit": edited, **asked, **upstream},
             config={**config.evaluate.model_dump(), **asdict(compute)},
             body=lambda out: judge(chosen, edited.path, out),
         )
@@ -288,7 +300,7 @@ def run_edition(
                     [edit for edit in chosen if edit.id not in refused],
                     {r["id"]: r["p_target"] for r in reports},
                     solve=solve,
-                    judge=judge,
+                    judge=partial(judge, measured=searched),
                     config=config.gate,
                     out=out,
                 ),

@@ -26,7 +26,7 @@ class Protocol:
     decode: str
     """greedy, tf (teacher forcing), sample, or none."""
     score: str
-    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, norm."""
+    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, acc_norm, norm."""
     prompt: str = "raw"
     """raw, chat, or none."""
     when: str = "after-all"
