@@ -106,7 +106,9 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"evaluate.capability: {path}: {reason}. Give a JSON Lines file.") from None
+        raise ConfigError(
+            f"evaluate.capability: {path}: {reason}. Give a JSON Lines file."
+        ) from None
 
 
 def _item(line: str, where: str) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from infra.examine import Compute, Examinee
 from infra.lm import LanguageModel
 from infra.models import EMBEDDED, load, locate
 from infra.runner import InProcessRunner
-from infra.storage import StageDir
+from infra.storage import Artifact, StageDir
 from pipeline.cases import CaseSet
 from pipeline.evaluate import ITEMS, REPORT, Candidate, differences, evaluate, summary
 from pipeline.gate import GateConfig, check
@@ -27,7 +28,7 @@ from pipeline.task import CARRIED, Item, Task, read_tasks
 lm_eval = pytest.importorskip(
     "lm_eval", reason="lm-evaluation-harness is not installed: pip install 'corrigenda[capability]'"
 )
-WORDS = "London Paris Navy Derby County weather plays works capital people cold warm".split()
+WORDS = ("London", "Paris", "Navy", "Derby", "weather", "plays", "works", "people", "cold", "warm")
 
 
 def made_up(num_items: int) -> Task:
@@ -73,19 +74,29 @@ def upstream(task: Task, item: Item) -> tuple[Path, dict[str, Any]]:
         return tasks / "arc" / f"{task.name}.yaml", doc
     said, _, rest = item.query.partition("\n\n")
     subject = said.split("about ")[1].removesuffix(".").replace(" ", "_")
-    question, *choices = rest.removesuffix("\nAnswer:").replace("\nA. ", "\0").split("\0")
-    choices = [part[:-1] if part.endswith("\n") else part for part in _lettered(choices[0])]
+    question, *choices = re.split(r"\n[A-D]\. ", rest.removesuffix("\nAnswer:"))
     doc = {"question": question, "choices": choices, "answer": item.gold}
     return tasks / "mmlu" / "default" / f"mmlu_{subject}.yaml", doc
 
 
-def _lettered(text: str) -> list[str]:
-    """`x\\nB. y\\nC. z\\nD. w` in its four parts."""
-    parts = []
-    for letter in "BCD":
-        part, _, text = text.partition(f"\n{letter}. ")
-        parts.append(part)
-    return [*parts, text]
+def upstream_task(path: Path, doc: dict[str, Any]) -> Any:
+    """The harness's task file over one item instead of its dataset."""
+    from datasets import Dataset
+    from lm_eval.api.task import ConfigurableTask
+
+    data = {"test": Dataset.from_list([doc])}
+    changed = {"training_split": None, "validation_split": None, "test_split": "test"}
+    changed |= {"fewshot_split": None, "fewshot_config": None, "num_fewshot": 0}
+    return ConfigurableTask(
+        config={**config_of(path), **changed, "tag": None, "custom_dataset": lambda **_: data}
+    )
+
+
+def requests(task: Any, doc: Any) -> list[tuple[str, str]]:
+    """Context and continuation of every choice."""
+    context = task.fewshot_context(doc, 0)
+    made = task.construct_requests(doc, context, metadata=("", 0, 1))
+    return [request.args for request in made]
 
 
 def config_of(path: Path) -> dict[str, Any]:
@@ -97,28 +108,15 @@ def config_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CARRIED)
 def test_prompts_and_answers_are_the_harnesss_own(name: str) -> None:
-    """The harness's task makes the same requests of the item in its dataset's form, and takes the
-    same choice for the right one."""
-    from datasets import Dataset
-    from lm_eval.api.task import ConfigurableTask
-
+    """Its task of that name makes the same requests of the item in its dataset's form, and takes
+    the same choice for the right one."""
     [task] = read_tasks([name], 100)
     ours = harness_task(task)
     for item, doc in list(zip(task.items, ours.eval_docs, strict=True))[::5]:
-        path, row = upstream(task, item)
-        config = config_of(path)
-        kept = {k: v for k, v in config.items() if not k.startswith(("dataset", "tag", "fewshot"))}
-        splits = {"training_split": None, "validation_split": None, "test_split": "test"}
-        data = {"test": Dataset.from_list([row])}
-        theirs = ConfigurableTask(
-            config={**kept, **splits, "num_fewshot": 0, "custom_dataset": lambda data=data: data}
-        )
-        made = [
-            [r.args for r in t.construct_requests(d, t.fewshot_context(d, 0), metadata=("", 0, 1))]
-            for t, d in ((ours, doc), (theirs, theirs.eval_docs[0]))
-        ]
-        assert made[0] == made[1]
-        assert ours.doc_to_target(doc) == theirs.doc_to_target(theirs.eval_docs[0])
+        theirs = upstream_task(*upstream(task, item))
+        [row] = theirs.eval_docs
+        assert requests(ours, doc) == requests(theirs, row)
+        assert ours.doc_to_target(doc) == theirs.doc_to_target(row)
 
 
 def test_items_are_judged_as_by_the_harness_itself(checkpoint: Callable[[str], Path]) -> None:
@@ -166,9 +164,8 @@ def test_an_evaluation_measures_base_and_candidate(
         out=out,
         runner=InProcessRunner(),
     )
-    from infra.storage import Artifact
-
-    report, items = Artifact(tmp_path, {}).json(REPORT), Artifact(tmp_path, {}).table(ITEMS)
+    made = Artifact(tmp_path, {})
+    report, items = made.json(REPORT), made.table(ITEMS)
     for role in ("base", "candidate"):
         assert report["roles"][role]["capability/mine"]["n"] == 10
         rows = [r for r in items.to_pylist() if r["role"] == role and r["metric"] == "capability"]
@@ -192,9 +189,7 @@ def test_a_destroyed_layer_fails_the_gate(tmp_path: Path) -> None:
     who = {
         "base": Examinee(name="base", path=path),
         "parent": Examinee(name="again", path=path),
-        "candidate": Examinee(
-            name="candidate", path=path, weights=tmp_path / "noise.safetensors"
-        ),
+        "candidate": Examinee(name="candidate", path=path, weights=tmp_path / "noise.safetensors"),
     }
     made = measure(
         InProcessRunner(),
