@@ -50,8 +50,9 @@ def by_the_harness(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
+    wrapper: Any = HFLM
     found: Any = evaluate(
-        HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4),
+        wrapper(pretrained=model, tokenizer=tokenizer, batch_size=4),
         {"tasks": {task.name: harness_task(task)}},
         bootstrap_iters=0,
     )
