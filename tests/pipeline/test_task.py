@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, StageError
+from infra.runner import InProcessRunner
+from infra.storage import Workspace
 from pipeline.config import load_config
+from pipeline.flow import Run, run_editions
 from pipeline.metrics import capability
 from pipeline.metrics.family import EvaluateConfig
 from pipeline.task import CARRIED, TASKS, read_tasks
@@ -109,3 +113,36 @@ def test_tasks_without_the_harness(
     assert load_config(config).evaluate.capability == ()
     with pytest.raises(ConfigError, match=r"pip install 'corrigenda\[capability\]'"):
         load_config(config, {"evaluate.capability": ["arc_easy"]})
+
+
+def test_a_changed_file_is_another_evaluation(world: Callable[..., Path]) -> None:
+    """In a run: the report has the task, the same run again finds it, and another right answer in
+    the file is refused under the old version."""
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
+    path = world()
+    spec = write(path.parent / "mine.jsonl", GOOD)
+    config = load_config(
+        path,
+        {
+            "evaluate.capability": ["mine=mine.jsonl"],
+            "evaluate.capability_limit": 1,
+            "editions": [{"as_of": date(2016, 6, 30)}],
+        },
+    )
+    assert config.evaluate.capability == (spec,)
+    place = Workspace.at(config.workspace)
+    made: list[Any] = []
+    run = Run(
+        config=config,
+        config_dir=path.parent,
+        workspace=place,
+        runner=InProcessRunner(),
+        end=made.append,
+    )
+    run_editions(run, until="evaluate")
+    assert made[-1].json("report.json")["roles"]["candidate"]["capability/mine"]["n"] == 1
+    run_editions(run, until="evaluate")
+    assert not made[-1].made_now
+    write(path.parent / "mine.jsonl", {**GOOD, "gold": 1})
+    with pytest.raises(StageError, match=r"inputs\.tasks"):
+        run_editions(run, until="evaluate")
