@@ -116,8 +116,8 @@ def test_tasks_without_the_harness(
 
 
 def test_a_changed_file_is_another_evaluation(world: Callable[..., Path]) -> None:
-    """In a run: the report has the task, the same run again finds it, and another right answer in
-    the file is refused under the old version."""
+    """In a run: report and gate have the task, the same run again finds both, and another right
+    answer in the file is refused under the old version."""
     pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed")
     path = world()
     spec = write(path.parent / "mine.jsonl", GOOD)
@@ -139,10 +139,13 @@ def test_a_changed_file_is_another_evaluation(world: Callable[..., Path]) -> Non
         runner=InProcessRunner(),
         end=made.append,
     )
-    run_editions(run, until="evaluate")
-    assert made[-1].json("report.json")["roles"]["candidate"]["capability/mine"]["n"] == 1
-    run_editions(run, until="evaluate")
-    assert not made[-1].made_now
+    run_editions(run, until="gate")
+    *_, evaluated, gated = made
+    assert evaluated.json("report.json")["roles"]["candidate"]["capability/mine"]["n"] == 1
+    assert "capability_drop" in {check["name"] for check in gated.json("gate.json")["checks"]}
+    made.clear()
+    run_editions(run, until="gate")
+    assert not any(artifact.made_now for artifact in made)
     write(path.parent / "mine.jsonl", {**GOOD, "gold": 1})
     with pytest.raises(StageError, match=r"inputs\.tasks"):
-        run_editions(run, until="evaluate")
+        run_editions(run, until="gate")
