@@ -102,7 +102,7 @@ class Examiner:
         self.loaded: dict[Examinee, LanguageModel] = {}
 
     def __call__(self, part: Exam) -> pa.Table:
-        self._keep(part.examinee, part.reference)
+        self.keep(part.examinee, part.reference)
         lm = self.loaded[part.examinee]
         if part.questions:
             rows = lm.ask(part.questions, max_new_tokens=self.compute.max_new_tokens)
@@ -110,7 +110,7 @@ class Examiner:
         rows = lm.read(part.texts, self.loaded[part.reference] if part.reference else None)
         return pa.Table.from_pylist([asdict(row) for row in rows], schema=TEXTS)
 
-    def _keep(self, *wanted: Examinee | None) -> None:
+    def keep(self, *wanted: Examinee | None) -> None:
         """Load what is wanted; what is not is let go first."""
         self.loaded = {who: lm for who, lm in self.loaded.items() if who in wanted}
         for examinee in filter(None, wanted):

@@ -18,7 +18,9 @@ from infra.settings import read_toml, validate
 from pipeline.edit import EditConfig, make_editor
 from pipeline.evaluate import EvaluateConfig
 from pipeline.gate import GateConfig
+from pipeline.metrics.capability import require_harness
 from pipeline.plan import PlanConfig
+from pipeline.task import below, read_tasks
 
 
 class ModelConfig(BaseModel):
@@ -126,17 +128,24 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
                 raise ConfigError(f"config {path}: [{part}] is not a table.")
         table[last] = value
     config = validate(Config, raw, f"config {path}")
-    make_editor(config.edit)  # an editor's own settings, before hours of other stages
-    return config.model_copy(
+    config = config.model_copy(
         update={
             "edit": _below(path.parent, config.edit),
             "evaluate": _below(path.parent, config.evaluate),
         }
     )
+    make_editor(config.edit)  # settings of editors and tasks, before hours of other stages
+    if config.evaluate.capability:
+        require_harness()
+        read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
+    return config
 
 
 def _below(directory: Path, settings: Any) -> Any:
-    """Settings whose `text` is a path relative to the config file, made absolute."""
-    if settings.text is None:
-        return settings
-    return settings.model_copy(update={"text": str((directory / settings.text).absolute())})
+    """Settings whose paths are relative to the config file, made absolute."""
+    found: dict[str, Any] = {}
+    if settings.text is not None:
+        found["text"] = str((directory / settings.text).absolute())
+    if isinstance(settings, EvaluateConfig):
+        found["capability"] = tuple(below(directory, spec) for spec in settings.capability)
+    return settings.model_copy(update=found)

@@ -23,11 +23,12 @@ from infra.settings import nearest
 from infra.storage import StageDir
 from infra.text import begins_with, normalise
 from pipeline.cases import Case, CaseSet
-from pipeline.metrics import METRICS
+from pipeline.metrics import METRICS, capability
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, case_of, merged, question_id
 from pipeline.metrics.locality import read_text
 from pipeline.metrics.metric import Measured, Metric, difference, parts
 from pipeline.metrics.weights import monitors
+from pipeline.task import read_tasks
 
 REPORT = "report.json"
 FACTS = "facts.parquet"
@@ -120,6 +121,13 @@ def evaluate(
     if candidate.memory:
         extra |= lost_in_export(cases, papers[candidate.memory.name], papers[served.name])
     scores["candidate"] = {**scores["candidate"], **extra}
+    if config.capability:
+        tasks = read_tasks(config.capability, config.capability_limit)
+        able = capability.measure(
+            runner, out, (base, served), tasks, compute=compute, tell=out.progress
+        )
+        for role, who in (("base", base), ("candidate", served)):
+            scores[role] = {**scores[role], **able[who.name]}
     report = {
         "schema": 2,
         "families": list(config.metrics),

@@ -35,6 +35,7 @@ from pipeline.metrics.locality import read_text
 from pipeline.plan import PRESERVED, plan
 from pipeline.planned import case_set
 from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
+from pipeline.task import read_tasks
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
 
@@ -247,7 +248,7 @@ def run_edition(
             candidate = replace(candidate, memory=None)
             needed = {CHECKS[name][0] for name in failed}
             metrics = tuple(name for name in settings.metrics if name in needed)
-            settings = settings.model_copy(update={"metrics": metrics})
+            settings = settings.model_copy(update={"metrics": metrics, "capability": ()})
         cases = case_set(
             config.line,
             chosen,
@@ -277,6 +278,8 @@ def run_edition(
         left by a search is not searched again."""
         aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
         text = file_digest(text_path(config.edit))
+        tasks = read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
+        asked = {"tasks": digest_of([task.label for task in tasks])} if tasks else {}
         edited = run.stage(
             "edit",
             name,
@@ -294,6 +297,7 @@ def run_edition(
                 "plan": planned,
                 "edit": edited,
                 "text": digest_of(read_text(config.evaluate)),
+                **asked,
                 **upstream,
             },
             config={**config.evaluate.model_dump(exclude={"text"}), **asdict(compute)},

@@ -57,9 +57,11 @@ class EvaluateConfig(BaseModel):
     """Whether the unedited model is also asked with the fact in the prompt: what editing could
     reach at best."""
     capability: tuple[str, ...] = ()
-    """Tasks of lm-evaluation-harness, by name: those we carry, or your own `NAME=FILE.jsonl`."""
+    """Tasks of lm-evaluation-harness: names in `pipeline.task.CARRIED`, or your own multiple choice
+    as `NAME=FILE.jsonl`, a line an item: `{"query", "choices", "gold"}`. Needs the package extra
+    `capability`."""
     capability_limit: int = Field(default=100, ge=1)
-    """Items of each task."""
+    """Items of each task; each must have as many."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,8 @@ class Protocol:
     decode: str
     """greedy, tf (teacher forcing), sample, or none."""
     score: str
-    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, norm, ngram-entropy,
-    tf-idf."""
+    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, acc_norm, norm,
+    ngram-entropy, tf-idf."""
     prompt: str = "raw"
     """raw, chat, or none."""
     when: str = "after-all"
