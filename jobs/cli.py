@@ -208,7 +208,10 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
             *(f"{row['reliability']:.2f}", f"{row['perplexity']:.2f}"),
             *(row["release_id"][:12], "production" if row["production"] else ""),
         )
-    Console(highlight=False).print(table if rows else "no releases yet")
+    console = Console(highlight=False)
+    console.print(table if rows else "no releases yet")
+    for row in rows:
+        console.print(f"report of {row['version']}: {row['page']}", soft_wrap=True)
 
 
 @app.command()

@@ -64,6 +64,7 @@ def releases(workspace: Workspace) -> list[dict[str, Any]]:
                 "perplexity": evaluation.get("perplexity"),
                 "production": current.get(manifest["line"]) == version,
                 "path": str(artifact.path),
+                "page": str(artifact.path / manifest["page"]["file"]),
             }
         )
     return rows

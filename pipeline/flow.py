@@ -7,6 +7,7 @@ continues after any interruption, and once more does nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +29,9 @@ from pipeline.config import Config, Edition
 from pipeline.culprits import find_culprits
 from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
-from pipeline.evaluate import REPORT, evaluate
-from pipeline.gate import Report, gate, require_passed
+from pipeline.evaluate import FACTS, REPORT, evaluate
+from pipeline.gate import GATE, Report, gate, require_passed
+from pipeline.page import PAGE, PageInputs, render_page
 from pipeline.plan import PRESERVED, plan
 from pipeline.planned import case_set
 from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
@@ -216,6 +218,7 @@ def run_edition(
 
     neighbours = from_table(planned.table("neighbours.parquet"), Neighbour)
     preserved = planned.json(PRESERVED)
+    refusals = from_table(planned.table("refusals.parquet"), Refusal)
     history = ancestors(run.workspace, parent)
 
     def solve(chosen: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
@@ -253,8 +256,37 @@ def run_edition(
             runner=runner,
         )
 
-    def attempt(name: str, chosen: Sequence[PlannedEdit], set_aside: Mapping[str, str]) -> Attempt:
-        """Edit, evaluate and gate some of the plan's edits."""
+    def page(evaluated: Artifact, verdict: Any, search: Any, quarantined: Any) -> PageInputs:
+        """What the page tells of a candidate."""
+        return PageInputs(
+            version=version,
+            line=config.line,
+            parent=parent.record["version"] if parent else None,
+            as_of=edition.as_of.isoformat(),
+            report=evaluated.json(REPORT),
+            gate=verdict,
+            facts=evaluated.table(FACTS).to_pylist(),
+            quarantined=[(e, quarantined[e.id]) for e in edits if e.id in quarantined],
+            refusals=refusals,
+            search=search,
+            history=history,
+            relations={key: relation.label for key, relation in relations.items()},
+            provenance={
+                "base": base.name,
+                "base digest": base.digest,
+                "editor": config.edit.editor,
+                "plan": planned.counts["plan_hash"],
+                "snapshot": world.digest,
+                "evaluation": evaluated.digest,
+                "commit": evaluated.record.get("commit"),
+            },
+        )
+
+    def attempt(
+        name: str, chosen: Sequence[PlannedEdit], set_aside: Mapping[str, str], tried: Any = None
+    ) -> Attempt:
+        """Edit, evaluate and gate some of the plan's edits. `tried` is the search that set some
+        aside."""
         aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
         text = file_digest(text_path(config.edit))
         edited = run.stage(
@@ -266,6 +298,7 @@ def run_edition(
         )
         reports = edited.table(REPORTS).to_pylist()
         refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
+        quarantined = {**refused, **set_aside}
         evaluated = run.stage(
             "evaluate",
             name,
@@ -273,15 +306,13 @@ def run_edition(
             config={**config.evaluate.model_dump(), **asdict(compute)},
             body=lambda out: judge(chosen, edited.path, out),
         )
-        gated = run.stage(
-            "gate",
-            name,
-            inputs={"evaluate": evaluated, "edit": edited},
-            config=config.gate.model_dump(),
-            body=lambda out: gate(
+
+        def judged(out: StageDir) -> dict[str, Any]:
+            """The gate stage; a candidate that it stops has its page there."""
+            verdict = gate(
                 evaluated.json(REPORT),
                 num_planned=len(edits),
-                num_quarantined=len(refused) + len(set_aside),
+                num_quarantined=len(quarantined),
                 config=config.gate,
                 history=history,
                 find=lambda: find_culprits(
@@ -293,16 +324,29 @@ def run_edition(
                     out=out,
                 ),
                 out=out,
-            ),
+            )
+            if not verdict["passed"]:
+                written = json.loads((out.path / GATE).read_text(encoding="utf-8"))
+                found = page(evaluated, written, tried or written["search"], quarantined)
+                (out.path / PAGE).write_text(render_page(found), encoding="utf-8")
+            return verdict
+
+        gated = run.stage(
+            "gate",
+            name,
+            inputs={"evaluate": evaluated, "edit": edited},
+            config=config.gate.model_dump(),
+            body=judged,
         )
-        return Attempt(edited, evaluated, gated, {**refused, **set_aside})
+        return Attempt(edited, evaluated, gated, quarantined)
 
     final = attempt(version, edits, {})
     yield from final.outputs
     culprits: Mapping[str, str] = final.gate.counts["culprits"]
+    search = final.gate.json(GATE)["search"]
     if culprits:
         rest = [edit for edit in edits if edit.id not in culprits]
-        final = attempt(f"{version}{RETRY}", rest, culprits)
+        final = attempt(f"{version}{RETRY}", rest, culprits, search)
         yield from final.outputs
     require_passed(version, final.gate.counts["failed"])
     edited, evaluated, gated = final.outputs
@@ -328,12 +372,12 @@ def run_edition(
                 edit=edited,
                 evaluation=evaluated,
                 gate=gated,
+                page=page(evaluated, gated.json(GATE), search, quarantined),
             ),
             [edit for edit in edits if edit.id not in quarantined],
             out,
         ),
     )
-    refusals = from_table(planned.table("refusals.parquet"), Refusal)
     events = ledger.events(
         version, planned.counts["plan_hash"], edits, removals, refusals, quarantined
     )

@@ -19,6 +19,7 @@ from infra.storage import StageDir
 from pipeline.bisect import Search
 
 Report = Mapping[str, Any]
+GATE = "gate.json"
 MIN_RELATION = 30
 """Facts that a relation needs for its score to count by itself."""
 BISECTED = (
@@ -264,7 +265,7 @@ def gate(
     if find and config.bisect and any(c.blocks and c.name in BISECTED for c in checks):
         searched = find().as_json()
     out.write_json(
-        "gate.json",
+        GATE,
         {
             "schema": 2,
             "passed": passed,

@@ -7,6 +7,8 @@ from typing import Any
 
 from infra.storage import Artifact
 from pipeline.evaluate import FACTS, REPORT
+from pipeline.gate import GATE
+from pipeline.page import PAGE
 
 NUM_EXAMPLES = 3
 
@@ -29,13 +31,15 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
         summary["report"] = made["evaluate"].json(REPORT)
         summary["examples"] = examples(made["evaluate"])
     if "gate" in made:
-        summary["gate"] = made["gate"].json("gate.json")
+        summary["gate"] = made["gate"].json(GATE)
     if "release" in made:
         summary["release"] = {
             "release_id": made["release"].counts["release_id"],
             "path": str(made["release"].path),
             "edits": made["release"].counts["edits"],
         }
+    pages = [made[name].path / PAGE for name in ("release", "gate") if name in made]
+    summary["page"] = next((str(page) for page in pages if page.exists()), None)
     return summary
 
 
