@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH = 360.0
-LEFT, RIGHT = 8.0, 352.0
+LEFT, RIGHT = 4.0, 356.0
 """Where an axis of shares begins and ends."""
 LABEL, LANE, GAP = 17.0, 10.0, 9.0
 """Heights in a row of dots: its text, each of its points, and the space below."""
@@ -110,10 +110,10 @@ def dots(
         middle = y + LABEL - 5
         body.append(
             Markup('<text class="label" x="{}" y="{:.1f}">{}</text>').format(
-                LEFT, middle, _cut(row.label)
+                0, middle, _cut(row.label)
             )
         )
-        body += [_number(p, RIGHT, middle) for p in row.points if p.kind == "candidate"]
+        body += [_number(p, WIDTH, middle) for p in row.points if p.kind == "candidate"]
         for place, point in enumerate(row.points):
             body.append(_whisker(point, x, y + LABEL + LANE * (place + 0.5)))
         y += LABEL + LANE * len(row.points) + GAP
@@ -140,7 +140,7 @@ def line(
         Markup(
             '<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.2f}" y2="{:.2f}"/>'
             '<text class="tick" text-anchor="end" x="{:.1f}" y="{:.2f}">{}</text>'
-        ).format(MARGIN, RIGHT, y(tick), y(tick), MARGIN - 6, y(tick) + 4, shown(tick))
+        ).format(MARGIN, RIGHT, y(tick), y(tick), MARGIN - 6, y(tick) + 4, f"{tick:g}")
         for tick in ticks(lower - pad, upper + pad, 3)
     ]
     if bound is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,9 @@ ROLES: Mapping[str, str] = {
 
 NAMES: Mapping[str, str] = {
     "reliability": "answers right by itself",
-    "reliability_exact": "and says nothing else",
+    "reliability_exact": "right, and nothing else",
     "generality": "right in other words",
-    "generality_exact": "and says nothing else",
+    "generality_exact": "other words, nothing else",
     "ES": "new answer is likeliest",
     "PS": "likeliest in other words",
     "S": "harmonic mean of ES, PS, NS",
@@ -63,7 +63,6 @@ KEPT = (
     *("leak", "superseded", "superseded_paraphrase"),
 )
 """Shares that say what must not have moved, or must be gone."""
-FIRST = ("reliability", "reliability_exact", "generality", "generality_exact", "ES", "PS")
 OVER_RELEASES = (
     *("kl", "perplexity_ratio", "energy", "norm_ratio"),
     *("reliability", "generality", "retention"),
@@ -87,15 +86,29 @@ class Figure:
 
 def name_of(number: str) -> str:
     """A number or check in words; itself where we have none."""
+    if number.startswith(AGED):
+        ends = dict.fromkeys(number.removeprefix(AGED).split("-"))
+        return f"right, {' to '.join(ends)} edited later"
     return NAMES.get(number, number.replace("_", " "))
 
 
+def ordered(numbers: Iterable[str]) -> list[str]:
+    """Numbers as we name them, then those by age from the newest on, then others by name."""
+    known = list(NAMES)
+
+    def place(number: str) -> tuple[int, int, str]:
+        age = int(number.removeprefix(AGED).split("-")[0]) if number.startswith(AGED) else -1
+        return known.index(number) if number in known else len(known), age, number
+
+    return sorted(numbers, key=place)
+
+
 def scores(report: Report) -> Iterator[Figure]:
-    """Shares of all roles that were asked, those of edited facts and those of everything else."""
-    found = shares(report)
-    learned = [*(n for n in FIRST if n in found), *(n for n in found if n not in (*FIRST, *KEPT))]
-    kept = [name for name in KEPT if name in found]
-    for caption, names in (("The edited facts", learned), ("Everything else", kept)):
+    """Shares of all roles that were asked: of what was to be learned, and of what was not."""
+    found = ordered(shares(report))
+    learned = [name for name in found if name not in KEPT]
+    kept = [name for name in found if name in KEPT]
+    for caption, names in (("The edited facts", learned), ("What must not move, or be gone", kept)):
         rows = [Row(label=name_of(name), points=_roles(report, name)) for name in names]
         if rows:
             kinds = [(r, ROLES[r]) for r in ROLES if r in report["roles"]]
@@ -147,14 +160,9 @@ def sorted_relations(report: Report) -> list[tuple[str, Mapping[str, Any]]]:
 
 def ages(report: Report) -> Figure | None:
     """Older and newer facts by how many were edited after them."""
-    found = {
-        name.removeprefix(AGED): metric
-        for name, metric in report["roles"]["candidate"].items()
-        if name.startswith(AGED)
-    }
-    order = sorted(found, key=lambda name: tuple(map(int, name.split("-"))))
-    words = {age: f"{age.replace('-', ' to ')} later" for age in order}
-    rows = [Row(label=words[age], points=[_point(found[age])]) for age in order]
+    every = report["roles"]["candidate"]
+    aged = [name for name in ordered(every) if name.startswith(AGED)]
+    rows = [Row(label=name_of(name), points=[_point(every[name])]) for name in aged]
     if not rows:
         return None
     told = "; ".join(_said(row) for row in rows)

@@ -84,6 +84,7 @@ def render_page(inputs: PageInputs) -> str:
         curves=figures.over_releases(
             [*inputs.history, (inputs.version, inputs.report)], inputs.gate
         ),
+        every=figures.ordered(inputs.report["roles"]["candidate"]),
         drift=drift(inputs.report),
         defaults={name: weaker_than(name, c) for name, c in _by_name(inputs.gate).items()},
         marks=MARKS,
@@ -116,17 +117,20 @@ def verdict(inputs: PageInputs) -> str:
     """One paragraph for whoever decides: what changed, what holds, what else moved."""
     new = [fact for fact in inputs.facts if fact["new"]]
     right = sum(fact["right"] for fact in new)
-    since = f"changed since {inputs.parent}" if inputs.parent else "are new to the model"
-    said = [f"{_facts(len(new))} {since}; {right} {'is' if right == 1 else 'are'} right now."]
+    new_here = f"{_are(len(new))} new to the model"
+    since = f"changed since {inputs.parent}" if inputs.parent else new_here
+    said = [f"{_facts(len(new))} {since}; {right} {_are(right)} right now."]
     old = [fact for fact in inputs.facts if not fact["new"]]
     if old:
         still = sum(fact["right"] for fact in old)
-        said.append(f"Of {_facts(len(old))} from earlier releases, {still} still right.")
+        said.append(
+            f"Of {_facts(len(old))} from earlier releases, {still} {_are(still)} still right."
+        )
     checks = inputs.gate["checks"]
-    outside = [c["name"] for c in checks if c["blocks"]]
-    doubted = [c["name"] for c in checks if not c["blocks"] and c["state"] != "pass"]
+    outside = [_called(c["name"]) for c in checks if c["blocks"]]
+    doubted = [_called(c["name"]) for c in checks if not c["blocks"] and c["state"] != "pass"]
     if outside:
-        said.append(f"Not released: {_list(outside)} not within bounds.")
+        said.append(f"Not released, for what is not within its bounds: {_list(outside)}.")
     elif doubted:
         said.append(
             f"Nothing that blocks a release moved beyond its bound; {_list(doubted)} "
@@ -153,7 +157,7 @@ def drift(report: Report) -> list[str]:
     """The candidate's numbers that are in no chart of shares: text, weights, integrity."""
     charted = figures.shares(report)
     every = report["roles"]["candidate"]
-    return [n for n in every if n not in charted and not n.startswith(figures.AGED)]
+    return figures.ordered(n for n in every if n not in charted and not n.startswith(figures.AGED))
 
 
 def reasons(refusals: Sequence[Refusal]) -> list[tuple[int, str, list[str]]]:
@@ -208,6 +212,15 @@ def _by_name(gate: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _facts(count: int) -> str:
     return f"{count} fact" if count == 1 else f"{count} facts"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _called(check: str) -> str:
+    words = figures.name_of(check)
+    return words if words == check else f"{words} ({check})"
 
 
 def _list(words: Sequence[str]) -> str:
