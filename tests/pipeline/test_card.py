@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from huggingface_hub import ModelCard
 from page_helpers import inputs, report
 
@@ -28,7 +30,7 @@ def test_a_hub_finds_the_numbers_of_the_report() -> None:
     text = render_card(
         MANIFEST, license="apache-2.0", report=report(), gate=gate, plan=plan, live=[]
     )
-    data = ModelCard(text).data
+    data: Any = ModelCard(text).data
     assert data.base_model == 'org/model: a "base"' and data.license == "apache-2.0"
     results = {result.metric_type: result for result in data.eval_results or []}
     numbers = report()["roles"]["candidate"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_dot_is_further_right_the_greater_its_value(values: list[float]) -> No
     rows = [Row(label=str(i), points=[one(v, v / 2, (1 + v) / 2)]) for i, v in enumerate(values)]
     svg = dots(rows, title="t", description="d")
     x = [float(e.attrib["cx"]) for e in elements(svg, "circle", "solid")]
-    for a, b in zip(range(len(values)), range(1, len(values)), strict=False):
+    for a, b in pairwise(range(len(values))):
         assert (x[a] < x[b]) == (values[a] < values[b]) or abs(values[a] - values[b]) < 1e-4
     bars = elements(svg, "line", "whisker")
     for at, bar in zip(x, bars, strict=True):
@@ -66,7 +67,7 @@ def test_a_line_is_higher_the_greater_its_value(values: list[float], bound: floa
     x, y = ([float(c.attrib[key]) for c in circles] for key in ("cx", "cy"))
     assert x == sorted(set(x))
     order = sorted(range(len(values)), key=values.__getitem__)
-    assert all(y[a] >= y[b] for a, b in zip(order, order[1:], strict=False))
+    assert all(y[a] >= y[b] for a, b in pairwise(order))
     assert max(y) > min(y) or len(set(values)) == 1 or max(values) - min(values) < 1
     [dashed] = elements(svg, "line", "bound")
     assert abs(float(dashed.attrib["y1"]) - y[-1]) < 0.011
@@ -87,7 +88,7 @@ def test_ticks_are_few_even_and_within(lower: float, span: float) -> None:
     assert 1 <= len(found) <= 5
     slack = 1e-6 * max(1, abs(lower), span)
     assert lower - slack <= found[0] and found[-1] <= lower + span + slack
-    steps = [b - a for a, b in zip(found, found[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(found)]
     assert all(abs(step - steps[0]) <= slack for step in steps)
 
 
@@ -100,8 +101,11 @@ def test_a_scale_puts_what_is_outside_on_its_edge() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.96774, "0.968"), (26.874, "26.87"), (1876.92, "1876.9"), (0.00034, "0.00034"), (0, "0")]
-    + [(0.0, "0.000"), (-0.009, "\u22120.009"), (3, "3"), (-1e-17, "0.000"), (12345, "12345")],
+    [
+        *((0.96774, "0.968"), (26.874, "26.87"), (1876.92, "1876.9"), (0.00034, "0.00034")),
+        *((0.0, "0.000"), (-0.009, "\u22120.009"), (-1e-17, "0.000")),
+        *((0, "0"), (3, "3"), (12345, "12345")),
+    ],
 )
 def test_numbers_are_printed_to_what_matters(value: float, text: str) -> None:
     """Three decimals of shares, two of tens, two digits of what would vanish; a real minus sign."""

@@ -120,8 +120,8 @@ HOSTILE = (
 @pytest.mark.parametrize("label", HOSTILE)
 def test_nothing_that_a_source_or_model_says_is_markup(label: str) -> None:
     """Wherever it comes in, it comes out as text and unchanged, set in its own direction."""
-    said = {key: label for key in ("subject", "prompt", "target", "answer", "relation")}
-    said |= {"base_answer": label, "before_answer": label}
+    words = ("subject", "prompt", "target", "answer", "relation", "base_answer", "before_answer")
+    said = dict.fromkeys(words, label)
     found = report()
     found["relations"][label] = {"reliability": share(0.5, 9)}
     gate = {**gate_of(found, GateConfig()), "alarms": [label]}
