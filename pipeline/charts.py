@@ -18,7 +18,8 @@ LEFT, RIGHT = 4.0, 356.0
 """Where an axis of shares begins and ends."""
 LABEL, LANE, GAP = 17.0, 10.0, 9.0
 """Heights in a row of dots: its text, each of its points, and the space below."""
-PLOT_HEIGHT = 120.0
+TOP, BOTTOM = 26.0, 132.0
+"""Of the plot of a line chart; the last number is printed above."""
 MARGIN = 48.0
 """Left of a line chart, for the numbers at its axis."""
 MAX_LABELS = 4
@@ -128,13 +129,14 @@ def line(
     description: str,
     bound: float | None = None,
 ) -> Markup:
-    """A number over releases, oldest first, with whiskers; its bound is a dashed line."""
+    """A number over releases, oldest first, with whiskers; its bound is a dashed line, and the last
+    one is printed."""
     values = [point.value for _, point in points]
     ends = [v for _, p in points for v in (p.low, p.high) if v is not None]
     every = [*values, *ends, *([bound] if bound is not None else [])]
     lower, upper = min(every), max(every)
     pad = (upper - lower) * 0.08 or abs(upper) * 0.1 or 1.0
-    y = scale(lower - pad, upper + pad, PLOT_HEIGHT, 8.0)
+    y = scale(lower - pad, upper + pad, BOTTOM, TOP)
     x = scale(0, max(1, len(points) - 1), MARGIN + 14, RIGHT - 14)
     body = [
         Markup(
@@ -160,8 +162,9 @@ def line(
             )
         body.append(MARKERS["candidate"].format(x=x(i), y=y(point.value)))
     named = range(len(points)) if len(points) <= MAX_LABELS else (0, len(points) - 1)
+    body.append(_number(points[-1][1], WIDTH, 12))
     body += [_version(points[i][0], i, len(points), x(i)) for i in named]
-    return _svg(body, PLOT_HEIGHT + 22, title, description)
+    return _svg(body, BOTTOM + 22, title, description)
 
 
 def legend(kinds: Iterable[tuple[str, str]]) -> Markup:
@@ -226,5 +229,5 @@ def _version(name: str, place: int, number: int, x: float) -> Markup:
     last = place == number - 1
     anchor, at = ("end", RIGHT) if last else ("middle", x) if place else ("start", MARGIN)
     return Markup('<text class="tick" text-anchor="{}" x="{:.2f}" y="{}">{}</text>').format(
-        anchor, at, PLOT_HEIGHT + 16, name
+        anchor, at, BOTTOM + 16, name
     )
