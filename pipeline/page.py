@@ -23,6 +23,8 @@ from pipeline.gate import Bound, GateConfig, Report
 PAGE = "report.html"
 NUM_FACTS = 20
 """Facts that are shown at once; the rest is behind a click."""
+NUM_CHECKS = 4
+"""Checks that the verdict names, or one fewer and how many more."""
 NUM_SUBJECTS = 4
 """Subjects named for one reason of refusal."""
 MARKS = {
@@ -219,9 +221,11 @@ def _are(count: int) -> str:
 
 
 def _called(check: str) -> str:
-    words = figures.name_of(check)
+    words = figures.name_of(check).removesuffix(" ↓")
     return words if words == check else f"{words} ({check})"
 
 
 def _list(words: Sequence[str]) -> str:
+    if len(words) > NUM_CHECKS:
+        words = [*words[: NUM_CHECKS - 1], f"{len(words) - NUM_CHECKS + 1} more"]
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

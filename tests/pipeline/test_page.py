@@ -166,8 +166,14 @@ def test_the_first_sentence_is_the_answer() -> None:
     assert verdict(one).startswith("1 fact is new to the model; 1 is right now.")
     broken = report()
     broken["roles"]["candidate"]["kl"] |= {"value": 0.5, "low": 0.4, "high": 0.6}
-    failed = inputs(report=broken, gate=gate_of(broken, GateConfig()))
-    assert not failed.gate["passed"] and "(kl)" in verdict(failed)
+    failed = inputs(report=broken, gate=gate_of(broken, CONFIG))
+    assert [c["name"] for c in failed.gate["checks"] if c["blocks"]] == ["kl"]
+    assert "bounds: KL drift in nats a token (kl)." in verdict(failed)
+    many = gate_of(broken, GateConfig())
+    blocking = [c["name"] for c in many["checks"] if c["blocks"]]
+    said = verdict(inputs(report=broken, gate=many))
+    assert len(blocking) > 4 and f"and {len(blocking) - 3} more." in said
+    assert all(f"({name})" in said for name in blocking[:3])
     page = Reader(render_page(failed))
     assert "Failed" in page.visible() and "Nothing to undo" in page.visible()
     warned = report()
