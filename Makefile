@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow check lock clean
+.PHONY: demo test slow browser check lock clean
 
 demo: $(READY)
 	$(BIN)/corrigenda run --config examples/demo.toml
@@ -12,8 +12,12 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -q
 
-slow: $(READY)
+slow: browser
 	$(BIN)/python -m pytest -q -m slow
+
+# A headless Chromium for the test of the report page: the machine's, else one that is installed.
+browser: $(READY)
+	$(BIN)/python tests/browser.py
 
 check: $(READY)
 	$(BIN)/ruff check .

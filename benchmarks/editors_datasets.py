@@ -20,8 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets import load_cases
-
 from benchmarks.demo_job import commit, machine
 from editors import EDITORS
 from infra.cluster import runner_at
@@ -30,6 +28,7 @@ from infra.storage import Workspace
 from jobs.assess import cell, systems_of, table_rows
 from pipeline.assess import Assessment
 from pipeline.config import ModelConfig
+from pipeline.datasets import load_cases
 from pipeline.metrics.family import EvaluateConfig
 
 DATA = Path(__file__).parent / "data"

@@ -150,6 +150,10 @@ class StageDir:
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
 
+    def read_json(self, name: str) -> Any:
+        """What `write_json` wrote under this name."""
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Tell whoever watches the workspace how far this stage is."""
         write_json(self.path / PROGRESS, {"done": done, "total": total, "text": text})

@@ -81,7 +81,8 @@ def run(
     from jobs.console import StageWatch
     from jobs.report import print_edition, print_next
     from pipeline.config import load_config
-    from pipeline.flow import STAGES, Run, run_editions
+    from pipeline.flow import run_editions
+    from pipeline.run import STAGES, Run
     from pipeline.summary import summarise
 
     if until not in STAGES:
@@ -199,8 +200,6 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge editors, or a checkpoint edited elsewhere, on an edit set beside the unedited model."""
-    from pipeline.datasets import load_cases
-
     from infra.cluster import runner_at
     from infra.models import locate, quiet_transformers
     from infra.settings import validate
@@ -208,6 +207,7 @@ def evaluate(
     from jobs.console import StageWatch
     from pipeline.assess import Assessment
     from pipeline.config import ModelConfig
+    from pipeline.datasets import load_cases
     from pipeline.evaluate import families
     from pipeline.metrics.family import EvaluateConfig
 
@@ -246,7 +246,7 @@ def evaluate(
 def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
     """How far every edition of a workspace is, and which release is in production."""
     from jobs.inspect import status as read_status
-    from pipeline.flow import STAGES
+    from pipeline.run import STAGES
 
     state = read_status(Workspace.at(workspace))
     if as_json:
@@ -281,7 +281,10 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
             *(f"{row['reliability']:.2f}", f"{row['perplexity']:.2f}"),
             *(row["release_id"][:12], "production" if row["production"] else ""),
         )
-    Console(highlight=False).print(table if rows else "no releases yet")
+    console = Console(highlight=False)
+    console.print(table if rows else "no releases yet")
+    for row in rows:
+        console.print(f"report of {row['version']}: {row['page']}", soft_wrap=True)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.storage import PROGRESS, Artifact, Workspace
-from pipeline.flow import edition_of
+from pipeline.run import edition_of
 
 INTERVAL_S = 0.5
 LINE_EVERY_S = 10.0

@@ -9,7 +9,7 @@ from infra.errors import ConfigError, StageError
 from infra.storage import Artifact, Workspace
 from jobs.console import read_progress
 from pipeline.alias import Alias
-from pipeline.flow import ATTEMPTED, RETRY, STAGES, edition_of
+from pipeline.run import ATTEMPTED, RETRY, STAGES, edition_of
 
 
 def lines(workspace: Workspace) -> list[str]:
@@ -64,6 +64,7 @@ def releases(workspace: Workspace) -> list[dict[str, Any]]:
                 "perplexity": evaluation.get("perplexity"),
                 "production": current.get(manifest["line"]) == version,
                 "path": str(artifact.path),
+                "page": str(artifact.path / manifest["page"]["file"]),
             }
         )
     return rows

@@ -37,6 +37,8 @@ def print_edition(summary: Mapping[str, Any], console: Console) -> None:
             f"(id {release['release_id'][:12]}) in {release['path']}",
             soft_wrap=True,
         )
+    if summary["page"]:
+        console.print(f"Report: {summary['page']}", soft_wrap=True)
 
 
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:

@@ -7,11 +7,8 @@ continues after any interruption, and once more does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 from discovery.crawl import VOLATILE, crawl, local_inputs
 from discovery.diff import diff
@@ -21,88 +18,16 @@ from discovery.snapshot import snapshot
 from discovery.verbalise import Relation, load_relations
 from infra.examine import Examinee
 from infra.models import ModelRef, locate
-from infra.runner import Runner
-from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
+from infra.storage import Artifact, Workspace, digest_of
 from pipeline import ledger
 from pipeline.alias import Alias
-from pipeline.config import Config, Edition
-from pipeline.culprits import find_culprits
-from pipeline.edit import REPORTS, edit, text_path
-from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
-from pipeline.evaluate import REPORT, evaluate
-from pipeline.gate import CHECKS, VERDICT, Report, gate, require_passed
-from pipeline.metrics.locality import read_text
-from pipeline.plan import PRESERVED, plan
-from pipeline.planned import case_set
-from pipeline.release import CHECKPOINT, ReleaseInputs, as_released, exported, release
-from pipeline.task import read_tasks
-
-STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
-
-CODE: dict[str, int] = {**dict.fromkeys(STAGES, 1), "evaluate": 2, "gate": 2, "release": 2}
-"""Version of each stage's code; counts up when it makes something else of the same input."""
-
-ATTEMPTED = ("edit", "evaluate", "gate")
-RETRY = "-without-culprits"
-"""Behind the version, of what is attempted again without the edits that failed the gate."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One solve of an edition's edits, and what came of it."""
-
-    edit: Artifact
-    evaluate: Artifact
-    gate: Artifact
-    quarantined: Mapping[str, str]
-    """Reason by id, of edits that were refused or set aside."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all editions of one run share."""
-
-    config: Config
-    config_dir: Path
-    workspace: Workspace
-    runner: Runner
-    replace: bool = False
-    """Whether unreleased output made from other inputs is discarded instead of refused."""
-    restart: bool = False
-    """Whether what an unfinished stage has finished so far is discarded. Statistics and values are
-    kept by content, and found all the same."""
-    stamp: Mapping[str, Any] | None = None
-    """Additions to every record: commit, hardware."""
-    begin: Callable[[str, str], None] = lambda stage, version: None
-    """Called with stage and version as each stage begins."""
-    end: Callable[[Artifact], None] = lambda artifact: None
-    """Called with each output, made or found."""
-
-    def stage(
-        self,
-        name: str,
-        version: str,
-        inputs: Mapping[str, Any],
-        config: Any,
-        body: Any,
-        **more: Any,
-    ) -> Artifact:
-        """Make the output of one stage, or find it. Inputs are outputs (by digest) or digests."""
-        self.begin(name, version)
-        artifact = self.workspace.run_stage(
-            name,
-            version,
-            code=CODE[name],
-            config=config,
-            inputs={k: v.digest if isinstance(v, Artifact) else v for k, v in inputs.items()},
-            body=body,
-            replace=self.replace and not self.workspace.find("release", edition_of(version)),
-            restart=self.restart,
-            stamp=self.stamp,
-            **more,
-        )
-        self.end(artifact)
-        return artifact
+from pipeline.composition import Composition
+from pipeline.config import Edition
+from pipeline.edits import PlannedEdit
+from pipeline.gate import require_passed
+from pipeline.plan import plan
+from pipeline.release import ReleaseInputs, as_released, release
+from pipeline.run import STAGES, Run
 
 
 def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
@@ -210,137 +135,18 @@ def run_edition(
         ),
     )
     yield planned
-    edits = from_table(planned.table("edits.parquet"), PlannedEdit)
-    removals = from_table(planned.table("removals.parquet"), Removal)
-
-    neighbours = from_table(planned.table("neighbours.parquet"), Neighbour)
-    preserved = planned.json(PRESERVED)
-    history = ancestors(run.workspace, parent)
-
-    def solve(chosen: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
-        """The edit stage on some of the edits."""
-        return edit(
-            chosen,
-            preserved,
-            base=base,
-            config=config.edit,
-            device=compute.device,
-            dtype=compute.dtype,
-            cache=cache,
-            out=out,
-            runner=runner,
-        )
-
-    def judge(
-        chosen: Sequence[PlannedEdit],
-        made: Path,
-        out: StageDir,
-        failed: Sequence[str] | None = None,
-    ) -> dict[str, Any]:
-        """The evaluate stage on what `solve` made of some edits in a directory.
-
-        A probe asks no more than the checks that failed need to know, and nothing that is not of
-        its edits' making.
-        """
-        settings = config.evaluate
-        candidate = exported(base, made, out.path / CHECKPOINT)
-        if failed is not None:
-            candidate = replace(candidate, memory=None)
-            needed = {CHECKS[name][0] for name in failed}
-            metrics = tuple(name for name in settings.metrics if name in needed)
-            settings = settings.model_copy(update={"metrics": metrics, "capability": ()})
-        cases = case_set(
-            config.line,
-            chosen,
-            removals if failed is None else (),
-            neighbours,
-            num_alternatives=settings.num_alternatives,
-        )
-        return evaluate(
-            cases,
-            base=unedited,
-            parent=serving if failed is None else None,
-            candidate=candidate,
-            seen=[*(edit.prompt for edit in chosen), *preserved],
-            config=settings,
-            compute=compute,
-            out=out,
-            runner=runner,
-        )
-
-    def attempt(
-        name: str,
-        chosen: Sequence[PlannedEdit],
-        set_aside: Mapping[str, str],
-        searched: Mapping[str, Any] | None = None,
-    ) -> Generator[Artifact, None, Attempt]:
-        """Edit, evaluate and gate some of the plan's edits, each output as it is finished. What is
-        left by a search is not searched again."""
-        aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
-        text = file_digest(text_path(config.edit))
-        tasks = read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
-        asked = {"tasks": digest_of([task.label for task in tasks])} if tasks else {}
-        edited = run.stage(
-            "edit",
-            name,
-            inputs={"plan": planned, "base": base.digest, "text": text, **aside},
-            config={**config.edit.model_dump(exclude={"text"}), **run_on},
-            body=lambda out: solve(chosen, out),
-        )
-        yield edited
-        reports = edited.table(REPORTS).to_pylist()
-        refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
-        evaluated = run.stage(
-            "evaluate",
-            name,
-            inputs={
-                "plan": planned,
-                "edit": edited,
-                "text": digest_of(read_text(config.evaluate)),
-                **asked,
-                **upstream,
-            },
-            config={**config.evaluate.model_dump(exclude={"text"}), **asdict(compute)},
-            body=lambda out: judge(chosen, edited.path, out),
-        )
-        yield evaluated
-        gated = run.stage(
-            "gate",
-            name,
-            inputs={"evaluate": evaluated, "edit": edited},
-            config=config.gate.model_dump(),
-            body=lambda out: gate(
-                evaluated.json(REPORT),
-                num_planned=len(edits),
-                num_quarantined=len(refused) + len(set_aside),
-                config=config.gate,
-                history=history,
-                find=None
-                if searched
-                else lambda failed: find_culprits(
-                    [edit for edit in chosen if edit.id not in refused],
-                    {r["id"]: r["p_target"] for r in reports},
-                    failed,
-                    solve=solve,
-                    judge=partial(judge, failed=failed),
-                    config=config.gate,
-                    out=out,
-                ),
-                searched=searched,
-                out=out,
-            ),
-        )
-        yield gated
-        return Attempt(edited, evaluated, gated, {**refused, **set_aside})
-
-    final = yield from attempt(version, edits, {})
-    culprits: Mapping[str, str] = final.gate.counts["culprits"]
-    if culprits:
-        rest = [edit for edit in edits if edit.id not in culprits]
-        searched = final.gate.json(VERDICT)["search"]
-        final = yield from attempt(f"{version}{RETRY}", rest, culprits, searched)
+    made = Composition(
+        run=run,
+        version=version,
+        as_of=edition.as_of.isoformat(),
+        base=base,
+        parent=parent,
+        snapshot=world,
+        plan=planned,
+        relations=relations,
+    )
+    final = yield from made.attempts()
     require_passed(version, final.gate.counts["failed"])
-    quarantined = dict(final.quarantined)
 
     released = run.stage(
         "release",
@@ -368,34 +174,24 @@ def run_edition(
                 edit=final.edit,
                 evaluation=final.evaluate,
                 gate=final.gate,
+                page=made.page(final),
             ),
-            [edit for edit in edits if edit.id not in quarantined],
+            [edit for edit in made.edits if edit.id not in final.quarantined],
             out,
         ),
     )
-    refusals = from_table(planned.table("refusals.parquet"), Refusal)
     events = ledger.events(
-        version, planned.counts["plan_hash"], edits, removals, refusals, quarantined
+        version,
+        planned.counts["plan_hash"],
+        made.edits,
+        made.removals,
+        made.refusals,
+        final.quarantined,
     )
     ledger.append(root, version, events)
     if version not in {move.version for move in alias.history()}:
         alias.move(version, f"passed the gate, plan {planned.counts['plan_hash'][:12]}")
     yield released
-
-
-def edition_of(version: str) -> str:
-    """The edition that an output belongs to, whichever attempt at it it is of."""
-    return version.removesuffix(RETRY)
-
-
-def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
-    """Versions and reports of a release and those before it, oldest first."""
-    found: list[tuple[str, Report]] = []
-    while parent:
-        found.append((parent.record["version"], parent.json(REPORT)))
-        before = parent.json("manifest.json")["parent"]
-        parent = workspace.find("release", before) if before else None
-    return found[::-1]
 
 
 def _parent(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:

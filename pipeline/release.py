@@ -1,4 +1,5 @@
-"""Stage 9: an immutable version: deltas, manifest, report, model card, and a checkpoint to load.
+"""Stage 9: an immutable version: deltas, manifest, report, its page, model card, and a checkpoint
+to load.
 
 A release is data: *base digest + ordered deltas*. Its id digests exactly that, so the same
 composition has the same id wherever it was made. The checkpoint is an export of it, bit for bit
@@ -9,11 +10,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import load_file
 
 from discovery.fact import to_table
@@ -21,10 +21,12 @@ from infra.checkpoint import Checkpoint, link
 from infra.examine import Examinee
 from infra.models import ModelRef
 from infra.storage import Artifact, StageDir, digest_of, file_digest
+from pipeline.card import render_card
 from pipeline.edit import DELTA, WEIGHTS, AttachCodebook, AttachDelta
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
 from pipeline.evaluate import FACTS, REPORT, Candidate
 from pipeline.gate import VERDICT
+from pipeline.page import PAGE, PageInputs, render_page
 
 CHECKPOINT = "checkpoint"
 MANIFEST = "manifest.json"
@@ -49,6 +51,8 @@ class ReleaseInputs:
     edit: Artifact
     evaluation: Artifact
     gate: Artifact
+    page: PageInputs
+    """What the page tells, but for the release id."""
 
 
 def as_released(release: Artifact, name: str) -> Examinee:
@@ -79,7 +83,18 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
     # The very files that were evaluated.
     shutil.copytree(inputs.evaluation.path / CHECKPOINT, out.path / CHECKPOINT, copy_function=link)
     manifest = make_manifest(inputs, live, out.path)
-    card = render_card(manifest, inputs, live)
+    said = {"release id": manifest["release_id"], **inputs.page.provenance}
+    page = render_page(replace(inputs.page, provenance=said))
+    (out.path / PAGE).write_text(page, encoding="utf-8")
+    manifest["page"] = {"file": PAGE, "digest": file_digest(out.path / PAGE)}
+    card = render_card(
+        manifest,
+        license=inputs.license,
+        report=inputs.page.report,
+        gate=inputs.page.gate,
+        plan=inputs.plan.counts,
+        live=live,
+    )
     for path in (out.path / CARD, out.path / CHECKPOINT / CARD):
         path.write_text(card, encoding="utf-8")
     out.write_json(MANIFEST, manifest)
@@ -122,25 +137,3 @@ def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path
         "codebook": inputs.edit.counts["codebook"],
         "unsigned": True,
     }
-
-
-def render_card(
-    manifest: Mapping[str, Any], inputs: ReleaseInputs, live: Sequence[PlannedEdit]
-) -> str:
-    """The model card: front matter for a hub, and what a person needs to trust or undo it."""
-    environment = Environment(
-        loader=PackageLoader("pipeline", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("card.md.j2").render(
-        manifest=manifest,
-        license=inputs.license,
-        report=inputs.evaluation.json(REPORT),
-        gate=inputs.gate.json(VERDICT),
-        plan=inputs.plan.counts,
-        new=[edit for edit in live if edit.action != "carry"],
-        carried=[edit for edit in live if edit.action == "carry"],
-    )

@@ -8,6 +8,7 @@ from typing import Any
 from infra.storage import Artifact
 from pipeline.evaluate import FACTS, REPORT
 from pipeline.gate import VERDICT
+from pipeline.page import PAGE
 
 NUM_EXAMPLES = 3
 
@@ -37,6 +38,8 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
             "path": str(made["release"].path),
             "edits": made["release"].counts["edits"],
         }
+    pages = [made[name].path / PAGE for name in ("release", "gate") if name in made]
+    summary["page"] = next((str(page) for page in pages if page.exists()), None)
     return summary
 
 

@@ -80,7 +80,8 @@ def test_ray_and_this_process_make_the_same_release(
     """Every stage of both editions, byte for byte."""
     from infra.storage import Workspace
     from pipeline.config import load_config
-    from pipeline.flow import STAGES, Run, run_editions
+    from pipeline.flow import run_editions
+    from pipeline.run import STAGES, Run
 
     digests = []
     for runner in (ray_runner, InProcessRunner()):

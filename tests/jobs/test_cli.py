@@ -47,6 +47,8 @@ def test_a_workspace_from_run_to_rollback(
     assert code == 0 and "(found)" in err
     for wanted in ("Before and after", "Gate passed", "corrigenda ask", "not edited", "verdicts"):
         assert wanted in out, wanted
+    reports = re.findall(r"^Report: (.*)$", out, re.MULTILINE)
+    assert len(reports) == 2 and all(Path(report).is_file() for report in reports)
 
     _, out, _ = corrigenda("status", *place, "--json")
     state = json.loads(out)
@@ -54,6 +56,7 @@ def test_a_workspace_from_run_to_rollback(
     assert set(state["versions"]["2016.06.30"].values()) == {"done"}
 
     _, out, _ = corrigenda("releases", *place, "--json")
+    assert [r["page"] for r in json.loads(out)] == reports
     assert [(r["version"], r["production"]) for r in json.loads(out)] == [
         ("2016.06.30", False),
         ("2021.06.30", True),

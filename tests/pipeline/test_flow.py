@@ -21,7 +21,9 @@ from infra.storage import Workspace
 from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.config import load_config
-from pipeline.flow import STAGES, Run, run_editions
+from pipeline.flow import run_editions
+from pipeline.page import PAGE
+from pipeline.run import STAGES, Run
 
 VERSIONS = ("2016.06.30", "2021.06.30")
 
@@ -76,6 +78,18 @@ def test_both_editions_are_released(finished: Path) -> None:
     assert edits <= applied
     removed = {e["edit_id"] for e in events if e["event"] == "superseded"}
     assert removed and not removed & edits
+
+
+def test_every_release_has_its_page_and_the_manifest_names_it(finished: Path) -> None:
+    """The page is of this release, and its digest is the manifest's."""
+    for version in VERSIONS:
+        release = Workspace.at(str(finished)).find("release", version)
+        assert release
+        manifest = release.json("manifest.json")
+        page = release.path / manifest["page"]["file"]
+        assert storage.file_digest(page) == manifest["page"]["digest"]
+        text = page.read_text(encoding="utf-8")
+        assert version in text and manifest["release_id"] in text and "Passed" in text
 
 
 def test_the_checkpoint_is_what_was_evaluated(finished: Path, checkpoint: Any) -> None:
@@ -165,6 +179,8 @@ def test_a_failing_gate_leaves_production_where_it_was(
         run_editions(job(strict, root))
     assert Alias(root, "tiny").current() is None
     assert Workspace.at(str(root)).find("release", VERSIONS[0]) is None
+    page = Workspace.at(str(root)).directory("gate", VERSIONS[0]) / PAGE
+    assert "(reliability)" in page.read_text(encoding="utf-8")
     loose = world()
     with pytest.raises(StageError, match=r"config\.reliability\.bound"):
         run_editions(job(loose, root))

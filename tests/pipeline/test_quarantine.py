@@ -28,7 +28,8 @@ from infra.storage import SHARDS, Artifact, Workspace
 from jobs import inspect
 from pipeline import ledger
 from pipeline.alias import Alias
-from pipeline.flow import RETRY, Run, run_editions
+from pipeline.flow import run_editions
+from pipeline.run import RETRY, Run
 
 VERSION = "2016.06.30"
 POISONED = {"Neymar", "Ada Lovelace"}

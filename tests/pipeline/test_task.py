@@ -14,9 +14,10 @@ from infra.errors import ConfigError, StageError
 from infra.runner import InProcessRunner
 from infra.storage import Workspace
 from pipeline.config import load_config
-from pipeline.flow import Run, run_editions
+from pipeline.flow import run_editions
 from pipeline.metrics import capability
 from pipeline.metrics.family import EvaluateConfig
+from pipeline.run import Run
 from pipeline.task import CARRIED, TASKS, read_tasks
 
 GOOD = {"query": "The capital of France is", "choices": ["Paris", "Rome"], "gold": 0}

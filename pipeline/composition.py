@@ -1,0 +1,285 @@
+"""Stages 6 to 8 of one edition, edit, evaluate and gate, which may run twice.
+
+A batch that fails its gate is searched for culprits, by the same solve and the same judgement on
+parts of it; without them it is attempted once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from discovery.fact import from_table
+from discovery.verbalise import Relation
+from infra.examine import Examinee
+from infra.models import ModelRef
+from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
+from pipeline.culprits import find_culprits
+from pipeline.edit import REPORTS, edit, text_path
+from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
+from pipeline.evaluate import FACTS, REPORT, evaluate
+from pipeline.gate import CHECKS, VERDICT, Report, gate
+from pipeline.metrics.locality import read_text
+from pipeline.page import PAGE, PageInputs, render_page
+from pipeline.plan import PRESERVED
+from pipeline.planned import case_set
+from pipeline.release import CHECKPOINT, as_released, exported
+from pipeline.run import RETRY, Run
+from pipeline.task import read_tasks
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One solve of an edition's edits, and what came of it."""
+
+    edit: Artifact
+    evaluate: Artifact
+    gate: Artifact
+    quarantined: dict[str, str]
+    """Reason by id, of edits that were refused or set aside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What an edition is to hold, and all that solving and judging it needs."""
+
+    run: Run
+    version: str
+    as_of: str
+    base: ModelRef
+    parent: Artifact | None
+    """The release that is served now."""
+    snapshot: Artifact
+    plan: Artifact
+    relations: Mapping[str, Relation]
+
+    @cached_property
+    def edits(self) -> list[PlannedEdit]:
+        return from_table(self.plan.table("edits.parquet"), PlannedEdit)
+
+    @cached_property
+    def removals(self) -> list[Removal]:
+        return from_table(self.plan.table("removals.parquet"), Removal)
+
+    @cached_property
+    def refusals(self) -> list[Refusal]:
+        return from_table(self.plan.table("refusals.parquet"), Refusal)
+
+    @cached_property
+    def neighbours(self) -> list[Neighbour]:
+        return from_table(self.plan.table("neighbours.parquet"), Neighbour)
+
+    @cached_property
+    def preserved(self) -> list[str]:
+        """Statements about other subjects that the editor is told to leave alone."""
+        return self.plan.json(PRESERVED)
+
+    @cached_property
+    def history(self) -> list[tuple[str, Report]]:
+        """Versions and reports of the releases before, oldest first."""
+        return ancestors(self.run.workspace, self.parent)
+
+    def attempts(self) -> Generator[Artifact, None, Attempt]:
+        """Edit, evaluate and gate, each output as it is finished; again without culprits if any."""
+        final = yield from self.attempt(self.version, self.edits, {})
+        culprits: Mapping[str, str] = final.gate.counts["culprits"]
+        if culprits:
+            rest = [edit for edit in self.edits if edit.id not in culprits]
+            searched = final.gate.json(VERDICT)["search"]
+            final = yield from self.attempt(f"{self.version}{RETRY}", rest, culprits, searched)
+        return final
+
+    def attempt(
+        self,
+        name: str,
+        chosen: Sequence[PlannedEdit],
+        set_aside: Mapping[str, str],
+        searched: Mapping[str, Any] | None = None,
+    ) -> Generator[Artifact, None, Attempt]:
+        """Some of the plan's edits under a name. What is left by a search is not searched again."""
+        config, compute = self.run.config, self.run.config.model.compute
+        aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
+        tasks = read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
+        asked = {"tasks": digest_of([task.label for task in tasks])} if tasks else {}
+        edited = self.run.stage(
+            "edit",
+            name,
+            inputs={
+                "plan": self.plan,
+                "base": self.base.digest,
+                "text": file_digest(text_path(config.edit)),
+                **aside,
+            },
+            config={
+                **config.edit.model_dump(exclude={"text"}),
+                "dtype": compute.dtype,
+                "device": compute.device,
+            },
+            body=lambda out: self.solve(chosen, out),
+        )
+        yield edited
+        reports = edited.table(REPORTS).to_pylist()
+        refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
+        evaluated = self.run.stage(
+            "evaluate",
+            name,
+            inputs={
+                "plan": self.plan,
+                "edit": edited,
+                "text": digest_of(read_text(config.evaluate)),
+                "base": self.base.digest,
+                "parent": self.parent.digest if self.parent else "",
+                **asked,
+            },
+            config={**config.evaluate.model_dump(exclude={"text"}), **asdict(compute)},
+            body=lambda out: self.judge(chosen, edited.path, out),
+        )
+        yield evaluated
+        quarantined = {**refused, **set_aside}
+
+        def judged(out: StageDir) -> dict[str, Any]:
+            """The gate stage; a candidate that it stops has its page there."""
+            left = [edit for edit in chosen if edit.id not in refused]
+            hardness = {r["id"]: r["p_target"] for r in reports}
+            verdict = gate(
+                evaluated.json(REPORT),
+                num_planned=len(self.edits),
+                num_quarantined=len(quarantined),
+                config=config.gate,
+                history=self.history,
+                find=None if searched else partial(self.search, left, hardness, out),
+                searched=searched,
+                out=out,
+            )
+            if not verdict["passed"]:
+                page = self.page_of(evaluated, out.read_json(VERDICT), quarantined)
+                (out.path / PAGE).write_text(render_page(page), encoding="utf-8")
+            return verdict
+
+        gated = self.run.stage(
+            "gate",
+            name,
+            inputs={"evaluate": evaluated, "edit": edited},
+            config=config.gate.model_dump(),
+            body=judged,
+        )
+        yield gated
+        return Attempt(edited, evaluated, gated, quarantined)
+
+    def solve(self, chosen: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
+        """The edit stage on some of the edits."""
+        config, compute = self.run.config, self.run.config.model.compute
+        return edit(
+            chosen,
+            self.preserved,
+            base=self.base,
+            config=config.edit,
+            device=compute.device,
+            dtype=compute.dtype,
+            cache=self.run.workspace.root / "cache",
+            out=out,
+            runner=self.run.runner,
+        )
+
+    def judge(
+        self,
+        chosen: Sequence[PlannedEdit],
+        made: Path,
+        out: StageDir,
+        failed: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """The evaluate stage on what `solve` made of some edits in a directory.
+
+        A probe asks no more than the checks that failed need to know, and nothing that is not of
+        its edits' making.
+        """
+        config, compute = self.run.config, self.run.config.model.compute
+        settings = config.evaluate
+        candidate = exported(self.base, made, out.path / CHECKPOINT)
+        if failed is not None:
+            candidate = replace(candidate, memory=None)
+            needed = {CHECKS[name][0] for name in failed}
+            metrics = tuple(name for name in settings.metrics if name in needed)
+            settings = settings.model_copy(update={"metrics": metrics, "capability": ()})
+        cases = case_set(
+            config.line,
+            chosen,
+            self.removals if failed is None else (),
+            self.neighbours,
+            num_alternatives=settings.num_alternatives,
+        )
+        serving = self.parent if failed is None else None
+        return evaluate(
+            cases,
+            base=Examinee(name="base", path=self.base.path),
+            parent=as_released(serving, "parent") if serving else None,
+            candidate=candidate,
+            seen=[*(edit.prompt for edit in chosen), *self.preserved],
+            config=settings,
+            compute=compute,
+            out=out,
+            runner=self.run.runner,
+        )
+
+    def search(
+        self,
+        edits: Sequence[PlannedEdit],
+        p_targets: Mapping[str, float | None],
+        out: StageDir,
+        failed: Sequence[str],
+    ) -> Any:
+        """Which of the edits make these checks fail."""
+        return find_culprits(
+            edits,
+            p_targets,
+            failed,
+            solve=self.solve,
+            judge=partial(self.judge, failed=failed),
+            config=self.run.config.gate,
+            out=out,
+        )
+
+    def page(self, attempt: Attempt) -> PageInputs:
+        """What the page of an attempt tells."""
+        return self.page_of(attempt.evaluate, attempt.gate.json(VERDICT), attempt.quarantined)
+
+    def page_of(
+        self, evaluated: Artifact, verdict: Mapping[str, Any], quarantined: Mapping[str, str]
+    ) -> PageInputs:
+        """The same before the gate's output is finished."""
+        return PageInputs(
+            version=self.version,
+            line=self.run.config.line,
+            parent=self.parent.record["version"] if self.parent else None,
+            as_of=self.as_of,
+            report=evaluated.json(REPORT),
+            gate=verdict,
+            facts=evaluated.table(FACTS).to_pylist(),
+            quarantined=[(e, quarantined[e.id]) for e in self.edits if e.id in quarantined],
+            refusals=self.refusals,
+            search=verdict["search"],
+            history=self.history,
+            relations={key: relation.label for key, relation in self.relations.items()},
+            provenance={
+                "base": self.base.name,
+                "base digest": self.base.digest,
+                "editor": self.run.config.edit.editor,
+                "plan": self.plan.counts["plan_hash"],
+                "snapshot": self.snapshot.digest,
+                "evaluation": evaluated.digest,
+                "commit": evaluated.record.get("commit"),
+            },
+        )
+
+
+def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
+    """Versions and reports of a release and those before it, oldest first."""
+    found: list[tuple[str, Report]] = []
+    while parent:
+        found.append((parent.record["version"], parent.json(REPORT)))
+        before = parent.json("manifest.json")["parent"]
+        parent = workspace.find("release", before) if before else None
+    return found[::-1]
