@@ -58,7 +58,6 @@ def run_edition(
     said = digest_of({key: relation.model_dump() for key, relation in sorted(relations.items())})
     upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
     compute = model.compute
-    run_on = {"dtype": compute.dtype, "device": compute.device}
     unedited = Examinee(name="base", path=base.path)
     serving = as_released(parent, "parent") if parent else None
 

@@ -1,4 +1,4 @@
-"""What all stages of a run share: where outputs go, who computes, and how a stage is made or found."""
+"""What the stages of a run share: where outputs go, who computes, how a stage is made or found."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from case_helpers import heard, value
 from infra.checkpoint import Checkpoint
 from infra.lm import TextScore
 from pipeline.metrics import weights
-from pipeline.metrics.metric import Metric
 
 NAMES = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (1, 2)]
 Edited = Callable[..., tuple[Checkpoint, Checkpoint]]
@@ -123,12 +122,10 @@ def test_nothing_edited_gives_no_numbers(edited: Edited) -> None:
 
 
 def test_energy_is_over_the_texts_that_have_one() -> None:
-    """Texts read without a reference are left out, and other numbers pass through."""
+    """Texts read without a reference are left out."""
     texts = {
         f"window/{i}": TextScore(id="", nll=1.0, kl=None, energy=energy, num_tokens=1)
         for i, energy in enumerate((0.1, 0.3, None))
     }
-    norm = Metric(value=1.5, n=1, protocol="p")
-    made = weights.score(heard({}, texts=texts, extra={"norm_ratio": norm}))
+    made = weights.score(heard({}, texts=texts))
     assert value(made, "energy") == pytest.approx(0.2)
-    assert made["norm_ratio"] is norm
