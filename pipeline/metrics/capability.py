@@ -4,10 +4,9 @@ capability              mean accuracy over the tasks, which weigh alike
 capability/<task>       share of items whose right choice is the likeliest as a whole (acc)
 capability_norm/<task>  the same by likelihood a character (acc_norm)
 
-The harness writes the prompts and judges the likelihoods; those come from our own model of
-questions. The harness's `evaluate` would run prompt and answer in one pass: a codebook attached to
-the model, which answers at the last token of a prompt, is not asked there, and a prompt is run once
-for each choice.
+The harness writes the prompts and judges the likelihoods; those come from our own way of asking.
+Its model runs prompt and answer in one pass, and a codebook attached to the model, which answers at
+the last token of a prompt, would not be asked there.
 """
 
 from __future__ import annotations
