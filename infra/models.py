@@ -58,6 +58,14 @@ def locate(name: str) -> ModelRef:
     return ModelRef(name, path, _digest(path))
 
 
+def skeleton(path: Path) -> Any:
+    """The model of a directory without its weights: modules and their kinds alone."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+
+
 def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, Any]:
     """Model (in eval mode, gradients off) and tokenizer of a directory.
 

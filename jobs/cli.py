@@ -208,7 +208,7 @@ def evaluate(
     from pipeline.assess import Assessment
     from pipeline.config import ModelConfig
     from pipeline.datasets import load_cases
-    from pipeline.evaluate import families
+    from pipeline.exam import families
     from pipeline.metrics.family import EvaluateConfig
 
     name, colon, file = data.partition(":")

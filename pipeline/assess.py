@@ -18,9 +18,10 @@ from infra.runner import Runner
 from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
 from pipeline.cases import CaseSet
 from pipeline.edit import REPORTS, EditConfig, edit, text_path
-from pipeline.evaluate import Candidate, evaluate
+from pipeline.evaluate import evaluate
+from pipeline.exam import Candidate
+from pipeline.export import export
 from pipeline.metrics.family import EvaluateConfig
-from pipeline.release import CHECKPOINT, exported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Assessment:
                 base=Examinee(name="base", path=self.base.path),
                 parent=None,
                 candidate=(
-                    exported(self.base, made.path, out.path / CHECKPOINT)
+                    export(self.base, made.path, out.path)
                     if made
                     else Candidate(served=Examinee(name="candidate", path=checkpoint or Path()))
                 ),

@@ -21,12 +21,13 @@ from pipeline.culprits import find_culprits
 from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import FACTS, REPORT, evaluate
+from pipeline.export import export
 from pipeline.gate import CHECKS, VERDICT, Report, gate
 from pipeline.metrics.locality import read_text
-from pipeline.page import PAGE, PageInputs, render_page
+from pipeline.pages.page import PAGE, PageInputs, render_page
 from pipeline.plan import PRESERVED
 from pipeline.planned import case_set
-from pipeline.release import CHECKPOINT, as_released, exported
+from pipeline.release import as_released
 from pipeline.run import RETRY, Run
 from pipeline.task import read_tasks
 
@@ -198,9 +199,9 @@ class Composition:
         """
         config, compute = self.run.config, self.run.config.model.compute
         settings = config.evaluate
-        candidate = exported(self.base, made, out.path / CHECKPOINT)
+        candidate = export(self.base, made, out.path)
         if failed is not None:
-            candidate = replace(candidate, memory=None)
+            candidate = replace(candidate, memory=None, adapter=None)
             needed = {CHECKS[name][0] for name in failed}
             metrics = tuple(name for name in settings.metrics if name in needed)
             settings = settings.model_copy(update={"metrics": metrics, "capability": ()})

@@ -15,9 +15,9 @@ from infra.errors import ConfigError
 from infra.examine import Compute
 from infra.models import EMBEDDED, dtype_name
 from infra.settings import read_toml, validate
+from pipeline.bounds import GateConfig
 from pipeline.edit import EditConfig, make_editor
 from pipeline.evaluate import EvaluateConfig
-from pipeline.gate import GateConfig
 from pipeline.metrics.capability import require_harness
 from pipeline.plan import PlanConfig
 from pipeline.task import below, read_tasks

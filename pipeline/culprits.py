@@ -11,9 +11,10 @@ from typing import Any
 from infra.storage import SHARDS, StageDir, digest_of, write_json
 from infra.text import normalise
 from pipeline.bisect import MAX_PROBES, Group, Search, search
+from pipeline.bounds import GateConfig
 from pipeline.edits import PlannedEdit
 from pipeline.evaluate import REPORT
-from pipeline.gate import GateConfig, check
+from pipeline.gate import check
 
 
 def find_culprits(

@@ -8,24 +8,21 @@ before the whole set is in. `pipeline/metrics` says what each number is.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
 
 from infra.checkpoint import Checkpoint
-from infra.errors import ConfigError
-from infra.examine import Compute, Exam, Examinee, Paper, examine
-from infra.lm import Question, Text
+from infra.examine import Compute, Examinee, Paper, examine
 from infra.runner import Runner
-from infra.settings import nearest
 from infra.storage import StageDir
 from infra.text import begins_with, normalise
 from pipeline.cases import Case, CaseSet
-from pipeline.metrics import METRICS, capability
-from pipeline.metrics.family import EvaluateConfig, Heard, Scores, case_of, merged, question_id
-from pipeline.metrics.locality import read_text
+from pipeline.exam import Candidate, exams, families
+from pipeline.metrics import capability
+from pipeline.metrics.family import EvaluateConfig, Heard, Scores, question_id
 from pipeline.metrics.metric import Measured, Metric, difference, parts
 from pipeline.metrics.weights import monitors
 from pipeline.task import read_tasks
@@ -33,10 +30,6 @@ from pipeline.task import read_tasks
 REPORT = "report.json"
 FACTS = "facts.parquet"
 ITEMS = "items.parquet"
-WINDOW_TOKENS = 256
-PIECE_CHARS = 8000
-"""General text that one worker reads at a time."""
-NUM_SENTENCES = 50
 COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candidate"))
 """Pairs of roles whose differences are in the report."""
 
@@ -63,19 +56,6 @@ ITEM_SCHEMA = pa.schema(
 """Every number fact by fact."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """An edited model that is to be judged."""
-
-    served: Examinee
-    """As it is exported, and loaded from there."""
-    memory: Examinee | None = None
-    """As the editor made it, before anything was rounded or written; None where that is not
-    known."""
-    edited: Collection[str] = ()
-    """Parameters that the export replaced."""
-
-
 def evaluate(
     cases: CaseSet,
     *,
@@ -92,35 +72,22 @@ def evaluate(
 
     `seen` is every text that the editor was given: no held-out question may be in it.
     """
-    questions = exam_questions(cases, config)
-    about_facts = [q for q in questions if q.id.startswith(("edit/", "gone/"))]
-    own = [q for q in about_facts if q.id.endswith("/0")]
-    texts = exam_texts(config)
-    served = candidate.served
-    exams = [Exam(examinee=base, questions=questions, texts=texts)]
-    if parent:
-        exams.append(Exam(examinee=parent, questions=about_facts))
-    exams.append(Exam(examinee=served, questions=questions, texts=texts, reference=base))
-    if candidate.memory:
-        exams.append(Exam(examinee=candidate.memory, questions=own))
     context = replace(base, name="context") if config.context else None
-    if context:
-        exams.append(Exam(examinee=context, questions=in_context(questions, cases)))
-    papers = examine(runner, out, exams, compute=compute, tell=out.progress)
-
+    asked = exams(cases, config, base=base, parent=parent, candidate=candidate, context=context)
+    papers = examine(runner, out, asked, compute=compute, tell=out.progress)
+    served = candidate.served
     roles = {"base": base, "parent": parent, "candidate": served, "context": context}
     scores = {
         role: score(cases, config, papers[who.name], papers[base.name])
         for role, who in roles.items()
         if who
     }
-    extra: dict[str, Metric] = dict(
-        monitors(Checkpoint(base.path), Checkpoint(served.path), candidate.edited)
-    )
-    extra |= contamination(cases, seen)
-    if candidate.memory:
-        extra |= lost_in_export(cases, papers[candidate.memory.name], papers[served.name])
-    scores["candidate"] = {**scores["candidate"], **extra}
+    scores["candidate"] = {
+        **scores["candidate"],
+        **monitors(Checkpoint(base.path), Checkpoint(served.path), candidate.edited),
+        **contamination(cases, seen),
+        **exported_well(cases, candidate, papers),
+    }
     if config.capability:
         tasks = read_tasks(config.capability, config.capability_limit)
         able = capability.measure(
@@ -128,7 +95,21 @@ def evaluate(
         )
         for role, who in (("base", base), ("candidate", served)):
             scores[role] = {**scores[role], **able[who.name]}
-    report = {
+    before = papers[parent.name] if parent else papers[base.name]
+    facts = [fact(case, papers[base.name], before, papers[served.name]) for case in cases.cases]
+    out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
+    out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
+    report = report_of(cases, config, scores)
+    out.write_json(REPORT, report)
+    numbers = report["roles"]["candidate"]
+    return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}
+
+
+def report_of(
+    cases: CaseSet, config: EvaluateConfig, scores: Mapping[str, Scores]
+) -> dict[str, Any]:
+    """`report.json`: every number by role, what changed between roles, and by relation."""
+    return {
         "schema": 2,
         "families": list(config.metrics),
         "data": {"name": cases.name, "digest": cases.digest, "cases": len(cases.cases)},
@@ -140,57 +121,6 @@ def evaluate(
         "differences": differences(scores, cases),
         "relations": by_relation(scores["candidate"], cases),
     }
-    before = papers[parent.name] if parent else papers[base.name]
-    facts = [fact(case, papers[base.name], before, papers[served.name]) for case in cases.cases]
-    out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
-    out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
-    out.write_json(REPORT, report)
-    numbers = report["roles"]["candidate"]
-    return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}
-
-
-def families(config: EvaluateConfig) -> list[Any]:
-    """The metrics asked for. Raises ConfigError for an unknown one."""
-    for name in config.metrics:
-        if name not in METRICS:
-            raise ConfigError(
-                f"evaluate.metrics: {name!r} is unknown{nearest(name, METRICS)}. "
-                f"Choose among {', '.join(METRICS)}."
-            )
-    return [METRICS[name] for name in config.metrics]
-
-
-def exam_questions(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
-    """What every family wants asked, each question once."""
-    return merged(q for family in families(config) for q in family.questions(cases, config))
-
-
-def exam_texts(config: EvaluateConfig) -> list[Text]:
-    """General text: as a whole in windows, and the first sentences one by one."""
-    if "text" not in config.metrics:
-        return []
-    text = read_text(config)
-    sentences = [s.strip() for line in text.split("\n") for s in line.split(" . ")]
-    long = [sentence for sentence in sentences if len(sentence.split()) >= 8][:NUM_SENTENCES]
-    return [
-        *(
-            Text(id=f"window/{i}", text=text[start : start + PIECE_CHARS], window=WINDOW_TOKENS)
-            for i, start in enumerate(range(0, len(text), PIECE_CHARS))
-        ),
-        *(Text(id=f"sentence/{i}", text=sentence) for i, sentence in enumerate(long)),
-    ]
-
-
-def in_context(questions: Sequence[Question], cases: CaseSet) -> list[Question]:
-    """Questions about a fact, with the fact said before them (IKE's demonstration-free form)."""
-    told = []
-    for question in questions:
-        if not question.id.startswith(("neutral/", "gone/", "hop/")):
-            case = cases.by_id[case_of(question.id)]
-            told.append(
-                replace(question, prompt=f"{case.prompt} {case.target}.\n{question.prompt}")
-            )
-    return told
 
 
 def score(cases: CaseSet, config: EvaluateConfig, paper: Paper, base: Paper) -> Scores:
@@ -255,18 +185,32 @@ def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
     return {"contamination": Metric(value=leaked / max(1, n), n=n, protocol=label)}
 
 
-def lost_in_export(cases: CaseSet, memory: Paper, served: Paper) -> dict[str, Metric]:
-    """Facts that the edited model knows in memory, and no longer as it is served."""
-    known = lost = 0
+def exported_well(
+    cases: CaseSet, candidate: Candidate, papers: Mapping[str, Paper]
+) -> dict[str, Metric]:
+    """Facts that the edited model knows in memory and no longer as it is served: in the checkpoint,
+    and with the adapter."""
+    if not candidate.memory:
+        return {}
+    exports = {"export_loss": candidate.served, "adapter_loss": candidate.adapter}
+    memory = papers[candidate.memory.name]
+    return {
+        name: lost(cases, memory, papers[export.name]) for name, export in exports.items() if export
+    }
+
+
+def lost(cases: CaseSet, memory: Paper, served: Paper) -> Metric:
+    """Share of the facts right in one that are wrong in the other, on their own prompts."""
+    known = gone = 0
     for case in cases.cases:
         key = question_id("edit", case.id, 0)
         inside, outside = memory.answers.get(key), served.answers.get(key)
         if inside and outside and inside.greedy is not None and outside.greedy is not None:
             right = begins_with(inside.greedy, case.accepted) is not None
             known += right
-            lost += right and begins_with(outside.greedy, case.accepted) is None
+            gone += right and begins_with(outside.greedy, case.accepted) is None
     label = f"decode=greedy/prompt=raw/score=alias/data={cases.name}@{cases.digest[:12]}"
-    return {"export_loss": Metric(value=lost / max(1, known), n=known, protocol=label)}
+    return Metric(value=gone / max(1, known), n=known, protocol=label)
 
 
 def fact(case: Case, base: Paper, before: Paper, after: Paper) -> dict[str, Any]:

@@ -14,21 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from discovery.fact import to_table
-from infra.checkpoint import Checkpoint, link
+from infra.checkpoint import link
 from infra.examine import Examinee
 from infra.models import ModelRef
 from infra.storage import Artifact, StageDir, digest_of, file_digest
-from pipeline.card import render_card
-from pipeline.edit import DELTA, WEIGHTS, AttachCodebook, AttachDelta
+from pipeline.edit import DELTA, AttachCodebook
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
-from pipeline.evaluate import FACTS, REPORT, Candidate
+from pipeline.evaluate import FACTS, REPORT
+from pipeline.export import ADAPTER, CHECKPOINT
 from pipeline.gate import VERDICT
-from pipeline.page import PAGE, PageInputs, render_page
+from pipeline.pages.card import render_card
+from pipeline.pages.page import PAGE, PageInputs, render_page
 
-CHECKPOINT = "checkpoint"
 MANIFEST = "manifest.json"
 CARD = "README.md"
 
@@ -61,17 +59,6 @@ def as_released(release: Artifact, name: str) -> Examinee:
     return Examinee(name=name, path=release.path / CHECKPOINT, attach=attach)
 
 
-def exported(base: ModelRef, made: Path, target: Path) -> Candidate:
-    """Export what the edit stage made in a directory, and the examinee that a server would load."""
-    weights = load_file(made / WEIGHTS)
-    Checkpoint(base.path).export(target, weights)
-    return Candidate(
-        served=Examinee(name="candidate", path=target, attach=AttachCodebook(made / DELTA)),
-        memory=Examinee(name="memory", path=base.path, attach=AttachDelta(made / DELTA)),
-        edited=tuple(weights),
-    )
-
-
 def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
     """Write the release; `live` are the edits that the editor carried out. Returns its id and
     size."""
@@ -80,8 +67,9 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
         shutil.copyfile(inputs.evaluation.path / name, out.path / name)
     shutil.copyfile(inputs.gate.path / VERDICT, out.path / VERDICT)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
-    # The very files that were evaluated.
-    shutil.copytree(inputs.evaluation.path / CHECKPOINT, out.path / CHECKPOINT, copy_function=link)
+    for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
+        if (made := inputs.evaluation.path / kind).is_dir():
+            shutil.copytree(made, out.path / kind, copy_function=link)
     manifest = make_manifest(inputs, live, out.path)
     said = {"release id": manifest["release_id"], **inputs.page.provenance}
     page = render_page(replace(inputs.page, provenance=said))
@@ -114,7 +102,6 @@ def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path
         "edits": [edit.id for edit in live],
     }
     core = {"base": {"name": inputs.base.name, "digest": inputs.base.digest}, "batches": [batch]}
-    exported = sorted(p for p in (path / CHECKPOINT).iterdir() if p.is_file())
     return {
         "schema": 1,
         "name": inputs.version,
@@ -129,11 +116,16 @@ def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path
         "gate": inputs.gate.digest,
         "compute": dict(inputs.compute),
         "exports": [
-            {
-                "kind": CHECKPOINT,
-                "files": {file.name: file_digest(file) for file in exported if file.name != CARD},
-            }
+            {"kind": kind, "files": digests(path / kind)}
+            for kind in (CHECKPOINT, ADAPTER)
+            if (path / kind).is_dir()
         ],
         "codebook": inputs.edit.counts["codebook"],
         "unsigned": True,
     }
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of each file of an export but its card, which names the release."""
+    files = sorted(p for p in directory.iterdir() if p.is_file() and p.name != CARD)
+    return {file.name: file_digest(file) for file in files}

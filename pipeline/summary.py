@@ -8,7 +8,7 @@ from typing import Any
 from infra.storage import Artifact
 from pipeline.evaluate import FACTS, REPORT
 from pipeline.gate import VERDICT
-from pipeline.page import PAGE
+from pipeline.pages.page import PAGE
 
 NUM_EXAMPLES = 3
 

@@ -110,6 +110,7 @@ perplexity_ratio = 1000.0
 me_ppl_ratio = 1000.0
 norm_ratio = 1000.0
 export_loss = 1.0
+adapter_loss = 1.0
 quarantined = 1.0
 bisect = false
 [[editions]]

@@ -7,11 +7,12 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from pipeline.bounds import GateConfig
 from pipeline.edits import PlannedEdit, Refusal
-from pipeline.gate import GateConfig, capacity, check
+from pipeline.gate import capacity, check
 from pipeline.metrics import METRICS
 from pipeline.metrics.intervals import wilson
-from pipeline.page import PageInputs
+from pipeline.pages.page import PageInputs
 
 RELATIONS = {"P54": "member of sports team", "P108": "employer", "P6": "head of government"}
 LABEL = "decode={}/prompt=raw/score={}/when=after-all/data=demo@0a1b2c3d4e5f"

@@ -26,7 +26,8 @@ from infra.runner import InProcessRunner
 from infra.storage import SHARDS, StageDir
 from pipeline.cases import Case, CaseSet, Query
 from pipeline.edit import TEXT, keep
-from pipeline.evaluate import REPORT, Candidate, evaluate
+from pipeline.evaluate import REPORT, evaluate
+from pipeline.exam import Candidate
 from pipeline.metrics.family import EvaluateConfig
 from pipeline.release import CHECKPOINT, exported
 

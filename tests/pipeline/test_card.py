@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 from page_helpers import inputs, report
 
-from pipeline.card import render_card
+from pipeline.pages.card import render_card
 
 MANIFEST = {
     "line": "demo",

@@ -20,15 +20,8 @@ from infra.checkpoint import Checkpoint
 from infra.examine import Compute, Examinee, Paper
 from infra.lm import Answer
 from infra.storage import SHARDS, StageDir
-from pipeline.evaluate import (
-    FACTS,
-    ITEMS,
-    REPORT,
-    Candidate,
-    contamination,
-    evaluate,
-    lost_in_export,
-)
+from pipeline.evaluate import FACTS, ITEMS, REPORT, contamination, evaluate, lost
+from pipeline.exam import Candidate
 from pipeline.metrics import METRICS
 from pipeline.metrics.family import EvaluateConfig
 
@@ -200,7 +193,7 @@ def test_export_loss_is_a_share_of_what_was_known() -> None:
 
     memory = paper(a="ZZZZ", b="London", c="ZZZZ too", d="no")
     served = paper(a="ZZZZ", b="Londoner", c="zzzz", d="Paris")
-    found = lost_in_export(CASES, memory, served)["export_loss"]
+    found = lost(CASES, memory, served)
     assert (found.value, found.n) == (pytest.approx(1 / 3), 3)
 
 

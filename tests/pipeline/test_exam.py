@@ -6,7 +6,7 @@ import pytest
 from evaluate_helpers import CASES, NUM_FORMS, SMALL
 
 from infra.errors import ConfigError
-from pipeline.evaluate import exam_questions, exam_texts
+from pipeline.exam import exam_questions, exam_texts
 from pipeline.metrics import METRICS
 from pipeline.metrics.family import EvaluateConfig
 

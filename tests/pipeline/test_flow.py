@@ -22,7 +22,7 @@ from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.config import load_config
 from pipeline.flow import run_editions
-from pipeline.page import PAGE
+from pipeline.pages.page import PAGE
 from pipeline.run import STAGES, Run
 
 VERSIONS = ("2016.06.30", "2021.06.30")

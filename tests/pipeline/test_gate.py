@@ -13,7 +13,8 @@ import pytest
 from infra.errors import GateError
 from infra.storage import StageDir
 from pipeline.bisect import Search
-from pipeline.gate import CHECKS, GateConfig, capacity, check, gate, require_passed
+from pipeline.bounds import GateConfig
+from pipeline.gate import CHECKS, capacity, check, gate, require_passed
 from pipeline.metrics import METRICS
 
 
@@ -45,6 +46,7 @@ def report(**changed: Any) -> dict[str, Any]:
                 "non_finite": metric(0.0),
                 "contamination": metric(0.0),
                 "export_loss": metric(0.0),
+                "adapter_loss": metric(0.0),
             },
         },
         "differences": {
@@ -92,6 +94,7 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "non_finite": ("non_finite", metric(3.0)),
     "contamination": ("contamination", metric(0.01)),
     "export_loss": ("export_loss", metric(0.5)),
+    "adapter_loss": ("adapter_loss", metric(0.5)),
     "capability_drop": ("capability", metric(-0.2, -0.3, -0.1)),
 }
 

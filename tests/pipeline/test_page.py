@@ -12,9 +12,17 @@ from typing import Any
 import pytest
 from page_helpers import CONFIG, SEARCH, fact, gate_of, inputs, planned, refusal, report, share
 
-from pipeline.charts import shown
-from pipeline.gate import CHECKS, GateConfig
-from pipeline.page import NUM_FACTS, PageInputs, render_page, search_tree, verdict, weaker_than
+from pipeline.bounds import GateConfig
+from pipeline.gate import CHECKS
+from pipeline.pages.charts import shown
+from pipeline.pages.page import (
+    NUM_FACTS,
+    PageInputs,
+    render_page,
+    search_tree,
+    verdict,
+    weaker_than,
+)
 
 VOID = {"meta", "link"}
 NOT_MEASURED = ("said", "tick", "tree")

@@ -13,7 +13,7 @@ from test_flow import VERSIONS, job
 
 from infra.storage import Workspace
 from pipeline.flow import run_editions
-from pipeline.page import PAGE, render_page
+from pipeline.pages.page import PAGE, render_page
 
 pytestmark = [
     pytest.mark.slow,

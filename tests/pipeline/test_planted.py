@@ -23,7 +23,8 @@ from editors.request import EditRequest
 from infra.checkpoint import Checkpoint
 from infra.models import EMBEDDED, load, locate
 from infra.storage import StageDir
-from pipeline.gate import GateConfig, check, gate
+from pipeline.bounds import GateConfig
+from pipeline.gate import check, gate
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,11 @@ from infra.lm import LanguageModel
 from infra.models import EMBEDDED, load, locate
 from infra.runner import InProcessRunner
 from infra.storage import Artifact, StageDir
+from pipeline.bounds import GateConfig
 from pipeline.cases import CaseSet
-from pipeline.evaluate import ITEMS, REPORT, Candidate, differences, evaluate, summary
-from pipeline.gate import GateConfig, check
+from pipeline.evaluate import ITEMS, REPORT, differences, evaluate, summary
+from pipeline.exam import Candidate
+from pipeline.gate import check
 from pipeline.metrics.capability import harness_task, judged, measure, scores
 from pipeline.metrics.family import EvaluateConfig
 from pipeline.task import CARRIED, Item, Task, read_tasks

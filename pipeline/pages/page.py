@@ -15,10 +15,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline import figures
-from pipeline.charts import legend, shown
+from pipeline.bounds import Bound, GateConfig
 from pipeline.edits import PlannedEdit, Refusal
-from pipeline.gate import Bound, GateConfig, Report
+from pipeline.gate import Report
+from pipeline.pages import figures
+from pipeline.pages.charts import legend, shown
 
 PAGE = "report.html"
 NUM_FACTS = 20
@@ -66,7 +67,7 @@ class PageInputs:
 def render_page(inputs: PageInputs) -> str:
     """The page of a release, or of a candidate that failed its gate."""
     environment = Environment(
-        loader=PackageLoader("pipeline", "templates"),
+        loader=PackageLoader("pipeline.pages", "templates"),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,

@@ -27,7 +27,7 @@ def render_card(
 ) -> str:
     """The card; `plan` is the plan stage's counts, `live` what the editor carried out."""
     environment = Environment(
-        loader=PackageLoader("pipeline", "templates"),
+        loader=PackageLoader("pipeline.pages", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.charts import Point, Row, dots, line
 from pipeline.gate import CHECKS, Reading, Report
+from pipeline.pages.charts import Point, Row, dots, line
 
 ROLES: Mapping[str, str] = {
     "base": "unedited base",
@@ -47,6 +47,7 @@ NAMES: Mapping[str, str] = {
     "non_finite": "values that are no number",
     "contamination": "held-out prompts seen",
     "export_loss": "lost in the export",
+    "adapter_loss": "lost in the adapter",
     "half_life": "half-life in edited facts",
     "NS_drop": "fall of NS below the base",
     "retention_drop": "fall of older facts",

@@ -1,0 +1,66 @@
+"""What is served of an edit: a checkpoint to load, and a LoRA adapter where the change has one.
+
+Both are written before the evaluation and judged by it, loaded as a server would; the release
+carries those very files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers.pytorch_utils import Conv1D
+
+from editors.delta import Delta, LowRank
+from infra.adapter import AttachAdapter, Factors, serving_rank, write_adapter
+from infra.checkpoint import Checkpoint
+from infra.examine import Examinee
+from infra.models import ModelRef, skeleton
+from pipeline.edit import DELTA, WEIGHTS, AttachCodebook, AttachDelta
+from pipeline.exam import Candidate
+
+CHECKPOINT = "checkpoint"
+ADAPTER = "adapter"
+
+
+def export(base: ModelRef, made: Path, out: Path) -> Candidate:
+    """Export into `out` what the edit stage made in a directory: `checkpoint/`, and `adapter/`
+    where the change is of a rank that servers take."""
+    weights = load_file(made / WEIGHTS)
+    Checkpoint(base.path).export(out / CHECKPOINT, weights)
+    factors, transposed = low_rank(Delta.load(made / DELTA), base)
+    adapter = None
+    if factors and serving_rank(factors):
+        write_adapter(
+            out / ADAPTER, factors, base=base.name, transposed=transposed, dtype=torch.bfloat16
+        )
+        adapter = Examinee(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
+    served = out / CHECKPOINT
+    return Candidate(
+        served=Examinee(name="candidate", path=served, attach=AttachCodebook(made / DELTA)),
+        memory=Examinee(name="memory", path=base.path, attach=AttachDelta(made / DELTA)),
+        adapter=adapter,
+        edited=tuple(weights),
+    )
+
+
+def low_rank(delta: Delta, base: ModelRef) -> tuple[Factors, bool]:
+    """A and B of every changed module, and whether the base stores these weights [in, out].
+
+    Nothing where a change is dense, or where a codebook answers beside the weights: no adapter says
+    the same.
+    """
+    changes = dict(delta.factors)
+    if delta.codebooks or not all(isinstance(change, LowRank) for change in changes.values()):
+        return {}, False
+    model = skeleton(base.path)
+    factors, kinds = {}, set()
+    for name, change in changes.items():
+        module = name.removesuffix(".weight")
+        transposed = isinstance(model.get_submodule(module), Conv1D)
+        assert isinstance(change, LowRank)
+        right = change.transposed() if transposed else change
+        factors[module] = (right.right, right.left)
+        kinds.add(transposed)
+    return factors, kinds == {True}
