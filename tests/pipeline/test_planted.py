@@ -40,7 +40,7 @@ BOUNDS = {
     "leak": 0.05,  # [0]
     "near_agreement": 0.6,  # [0.75]
     "neutral_agreement": 0.0,  # [0.5, of two]
-    "kl": 0.03,  # [0.009]
+    "kl": 0.05,  # [0.009]
     "perplexity_ratio": 1.1,  # [1.03]
     "me_ppl_ratio": 1.2,  # [1.04]
 }
@@ -50,11 +50,6 @@ GATE = GateConfig.model_validate(
 )
 ANSWERS = ("preference", "teacher_forced", "generation", "retention")
 """Families that do without neighbours and text: quicker, where those have nothing to say."""
-BREAKDOWN = {
-    *("PS", "generality", "near_agreement", "kl", "perplexity_ratio", "me_ppl_ratio"),
-    *("superseded", "superseded_paraphrase", "leak", "NS_drop", "neutral_agreement"),
-}
-"""What else a broken model may fail, for which no one check is there."""
 
 
 class Sound:
@@ -104,8 +99,8 @@ def test_the_sound_edit_passes(workshop: Workshop, sound: Sound, tmp_path: Path,
 
 
 def test_neighbours_overwritten(workshop: Workshop, sound: Sound) -> None:
-    """Keys without the subject: the edit answers to the relation's last word, whoever is asked
-    about. Its own facts are all right."""
+    """Keys without the subject: the edits answer to the relation's last word, whoever is asked
+    about. The facts themselves are right, and general text is as likely as it was."""
 
     def without_subject(request: EditRequest) -> EditRequest:
         return replace(request, subject_span=(request.prompt.rindex(" ") + 1, len(request.prompt)))
@@ -113,9 +108,9 @@ def test_neighbours_overwritten(workshop: Workshop, sound: Sound) -> None:
     editor = workshop.editor(min_leverage=0.0)
     wide = [without_subject(request) for request in sound.requests]
     report = workshop.judge("wide", workshop.solve(editor, wide, sound.fitted, {}), facts())
-    assert failed(report) >= {"leak", "near_agreement"}
-    assert number(report, "ES") == number(report, "TFA") == 1
-    assert not failed(report) & {"reliability", "non_finite", "export_loss", "contamination"}
+    elsewhere = {"leak", "NS_drop", "PS", "generality"}
+    assert {"near_agreement"} <= failed(report) <= {"near_agreement", *elsewhere}
+    assert number(report, "near_agreement") < number(sound.report, "near_agreement") - 0.2
 
 
 def test_only_the_first_token_is_raised(workshop: Workshop, sound: Sound) -> None:
@@ -143,7 +138,7 @@ def test_earlier_releases_forgotten(workshop: Workshop, sound: Sound) -> None:
     ]
     late = sound.solve([request for request in sound.requests if request.id not in old])
     report = workshop.judge("forgetful", late, cases, parent=parent, metrics=ANSWERS)
-    assert {"retention_drop"} <= failed(report) <= {"retention_drop", *BREAKDOWN}
+    assert failed(report) == {"retention_drop"}
     assert number(report, "reliability") == 1
     whole = workshop.judge("whole", sound.delta, cases, parent=parent, metrics=ANSWERS)
     assert not failed(whole)
