@@ -28,8 +28,8 @@ from pipeline.cases import Case, CaseSet, Query
 from pipeline.edit import TEXT, keep
 from pipeline.evaluate import REPORT, evaluate
 from pipeline.exam import Candidate
+from pipeline.export import export
 from pipeline.metrics.family import EvaluateConfig
-from pipeline.release import CHECKPOINT, exported
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "data" / "counterfact.jsonl.gz"
 TARGETS = {
@@ -143,7 +143,7 @@ class Workshop:
         """The delta as a release exports it."""
         made = self.root / name / "edit"
         keep(delta, Checkpoint(self.ref.path), made)
-        return exported(self.ref, made, self.root / name / "evaluate" / CHECKPOINT)
+        return export(self.ref, made, self.root / name / "evaluate")
 
     def judge(
         self,
