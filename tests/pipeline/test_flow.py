@@ -12,32 +12,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from worlds import VERSIONS, job, kill_at
 
 from infra import storage
 from infra.errors import GateError, SourceError, StageError
 from infra.models import load
-from infra.runner import InProcessRunner
 from infra.storage import Workspace
 from pipeline import ledger
 from pipeline.alias import Alias
-from pipeline.config import load_config
 from pipeline.flow import run_editions
 from pipeline.pages.page import PAGE
-from pipeline.run import STAGES, Run
-
-VERSIONS = ("2016.06.30", "2021.06.30")
-
-
-def job(config: Path, workspace: Path, **more: Any) -> Run:
-    settings = load_config(config, {"workspace": str(workspace)})
-    place = Workspace.at(settings.workspace)
-    return Run(
-        config=settings,
-        config_dir=config.parent,
-        workspace=place,
-        runner=InProcessRunner(),
-        **more,
-    )
+from pipeline.run import STAGES
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -124,28 +109,6 @@ def test_a_run_up_to_a_stage_stops_behind_it(
     run_editions(job(world(), root), until="edit")
     assert Workspace.at(str(root)).versions("edit") == [VERSIONS[0], VERSIONS[1]]
     assert not (root / "evaluate").exists()
-
-
-def kill_at(run: Run, stage: str, version: str, moment: str) -> int:
-    """Run in a forked process that is killed with SIGKILL in a stage; returns the wait status.
-
-    `first` kills before the stage's first file gets its name, `commit` before its output does.
-    """
-    pid = os.fork()
-    if pid:
-        return os.waitpid(pid, 0)[1]
-    now: list[tuple[str, str]] = [("", "")]
-    object.__setattr__(run, "begin", lambda s, v: now.__setitem__(0, (s, v)))
-    original = os.replace if moment == "first" else os.rename
-
-    def deadly(source: Any, target: Any) -> None:
-        if now[0] == (stage, version):
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(source, target)
-
-    setattr(storage.os, original.__name__, deadly)
-    run_editions(run)
-    os._exit(0)
 
 
 def test_killed_at_every_stage_it_continues_to_the_same_release(

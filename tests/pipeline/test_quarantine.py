@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_flow import job, kill_at
+from worlds import job, kill_at
 
 from editors import EDITORS, Memit
 from editors.base import Base

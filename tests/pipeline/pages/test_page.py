@@ -256,7 +256,7 @@ def test_a_bare_release_has_a_page() -> None:
 def test_both_colour_schemes_can_be_read() -> None:
     """Every colour of text has a contrast of 4.5 to 1 to the paper, by day and by night (WCAG 2.1,
     section 1.4.3)."""
-    css = files("pipeline").joinpath("templates/page.css").read_text(encoding="utf-8")
+    css = files("pipeline.pages").joinpath("templates/page.css").read_text(encoding="utf-8")
     schemes = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
     assert len(schemes) == 2
     for scheme in schemes:

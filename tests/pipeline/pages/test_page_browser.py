@@ -9,7 +9,7 @@ from typing import Any
 import browser
 import pytest
 from page_helpers import fact, inputs
-from test_flow import VERSIONS, job
+from worlds import VERSIONS, job
 
 from infra.storage import Workspace
 from pipeline.flow import run_editions
