@@ -208,7 +208,7 @@ def check(report: Report, quarantined: float, config: GateConfig) -> list[Check]
             checks.append(_unmeasured(name, bound, at_least))
         elif reading is not None and reading.n:
             checks.append(_judge(name, reading, bound, at_least))
-    share = Reading(value=quarantined, n=1)
+    share = Reading(value=quarantined, n=max(1, report["data"]["cases"]))
     return [*checks, _judge("quarantined", share, config.quarantined, False)]
 
 

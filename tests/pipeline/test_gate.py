@@ -26,6 +26,7 @@ def report(**changed: Any) -> dict[str, Any]:
     """A sound release's; `changed` are metrics of the candidate, or differences with a dash."""
     good: dict[str, Any] = {
         "families": list(METRICS),
+        "data": {"name": "t", "digest": "", "cases": 62},
         "roles": {
             "base": {"ME-PPL": metric(40.0)},
             "candidate": {
