@@ -120,7 +120,7 @@ class LanguageModel:
         prompts = by_prefix(encoded)
         rows = Rows()
         with self._for_short_rows(max((len(p.tokens) for p in prompts), default=0)):
-            for group in batches(prompts, self.max_rows):
+            for group in batches(prompts, max(1, self.max_rows // 2)):
                 while not self._has_room(rows, group):
                     self._step(rows, max_new_tokens)
                 self._begin(group, rows, max_new_tokens)
