@@ -41,6 +41,15 @@ generates as many tokens as the target has for the editor GRACE alone; with an e
 no key for a judge it generates to a full stop or newline, and compares strings."""
 
 
+STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "scipy": {},
+    "nltk": {},
+    "openai": {"OpenAI": None},
+    "sklearn": {},
+}
+"""What its modules import, and what they want to find there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
     """What the process is told."""
@@ -83,8 +92,8 @@ def main() -> None:
     """The process: one job."""
     job = EvaluationJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     torch.set_num_threads(job.threads)
-    evaluate = import_evaluation(Path(job.easyedit))
     model, tokenizer = load_model(job.model)
+    evaluate = import_evaluation(Path(job.easyedit))
     hparams = types.SimpleNamespace(**PROTOCOLS[job.protocol])
 
     def ask(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -114,15 +123,11 @@ def import_evaluation(checkout: Path) -> Any:
     _stand_in("easyeditor.models.melo.melo", LORA=type("LORA", (), {}))
     _stand_in("easyeditor.trainer")
     _stand_in("easyeditor.util", HyperParams=type("HyperParams", (), {}), path=checkout)
-    for name, content in {
-        "scipy": {},
-        "nltk": {},
-        "openai": {"OpenAI": None},
-        "sklearn": {},
-        "sklearn.metrics": {"f1_score": macro_f1},
-    }.items():
-        if importlib.util.find_spec(name.split(".")[0]) is None or name in ("sklearn.metrics",):
-            _stand_in(name, **content)
+    absent = {name for name in STAND_INS if importlib.util.find_spec(name) is None}
+    for name in absent:
+        _stand_in(name, **STAND_INS[name])
+    if "sklearn" in absent:
+        _stand_in("sklearn.metrics", f1_score=macro_f1)
     return importlib.import_module("easyeditor.evaluate.evaluate")
 
 
