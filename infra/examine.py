@@ -43,9 +43,9 @@ TEXTS = pa.schema(
     ]
 )
 TEXTS_A_SHARD = 16
-PARTS = 8
+PARTS = 4
 """Into how many an exam is divided as long as its parts are no larger than they may be."""
-SMALLEST_SHARD = 32
+SMALLEST_SHARD = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
