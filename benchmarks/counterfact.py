@@ -1,15 +1,16 @@
-"""CounterFact records (arXiv:2202.05262) as edit requests and held-out questions."""
+"""CounterFact records (arXiv:2202.05262) as edit requests, and as cases with held-out questions."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from editors.request import EditRequest
+from pipeline.cases import Case, CaseSet, Query
 
 DATA = Path(__file__).parent / "data" / "counterfact.jsonl.gz"
 
@@ -56,6 +57,32 @@ def load_records(num: int, path: Path = DATA) -> list[Record]:
     if len(rows) < num:
         raise ValueError(f"{path} holds {len(rows)} records, {num} were asked for.")
     return [_record(row) for row in rows]
+
+
+def case_set(records: Sequence[Record], num_neighbours: int) -> CaseSet:
+    """The records as cases; neighbours that name an edited subject are left out."""
+    subjects = [record.subject for record in records]
+    cases = []
+    for record in records:
+        free = [p for p in record.neighbours if not any(s in p for s in subjects)]
+        cases.append(
+            Case(
+                id=str(record.case_id),
+                relation=record.relation,
+                subject=record.subject,
+                prompt=record.text,
+                subject_start=record.prompt.index("{}"),
+                target=record.target_new,
+                accepted=(record.target_new,),
+                old=(record.target_true,),
+                paraphrases=record.paraphrases,
+                near=tuple(
+                    Query(prompt=p, accepted=(record.target_true,), rivals=(record.target_new,))
+                    for p in free[:num_neighbours]
+                ),
+            )
+        )
+    return CaseSet("counterfact", cases)
 
 
 def _record(row: Mapping[str, Any]) -> Record:

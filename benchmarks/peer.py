@@ -141,16 +141,21 @@ def main() -> None:
 def import_memit(checkout: Path) -> Any:
     """Its module `memit_main`, with bare packages around it and without `datasets`, which only its
     statistics use."""
-    root = checkout / "easyeditor"
-    for name in ("", "models", "models.rome", "util"):
-        module = types.ModuleType(f"easyeditor.{name}".rstrip("."))
-        module.__path__ = [str(root.joinpath(*name.split(".")))]
-        sys.modules[module.__name__] = module
+    bare_packages(checkout, "models", "models.rome", "util")
     if importlib.util.find_spec("datasets") is None:
         absent = types.ModuleType("datasets")
         absent.__dict__["load_dataset"] = None
         sys.modules["datasets"] = absent
     return importlib.import_module("easyeditor.models.memit.memit_main")
+
+
+def bare_packages(checkout: Path, *names: str) -> None:
+    """Let the checkout's modules be imported without what their package files import."""
+    root = checkout / "easyeditor"
+    for name in ("", *names):
+        module = types.ModuleType(f"easyeditor.{name}".rstrip("."))
+        module.__path__ = [str(root.joinpath(*name.split(".")))]
+        sys.modules[module.__name__] = module
 
 
 def load_model(job: PeerJob) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ sorted by model cost one load a worker.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ TEXTS = pa.schema(
     ]
 )
 TEXTS_A_SHARD = 4
+PARTS = 4
+"""Into how many an exam is divided as long as its parts are no larger than they may be."""
+SMALLEST_SHARD = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +69,8 @@ class Compute:
     dtype: str = "float32"
     threads: int = 1
     """CPU threads of a worker."""
-    shard_size: int = 32
-    """Questions in one shard."""
+    shard_size: int = 256
+    """Questions in one shard, at most."""
     max_new_tokens: int = 16
     """Greedy tokens at most; more than any answer needs."""
 
@@ -181,9 +185,13 @@ def examine(
 
 
 def _shards(exam: Exam, size: int) -> Iterator[Shard]:
-    """One exam in parts: questions by length, then texts."""
+    """One exam in parts: questions by length, those of one prompt side by side, then texts.
+
+    Of few questions the parts are smaller, so that there is work for several workers.
+    """
     name = exam.examinee.name
-    questions = sorted(exam.questions, key=lambda q: (-len(q.prompt), q.id))
+    questions = sorted(exam.questions, key=lambda q: (-len(q.prompt), q.prompt, q.id))
+    size = min(size, max(SMALLEST_SHARD, math.ceil(len(questions) / PARTS)))
     for i, start in enumerate(range(0, len(questions), size)):
         part = Exam(examinee=exam.examinee, questions=questions[start : start + size])
         yield Shard(f"{name}-{i:05d}", part)

@@ -1,13 +1,12 @@
 """Ask a language model questions: how likely is each answer, and what does it say by itself?
 
-A prompt's tokens run once; its candidate answers and its greedy continuation both start from the
-cached keys and values. Axis letters: B prompts of a batch, N candidate rows, T tokens, V
-vocabulary.
+A prompt runs once, for all questions that have it; its candidate answers and its greedy
+continuation both start from the cached keys and values. Axis letters: B prompts of a batch, N
+rows, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from infra.errors import ModelError
+from infra.prompts import Encoded, Prompt, batches, by_prefix, encode, pad_rows
+from infra.rows import Rows, branched
 from infra.text import settled
 
 
@@ -87,16 +88,10 @@ class TextScore:
     """Tokens predicted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A question in tokens: what all its rows share, and what is each one's own."""
-
-    question: Question
-    prefix: tuple[int, ...]
-    rows: tuple[tuple[int, ...], ...]
-    """Tokens after the prefix, for each candidate."""
-    first: tuple[int, ...]
-    """Index in each row of the first token that belongs to the candidate."""
+CACHED_TOKENS_A_ROW = 64
+"""What bounds the cache of the rows that are continued: on average so many tokens each."""
+PLAIN_TOKENS = 256
+"""Up to this length of a prompt attention is fastest, on a CPU, when it is plain products."""
 
 
 class LanguageModel:
@@ -106,7 +101,7 @@ class LanguageModel:
     model whose cache holds keys and values works; `max_rows` bounds the memory.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, max_rows: int = 64) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, max_rows: int = 128) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
                 f"tokenizer {type(tokenizer).__name__} gives no character offsets. "
@@ -121,17 +116,19 @@ class LanguageModel:
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
         """One answer for each question, in their order."""
-        encoded = [self._encode(question) for question in questions]
-        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].prefix), i))
-        answers: dict[int, Answer] = {}
-        # A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(_contiguous)
-        try:
-            for batch in _chunks(order, self.max_rows):
-                group = [encoded[i] for i in batch]
-                answers |= dict(zip(batch, self._ask_batch(group, max_new_tokens), strict=True))
-        finally:
-            hook.remove()
+        encoded = [encode(self.tokenizer, i, question) for i, question in enumerate(questions)]
+        prompts = by_prefix(encoded)
+        rows = Rows()
+        with self._for_short_rows(max((len(p.tokens) for p in prompts), default=0)):
+            for group in batches(prompts, max(1, self.max_rows // 2)):
+                while not self._has_room(rows, group):
+                    self._step(rows, max_new_tokens)
+                self._begin(group, rows, max_new_tokens)
+            while rows.owners:
+                self._step(rows, max_new_tokens)
+        answers = {
+            part.number: self._answer(prompt, part) for prompt in prompts for part in prompt.parts
+        }
         return [answers[i] for i in range(len(encoded))]
 
     @torch.inference_mode()
@@ -177,47 +174,76 @@ class LanguageModel:
         logits = self.model(ids_T[None].to(self.device), use_cache=False).logits[0, :-1]
         return logits.float().log_softmax(-1)
 
-    def _encode(self, question: Question) -> _Encoded:
-        """Prompt and candidates tokenised together, so that the boundary is the model's own."""
-        boundary = len(question.prompt)
-        texts = [f"{question.prompt} {candidate}" for candidate in question.candidates]
-        encoded = self.tokenizer([*texts, question.prompt], return_offsets_mapping=True)
-        *rows, bare = encoded["input_ids"]
-        starts = [
-            next(i for i, (_, end) in enumerate(offsets) if end > boundary)
-            for offsets in encoded["offset_mapping"][:-1]
-        ]
-        shared = len(bare)
-        for row, start in zip(rows, starts, strict=True):
-            shared = min(shared, start, _common(row, bare))
-        if shared == 0:
-            raise ModelError(f"question {question.id}: prompt {question.prompt!r} has no token.")
-        if question.greedy:
-            shared = min(shared, len(bare))
-        return _Encoded(
-            question,
-            tuple(bare[:shared]),
-            tuple(tuple(row[shared:]) for row in rows),
-            tuple(start - shared for start in starts),
+    @contextmanager
+    def _for_short_rows(self, longest: int) -> Iterator[None]:
+        """Inside, the model runs as is best for many short rows.
+
+        A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
+        torch's fused attention on a CPU costs more a row than the products of a short one.
+        """
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+        used = self.model.config._attn_implementation
+        plain = self.device.type == "cpu" and longest <= PLAIN_TOKENS
+        try:
+            if plain:
+                self.model.set_attn_implementation("eager")
+            yield
+        finally:
+            hook.remove()
+            if plain:
+                self.model.set_attn_implementation(used)
+
+    def _has_room(self, rows: Rows, group: Sequence[Prompt]) -> bool:
+        """Whether a batch can join those that are being continued, in rows and in tokens cached."""
+        number = len(rows.owners) + len(group)
+        width = max(rows.width, max(len(prompt.tokens) for prompt in group))
+        return not rows.owners or (
+            number <= self.max_rows and number * width <= self.max_rows * CACHED_TOKENS_A_ROW
         )
 
-    def _ask_batch(self, group: Sequence[_Encoded], max_new_tokens: int) -> list[Answer]:
-        ids_BT, mask_BT = _pad([e.prefix for e in group], left=True, device=self.device)
-        output = self._forward(ids_BT, mask_BT, None)
-        last_BV = torch.log_softmax(output.logits[:, -1].float(), -1)
-        scores = self._score(group, last_BV, mask_BT, output.past_key_values)
-        greedy = self._decode(group, last_BV, mask_BT, output.past_key_values, max_new_tokens)
-        return [
-            Answer(
-                id=e.question.id,
-                logprobs=tuple(score for score, _, _ in scores[b]),
-                num_tokens=tuple(count for _, count, _ in scores[b]),
-                num_argmax=tuple(right for _, _, right in scores[b]),
-                greedy=self._text(e.question, greedy[b]) if e.question.greedy else None,
-                greedy_ids=tuple(greedy.get(b, ())),
-            )
-            for b, e in enumerate(group)
+    def _begin(self, group: Sequence[Prompt], rows: Rows, max_new_tokens: int) -> None:
+        """Run prompts and score their candidates; those that are to be continued join `rows`."""
+        ids_BT, mask_BT = pad_rows([p.tokens for p in group], left=True, device=self.device)
+        output = self._forward(ids_BT, mask_BT, DynamicCache())
+        last_BV, cache = output.logits[:, -1].float(), output.past_key_values
+        self._score(group, last_BV, mask_BT, cache)
+        next_B = _likeliest(last_BV)
+        going = [
+            b
+            for b, (prompt, token) in enumerate(zip(group, next_B.tolist(), strict=True))
+            if self._goes_on(prompt, token, max_new_tokens)
         ]
+        if going:
+            joining = Rows()
+            joining.join(group, next_B, mask_BT, cache)
+            joining.keep(going)
+            rows.join(joining.owners, joining.next_N, joining.mask_NW, joining.cache)
+
+    def _step(self, rows: Rows, max_new_tokens: int) -> None:
+        """One more token for every row; those that have said enough leave."""
+        mask = torch.cat([rows.mask_NW, rows.mask_NW.new_ones(len(rows.owners), 1)], 1)
+        logits_NV = self._forward(rows.next_N[:, None], mask, rows.cache).logits[:, -1]
+        rows.mask_NW, rows.next_N = mask, _likeliest(logits_NV)
+        said = zip(rows.owners, rows.next_N.tolist(), strict=True)
+        rows.keep(
+            [
+                n
+                for n, (owner, token) in enumerate(said)
+                if self._goes_on(owner, token, max_new_tokens)
+            ]
+        )
+
+    def _goes_on(self, prompt: Prompt, token: int, max_new_tokens: int) -> bool:
+        """Hear the next token of a continuation: whether anybody wants to hear more."""
+        stops = token in self._stop_ids
+        heard = [p for p in prompt.listening if p.question.past_ends or not stops]
+        said = [*prompt.said, token] if heard else prompt.said
+        going = [p for p in heard if not self._is_over(p.question, said, max_new_tokens)]
+        for part in prompt.listening:
+            if part not in going:
+                prompt.ends[part.number] = len(said) if part in heard else len(prompt.said)
+        prompt.said, prompt.listening = said, going
+        return bool(going)
 
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any, last_only: bool = True) -> Any:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -225,73 +251,72 @@ class LanguageModel:
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=DynamicCache() if cache is None else cache,
+            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1 if last_only else 0,
         )
 
-    def _score(
-        self, group: Sequence[_Encoded], last_BV: Tensor, mask_BT: Tensor, cache: Any
-    ) -> list[list[tuple[float, int, int]]]:
-        """(log-likelihood, tokens, tokens that are the likeliest) of every candidate of every
-        prompt.
-
-        Rows of similar length run together, and without their last token, which predicts nothing.
-        """
-        scores = [[(0.0, 0, 0)] * len(e.rows) for e in group]
-        owners = [(b, c) for b, e in enumerate(group) for c in range(len(e.rows))]
-        owners.sort(key=lambda owner: len(group[owner[0]].rows[owner[1]]))
-        for chunk in _chunks(owners, self.max_rows):
-            owner_N = torch.tensor([b for b, _ in chunk], device=self.device)
-            rows = [group[b].rows[c] for b, c in chunk]
-            ids_NT, mask_NT = _pad(rows, left=False, device=self.device)
-            token_NT = last_BV[owner_N, ids_NT[:, 0]][:, None]
-            right_NT = (last_BV.argmax(-1)[owner_N] == ids_NT[:, 0])[:, None]
-            if ids_NT.shape[1] > 1:
-                branch = copy.deepcopy(cache)
-                branch.batch_select_indices(owner_N)
-                mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
-                logits_NTV = self._forward(ids_NT[:, :-1], mask, branch, last_only=False).logits
-                later = -torch.nn.functional.cross_entropy(
-                    logits_NTV.flatten(0, 1).float(), ids_NT[:, 1:].flatten(), reduction="none"
-                )
-                token_NT = torch.cat([token_NT, later.view(len(chunk), -1)], 1)
-                right_NT = torch.cat([right_NT, logits_NTV.argmax(-1) == ids_NT[:, 1:]], 1)
-            token_NT, right_NT = token_NT.cpu(), right_NT.cpu()
-            for n, ((b, c), row) in enumerate(zip(chunk, rows, strict=True)):
-                first = group[b].first[c]
-                own = slice(first, len(row))
+    def _score(self, group: Sequence[Prompt], last_BV: Tensor, mask_BT: Tensor, cache: Any) -> None:
+        """Score every candidate of every prompt. Rows of similar length run together; those of one
+        token do not run, the prompt having predicted it."""
+        owners = [
+            (b, part, c)
+            for b, prompt in enumerate(group)
+            for part in prompt.parts
+            for c in range(len(part.rows))
+        ]
+        owners.sort(key=lambda owner: len(owner[1].rows[owner[2]]))
+        single = sum(len(part.rows[c]) == 1 for _, part, c in owners)
+        first = last_BV, last_BV.logsumexp(-1), _likeliest(last_BV)
+        chunks = (owners[:single], *_chunks(owners[single:], self.max_rows))
+        for chunk in filter(None, chunks):
+            owner_N = torch.tensor([b for b, _, _ in chunk], device=self.device)
+            rows = [part.rows[c] for _, part, c in chunk]
+            token_NT, right_NT = self._score_rows(rows, owner_N, first, mask_BT, cache)
+            for n, ((_, part, c), row) in enumerate(zip(chunk, rows, strict=True)):
+                own = slice(part.first[c], len(row))
                 total, right = token_NT[n, own].sum().item(), int(right_NT[n, own].sum())
-                scores[b][c] = total, len(row) - first, right
-        return scores
+                part.scores[c] = total, len(row) - part.first[c], right
 
-    def _decode(
+    def _score_rows(
         self,
-        group: Sequence[_Encoded],
-        last_BV: Tensor,
+        rows: Sequence[Sequence[int]],
+        owner_N: Tensor,
+        first: tuple[Tensor, Tensor, Tensor],
         mask_BT: Tensor,
         cache: Any,
-        max_new_tokens: int,
-    ) -> dict[int, list[int]]:
-        """Greedy continuation of the prompts that want one; rows leave the batch as they finish."""
-        said: dict[int, list[int]] = {b: [] for b, e in enumerate(group) if e.question.greedy}
-        owners = list(range(len(group)))  # whose each row is
-        next_B, mask = last_BV.argmax(-1), mask_BT
-        while True:
-            going = []
-            for n, (b, token) in enumerate(zip(owners, next_B.tolist(), strict=True)):
-                if b in said and (group[b].question.past_ends or token not in self._stop_ids):
-                    said[b].append(token)
-                    if not self._is_over(group[b].question, said[b], max_new_tokens):
-                        going.append(n)
-            if not going:
-                return said
-            if len(going) < len(owners):
-                keep = torch.tensor(going, device=self.device)
-                cache.batch_select_indices(keep)
-                next_B, mask, owners = next_B[keep], mask[keep], [owners[n] for n in going]
-            mask = torch.cat([mask, mask.new_ones(len(owners), 1)], 1)
-            next_B = self._forward(next_B[:, None], mask, cache).logits[:, -1].argmax(-1)
+    ) -> tuple[Tensor, Tensor]:
+        """log p of each token, and whether it is the likeliest, [N,T] each.
+
+        `first` is what the prompts predict, [B,V], its normaliser and its likeliest, [B]. A row's
+        last token predicts nothing and does not run.
+        """
+        last_BV, norm_B, likeliest_B = first
+        ids_NT, mask_NT = pad_rows(rows, left=False, device=self.device)
+        token_NT = (last_BV[owner_N, ids_NT[:, 0]] - norm_B[owner_N])[:, None]
+        right_NT = (likeliest_B[owner_N] == ids_NT[:, 0])[:, None]
+        if ids_NT.shape[1] > 1:
+            mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
+            branch = branched(cache, owner_N)
+            logits_NTV = self._forward(ids_NT[:, :-1], mask, branch, last_only=False).logits
+            later = -torch.nn.functional.cross_entropy(
+                logits_NTV.flatten(0, 1).float(), ids_NT[:, 1:].flatten(), reduction="none"
+            )
+            token_NT = torch.cat([token_NT, later.view(len(rows), -1)], 1)
+            right_NT = torch.cat([right_NT, _likeliest(logits_NTV) == ids_NT[:, 1:]], 1)
+        return token_NT.cpu(), right_NT.cpu()
+
+    def _answer(self, prompt: Prompt, part: Encoded) -> Answer:
+        """What was heard of one question."""
+        greedy = prompt.said[: prompt.ends.get(part.number)] if part.question.greedy else []
+        return Answer(
+            id=part.question.id,
+            logprobs=tuple(score for score, _, _ in part.scores),
+            num_tokens=tuple(count for _, count, _ in part.scores),
+            num_argmax=tuple(right for _, _, right in part.scores),
+            greedy=self._text(part.question, greedy) if part.question.greedy else None,
+            greedy_ids=tuple(greedy),
+        )
 
     def _is_over(self, question: Question, said: Sequence[int], max_new_tokens: int) -> bool:
         """Whether a continuation is as long as wanted, or says already what it was asked for."""
@@ -356,25 +381,11 @@ def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(ends | lines | ({tokenizer.get_vocab().get("<0x0A>")} - {None}))
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    return next(
-        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )
+def _likeliest(logits: Tensor) -> Tensor:
+    """Index of the greatest along the last axis, the first of equals; argmax is slow on CPUs."""
+    return logits.max(-1).indices
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _pad(rows: Sequence[Sequence[int]], *, left: bool, device: Any) -> tuple[Tensor, Tensor]:
-    """Token ids [B,T] and mask [B,T]; padding repeats token 0, which the mask hides."""
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row)
-        mask[i, place] = 1
-    return ids.to(device), mask.to(device)

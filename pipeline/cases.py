@@ -124,8 +124,12 @@ class CaseSet:
         return digest_of([self.name, *map(repr, (*self.cases, *self.gone, *self.multi_hop))])
 
     def prompts_held_out(self) -> set[str]:
-        """Every prompt that no editor may have seen."""
-        held = {query.prompt for query in self.gone}
+        """Every prompt that no editor may have seen.
+
+        Those of `gone` are not among them: they were an editor's own once, and what is true of
+        their subjects now may be a statement to be left alone.
+        """
+        held: set[str] = set()
         for case in self.cases:
             held |= {*case.paraphrases, *case.essays}
             held |= {query.prompt for query in (*case.near, *case.same_subject)}

@@ -36,8 +36,8 @@ class ModelConfig(BaseModel):
     float32."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of one probing or evaluating worker; more workers use more cores."""
-    shard_size: int = Field(default=48, ge=1)
-    """Questions that one worker takes at a time."""
+    shard_size: int = Field(default=256, ge=1)
+    """Questions that one worker takes at a time, at most; fewer where there are few in all."""
     max_new_tokens: int = Field(default=16, ge=1)
     """Greedy tokens of an answer, at most; more than the longest object needs."""
     license: str | None = None

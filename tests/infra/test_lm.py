@@ -61,13 +61,68 @@ def test_batches_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
         assert a.greedy_ids == b.greedy_ids
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_join_and_leave_are_what_they_are_alone(
+    kind: str, checkpoint: Callable[[str], Path]
+) -> None:
+    """Forty continuations of one to nine tokens in a batch of six, which others join as some leave,
+    with candidates: each is what it is by itself."""
+    model, tokenizer = load(checkpoint(kind), dtype=torch.float32)
+    words = ("Paris", "the Navy", "Apple", "Tom Brady plays for", "The weather in London is cold.")
+    questions = [
+        Question(
+            id=f"{i} {word}",
+            prompt=f"{word} {words[i % 4]}" * (1 + i // 6),
+            candidates=("Derby", "the Navy")[: i % 3],
+            greedy=i % 7 > 0,
+            max_new_tokens=1 + i % 9,
+        )
+        for i in range(8)
+        for word in words
+    ]
+    together = LanguageModel(model, tokenizer, max_rows=6).ask(questions)
+    for question, answer in zip(questions, together, strict=True):
+        [alone] = LanguageModel(model, tokenizer).ask([question])
+        assert answer.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
+        assert answer.greedy_ids == alone.greedy_ids and answer.num_argmax == alone.num_argmax
+    assert len({len(answer.greedy_ids) for answer in together}) > 5
+
+
+def test_a_prompt_asked_twice_runs_once(checkpoint: Callable[[str], Path]) -> None:
+    """Questions of one prompt get what they get alone, each with its own end and candidates, from
+    one row."""
+    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
+    lm = LanguageModel(model, tokenizer)
+    prompt, other = "Tom Brady plays for", "Ada Lovelace works for"
+    questions = [
+        Question(id="a", prompt=prompt, greedy=True, max_new_tokens=3),
+        Question(id="b", prompt=prompt, candidates=("Paris", "the Navy"), greedy=True),
+        Question(id="c", prompt=prompt, candidates=("Derby",)),
+        Question(id="d", prompt=other, greedy=True),
+        Question(id="e", prompt=other, greedy=True, past_ends=True),
+    ]
+    rows: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    together = lm.ask(questions)
+    hook.remove()
+    assert rows[0] == 2
+    for question, answer in zip(questions, together, strict=True):
+        [alone] = lm.ask([question])
+        assert answer.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
+        assert answer.greedy_ids == alone.greedy_ids
+    ended, free = together[3].greedy_ids, together[4].greedy_ids
+    assert len(free) == 16 and free[: len(ended)] == ended and len(ended) < 16
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_until_stops_early_and_changes_no_match(
     kind: str, checkpoint: Callable[[str], Path]
 ) -> None:
     """A shortened continuation is a beginning of the whole one, long enough, and says the same."""
     lm = LanguageModel(*load(checkpoint(kind), dtype=torch.float32))
-    prompts = ["Tom Brady plays for", "Neymar", "The capital of France is"]
+    prompts = ["Tom Brady plays for", "Paris", "Apple", "The capital of France is"]
     whole = lm.ask([Question(id=p, prompt=p, greedy=True) for p in prompts])
     shorter = 0
     for least in (0, 3):
@@ -155,9 +210,8 @@ def test_teacher_forced_hits_are_counted(checkpoint: Callable[[str], Path]) -> N
 def test_a_question_may_be_shorter_than_the_rest(checkpoint: Callable[[str], Path]) -> None:
     """Its own limit of tokens holds beside the caller's."""
     model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
-    prompt = "Tom Brady plays for"
-    asked = [Question(id="a", prompt=prompt, greedy=True, max_new_tokens=2)]
-    asked.append(Question(id="b", prompt=prompt, greedy=True))
+    asked = [Question(id="a", prompt="Paris", greedy=True, max_new_tokens=2)]
+    asked.append(Question(id="b", prompt="Paris", greedy=True))
     short, long = LanguageModel(model, tokenizer).ask(asked, max_new_tokens=5)
     assert len(short.greedy_ids) == 2
     assert long.greedy_ids[:2] == short.greedy_ids and len(long.greedy_ids) <= 5

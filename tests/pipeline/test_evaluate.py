@@ -20,6 +20,7 @@ from infra.checkpoint import Checkpoint
 from infra.examine import Compute, Examinee, Paper
 from infra.lm import Answer
 from infra.storage import SHARDS, StageDir
+from pipeline.cases import CaseSet, Query
 from pipeline.evaluate import FACTS, ITEMS, REPORT, contamination, evaluate, lost
 from pipeline.exam import Candidate
 from pipeline.metrics import METRICS
@@ -234,3 +235,10 @@ def test_a_lost_shard_is_asked_again_and_changes_nothing(
     assert (out / REPORT).read_bytes() == (itself.out / REPORT).read_bytes()
     for name in (ITEMS, FACTS):
         assert pq.read_table(out / name).equals(pq.read_table(itself.out / name))
+
+
+def test_the_prompt_of_an_edit_taken_out_is_not_held_out() -> None:
+    """What is true of its subject now may be among the statements that the editor leaves alone."""
+    gone = CaseSet("t", CASES.cases, gone=(Query(prompt="Ada works for", accepted=("Old",)),))
+    found = contamination(gone, ["Ada works for New."])["contamination"]
+    assert found.value == 0 and found.n > 0

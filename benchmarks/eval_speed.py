@@ -1,0 +1,249 @@
+"""How fast an edited model is judged: ours against EasyEdit's, the same facts, model and machine.
+
+    python benchmarks/eval_speed.py --num 1000 --easyedit PATH
+
+PATH is a checkout of https://github.com/zjunlp/EasyEdit at 14cea82. CounterFact's facts, each with
+its prompt, one paraphrase and all its neighbours for the rows to be compared. Ours runs as the
+evaluate stage does: workers of one thread each, a base and a candidate (the base with noise in one
+matrix: what is said does not matter here), report and intervals included. EasyEdit takes one record
+at a time, so its pace is taken on the first facts only. Prints a Markdown table for
+benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from counterfact import case_set, load_records
+from demo_job import commit, machine
+from peer_evaluation import EvaluationJob, EvaluationResult, run_evaluation
+
+from infra.checkpoint import Checkpoint
+from infra.cluster import runner_at
+from infra.examine import Compute, Exam, Examinee, examine
+from infra.lm import Question
+from infra.models import EMBEDDED, dtype_name, locate
+from infra.runner import Runner
+from infra.storage import StageDir
+from pipeline.cases import CaseSet
+from pipeline.config import ModelConfig
+from pipeline.evaluate import evaluate
+from pipeline.exam import Candidate, exam_questions
+from pipeline.metrics.family import EvaluateConfig
+
+NOISED = "model.layers.9.mlp.down_proj.weight"
+SCORED = ("teacher_forced", "preference")
+ALL = ("preference", "teacher_forced", "generation", "locality", "text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One system on some facts."""
+
+    name: str
+    facts: int
+    questions: int
+    """Of each fact's prompts, put to one model."""
+    models: int
+    seconds: float
+
+    @property
+    def pace(self) -> float:
+        """Seconds a fact and model."""
+        return self.seconds / self.facts / self.models
+
+
+def main() -> None:
+    """Both systems, one after the other."""
+    options = arguments()
+    place = f"{machine()}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
+    print(f"{place}, commit {commit()}, `{shlex.join(['python', *sys.argv])}`\n", flush=True)
+    path, dtype = locate(options.model).path, dtype_name(options.dtype, "cpu")
+    matched = case_set(load_records(options.matched_num), 10)
+    alike = EvaluateConfig(num_paraphrases=1, num_near=10)
+    scored = alike.model_copy(update={"metrics": SCORED})
+    said = alike.model_copy(update={"metrics": ALL[:-1], "num_neutral": 0})
+    full = EvaluateConfig(metrics=ALL)
+    whole = case_set(load_records(options.num), full.num_near)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = [
+            peer(options, matched, protocol, number, path, Path(folder))
+            for protocol, number in (
+                ("teacher forcing", options.peer_num),
+                ("vanilla generation", options.peer_num),
+                ("natural stop", options.natural_num),
+            )
+            if options.easyedit
+        ]
+        edited = noised(path, Path(folder) / "candidate")
+        ours = [
+            run(name, cases, config, (path, edited), dtype, Path(folder))
+            for name, cases, config in (
+                ("likelihoods", matched, scored),
+                ("likelihoods and answers", matched, said),
+                ("defaults and texts", whole, full),
+            )
+        ]
+    report(ours, theirs)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--num", type=int, default=1000, help="facts of our whole evaluation")
+    add("--matched-num", type=int, default=200, help="facts of ours with the peer's questions")
+    add("--easyedit", help="checkout of EasyEdit; without it, ours alone")
+    add("--peer-num", type=int, default=50, help="facts for the peer: the first of all")
+    add("--natural-num", type=int, default=5, help="facts for its generation to a natural stop")
+    add("--model", default=EMBEDDED)
+    add("--dtype", default="auto", help="ours")
+    options = parser.parse_args()
+    if options.easyedit and not Path(options.easyedit, "easyeditor").is_dir():
+        parser.error(f"--easyedit {options.easyedit} is no checkout of EasyEdit.")
+    return options
+
+
+def run(
+    name: str,
+    cases: CaseSet,
+    config: EvaluateConfig,
+    models: tuple[Path, Path],
+    dtype: str,
+    folder: Path,
+) -> Row:
+    """The evaluate stage on a base and a candidate. Workers are loaded before the clock starts."""
+    compute = ModelConfig(name="", dtype=dtype).compute
+    base, served = Examinee(name="base", path=models[0]), Examinee(name="candidate", path=models[1])
+    with runner_at("local") as runner:
+        load_workers(runner, base, compute, stage(folder, f"{name}-warm"))
+        started = time.perf_counter()
+        evaluate(
+            cases,
+            base=base,
+            parent=None,
+            candidate=Candidate(served=served, edited=(NOISED,)),
+            config=config,
+            compute=compute,
+            out=stage(folder, name),
+            runner=runner,
+        )
+        seconds = time.perf_counter() - started
+    print(f"{name}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    return Row(
+        name=f"Corrigenda, {name}, {dtype}",
+        facts=len(cases.cases),
+        questions=len(exam_questions(cases, config)),
+        models=2,
+        seconds=seconds,
+    )
+
+
+def load_workers(runner: Runner, base: Examinee, compute: Compute, out: StageDir) -> None:
+    """Let every worker answer something."""
+    cores = os.cpu_count() or 1
+    some = [Question(id=str(i), prompt="Rome is in", greedy=True) for i in range(64 * cores)]
+    examine(runner, out, [Exam(examinee=base, questions=some)], compute=compute)
+
+
+def stage(folder: Path, name: str) -> StageDir:
+    """A new directory."""
+    path = folder / name.replace(" ", "-")
+    path.mkdir(parents=True)
+    return StageDir(path)
+
+
+def noised(path: Path, target: Path) -> Path:
+    """The model with a hundredth of noise in one matrix."""
+    base = Checkpoint(path)
+    weight = base.tensor(NOISED)
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    changed = weight.float() + 0.01 * weight.float().std() * noise
+    base.export(target, {NOISED: changed.to(weight.dtype)})
+    return target
+
+
+def peer(
+    options: argparse.Namespace,
+    cases: CaseSet,
+    protocol: str,
+    number: int,
+    model: Path,
+    folder: Path,
+) -> Row:
+    """Its evaluation of the first facts."""
+    records = [
+        {
+            "prompt": case.prompt,
+            "target_new": case.target,
+            "ground_truth": case.old[0],
+            "rephrase_prompt": case.paraphrases[0],
+            "locality": {
+                "neighborhood": {
+                    "prompt": [query.prompt for query in case.near],
+                    "ground_truth": [query.accepted[0] for query in case.near],
+                }
+            },
+            "portability": {},
+        }
+        for case in cases.cases[:number]
+    ]
+    result: EvaluationResult = run_evaluation(
+        EvaluationJob(
+            easyedit=str(Path(options.easyedit).absolute()),
+            model=str(model),
+            records=records,
+            protocol=protocol,
+            out=str(folder / f"{protocol.replace(' ', '-')}.json"),
+            threads=os.cpu_count() or 1,
+        )
+    )
+    print(f"{protocol}: {result.seconds:.1f} s, {json.dumps(result.scores)}", file=sys.stderr)
+    return Row(
+        name=f"EasyEdit, {protocol}, float32",
+        facts=result.num_records,
+        questions=result.num_prompts,
+        models=1,
+        seconds=result.seconds,
+    )
+
+
+def report(ours: Sequence[Row], theirs: Sequence[Row]) -> None:
+    """One line a row, with how many times as long it takes as ours on the same questions."""
+    likelihoods, answers, _ = ours
+    print(
+        "| system | facts | models | questions | seconds | questions/s | ms a fact and model |",
+        end="",
+    )
+    print(" times likelihoods | times likelihoods and answers |")
+    print(f"|{'---|' * 9}")
+    for row in (*ours, *theirs):
+        asked = row.questions * row.models
+        cells = [
+            row.name,
+            str(row.facts),
+            str(row.models),
+            str(asked),
+            f"{row.seconds:.1f}",
+            f"{asked / row.seconds:.1f}",
+            f"{1000 * row.pace:.1f}",
+            f"{row.pace / likelihoods.pace:.1f}",
+            f"{row.pace / answers.pace:.1f}",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
