@@ -210,7 +210,11 @@ def peer(
             threads=os.cpu_count() or 1,
         )
     )
-    print(f"{protocol}: {result.seconds:.1f} s, {json.dumps(result.scores)}", file=sys.stderr, flush=True)
+    print(
+        f"{protocol}: {result.seconds:.1f} s, {json.dumps(result.scores)}",
+        file=sys.stderr,
+        flush=True,
+    )
     return Row(
         name=f"EasyEdit, {protocol}, float32",
         facts=result.num_records,
