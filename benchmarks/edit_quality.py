@@ -24,7 +24,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from benchmarks.counterfact import Record, load_records
+from benchmarks.counterfact import Record, case_set, load_records
 from benchmarks.demo_job import commit, machine
 from editors import EDITORS
 from infra.checkpoint import Checkpoint
@@ -35,7 +35,6 @@ from infra.settings import nested
 from infra.storage import Artifact, Workspace, digest_of
 from jobs.assess import cell
 from pipeline.assess import Assessment, System
-from pipeline.cases import Case, CaseSet, Query
 from pipeline.config import ModelConfig
 from pipeline.edit import EditConfig, make_editor
 from pipeline.evaluate import ITEMS
@@ -136,32 +135,6 @@ def items_of(made: Artifact) -> dict[str, dict[str, float]]:
         if row["role"] == "candidate" and row["metric"] in found:
             found[row["metric"]][row["item"]] = row["value"]
     return found
-
-
-def case_set(records: Sequence[Record], num_neighbours: int) -> CaseSet:
-    """The records as cases; neighbours that name an edited subject are left out."""
-    subjects = [record.subject for record in records]
-    cases = []
-    for record in records:
-        free = [p for p in record.neighbours if not any(s in p for s in subjects)]
-        cases.append(
-            Case(
-                id=str(record.case_id),
-                relation=record.relation,
-                subject=record.subject,
-                prompt=record.text,
-                subject_start=record.prompt.index("{}"),
-                target=record.target_new,
-                accepted=(record.target_new,),
-                old=(record.target_true,),
-                paraphrases=record.paraphrases,
-                near=tuple(
-                    Query(prompt=p, accepted=(record.target_true,), rivals=(record.target_new,))
-                    for p in free[:num_neighbours]
-                ),
-            )
-        )
-    return CaseSet("counterfact", cases)
 
 
 def statements(records: Sequence[Record], others: Sequence[Record]) -> list[str]:
