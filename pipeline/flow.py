@@ -26,7 +26,7 @@ from pipeline.config import Edition
 from pipeline.edits import PlannedEdit
 from pipeline.gate import require_passed
 from pipeline.plan import plan
-from pipeline.release import ReleaseInputs, as_released, release
+from pipeline.release import QUARANTINED, ReleaseInputs, as_released, release
 from pipeline.run import STAGES, Run
 
 
@@ -55,6 +55,7 @@ def run_edition(
     parent = _parent(run.workspace, alias, version)
     known = parent and parent.table("edits.parquet")
     live = from_table(known, PlannedEdit) if known is not None else []
+    held = from_table(parent.table(QUARANTINED), PlannedEdit) if parent else []
     said = digest_of({key: relation.model_dump() for key, relation in sorted(relations.items())})
     upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
     compute = model.compute
@@ -130,6 +131,7 @@ def run_edition(
             line=config.line,
             config=policy,
             inputs={**upstream, "diff": changed.digest, "probe": probed.digest},
+            held=held,
             out=out,
         ),
     )

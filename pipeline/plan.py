@@ -73,14 +73,19 @@ def plan(
     line: str,
     config: PlanConfig,
     inputs: Mapping[str, Any],
+    held: Sequence[PlannedEdit] = (),
     out: StageDir,
 ) -> dict[str, Any]:
     """Write the plan's tables and `plan.json` with its hash; return counts.
 
+    `held` are the edits that the parent release had to set aside: their facts are no change any
+    more, and they are tried again.
     `inputs` (base and parent digests, snapshots) enter the hash, so that a plan can be approved
     by it.
     """
-    made = make_plan(changes, verdicts, live, relations, version=version, line=line, config=config)
+    made = make_plan(
+        changes, verdicts, live, relations, version=version, line=line, config=config, held=held
+    )
     schemas = (EDIT_SCHEMA, REMOVAL_SCHEMA, REFUSAL_SCHEMA, NEIGHBOUR_SCHEMA)
     records = (made.edits, made.removals, made.refusals, made.neighbours)
     for name, rows, schema in zip(TABLES, records, schemas, strict=True):
@@ -110,6 +115,7 @@ def make_plan(
     version: str,
     line: str,
     config: PlanConfig,
+    held: Sequence[PlannedEdit] = (),
 ) -> Plan:
     """The plan as a value; pure."""
     judged = {verdict.change_id: verdict for verdict in verdicts}
@@ -126,6 +132,7 @@ def make_plan(
         _edit(c, judged[c.id], relations[c.relation], version, line, _priority(c, judged[c.id]))
         for c in wanted[: config.max_edits]
     ]
+    new += _again(held, changes, new, version)[: config.max_edits - len(new)]
     removals = _superseded(live, changes)
     gone = {removal.id for removal in removals} | {edit.id for edit in new}
     carried = [replace(edit, action="carry") for edit in live if edit.id not in gone]
@@ -219,6 +226,27 @@ def _edit(
         revision_time=change.revision_time,
         references=change.references,
     )
+
+
+def _again(
+    held: Sequence[PlannedEdit],
+    changes: Sequence[Change],
+    new: Sequence[PlannedEdit],
+    version: str,
+) -> list[PlannedEdit]:
+    """Edits that were set aside, as new ones, unless the world has moved on."""
+    taken = {(edit.subject, edit.relation) for edit in new}
+    moved = {removal.id for removal in _superseded(held, changes)}
+    return [
+        replace(
+            edit,
+            action="correct" if edit.old_targets else "teach",
+            since=version,
+            reason=f"set aside in {edit.since}, tried again; {edit.reason}",
+        )
+        for edit in held
+        if edit.id not in moved and (edit.subject, edit.relation) not in taken
+    ]
 
 
 def _superseded(live: Sequence[PlannedEdit], changes: Sequence[Change]) -> list[Removal]:

@@ -27,6 +27,8 @@ from pipeline.gate import VERDICT
 from pipeline.pages.card import render_card
 from pipeline.pages.page import PAGE, PageInputs, render_page
 
+QUARANTINED = "quarantined.parquet"
+"""Edits that were refused or set aside, for the next release to try again."""
 MANIFEST = "manifest.json"
 CARD = "README.md"
 
@@ -67,6 +69,8 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
         shutil.copyfile(inputs.evaluation.path / name, out.path / name)
     shutil.copyfile(inputs.gate.path / VERDICT, out.path / VERDICT)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
+    aside = [edit for edit, _ in inputs.page.quarantined]
+    out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))
     for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
         if (made := inputs.evaluation.path / kind).is_dir():
             shutil.copytree(made, out.path / kind, copy_function=link)

@@ -132,3 +132,35 @@ def test_ends_and_conflicts_are_never_edited(kind: Any) -> None:
     """Whatever the policy."""
     made = planned([replace(change(1), kind=kind)], [None])
     assert not made.edits and len(made.refusals) == 1
+
+
+def test_what_was_set_aside_is_tried_again() -> None:
+    """As a new edit, within the budget; not where its fact has moved on, or is planned anyway."""
+    first = planned([change(i) for i in range(3)], ["unknown"] * 3).edits
+    config = PlanConfig(teach_unknown=True, max_edits=2)
+
+    def again(changes: list[Change]) -> Plan:
+        verdicts = [verdict(c) for c in changes]
+        return make_plan(
+            changes, verdicts, [], RELATIONS, version="v2", line="l", config=config, held=first
+        )
+
+    quiet = again([])
+    assert len(quiet.edits) == 2  # the budget
+    assert all(e.since == "v2" and e.action == "teach" for e in quiet.edits)
+    assert "set aside in v1" in quiet.edits[0].reason
+    moved = [
+        change(i, id=f"{90 + i:016x}", kind="replace", new_value="Q7", new_label="New")
+        for i in (0, 1)
+    ]
+    made = again(moved)
+    assert {(e.subject, e.target) for e in made.edits} == {("Q0", "New"), ("Q1", "New")}
+    gone = [
+        replace(c, kind="forget", new_value=None, new_label=None, old_values=(f"Q9{i}",))
+        for i, c in enumerate(moved)
+    ]
+    verdicts = [Verdict(change_id=c.id, verdict=None, reason="nothing to teach") for c in gone]
+    left = make_plan(
+        gone, verdicts, [], RELATIONS, version="v2", line="l", config=config, held=first
+    )
+    assert [e.subject for e in left.edits] == ["Q2"]

@@ -131,6 +131,8 @@ def test_culprits_are_set_aside_and_the_rest_is_released(poisoned: Path, tmp_pat
     assert {i for i, e in told.items() if e["event"] == "applied"} == rest
     assert all(told[i]["reason"] == search["culprits"][i] for i in wrong)
 
+    assert set(release.table("quarantined.parquet")["id"].to_pylist()) == wrong
+
     state = inspect.status(Workspace.at(str(root)))
     assert set(state["versions"]) == {VERSION}
     assert set(state["versions"][VERSION].values()) == {"done"}
