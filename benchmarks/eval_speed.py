@@ -76,15 +76,6 @@ def main() -> None:
     full = EvaluateConfig(metrics=ALL)
     whole = case_set(load_records(options.num), full.num_near)
     with tempfile.TemporaryDirectory() as folder:
-        theirs = [
-            peer(options, matched, protocol, number, path, Path(folder))
-            for protocol, number in (
-                ("teacher forcing", options.peer_num),
-                ("vanilla generation", options.peer_num),
-                ("natural stop", options.natural_num),
-            )
-            if options.easyedit
-        ]
         edited = noised(path, Path(folder) / "candidate")
         ours = [
             run(name, cases, config, (path, edited), dtype, Path(folder))
@@ -93,6 +84,15 @@ def main() -> None:
                 ("likelihoods and answers", matched, said),
                 ("defaults and texts", whole, full),
             )
+        ]
+        theirs = [
+            peer(options, matched, protocol, number, path, Path(folder))
+            for protocol, number in (
+                ("teacher forcing", options.peer_num),
+                ("vanilla generation", options.peer_num),
+                ("natural stop", options.natural_num),
+            )
+            if options.easyedit
         ]
     report(ours, theirs)
 
@@ -107,7 +107,7 @@ def arguments() -> argparse.Namespace:
     add("--matched-num", type=int, default=200, help="facts of ours with the peer's questions")
     add("--easyedit", help="checkout of EasyEdit; without it, ours alone")
     add("--peer-num", type=int, default=50, help="facts for the peer: the first of all")
-    add("--natural-num", type=int, default=5, help="facts for its generation to a natural stop")
+    add("--natural-num", type=int, default=1, help="facts for its generation to a natural stop")
     add("--model", default=EMBEDDED)
     add("--dtype", default="auto", help="ours")
     options = parser.parse_args()
@@ -210,11 +210,8 @@ def peer(
             threads=os.cpu_count() or 1,
         )
     )
-    print(
-        f"{protocol}: {result.seconds:.1f} s, {json.dumps(result.scores)}",
-        file=sys.stderr,
-        flush=True,
-    )
+    scores = json.dumps(result.scores)
+    print(f"{protocol}: {result.seconds:.1f} s, {scores}", file=sys.stderr, flush=True)
     return Row(
         name=f"EasyEdit, {protocol}, float32",
         facts=result.num_records,
