@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.storage import Workspace
+from pipeline.pages.figures import ordered
 
 MAX_REASONS = 8
 
@@ -79,7 +80,10 @@ def _print_report(report: Mapping[str, Any], console: Console) -> None:
     scores = report["roles"]
     roles = [role for role in ("base", "parent", "candidate", "context") if role in scores]
     table = Table("metric", *roles, "n", "95 %", title="Before and after", title_justify="left")
-    for name, metric in scores["candidate"].items():
+    for name in ordered(scores["candidate"]):
+        metric = scores["candidate"][name]
+        if metric["value"] is None:
+            continue
         interval = "" if metric["low"] is None else f"{metric['low']:.2f}-{metric['high']:.2f}"
         values = [_number(scores[role].get(name)) for role in roles]
         table.add_row(name, *values, str(metric["n"]), interval)
@@ -102,7 +106,7 @@ def _print_gate(gate: Mapping[str, Any], console: Console) -> None:
         sign = ">=" if check["at_least"] else "<="
         edge = check["low"] if check["at_least"] else check["high"]
         interval = "" if edge is None else f"  (95 %: {edge:.3f})"
-        value = "-" if check["value"] is None else f"{check['value']:.3f}"
+        value = "-" if check["value"] is None else f"{check['value'] + 0.0:.3f}"
         console.print(
             f"  {MARKS[check['state']]} {check['name']:<22}{value} {sign} "
             f"{check['bound']:.3f}{interval}"

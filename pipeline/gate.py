@@ -87,7 +87,7 @@ def _metric(name: str, role: str = "candidate") -> Callable[[Report], Reading | 
 def _fall(name: str, pair: str) -> Callable[[Report], Reading | None]:
     def read(report: Report) -> Reading | None:
         found = report["differences"].get(pair, {}).get(name)
-        return _changed(found, lambda change: -change) if found else None
+        return _changed(found, lambda change: 0.0 - change) if found else None
 
     return read
 

@@ -43,15 +43,25 @@ def score(heard: Heard) -> Scores:
     if len(set(ages.values())) < 2:
         return scores
     known = sorted((ages[case_id], case_id) for case_id in right)
-    size = math.ceil(len(known) / min(NUM_BINS, len(set(ages.values()))))
-    for start in range(0, len(known), size):
-        part = known[start : start + size]
+    for part in bins(known):
         scores[f"retention@{part[0][0]}-{part[-1][0]}"] = measured(
             ((case_id, right[case_id]) for _, case_id in part), protocol
         )
     h = half_life([age for age, _ in known], [right[case_id] for _, case_id in known])
     scores["half_life"] = Metric(value=h, n=len(known), protocol=str(protocol))
     return scores
+
+
+def bins(known: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+    """Cases sorted by age in at most `NUM_BINS` parts of about one size; an age is never parted."""
+    size = math.ceil(len(known) / NUM_BINS)
+    parts: list[list[tuple[int, str]]] = []
+    for case in known:
+        if parts and (len(parts[-1]) < size or parts[-1][-1][0] == case[0]):
+            parts[-1].append(case)
+        else:
+            parts.append([case])
+    return parts
 
 
 def ages_of(cases: CaseSet) -> Mapping[str, int]:

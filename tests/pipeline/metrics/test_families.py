@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from case_helpers import answer, case, heard, near, value
@@ -159,6 +160,16 @@ def test_retention_by_age_and_half_life() -> None:
     assert value(made, "retention@0-79") > value(made, "retention@320-399")
     never = {f"edit/{i}/0": answer("New Club") for i in range(400)}
     assert value(retention.score(heard(never, *cases)), "half_life") == math.inf
+
+
+def test_an_age_is_never_parted() -> None:
+    """Two batches are two bins, whatever their sizes; many ages are five bins that do not
+    overlap."""
+    two = [(0, str(i)) for i in range(35)] + [(35, str(i)) for i in range(35, 69)]
+    assert [len(part) for part in retention.bins(two)] == [35, 34]
+    many = retention.bins([(i // 3, str(i)) for i in range(100)])
+    assert len(many) == 5
+    assert all(one[-1][0] < two[0][0] for one, two in pairwise(many))
 
 
 def test_families_share_questions() -> None:
