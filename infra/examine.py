@@ -59,6 +59,9 @@ class Examinee:
     """safetensors of replaced parameters, in the checkpoint's dtype."""
     attach: Callable[[Any], object] | None = None
     """Puts in force what of the model is no weight; picklable, equal if it does the same."""
+    own_attention: bool = False
+    """Whether it has to be asked with the attention that it comes with, as a codebook has, whose
+    radii are close to the rounding of another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +104,9 @@ class Paper:
 class Examiner:
     """The worker: answers one shard of questions, or reads one shard of texts."""
 
-    def __init__(self, compute: Compute) -> None:
+    def __init__(self, compute: Compute, *, plain_attention: bool = False) -> None:
         self.compute = compute
+        self.plain_attention = plain_attention
         self.loaded: dict[Examinee, LanguageModel] = {}
 
     def __call__(self, part: Exam) -> pa.Table:
@@ -128,7 +132,7 @@ class Examiner:
             replace_parameters(model, load_file(examinee.weights))
         if examinee.attach is not None:
             examinee.attach(model)
-        return LanguageModel(model, tokenizer)
+        return LanguageModel(model, tokenizer, plain_attention=self.plain_attention)
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,10 @@ class MakeExaminer:
     """Builds the worker in its own process."""
 
     compute: Compute
+    plain_attention: bool
 
     def __call__(self) -> Examiner:
-        return Examiner(self.compute)
+        return Examiner(self.compute, plain_attention=self.plain_attention)
 
 
 @torch.no_grad()
@@ -170,9 +175,9 @@ def examine(
         if shard.id not in finished:
             meter.add(1)
 
-    paths = out.map_tables(
-        runner, MakeExaminer(compute), shards, resources=compute.resources, on_done=count
-    )
+    as_made = any(exam.examinee.own_attention for exam in exams)  # then all are asked that way
+    make = MakeExaminer(compute, plain_attention=not as_made)
+    paths = out.map_tables(runner, make, shards, resources=compute.resources, on_done=count)
     papers = {exam.examinee.name: Paper({}, {}) for exam in exams}
     for shard, path in zip(shards, paths, strict=True):
         paper = papers[shard.payload.examinee.name]

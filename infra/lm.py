@@ -99,9 +99,15 @@ class LanguageModel:
 
     Results do not depend on how questions are batched beyond rounding. Any Hugging Face causal
     model whose cache holds keys and values works; `max_rows` bounds the memory.
+
+    `plain_attention`: questions are asked, on a CPU, with attention as plain products, which is
+    faster for short rows and rounds otherwise than torch's fused one. What is compared has to be
+    asked in one way; a codebook's radii are those of the attention that it was made with.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, max_rows: int = 128) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, max_rows: int = 128, plain_attention: bool = False
+    ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
                 f"tokenizer {type(tokenizer).__name__} gives no character offsets. "
@@ -110,6 +116,7 @@ class LanguageModel:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.max_rows = max_rows
+        self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
         self._stop_ids = _stop_ids(model, tokenizer)
 
@@ -183,7 +190,8 @@ class LanguageModel:
         """
         hook = self.model.get_output_embeddings().register_forward_pre_hook(_contiguous)
         used = self.model.config._attn_implementation
-        plain = self.device.type == "cpu" and longest <= PLAIN_TOKENS
+        on_cpu = self.device.type == "cpu"
+        plain = self.plain_attention and on_cpu and longest <= PLAIN_TOKENS
         try:
             if plain:
                 self.model.set_attn_implementation("eager")

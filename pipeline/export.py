@@ -29,17 +29,25 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
     where the change is of a rank that servers take."""
     weights = load_file(made / WEIGHTS)
     Checkpoint(base.path).export(out / CHECKPOINT, weights)
-    factors, transposed = low_rank(Delta.load(made / DELTA), base)
+    delta = Delta.load(made / DELTA)
+    factors, transposed = low_rank(delta, base)
     adapter = None
     if factors and serving_rank(factors):
         write_adapter(
             out / ADAPTER, factors, base=base.name, transposed=transposed, dtype=torch.bfloat16
         )
         adapter = Examinee(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
-    served = out / CHECKPOINT
+    book = bool(delta.codebooks)
     return Candidate(
-        served=Examinee(name="candidate", path=served, attach=AttachCodebook(made / DELTA)),
-        memory=Examinee(name="memory", path=base.path, attach=AttachDelta(made / DELTA)),
+        served=Examinee(
+            name="candidate",
+            path=out / CHECKPOINT,
+            attach=AttachCodebook(made / DELTA) if book else None,
+            own_attention=book,
+        ),
+        memory=Examinee(
+            name="memory", path=base.path, attach=AttachDelta(made / DELTA), own_attention=book
+        ),
         adapter=adapter,
         edited=tuple(weights),
     )

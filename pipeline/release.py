@@ -57,8 +57,13 @@ class ReleaseInputs:
 
 def as_released(release: Artifact, name: str) -> Examinee:
     """A release as it is served: its checkpoint, and its codebook where it has one."""
-    attach = AttachCodebook(release.path / DELTA) if release.counts["codebook"] else None
-    return Examinee(name=name, path=release.path / CHECKPOINT, attach=attach)
+    book = bool(release.counts["codebook"])
+    return Examinee(
+        name=name,
+        path=release.path / CHECKPOINT,
+        attach=AttachCodebook(release.path / DELTA) if book else None,
+        own_attention=book,
+    )
 
 
 def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:

@@ -34,11 +34,18 @@ def reference(model: Any, tokenizer: Any, prompt: str, candidate: str) -> float:
     return sum(float(logp[t - 1, ids[0, t]]) for t in range(start, ids.shape[1]))
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_equal_the_plain_model(kind: str, checkpoint: Callable[[str], Path]) -> None:
-    """Prefix sharing, padding and branching change nothing: likelihoods and greedy tokens agree."""
+def test_answers_equal_the_plain_model(
+    kind: str, plain: bool, checkpoint: Callable[[str], Path]
+) -> None:
+    """Prefix sharing, padding and branching change nothing: likelihoods and greedy tokens agree,
+    whichever attention is used; the model is left with its own."""
     model, tokenizer = load(checkpoint(kind), dtype=torch.float32)
-    answers = LanguageModel(model, tokenizer).ask(QUESTIONS, max_new_tokens=5)
+    used = model.config._attn_implementation
+    lm = LanguageModel(model, tokenizer, plain_attention=plain)
+    answers = lm.ask(QUESTIONS, max_new_tokens=5)
+    assert model.config._attn_implementation == used
     for question, answer in zip(QUESTIONS, answers, strict=True):
         expected = [reference(model, tokenizer, question.prompt, c) for c in question.candidates]
         assert answer.logprobs == pytest.approx(expected, abs=2e-4)
