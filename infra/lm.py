@@ -7,7 +7,7 @@ rows, T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from infra.errors import ModelError
+from infra.moved import compared
 from infra.prompts import Encoded, Prompt, batches, by_prefix, encode, pad_rows
 from infra.rows import Rows, branched
 from infra.text import settled
@@ -337,42 +338,6 @@ class LanguageModel:
     def _text(self, question: Question, ids: Sequence[int]) -> str:
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return (text if question.past_ends else text.split("\n")[0]).strip()
-
-
-@contextmanager
-def compared(reference: Any, model: Any) -> Iterator[dict[str, float]]:
-    """While `reference` runs, what each module that differs in `model` would make of the same
-    input: by name, the energy of the difference over that of the reference's own output."""
-    others = dict(model.named_modules())
-    energies: dict[str, float] = {}
-
-    def compare(name: str) -> Callable[..., None]:
-        def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            change = (others[name](*inputs) - output).float()
-            energies[name] = float(change.square().sum() / output.float().square().sum())
-
-        return hook
-
-    hooks = [
-        module.register_forward_hook(compare(name))
-        for name, module in reference.named_modules()
-        if _differs(module, others[name])
-    ]
-    try:
-        yield energies
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _differs(module: Any, other: Any) -> bool:
-    """Whether a module's own matrix has other weights."""
-    weight = module._parameters.get("weight")
-    return (
-        weight is not None
-        and weight.ndim == 2
-        and not torch.equal(weight, other._parameters["weight"])
-    )
 
 
 def _contiguous(_: Any, args: tuple[Tensor, ...]) -> Tensor:
