@@ -206,6 +206,7 @@ def test_a_destroyed_layer_fails_the_gate(tmp_path: Path) -> None:
         assert measured.items == roles["parent"][metric].items
     report = {
         "families": [],
+        "data": {"name": "none", "digest": "", "cases": 0},
         "roles": {role: summary(found) for role, found in roles.items()},
         "differences": differences(roles, CaseSet("none", ())),
         "relations": {},
