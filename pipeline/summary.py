@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.storage import Artifact
+from infra.text import begins_with
 from pipeline.evaluate import FACTS, REPORT
 from pipeline.gate import VERDICT
 from pipeline.pages.page import PAGE
@@ -44,12 +45,19 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def examples(evaluation: Artifact) -> list[dict[str, Any]]:
-    """Facts that were wrong and are right: corrections first, in an order set by their ids."""
+    """Facts that were wrong and are right, in an order set by their ids: first those where the old
+    value was the answer, then other corrections."""
     rows = [
         row
         for row in evaluation.table(FACTS).to_pylist()
         if row["right"] and row["new"] and not row["right_before"]
     ]
-    rows.sort(key=lambda row: (not row["old"], row["id"]))
+    rows.sort(
+        key=lambda row: (
+            begins_with(row["before_answer"], row["old"]) is None,
+            not row["old"],
+            row["id"],
+        )
+    )
     shown = ("prompt", "before_answer", "answer", "target", "old")
     return [{key: row[key] for key in shown} for row in rows[:NUM_EXAMPLES]]

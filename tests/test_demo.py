@@ -50,7 +50,8 @@ def test_each_edition_holds_and_harms_little(editions: list[Any], number: int) -
     candidate = report["roles"]["candidate"]
     new = sum(n for action, n in plan["actions"].items() if action != "carry")
     assert new >= 60
-    assert candidate["ES"]["n"] == new
+    assert candidate["reliability"]["n"] == new
+    assert candidate["ES"]["n"] >= 55  # a relation with one target has nothing to beat
     assert candidate["ES"]["value"] >= 0.90
     assert candidate["reliability"]["value"] >= 0.70
     assert report["differences"]["candidate-base"]["NS"]["value"] >= -0.05
