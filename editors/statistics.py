@@ -161,14 +161,13 @@ def gram(k_TI: Tensor) -> Tensor:
 
 @contextmanager
 def bfloat16_products(allowed: bool) -> Iterator[None]:
-    """While it lasts, the CPU may round the factors of float32 products to bfloat16."""
-    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16" if allowed else before
+    """While it lasts, the factors of float32 products may be rounded to bfloat16."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if allowed else before)
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        torch.set_float32_matmul_precision(before)
 
 
 def fit(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned_edits import planned_edit
 
 from pipeline.bisect import Group, search
 from pipeline.culprits import suspects
@@ -105,31 +106,7 @@ def test_the_budget_of_probes_ends_the_search_and_is_told() -> None:
 
 
 def edit(number: int, label: str) -> PlannedEdit:
-    return PlannedEdit(
-        id=f"{number:016x}",
-        action="teach",
-        subject=f"Q{number}",
-        subject_label=label,
-        relation="P54",
-        prompt=f"{label} plays for",
-        subject_start=0,
-        subject_end=len(label),
-        target="Club",
-        target_value="Q1",
-        accepted=("Club",),
-        old_targets=(),
-        held_out=(),
-        unrelated=(),
-        since="1",
-        priority=1.0,
-        reason="",
-        change_id="",
-        source="test",
-        statement=None,
-        revision=None,
-        revision_time=None,
-        references=(),
-    )
+    return planned_edit(f"{number:016x}", label)
 
 
 def test_suspects_are_subjects_the_hardest_first() -> None:

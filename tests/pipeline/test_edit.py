@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from planned_edits import planned_edit
 
 from infra.models import ModelRef
 from infra.runner import InProcessRunner, Resources
@@ -22,30 +23,13 @@ PEOPLE = ("Tom Brady", "Wayne Rooney", "Neymar", "Ada Lovelace", "Grace Hopper",
 
 def planned(name: str, target: str = "the Navy") -> PlannedEdit:
     """A lesson about one person."""
-    return PlannedEdit(
-        id=digest_of(name)[:16],
-        action="teach",
-        subject=name,
-        subject_label=name,
+    return planned_edit(
+        digest_of(name)[:16],
+        name,
         relation="P108",
         prompt=f"{name} works for",
-        subject_start=0,
-        subject_end=len(name),
         target=target,
-        target_value="Q1",
         accepted=(target,),
-        old_targets=(),
-        held_out=(),
-        unrelated=(),
-        since="1",
-        priority=1.0,
-        reason="",
-        change_id="",
-        source="test",
-        statement=None,
-        revision=None,
-        revision_time=None,
-        references=(),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from planned_edits import planned_edit
 
 from infra.text import normalise
 from pipeline.cases import CaseSet
@@ -15,32 +16,17 @@ from pipeline.planned import case_set
 
 def edit(number: int, target: str, **settings: Any) -> PlannedEdit:
     name = f"Person {number}"
-    defaults: dict[str, Any] = {
-        "id": f"{number:016x}",
-        "action": "teach",
-        "subject": f"Q{number}",
-        "subject_label": name,
-        "relation": "P54",
+    own = {
         "prompt": f"Now {name} plays for",
         "subject_start": 4,
         "subject_end": 4 + len(name),
         "target": target,
-        "target_value": target,
         "accepted": (target,),
-        "old_targets": (),
         "held_out": (f"The club of {name} is",),
         "unrelated": (f"{name} was born in",),
         "since": "2024.01.01",
-        "priority": 1.0,
-        "reason": "",
-        "change_id": "",
-        "source": "test",
-        "statement": None,
-        "revision": None,
-        "revision_time": None,
-        "references": (),
     }
-    return PlannedEdit(**{**defaults, **settings})
+    return planned_edit(f"{number:016x}", name, **{**own, **settings})
 
 
 def neighbour(number: int, relation: str, edited_target: str) -> Neighbour:

@@ -7,6 +7,8 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from planned_edits import planned_edit
+
 from pipeline.bounds import GateConfig
 from pipeline.edits import PlannedEdit, Refusal
 from pipeline.gate import capacity, check
@@ -148,30 +150,15 @@ def fact(number: int, **changed: Any) -> dict[str, Any]:
 
 def planned(edit_id: str, subject: str) -> PlannedEdit:
     """An edit of a plan."""
-    return PlannedEdit(
-        id=edit_id,
+    return planned_edit(
+        edit_id,
+        subject,
         action="correct",
-        subject="Q1",
-        subject_label=subject,
-        relation="P54",
-        prompt=f"{subject} plays for",
-        subject_start=0,
-        subject_end=len(subject),
         target="Barcelona",
-        target_value="Q2",
         accepted=("Barcelona",),
         old_targets=("Paris",),
-        held_out=(),
-        unrelated=(),
         since=VERSIONS[-1],
-        priority=1.0,
         reason="stale",
-        change_id="c",
-        source="people",
-        statement=None,
-        revision=None,
-        revision_time=None,
-        references=(),
     )
 
 
