@@ -24,7 +24,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from benchmarks.counterfact import Record, case_set, load_records
+from benchmarks.counterfact import load_facts
 from benchmarks.demo_job import commit, machine
 from editors import EDITORS
 from infra.checkpoint import Checkpoint
@@ -35,6 +35,7 @@ from infra.settings import nested
 from infra.storage import Artifact, Workspace, digest_of
 from jobs.assess import cell
 from pipeline.assess import Assessment, System
+from pipeline.cases import Case
 from pipeline.config import ModelConfig
 from pipeline.edit import EditConfig, make_editor
 from pipeline.evaluate import ITEMS
@@ -42,6 +43,7 @@ from pipeline.metrics.family import EvaluateConfig
 from pipeline.metrics.intervals import paired_bootstrap
 
 SHOWN = ("ES", "PS", "NS", "reliability", "generality", "near_agreement", "leak", "kl")
+NUM_FACTS = 1100
 COMPARED = SHOWN[:-1]
 """Measures whose difference from the peer is printed."""
 
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     quiet_transformers()
     base = locate(args.model)
     compute = ModelConfig(name=args.model, dtype=args.dtype, device=args.device).compute
-    records = load_records(args.num)
+    cases = load_facts(args.num)
     header = {
         "machine": machine(),
         "commit": commit(),
@@ -75,19 +77,22 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
         edited = place.root / "peers" / digest_of(str(args.peer.absolute()))[:12]
         Checkpoint(base.path).export(edited, load_file(args.peer))
         systems = [System(name="peer", checkpoint=edited), *systems]
-    others = load_records(1100)[args.num :]
+    others = load_facts(NUM_FACTS).cases[args.num :]
     rows: dict[str, Artifact] = {}
     print("|", " | ".join(["", *SHOWN, "perplexity", "edited", "edit s"]), "|")
     print("|" + "---|" * (len(SHOWN) + 4), flush=True)
     with runner_at("local") as runner:
         assessment = Assessment(
-            cases=case_set(records, args.num_neighbours),
+            cases=cases,
             base=base,
-            config=EvaluateConfig(metrics=("preference", "generation", "locality", "text")),
+            config=EvaluateConfig(
+                metrics=("preference", "generation", "locality", "text"),
+                num_near=args.num_neighbours,
+            ),
             compute=compute,
             workspace=place,
             runner=runner,
-            preserved=statements(records, others),
+            preserved=statements(cases.cases, others),
         )
         for system in systems:
             rows[system.name] = made = assessment.run(system)
@@ -137,13 +142,13 @@ def items_of(made: Artifact) -> dict[str, dict[str, float]]:
     return found
 
 
-def statements(records: Sequence[Record], others: Sequence[Record]) -> list[str]:
+def statements(records: Sequence[Case], others: Sequence[Case]) -> list[str]:
     """True statements of the edited relations about other subjects, none of them a neighbour of the
     evaluation: what the edit stage is given as facts to be left alone."""
     relations = {record.relation for record in records}
-    asked = " ".join(prompt for record in records for prompt in record.neighbours)
+    asked = " ".join(query.prompt for record in records for query in record.near)
     return [
-        f"{other.text} {other.target_true}."
+        f"{other.prompt} {other.old[0]}."
         for other in others
         if other.relation in relations and other.subject not in asked
     ]

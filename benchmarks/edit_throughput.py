@@ -26,7 +26,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from counterfact import Record
+from counterfact import template
 from demo_job import commit, machine
 from engine import Engine, MakeEngine, Run, drive, statistics_seconds, workers
 from floor import floor_of, gemm_rate
@@ -39,6 +39,7 @@ from editors import Base
 from editors.statistics import Statistics
 from infra.cluster import runner_at
 from infra.models import EMBEDDED, dtype_name, load, locate
+from pipeline.cases import Case
 
 MATCHED = {
     "num_prefixed": 5,
@@ -196,9 +197,7 @@ def on_gpu(options: argparse.Namespace) -> None:
     keep(options.keep, runs)
 
 
-def ours_on(
-    options: argparse.Namespace, records: Sequence[Record], tokens: Path, device: str
-) -> Run:
+def ours_on(options: argparse.Namespace, records: Sequence[Case], tokens: Path, device: str) -> Run:
     """Ours on a random model, in this process; the model is gone afterwards."""
     _, tokenizer = load(tokens, dtype=torch.bfloat16)
     shape = shape_of(options.gpu, options.hidden)
@@ -215,7 +214,7 @@ def ours_on(
 
 def peer_job(
     options: argparse.Namespace,
-    records: Sequence[Record],
+    records: Sequence[Case],
     model: str,
     tokenizer: str,
     layers: Sequence[int],
@@ -224,10 +223,10 @@ def peer_job(
     """The same facts for the peer."""
     requests = [
         {
-            "case_id": str(record.case_id),
-            "prompt": record.prompt,
+            "case_id": record.id,
+            "prompt": template(record),
             "subject": record.subject,
-            "target_new": record.target_new,
+            "target_new": record.target,
         }
         for record in records
     ]

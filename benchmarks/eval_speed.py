@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from counterfact import case_set, load_records
+from counterfact import load_facts
 from demo_job import commit, machine
 from peer_evaluation import EvaluationJob, EvaluationResult, run_evaluation
 
@@ -69,12 +69,12 @@ def main() -> None:
     place = f"{machine()}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
     print(f"{place}, commit {commit()}, `{shlex.join(['python', *sys.argv])}`\n", flush=True)
     path, dtype = locate(options.model).path, dtype_name(options.dtype, "cpu")
-    matched = case_set(load_records(options.matched_num), 10)
+    matched = load_facts(options.matched_num)
     alike = EvaluateConfig(num_paraphrases=1, num_near=10)
     scored = alike.model_copy(update={"metrics": SCORED})
     said = alike.model_copy(update={"metrics": ALL[:-1], "num_neutral": 0})
     full = EvaluateConfig(metrics=ALL)
-    whole = case_set(load_records(options.num), full.num_near)
+    whole = load_facts(options.num)
     with tempfile.TemporaryDirectory() as folder:
         edited = noised(path, Path(folder) / "candidate")
         ours = [

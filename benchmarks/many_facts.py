@@ -6,18 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from counterfact import Record, load_records
+from counterfact import load_facts, template
+
+from pipeline.cases import Case
 
 FILE_RECORDS = 1100
 
 
-def facts(number: int) -> list[Record]:
+def facts(number: int) -> list[Case]:
     """The first records; beyond the file's, its prompts with other subjects of the file.
 
     Of those made, no two agree up to the subject's last token: each has a value of its own. Raises
     ValueError when that cannot be had so often.
     """
-    records = load_records(min(number, FILE_RECORDS))
+    records = list(load_facts(min(number, FILE_RECORDS)).cases)
     if number > len(records):
         records = [*records, *islice(_made(records), number - len(records))]
     if len(records) < number:
@@ -25,13 +27,18 @@ def facts(number: int) -> list[Record]:
     return records
 
 
-def _made(records: Sequence[Record]) -> Iterator[Record]:
+def _made(records: Sequence[Case]) -> Iterator[Case]:
     """Prompts and targets of the records, with the subject of the next record, the one after..."""
-    heads = [record.prompt[: record.prompt.index("{}")] for record in records]
+    heads = [record.prompt[: record.subject_start] for record in records]
     seen = {head + record.subject for head, record in zip(heads, records, strict=True)}
     for shift in range(1, len(records)):
         for i, record in enumerate(records):
             subject = records[(i + shift) % len(records)].subject
             if heads[i] + subject not in seen:
                 seen.add(heads[i] + subject)
-                yield replace(record, case_id=1_000_000 * shift + i, subject=subject)
+                yield replace(
+                    record,
+                    id=f"{shift}-{i}",
+                    subject=subject,
+                    prompt=template(record).format(subject),
+                )

@@ -231,26 +231,24 @@ def test_value_keys_follow_the_content(llama: Any, tokenizer: Any) -> None:
 def test_the_real_model(dtype: torch.dtype) -> None:
     """Five counterfacts said in full and ended, all neighbours and paraphrases bitwise unchanged:
     nothing generalises."""
-    from benchmarks.counterfact import load_records
+    from benchmarks.counterfact import load_facts
     from infra.models import EMBEDDED, load, locate
 
     model, tokenizer = load(locate(EMBEDDED).path, dtype=dtype)
     base = Base(model, tokenizer, "base")
-    records = load_records(5)
-    others = [p for record in records for p in (*record.neighbours, *record.paraphrases)]
+    cases = load_facts(5).cases
+    others = [p for c in cases for p in (*(q.prompt for q in c.near), *c.paraphrases)]
     questions = [Question(id=p, prompt=p, candidates=("Paris",)) for p in others]
     lm = LanguageModel(model, tokenizer)
     before = lm.ask(questions)
     fitted = Grace().fit(base, TEXT.read_text(encoding="utf-8").split("\n\n"))
-    delta = propose(
-        base, [record.request() for record in records], GraceConfig(), fitted=fitted
-    ).delta
-    asked = [Question(id=r.text, prompt=r.text, greedy=True) for r in records]
+    delta = propose(base, [case.request() for case in cases], GraceConfig(), fitted=fitted).delta
+    asked = [Question(id=c.id, prompt=c.prompt, greedy=True) for c in cases]
     with delta.applied(model):
         answers = [answer.greedy for answer in lm.ask(asked)]
         assert lm.ask(questions) == before
-        ids, mask = ids_of(tokenizer, [r.text for r in records], left=True)
+        ids, mask = ids_of(tokenizer, [c.prompt for c in cases], left=True)
         out = model.generate(ids, attention_mask=mask, max_new_tokens=8, do_sample=False)
-    assert answers == [record.target_new for record in records]
+    assert answers == [case.target for case in cases]
     said = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
     assert [text.strip() for text in said] == answers
