@@ -165,6 +165,13 @@ def test_a_batch_that_loses_many_edits_fails() -> None:
     assert (failed.name, failed.blocks) == ("quarantined", True)
 
 
+def test_one_old_value_is_a_warning() -> None:
+    """Of many facts a single one that still gets its old value does not block, and is told."""
+    one = report(superseded=metric(0.008, 0.001, 0.046, n=119))
+    [warned] = [c for c in check(one, 0.0, GateConfig()) if c.state != "pass"]
+    assert (warned.name, warned.state, warned.blocks) == ("superseded", "warn", False)
+
+
 def test_small_relations_are_not_judged_alone() -> None:
     """Three facts of a relation say nothing about it."""
     made = check(report(P54=metric(0.0, 0.0, 0.5, n=3)), 0.0, GateConfig())
