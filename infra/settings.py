@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -95,7 +95,10 @@ def _settings(model: Any) -> dict[str, Any]:
     """Name -> annotation of a settings model or dataclass."""
     if isinstance(model, type) and issubclass(model, BaseModel):
         return {name: field.annotation for name, field in model.model_fields.items()}
-    return get_type_hints(model) if is_dataclass(model) else {}
+    if not is_dataclass(model):
+        return {}
+    hints = get_type_hints(model)
+    return {field.name: hints[field.name] for field in fields(model)}
 
 
 def _models_in(annotation: Any) -> list[Any]:

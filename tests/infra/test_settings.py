@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from editors import Memit
 from infra.errors import ConfigError
+from infra.settings import validate
 from pipeline.config import load_config
 from pipeline.edit import EditConfig, make_editor
 
@@ -78,3 +80,10 @@ def test_relative_texts_are_beside_the_config(world: Callable[..., Path]) -> Non
     """A config can be run from anywhere."""
     path = world()
     assert load_config(path).edit.text == str(path.parent / "text.txt")
+
+
+def test_only_settings_are_named_as_known() -> None:
+    """What a dataclass holds beside its fields is no setting."""
+    with pytest.raises(ConfigError) as caught:
+        validate(Memit.Config, {"layer": 3}, "options")
+    assert "did you mean 'layers'" in str(caught.value) and "__" not in str(caught.value)
