@@ -75,7 +75,7 @@ def report(age: int = 2) -> dict[str, Any]:
         "retention@62-62": share(0.9, 10),
         "subject_agreement": share(0.7, 24, "tokens"),
         "superseded": share(0.0, 44),
-        "superseded_paraphrase": share(0.06, 40),
+        "superseded_paraphrase": share(0.04, 40),
     }
     base = {name: share(0.1, m["n"]) for name, m in candidate.items() if m["low"] is not None}
     base |= {"perplexity": plain(26.87, 40, 1.8), "ME-PPL": plain(40.6, 50, 5.9)}
