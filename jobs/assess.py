@@ -13,6 +13,8 @@ from infra.errors import ConfigError
 from infra.settings import nested
 from pipeline.assess import Assessment, System
 from pipeline.edit import EditConfig, make_editor
+from pipeline.evaluate import as_json
+from pipeline.scaling import require_possible, scaling
 
 COLUMNS = (
     *("ES", "PS", "NS", "reliability", "generality", "near_agreement", "subject_agreement"),
@@ -47,9 +49,13 @@ def systems_of(
     return systems
 
 
-def table_rows(assessment: Assessment, systems: Sequence[System]) -> list[dict[str, Any]]:
+def table_rows(
+    assessment: Assessment, systems: Sequence[System], *, alone: int = 0, steps: int = 0
+) -> list[dict[str, Any]]:
     """One row a system, the unedited model and, where it was asked, the one with the fact in its
-    prompt before them."""
+    prompt before them. `alone`, `steps`: as `pipeline.scaling.scaling` has them."""
+    for system in systems:  # before the first of them takes its minutes
+        require_possible(assessment.cases, system, alone=alone, steps=steps)
     rows: list[dict[str, Any]] = []
     for system in systems:
         evaluation = assessment.run(system)
@@ -67,6 +73,14 @@ def table_rows(assessment: Assessment, systems: Sequence[System]) -> list[dict[s
                 "oracle_gap": report["differences"].get("context-candidate", {}),
                 "edit_s": assessment.seconds(system),
                 "evaluate_s": evaluation.record["duration_s"],
+                "scaling": {
+                    name: as_json(metric)
+                    for name, metric in scaling(
+                        assessment, system, alone=alone, steps=steps
+                    ).items()
+                }
+                if alone or steps
+                else {},
                 "refused": assessment.refused(system),
                 "path": str(evaluation.path),
             }
@@ -82,6 +96,8 @@ def print_rows(
     table = Table("metric", *(row["system"] for row in rows), box=None, padding=(0, 2, 0, 0))
     for name in shown:
         table.add_row(name, *(cell(row["metrics"].get(name)) for row in rows))
+    for name in dict.fromkeys(name for row in rows for name in row.get("scaling", {})):
+        table.add_row(name, *(cell(row.get("scaling", {}).get(name)) for row in rows))
     console.print(table)
     for row in rows:
         for edit_id, reason in list(row.get("refused", {}).items())[:5]:

@@ -188,6 +188,10 @@ def evaluate(
     metrics: Annotated[
         str | None, typer.Option(help="Families of metrics, by commas; unset is the usual ones.")
     ] = None,
+    alone: Annotated[int, typer.Option(help="Facts to edit each alone too, for scalability.")] = 0,
+    steps: Annotated[
+        int, typer.Option(help="Ever larger parts to edit, for retainability and forgetting.")
+    ] = 0,
     context: Annotated[
         bool, typer.Option(help="Ask the unedited model with the fact in its prompt, too.")
     ] = True,
@@ -234,7 +238,7 @@ def evaluate(
             begin=watch.begin,
             end=watch.end,
         )
-        rows = table_rows(assessment, systems)
+        rows = table_rows(assessment, systems, alone=alone, steps=steps)
     if as_json:
         told = {"data": cases.name, "digest": cases.digest, "dropped": dict(cases.dropped)}
         print(json.dumps({**told, "systems": rows}))

@@ -105,7 +105,8 @@ class Assessment:
         return {row["id"]: row["reason"] for row in rows if row["status"] != "edited"}
 
     def _version(self, system: System) -> str:
-        return f"{self.cases.name}-{len(self.cases.cases)}-{system.name}"
+        digest = self.cases.digest[:8]
+        return f"{self.cases.name}-{len(self.cases.cases)}-{digest}-{system.name}"
 
     def _stage(self, stage: str, version: str, **what: Any) -> Artifact:
         """An output of this edit set. Made from anything else than before, it is made anew."""

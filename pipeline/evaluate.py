@@ -140,7 +140,7 @@ def score(cases: CaseSet, config: EvaluateConfig, paper: Paper, base: Paper) -> 
 
 def summary(scores: Scores) -> dict[str, Any]:
     """As JSON: each number with its count, interval and protocol."""
-    return {name: _json(s if isinstance(s, Metric) else s.metric()) for name, s in scores.items()}
+    return {name: as_json(s if isinstance(s, Metric) else s.metric()) for name, s in scores.items()}
 
 
 def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[str, Any]]:
@@ -154,7 +154,7 @@ def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[
         if one in scores and two in scores:
             pairs = {name: (a, scores[two].get(name)) for name, a in scores[one].items()}
             found[f"{one}-{two}"] = {
-                name: _json(difference(a, b, subjects))
+                name: as_json(difference(a, b, subjects))
                 for name, (a, b) in pairs.items()
                 if isinstance(a, Measured) and isinstance(b, Measured)
             }
@@ -170,7 +170,7 @@ def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
         if not isinstance(whole, Measured):
             continue
         for relation, part in parts(whole, relations).items():
-            found.setdefault(relation, {})[name] = _json(part.metric())
+            found.setdefault(relation, {})[name] = as_json(part.metric())
     return found
 
 
@@ -245,7 +245,7 @@ def items(scores: Mapping[str, Scores]) -> Iterable[dict[str, Any]]:
                     yield {"role": role, "metric": metric, "item": item, "value": value}
 
 
-def _json(metric: Metric) -> dict[str, Any]:
+def as_json(metric: Metric) -> dict[str, Any]:
     """A metric as JSON, where there is no infinity and no NaN."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -165,3 +165,50 @@ def test_a_model_without_weights(
         "run", "-c", world(), "--model", tmp_path / "empty", "--ray-address", "none"
     )
     assert code == 1 and "has no weights" in err
+
+
+def test_eval_judges_editors_on_an_edit_set(
+    corrigenda: Any, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A table with base, context and each editor under its name, the numbers as JSON, what was left
+    out, and one line for each thing that cannot be."""
+    facts = tmp_path / "facts.jsonl"
+    rows = [
+        {"subject": s, "prompt": f"{s} plays for", "target": "Paris", "old": ["Derby"]}
+        for s in ("Tom Brady", "Neymar", "Tim Cook")
+    ]
+    facts.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
+    common = ("--data", f"jsonl:{facts}", "--model", checkpoint("llama"), "--ray-address", "none")
+    quick = [w for k in ("layers=1,2", "statistics_tokens=512", "window=64") for w in ("--set", k)]
+    named = [w if w == "--set" else f"ours.{w}" for w in quick]
+    place = ("--workspace", tmp_path / "evaluations", "--metrics", "preference,generation")
+    asked = ("eval", *common, *place, "--editor", "ours=memit", *named)
+
+    code, out, err = corrigenda(*asked, "--json", "--alone", 1, "--steps", 2)
+    assert code == 0, err
+    told = json.loads(out)
+    assert [row["system"] for row in told["systems"]] == ["base", "context", "ours"]
+    ours = told["systems"][-1]
+    assert ours["metrics"]["ES"]["n"] == 3 and "decode=tf" in ours["metrics"]["ES"]["protocol"]
+    assert set(ours["scaling"]) == {
+        *("scalability", "relative_scalability", "accuracy@1", "accuracy@3"),
+        *("retainability", "forgetting"),
+    }
+    assert sum(told["dropped"].values()) == 1
+
+    code, out, err = corrigenda(*asked)
+    assert code == 0 and "(found)" in err
+    assert all(word in out for word in ("base", "context", "ours", "reliability", "left out: 1"))
+
+    for words, line in (
+        (("--data", "jsonl"), "write NAME:FILE"),
+        (("--editor", "mem"), "did you mean 'memit'"),
+        (("--set", "memit.layer=3"), "did you mean 'layers'"),
+        (("--set", "layers=3"), "write SYSTEM.key=value"),
+        (("--set", "other.layers=3"), "no --editor has that name"),
+        (("--metrics", "localty"), "did you mean 'locality'"),
+        (("--candidate", tmp_path), "holds no safetensors"),
+        (("--alone", 9), "has 3 facts"),
+    ):
+        code, _, err = corrigenda("eval", *common, *place, *words)
+        assert code == 1 and line in err.splitlines()[-1], (words, err)
