@@ -1,8 +1,9 @@
-"""The metrics of the survey on knowledge editing (arXiv:2310.16218 eqs. 3-12), from accuracies.
+"""The numbers of the survey on knowledge editing (arXiv:2310.16218 eqs. 3-12) that need several
+edited models; whoever edited them hands in what each is worth.
 
-No family of `METRICS`: most of these need several edited models, so whoever edited them (a
-benchmark) measures each and hands the results in. M(f; E) is the model f after the edits E, Acc its
-accuracy on them; `Measured` holds what is right fact by fact.
+M(f; E) is the model f after the edits E, Acc its accuracy on them. Of one model, the survey's
+accuracy is `reliability`, its generality `generality`, and its locality (eq. 4, of which it prints
+the complement) the agreements of `pipeline/metrics/locality.py`.
 """
 
 from __future__ import annotations
@@ -18,36 +19,8 @@ from pipeline.metrics.metric import (
     Metric,
     Protocol,
     difference,
-    measured,
     same_protocol,
 )
-
-
-def accuracy(right: Mapping[str, float], protocol: Protocol) -> Metric:
-    """Eq. 3: Acc = mean_e 1[f(x_e) ∈ Y_e], from whether each fact's own prompt is answered right.
-
-    n facts, Wilson's interval; NaN of none.
-    """
-    return measured(right.items(), protocol).metric()
-
-
-def locality(said: Mapping[str, str], before: Mapping[str, str], protocol: Protocol) -> Metric:
-    """Eq. 4: Loc = mean_{x ∈ O} 1[f_E(x) = f(x)], from what both models say to each prompt.
-
-    The share kept; the survey prints its complement. n prompts that both were asked, Wilson's
-    interval; NaN of none.
-    """
-    shared = said.keys() & before.keys()
-    return measured(((x, said[x] == before[x]) for x in sorted(shared)), protocol).metric()
-
-
-def generality(right: Mapping[str, Sequence[float]], protocol: Protocol) -> Metric:
-    """Generality: Gen = mean_e mean_{x ∈ P_e} 1[f_E(x) ∈ Y_e], from whether each paraphrase of each
-    fact is answered right.
-
-    n facts that have a paraphrase, Wilson's interval; NaN of none.
-    """
-    return measured(((i, hit) for i, hits in right.items() for hit in hits), protocol).metric()
 
 
 def retainability(curve: Sequence[float], protocol: Protocol) -> Metric:

@@ -11,12 +11,8 @@ import pytest
 
 from infra.errors import ProtocolError
 from pipeline.metrics.metric import Measured, Metric, Protocol, measured
-from pipeline.metrics.order import over_orders, worst_decile, worst_relation
 from pipeline.metrics.survey import (
-    accuracy,
     forgetting,
-    generality,
-    locality,
     relative_scalability,
     retainability,
     scalability,
@@ -30,22 +26,9 @@ def share(values: dict[str, float], protocol: Protocol = GREEDY) -> Measured:
     return measured(values.items(), protocol)
 
 
-def test_accuracy_generality_and_locality_are_means_over_facts() -> None:
-    """Each with Wilson's interval; a fact of many paraphrases weighs as one of few; what only one
-    model was asked does not count."""
-    made = accuracy({"a": 1, "b": 0, "c": 1, "d": 1}, GREEDY)
-    assert (made.value, made.n) == (0.75, 4) and made.low is not None and made.low < 0.75
-    assert generality({"a": [1, 1, 1, 1], "b": [0], "c": []}, GREEDY).value == 0.5
-    made = locality({"p": "x", "q": "y", "r": "z"}, {"p": "x", "q": "no"}, GREEDY)
-    assert (made.value, made.n) == (0.5, 2)
-
-
 @pytest.mark.parametrize(
     "made",
     [
-        accuracy({}, GREEDY),
-        generality({"a": []}, GREEDY),
-        locality({"p": "x"}, {"q": "x"}, GREEDY),
         retainability([], GREEDY),
         retainability([0.5], GREEDY),
         scalability(share({}), share({})),
@@ -116,39 +99,3 @@ def test_forgetting_is_from_the_best_that_was() -> None:
     assert made.low is not None and made.high is not None and made.low < made.value < made.high
     paired = forgetting(curves, GREEDY, dict.fromkeys(curves, "one subject"))
     assert paired.low == paired.value == paired.high
-
-
-def test_orders_are_three_at_least_and_of_one_protocol() -> None:
-    """Mean, least, greatest; two seeds are no claim."""
-    numbers = [Metric(value=v, n=9, protocol="p") for v in (0.5, 0.9, 0.7)]
-    made = over_orders(numbers)
-    assert (made.mean, made.low, made.high, made.n) == (pytest.approx(0.7), 0.5, 0.9, 3)
-    with pytest.raises(ProtocolError, match="2 orders"):
-        over_orders(numbers[:2])
-    with pytest.raises(ProtocolError, match="compared"):
-        over_orders([*numbers, Metric(value=1.0, n=9, protocol="q")])
-
-
-def test_the_worst_tenth_is_of_subjects() -> None:
-    """A subject of many facts is one; of twenty subjects the two worst, of three one."""
-    items = {f"{s}.{k}": float(s >= 2 or (s == 1 and k == 0)) for s in range(20) for k in range(2)}
-    subjects = {i: i.split(".")[0] for i in items}
-    made = worst_decile(share(items), subjects)
-    assert (made.value, made.n, made.low) == (0.25, 2, None)
-    few = {i: v for i, v in items.items() if int(subjects[i]) in (1, 2, 3)}
-    assert worst_decile(share(few), subjects).value == 0.5
-    assert math.isnan(worst_decile(share({}), subjects).value)
-
-
-def test_the_worst_relation_is_one_that_counts() -> None:
-    """Thirty facts, or it is left out; none is none."""
-    items = {
-        f"{r}{i}": v
-        for r, n, v in (("a", 30, 0.5), ("b", 40, 1.0), ("c", 29, 0.0))
-        for i in range(n)
-    }
-    relations = {i: i[0] for i in items}
-    found = worst_relation(share(items), relations)
-    assert found is not None
-    assert (found[0], found[1].value, found[1].n) == ("a", 0.5, 30)
-    assert worst_relation(share(items), relations, min_facts=41) is None
