@@ -61,6 +61,8 @@ class Fact:
     revision: int | None = None
     revision_time: str | None = None
     """ISO 8601 UTC time of the revision."""
+    user: str | None = None
+    """Who made that revision, where the source says so."""
 
 
 FACT_SCHEMA = pa.schema(
@@ -80,6 +82,7 @@ FACT_SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         ("revision", pa.int64()),
         ("revision_time", pa.string()),
+        ("user", pa.string()),
     ]
 )
 
@@ -96,6 +99,8 @@ class Entity:
     """Values of `instance of`."""
     num_sitelinks: int = 0
     revision: int | None = None
+    redirect: str | None = None
+    """Of an entity that was merged into another, that other; it has no statements of its own."""
     source: str
 
 
@@ -107,6 +112,7 @@ ENTITY_SCHEMA = pa.schema(
         ("types", pa.list_(pa.string())),
         ("num_sitelinks", pa.int64()),
         ("revision", pa.int64()),
+        ("redirect", pa.string()),
         pa.field("source", pa.string(), nullable=False),
     ]
 )
@@ -135,6 +141,10 @@ class Change:
     conflict, all values at once."""
     old_labels: tuple[str, ...] = ()
     """Labels of the old values, the value itself where it has none."""
+    old_starts: tuple[Interval | None, ...] = ()
+    """When each old value began to hold, as far as the source says."""
+    old_ends: tuple[Interval | None, ...] = ()
+    """When each old value ceased to hold, as far as the source says."""
     new_value: str | None = None
     new_label: str | None = None
     new_aliases: tuple[str, ...] = ()
@@ -144,6 +154,8 @@ class Change:
     revision_old: int | None = None
     revision_new: int | None = None
     revision_time: str | None = None
+    user: str | None = None
+    """Who made the revision, where the source says so."""
     since: Interval | None = None
     """When the new value began to hold, as far as the source says."""
     references: tuple[str, ...] = ()
@@ -163,6 +175,8 @@ CHANGE_SCHEMA = pa.schema(
         pa.field("value_type", pa.string(), nullable=False),
         ("old_values", pa.list_(pa.string())),
         ("old_labels", pa.list_(pa.string())),
+        ("old_starts", pa.list_(INTERVAL)),
+        ("old_ends", pa.list_(INTERVAL)),
         ("new_value", pa.string()),
         ("new_label", pa.string()),
         ("new_aliases", pa.list_(pa.string())),
@@ -172,6 +186,7 @@ CHANGE_SCHEMA = pa.schema(
         ("revision_old", pa.int64()),
         ("revision_new", pa.int64()),
         ("revision_time", pa.string()),
+        ("user", pa.string()),
         ("since", INTERVAL),
         ("references", pa.list_(pa.string())),
     ]
@@ -190,7 +205,7 @@ def from_table(table: pa.Table, cls: type[T]) -> list[T]:
 
 def _thaw(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(_thaw(item) for item in value)
     if isinstance(value, dict):
         return Interval(**value)
     return value

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from discovery.crawl import OBSERVATIONS, SKIPS, count_skips
+from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS, SKIPS, count_skips
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity, Fact, from_table, to_table
 from discovery.sources import SourceConfig, make_source
 from discovery.sources.observation import SKIP_SCHEMA, Observation, Skip
@@ -49,10 +49,14 @@ def snapshot(
     sources: Sequence[SourceConfig],
     as_of: date,
     *,
+    previous: Artifact | None = None,
     out: StageDir,
     runner: Runner,
 ) -> dict:
-    """Parse all observations, then sort and merge bucket by bucket, whatever their order."""
+    """Parse all observations, then sort and merge bucket by bucket, whatever their order.
+
+    previous  the snapshot the crawl went on from; of it stays what the crawl does not replace
+    """
     path = observations.path / OBSERVATIONS
     total = pq.ParquetFile(path).metadata.num_rows
     starts = range(0, total, OBSERVATIONS_PER_SHARD)
@@ -76,16 +80,32 @@ def snapshot(
     skipped = [Skip(**row["skip"]) for path in parsed for row in _rows(path, "skip")]
     skips, counts = count_skips(skipped)
     out.write_table(SKIPS, skips)
+    crawled = observations.json(CRAWL)["sources"]
+    covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
+    out.write_table(REVISIONS, _observed_revisions(path, covered))
     manifest = {
         "schema": 1,
         "as_of": as_of.isoformat(),
         "sources": [config.name for config in sources],
+        "cursors": {name: about["cursor"] for name, about in crawled.items()},
+        "gaps": {name: about["gaps"] for name, about in crawled.items() if about["gaps"]},
+        "previous": previous.json(MANIFEST)["snapshot_id"] if previous else None,
         "num_buckets": NUM_BUCKETS,
         "rows": rows,
         "snapshot_id": digest_of(digests),
     }
     out.write_json(MANIFEST, manifest)
     return {**rows, "skipped": counts}
+
+
+def _observed_revisions(path: Path, covered: Sequence[str]) -> pa.Table:
+    """The revision of every subject of the covered sources as observed, null where it is absent."""
+    wanted = (pc.field("kind") == "entity") & pc.field("source").isin(
+        pa.array(covered, pa.string())
+    )
+    table = pq.read_table(path, columns=["source", "about", "revision"], filters=wanted)
+    table = table.rename_columns(["source", "subject", "revision"])
+    return table.sort_by([("source", "ascending"), ("subject", "ascending")])
 
 
 def bucket_of(key: str) -> int:

@@ -66,6 +66,10 @@ class Relation(BaseModel):
     functional: bool = False
     """A subject has at most one object at a time, so a new one ends the old. Where that is only
     usual, the diff reports several at once as a conflict and nothing is edited."""
+    separators: tuple[str, ...] = ()
+    """Qualifiers that tell apart statements which are then functional each by itself (P4155)."""
+    inverse: str | None = None
+    """Relation that says the same from the object's side (P1696); itself where it is symmetric."""
     subject_type: str = "thing"
     """Selects `unrelated`: person, organisation, place or thing."""
     object_type: str

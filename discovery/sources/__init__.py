@@ -1,20 +1,27 @@
 """Knowledge sources, one file a kind; to add one, write its file and its line in `SOURCES`.
 
-A source has a config, partitions, `fetch` (the only part that touches a network or a disk) and
-`parse`, which is pure: the same observation gives the same facts, and what it cannot read it counts
-and passes.
+A source has a config; `listen`, which says what changed since a cursor; `partitions` of what is to
+be fetched then; `fetch`; and `parse`, which is pure: the same observation gives the same facts, and
+what it cannot read it counts and passes. Only `listen` and `fetch` touch a network or a disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from discovery.sources.observation import Observation, Parsed, Partition
+from discovery.sources.observation import (
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Signal,
+    Since,
+)
 from discovery.sources.table import TableConfig, TableSource
 from discovery.sources.wikidata import WikidataConfig, WikidataSource
 from infra.http import PoliteClient
@@ -34,8 +41,19 @@ class Source(Protocol):
     name: str
     endpoint: str | None
     """The one place it asks over the network, which has one budget; None for a local source."""
+    coverage: Coverage
 
-    def partitions(self, as_of: date) -> list[Partition]: ...
+    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        """The next slice of what changed, up to the end of a day; None where the source has no such
+        feed. Slices end soon enough that losing one to a crash is cheap. Raises SourceError."""
+        ...
+
+    def partitions(
+        self, as_of: date, since: Since, signals: Sequence[Signal] | None
+    ) -> list[Partition]:
+        """What is to be fetched. `signals` are all slices since `since.cursor`, None without a
+        feed."""
+        ...
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
         """Raises SourceError where the source cannot be reached or is not what it should be."""

@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from discovery.fact import Entity, Fact
+
+Coverage = Literal["source", "subject", "statement"]
+"""What one crawl of a source replaces of what an earlier one found: everything of the source, the
+subjects it has observed, or statements of the same id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """What an earlier snapshot holds of a source."""
+
+    cursor: Any = None
+    """The last signal's, a JSON value; None where the source was never crawled."""
+    revisions: Mapping[str, int | None] = field(default_factory=dict)
+    """By subject, of a source whose coverage is `subject`; None is a subject that is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Which subjects changed, by one slice of a source's feed of changes, or by a query."""
+
+    subjects: tuple[str, ...]
+    cursor: Any
+    """Where the next slice begins; a JSON value, opaque to all but the source."""
+    done: bool
+    """Whether the feed has been followed to the end of the day that is wanted."""
+    gap: str | None = None
+    """Why what changed before this slice is not known: then everything has to be looked at."""
+
+
+SIGNAL_SCHEMA = pa.schema(
+    [
+        pa.field("subjects", pa.list_(pa.string()), nullable=False),
+        pa.field("cursor", pa.string(), nullable=False),
+        pa.field("done", pa.bool_(), nullable=False),
+        ("gap", pa.string()),
+    ]
+)
+"""The cursor is JSON text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +61,9 @@ class Partition:
     """The state of the source at the end of this day (UTC) is wanted."""
     keys: tuple[str, ...]
     """What it covers: entity ids, or a path."""
+    known: tuple[int | None, ...] = ()
+    """Of entities, the revisions that an earlier snapshot holds: what has not changed since is not
+    fetched again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +85,7 @@ class Observation:
     """Why there is no payload; counted as a skip."""
     revision: int | None = None
     revision_time: str | None = None
+    user: str | None = None
     etag: str | None = None
     fetched_at: str
     """ISO 8601 UTC."""
@@ -65,6 +108,7 @@ OBSERVATION_SCHEMA = pa.schema(
         ("absent", pa.string()),
         ("revision", pa.int64()),
         ("revision_time", pa.string()),
+        ("user", pa.string()),
         ("etag", pa.string()),
         pa.field("fetched_at", pa.string(), nullable=False),
     ]

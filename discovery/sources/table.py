@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from discovery.dates import days, iso_interval
 from discovery.fact import Entity, Fact, Interval
-from discovery.sources.observation import MAX_SAMPLE, Observation, Parsed, Partition, Skip
+from discovery.sources.observation import (
+    MAX_SAMPLE,
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Signal,
+    Since,
+    Skip,
+)
 from infra.errors import ConfigError, SourceError
 from infra.http import PoliteClient
 from infra.settings import nearest
@@ -67,6 +76,8 @@ class TableConfig(BaseModel):
 class TableSource:
     """One file, one partition, one observation."""
 
+    coverage: Coverage = "source"
+
     def __init__(self, config: TableConfig, base_dir: Path = Path()) -> None:
         self.config, self.name, self.base_dir = config, config.name, base_dir
         self.endpoint: str | None = None
@@ -75,7 +86,12 @@ class TableSource:
     def path(self) -> Path:
         return self.base_dir / self.config.path
 
-    def partitions(self, as_of: date) -> list[Partition]:
+    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        return None
+
+    def partitions(
+        self, as_of: date, since: Since, signals: Sequence[Signal] | None
+    ) -> list[Partition]:
         return [Partition(id="file", as_of=as_of, keys=(self.config.path,))]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:

@@ -17,7 +17,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from discovery.sources.observation import Observation, Parsed, Partition, Skip
+from discovery.sources.observation import (
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Signal,
+    Since,
+    Skip,
+)
 from discovery.sources.wikibase_json import (
     find_entity,
     parse_entity,
@@ -74,11 +82,18 @@ class WikidataConfig(BaseModel):
 class WikidataSource:
     """Partitions of entities, their observations, and what those say."""
 
+    coverage: Coverage = "subject"
+
     def __init__(self, config: WikidataConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name
         self.endpoint: str | None = config.endpoint
 
-    def partitions(self, as_of: date) -> list[Partition]:
+    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        return None
+
+    def partitions(
+        self, as_of: date, since: Since, signals: Sequence[Signal] | None
+    ) -> list[Partition]:
         entities = sorted(set(self.config.entities))
         return [
             Partition(id=f"{n // BATCH:05d}", as_of=as_of, keys=tuple(entities[n : n + BATCH]))

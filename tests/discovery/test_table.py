@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from discovery.dates import iso_interval
 from discovery.sources import TableConfig, make_source
+from discovery.sources.observation import Since
 from infra.errors import ConfigError, SourceError
 
 ROWS = [
@@ -37,7 +38,7 @@ def write(path, rows):
 
 def read(path, as_of=date(2016, 8, 31), **config):
     source = make_source(TableConfig(name="t", path=path.name, **config), path.parent)
-    (partition,) = source.partitions(as_of)
+    (partition,) = source.partitions(as_of, Since(), None)
     (observation,) = source.fetch(partition, None)
     return source.parse(observation)
 
