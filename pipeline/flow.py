@@ -14,7 +14,7 @@ from discovery.crawl import VOLATILE, crawl, local_inputs
 from discovery.diff import diff
 from discovery.fact import Change, from_table
 from discovery.probe import Verdict, probe
-from discovery.snapshot import snapshot
+from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import Relation, load_relations
 from infra.examine import Examinee
 from infra.models import ModelRef, locate
@@ -62,14 +62,16 @@ def run_edition(
     unedited = Examinee(name="base", path=base.path)
     serving = as_released(parent, "parent") if parent else None
 
+    seen = _seen_before(run.workspace, edition)
     crawled = run.stage(
         "crawl",
         version,
-        inputs=local_inputs(config.sources, run.config_dir),
+        inputs={**local_inputs(config.sources, run.config_dir), "previous": seen or ""},
         config=[edition.as_of, [source.model_dump() for source in config.sources]],
         body=lambda out: crawl(
             config.sources,
             edition.as_of,
+            previous=seen,
             out=out,
             runner=runner,
             cache=cache / "http",
@@ -82,9 +84,11 @@ def run_edition(
     world = run.stage(
         "snapshot",
         version,
-        inputs={"crawl": crawled},
+        inputs={"crawl": crawled, "previous": seen or ""},
         config=[edition.as_of, [source.name for source in config.sources]],
-        body=lambda out: snapshot(crawled, config.sources, edition.as_of, out=out, runner=runner),
+        body=lambda out: snapshot(
+            crawled, config.sources, edition.as_of, previous=seen, out=out, runner=runner
+        ),
     )
     yield world
 
@@ -193,6 +197,17 @@ def run_edition(
     if version not in {move.version for move in alias.history()}:
         alias.move(version, f"passed the gate, plan {planned.counts['plan_hash'][:12]}")
     yield released
+
+
+def _seen_before(workspace: Workspace, edition: Edition) -> Artifact | None:
+    """The latest snapshot of an earlier day, on which the crawl builds."""
+    found = (workspace.find("snapshot", version) for version in workspace.versions("snapshot"))
+    earlier = [
+        (made.json(MANIFEST)["as_of"], made.record["version"], made)
+        for made in found
+        if made is not None and made.json(MANIFEST)["as_of"] < edition.as_of.isoformat()
+    ]
+    return max(earlier, key=lambda known: known[:2])[2] if earlier else None
 
 
 def _parent(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:
