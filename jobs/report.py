@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from infra.storage import Workspace
 from pipeline.pages.figures import ordered
 
 MAX_REASONS = 8
+MAX_SAMPLE = 40
+"""Characters shown of a piece that could not be used."""
 
 
 def print_edition(summary: Mapping[str, Any], console: Console) -> None:
@@ -23,6 +26,7 @@ def print_edition(summary: Mapping[str, Any], console: Console) -> None:
     counts = {name: stage["counts"] for name, stage in summary["stages"].items()}
     console.rule(f"[bold]Edition {summary['version']}")
     _print_counts(counts, console)
+    _print_skips(summary["skips"], console)
     if "report" in summary:
         _print_report(summary["report"], console)
     if "gate" in summary:
@@ -74,6 +78,22 @@ def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> 
         if len(reasons) > MAX_REASONS:
             rest = sum(number for _, number in reasons[MAX_REASONS:])
             console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
+
+
+def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """What the sources gave that could not be used; every piece is in one of the rows."""
+    if not skips:
+        return
+    table = Table("source", "could not be used", "pieces", "sample", box=None, padding=(0, 1, 0, 0))
+    for row in skips[:MAX_REASONS]:
+        sample = " ".join(row["sample"].split())
+        shown = sample if len(sample) <= MAX_SAMPLE else sample[: MAX_SAMPLE - 3] + "..."
+        texts = row["source"], row["reason"], str(row["count"]), shown
+        table.add_row(*(Text(text) for text in texts))  # a source's words are no markup
+    rest = skips[MAX_REASONS:]
+    if rest:
+        table.add_row("", f"{len(rest)} other reasons", str(sum(row["count"] for row in rest)), "")
+    console.print(table)
 
 
 def _print_report(report: Mapping[str, Any], console: Console) -> None:
