@@ -76,6 +76,7 @@ def crawl(
     for config in sources:
         by_place[make_source(config, base_dir).endpoint].append(config)
     paths: list[Path] = []
+    skips: list[Skip] = []
     about: dict[str, Any] = {}
     for place, configs in by_place.items():
         with ExitStack() as stack:
@@ -92,6 +93,7 @@ def crawl(
                 since = Since(cursor=cursor, revisions=_revisions(previous, config.name))
                 parts = source.partitions(as_of, since, signals)
                 shards += [Shard(f"{config.name}-{part.id}", (config, part)) for part in parts]
+                skips += [skip for signal in signals or () for skip in signal.skips]
                 about[config.name] = {
                     "coverage": source.coverage,
                     "cursor": signals[-1].cursor if signals else cursor,
@@ -102,7 +104,7 @@ def crawl(
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {"as_of": as_of.isoformat(), "previous": manifest.get("snapshot_id")}
     out.write_json(CRAWL, {"schema": 1, **before, "sources": about})
-    return _write(out, pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()]))
+    return _write(out, pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()]), skips)
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
@@ -114,9 +116,10 @@ def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> lis
         rows = pq.read_table(path, schema=SIGNAL_SCHEMA).to_pylist()
         if not rows:
             return None
-        cursor = json.loads(rows[0].pop("cursor"))
-        subjects = tuple(rows[0].pop("subjects"))
-        signals.append(Signal(subjects=subjects, cursor=cursor, **rows[0]))
+        cursor = json.loads(rows[0]["cursor"])
+        parts = {name: tuple(rows[0][name]) for name in ("subjects", "selected")}
+        skips = tuple(Skip(**skip) for skip in rows[0]["skips"])
+        signals.append(Signal(**{**rows[0], **parts, "cursor": cursor, "skips": skips}))
     return signals
 
 
@@ -226,15 +229,15 @@ class _Fetch(_Worker):
         return run
 
 
-def _write(out: StageDir, table: pa.Table) -> dict:
+def _write(out: StageDir, table: pa.Table, skips: Sequence[Skip]) -> dict:
     """The three files and the counts."""
     moment = ["etag", "fetched_at"]
     out.write_table(OBSERVATIONS, table.drop_columns(moment))
     out.write_table(FETCHED, table.select(["source", "partition", "about", "url", *moment]))
     observations = from_table(table, Observation)
     absent = [Skip(o.source, o.absent, o.about) for o in observations if o.absent]
-    skips, counts = count_skips(absent)
-    out.write_table(SKIPS, skips)
+    counted, counts = count_skips([*skips, *absent])
+    out.write_table(SKIPS, counted)
     return {
         "observations": len(observations) - len(absent),
         "bytes": sum(len(o.payload) for o in observations),

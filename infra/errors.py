@@ -16,6 +16,10 @@ class SourceError(CorrigendaError):
     """A knowledge source cannot be reached or answers with something that is not its format."""
 
 
+class AnswerError(SourceError):
+    """A source was reached, and what it answered cannot be used; other answers of it may be."""
+
+
 class ModelError(CorrigendaError, ValueError):
     """A model cannot be found, loaded, or is of a kind that is not supported."""
 

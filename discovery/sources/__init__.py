@@ -23,7 +23,8 @@ from discovery.sources.observation import (
     Since,
 )
 from discovery.sources.table import TableConfig, TableSource
-from discovery.sources.wikidata import WikidataConfig, WikidataSource
+from discovery.sources.wikidata import WikidataSource
+from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
 SourceConfig = Annotated[WikidataConfig | TableConfig, Field(discriminator="kind")]

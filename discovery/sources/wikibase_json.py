@@ -128,6 +128,7 @@ def _fact(
         source=source,
         revision=entity.get("lastrevid"),
         revision_time=modified,
+        user=entity.get("user"),
     )
     return fact, remarks
 
