@@ -5,11 +5,12 @@ A recording is a directory with `index.json`,
     {"format": 1, "labels": FILE,
      "entities": {ID: [{"revision": N, "timestamp": ISO, "file": FILE, "user": NAME}]},
      "redirects": {ID: {"to": ID, "timestamp": ISO}}, "deleted": {ID: ISO},
-     "queries": {SPARQL: [ID]}, "events": FILE}
+     "queries": {SPARQL: [ID]}, "events": FILE, "payloads": FILE}
 
-of which the last four and the users may be missing. FILEs are gzipped: entity JSON in any layout
+of which the last five and the users may be missing. FILEs are gzipped: entity JSON in any layout
 that was ever served, a map of labels {ID: entity as wbgetentities answers}, and the events' JSON
-{"id": TEXT, "data": TEXT} line by line. Lists of revisions are composed from the index, so they
+{"id": TEXT, "data": TEXT} line by line. With `payloads`, a map {FILE: entity}, the entities' files
+are in that one. Lists of revisions are composed from the index, so they
 hold recorded ids only.
 """
 
@@ -40,6 +41,8 @@ class Recording:
                 raise ValueError(f"format {index['format']!r} instead of 1")
             self.entities: dict[str, list[dict[str, Any]]] = index["entities"]
             self.labels = json.loads(self._file(index["labels"]))
+            inside = json.loads(self._file(index["payloads"])) if "payloads" in index else {}
+            self.payloads = {name: json.dumps(entity).encode() for name, entity in inside.items()}
             self.redirects = index.get("redirects", {})
             self.deleted = index.get("deleted", {})
             self.queries = index.get("queries", {})
@@ -65,7 +68,7 @@ class Recording:
         if stem != path:
             for recorded in self._known(stem):
                 if str(recorded["revision"]) == query.get("revision"):
-                    return 200, self._file(recorded["file"])
+                    return 200, self._payload(recorded["file"])
         return 404, b'{"error": "not recorded"}'
 
     def _known(self, key: str) -> list[dict[str, Any]]:
@@ -121,8 +124,11 @@ class Recording:
         return {**about, **{name: content.get(name, {}) for name in kept}}
 
     def _read_entity(self, file: str, key: str) -> Mapping[str, Any]:
-        payload = json.loads(self._file(file))
+        payload = json.loads(self._payload(file))
         return payload["entities"][key] if "entities" in payload else payload
+
+    def _payload(self, name: str) -> bytes:
+        return self.payloads[name] if name in self.payloads else self._file(name)
 
     def _file(self, name: str) -> bytes:
         return gzip.decompress((self.directory / name).read_bytes())
