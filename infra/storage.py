@@ -8,6 +8,9 @@ the inputs), its *digest* everything that came out. The same fingerprint is neve
 and a different one under an old version is refused: a version means one thing for ever.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
 from __future__ import annotations
 
 import hashlib
@@ -401,6 +404,8 @@ def _open_partial(partial: Path, key: str) -> None:
     """The unfinished directory of this very fingerprint, or a new one."""
     marker = partial / FINGERPRINT
     if marker.exists() and json.loads(marker.read_text()) == key:
+        for unfinished in partial.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            unfinished.unlink()
         return
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_table_digest_is_equality_of_rows(
     sliced out of a larger table, or written and read again."""
     whole = pa.Table.from_pylist(rows, schema=DIGESTED)
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    parts = [whole.slice(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [whole.slice(a, b - a) for a, b in pairwise(bounds)]
     inside = pa.Table.from_pylist([*others, *rows, *others], schema=DIGESTED).combine_chunks()
     sink = pa.BufferOutputStream()
     pq.write_table(whole, sink)
