@@ -4,8 +4,8 @@ A recording is a directory with `index.json`,
 
     {"format": 1, "labels": FILE,
      "entities": {ID: [{"revision": N, "timestamp": ISO, "file": FILE, "user": NAME}]},
-     "redirects": {ID: {"to": ID, "timestamp": ISO}}, "deleted": {ID: ISO},
-     "queries": {SPARQL: [ID]}, "events": FILE, "payloads": FILE}
+     "redirects": {ID: {"to": ID, "revision": N, "timestamp": ISO, "user": NAME}},
+     "deleted": {ID: ISO}, "queries": {SPARQL: [ID]}, "events": FILE, "payloads": FILE}
 
 of which the last five and the users may be missing. FILEs are gzipped: entity JSON in any layout
 that was ever served, a map of labels {ID: entity as wbgetentities answers}, and the events' JSON
@@ -67,33 +67,45 @@ class Recording:
             return 200, json.dumps(_results(self.queries[query["query"]])).encode()
         if stem != path:
             for recorded in self._known(stem):
-                if str(recorded["revision"]) == query.get("revision"):
+                if str(recorded["revision"]) == query.get("revision") and "file" in recorded:
                     return 200, self._payload(recorded["file"])
         return 404, b'{"error": "not recorded"}'
 
     def _known(self, key: str) -> list[dict[str, Any]]:
-        """Revisions up to now, oldest first; none of what is deleted."""
+        """Revisions up to now, oldest first, a merge being one too; none of what is deleted."""
         if key in self.deleted and self.deleted[key] <= self.now:
             return []
-        known = [item for item in self.entities.get(key, []) if item["timestamp"] <= self.now]
+        revisions = [*self.entities.get(key, [])]
+        if key in self.redirects:
+            revisions.append(self.redirects[key])
+        known = [item for item in revisions if item["timestamp"] <= self.now]
         return sorted(known, key=lambda item: item["timestamp"])
 
     def _revisions(self, query: Mapping[str, str]) -> Any:
-        """The newest recorded revision at or before `rvstart`."""
-        title = query.get("titles", "")
-        if "|" in title:
+        """The newest recorded revision of each title; of one alone, that at or before `rvstart`."""
+        titles = query.get("titles", "").split("|")
+        if len(titles) > 1 and "rvlimit" in query:
             return _refusal("multpages", "rvlimit may only be used with a single page.")
-        if not self._known(title):
-            return {"query": {"pages": [{"ns": 0, "title": title, "missing": True}]}}
-        until = query.get("rvstart", "9999")
-        found = [item for item in self._known(title) if item["timestamp"] <= until]
+        if len(titles) > MAX_IDS:
+            return _refusal("toomanyvalues", f'Too many values for parameter "titles": {MAX_IDS}.')
+        pages = [self._page(title, query) for title in titles]
+        return {"batchcomplete": True, "query": {"pages": pages}}
+
+    def _page(self, title: str, query: Mapping[str, str]) -> Any:
         page: dict[str, Any] = {"ns": 0, "title": title}
+        known = self._known(title)
+        if not known:
+            return {**page, "missing": True}
+        found = [item for item in known if item["timestamp"] <= query.get("rvstart", "9999")]
         if found:
             last = {"revid": found[-1]["revision"], "timestamp": found[-1]["timestamp"]}
             if "user" in found[-1] and "user" in query.get("rvprop", ""):
                 last["user"] = found[-1]["user"]
             page["revisions"] = [last]
-        return {"batchcomplete": True, "query": {"pages": [page]}}
+        if "info" in query.get("prop", "").split("|"):
+            page["lastrevid"] = known[-1]["revision"]
+            page |= {"redirect": True} if "to" in known[-1] else {}
+        return page
 
     def _get_entities(self, query: Mapping[str, str]) -> Any:
         ids, props = query.get("ids", "").split("|"), query.get("props", "").split("|")
@@ -108,8 +120,8 @@ class Recording:
 
     def _current(self, key: str, props: list[str]) -> Any:
         """An entity as it is now; of one that was merged into another, that other."""
-        merged = self.redirects.get(key)
-        target = merged["to"] if merged and merged["timestamp"] <= self.now else key
+        own = self._known(key)
+        target = own[-1].get("to", key) if own else key
         known = self._known(target)
         if not known:
             return {"id": key, "missing": ""}

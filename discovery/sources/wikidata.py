@@ -1,7 +1,7 @@
 """Wikidata, or any Wikibase: entities as they stood at the end of a day.
 
-What changed is found by a sweep of the revision numbers (`wbgetentities`, `props=info`, fifty ids a
-call), or, where a stream is named, by its events. Of what changed, entities whose last edit is not
+What changed is found by a sweep of the last revisions (`prop=info|revisions`, fifty titles a call),
+or, where a stream is named, by its events. Of what changed, entities whose last edit is not
 after the day are fetched fifty at a time; of the others the last revision of the day is looked up
 (`prop=revisions`) and its JSON fetched pinned to it (`Special:EntityData`). The labels of
 everything they point to are asked in batches too; labels are today's, for the API has no older ones
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -40,8 +41,32 @@ from infra.http import PoliteClient
 from infra.pages import Page
 
 BATCH = 50
-"""Ids in one `wbgetentities` call, the limit without `apihighlimits`; entities in one partition."""
+"""Ids in one call, the limit without `apihighlimits`."""
+PARTITION = 10 * BATCH
+"""Entities in one partition: few enough that it is no loss to fetch them again, and so many that
+those which have changed fill a call."""
 PROPS = "info|claims|labels|aliases|sitelinks"
+UNREADABLE = "entity is unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision of a page, as the API lists it."""
+
+    number: int
+    time: str
+    """ISO 8601 UTC."""
+    user: str | None
+
+    @classmethod
+    def of(cls, listed: Mapping[str, Any]) -> Revision:
+        """Raises KeyError, TypeError or ValueError where it is not one."""
+        return cls(int(listed["revid"]), str(listed["timestamp"]), listed.get("user"))
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """What an observation says of it."""
+        return {"revision": self.number, "revision_time": self.time, "user": self.user}
 
 
 class WikidataSource:
@@ -80,18 +105,18 @@ class WikidataSource:
         entities = sorted(watched, key=lambda key: int(key[1:]))
         return [
             Partition(
-                id=f"{n // BATCH:05d}",
+                id=f"{n:05d}",
                 as_of=as_of,
                 keys=tuple(batch),
                 known=tuple(since.revisions.get(key) for key in batch),
             )
-            for n, batch in zip(range(0, len(entities), BATCH), _batches(entities), strict=True)
+            for n, batch in enumerate(_batches(entities, PARTITION))
         ]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
         """Each changed entity's observation, then those of the labels. Raises SourceError."""
         assert client is not None
-        known = dict(zip(partition.keys, partition.known or [None] * BATCH, strict=False))
+        known = dict(zip(partition.keys, partition.known, strict=True))
         wanted: set[str] = set()
         for observation in self._entities(partition, known, client):
             if observation.kind == "entity" and not observation.absent:
@@ -119,55 +144,89 @@ class WikidataSource:
     def _entities(
         self, partition: Partition, known: Mapping[str, int | None], client: PoliteClient
     ) -> Iterator[Observation]:
-        """What a sweep shows to be new: absent and merged entities, then whole batches, then those
-        that were edited after the day."""
-        end = f"{partition.as_of.isoformat()}T23:59:59Z"
-        swept, page = self._ask(client, partition.keys, "info")
-        whole, pinned = [], []
-        for key in partition.keys:
-            about = swept.get(key)
-            if about is None or "missing" in about:
-                yield self._observe(partition, "entity", key, page, absent="no such entity")
-                continue
-            target = about.get("id", key)
-            if target != key:
-                payload = json.dumps({"redirect": target}).encode()
-                yield self._observe(partition, "redirect", key, page, payload=payload)
-                if target in known:
+        """What a sweep shows to be new: absent entities, then whole batches, then those that were
+        edited after the day."""
+        whole: dict[str, Revision] = {}
+        pinned: list[str] = []
+        for batch in _batches(partition.keys):
+            for key, revision, page in self._sweep(batch, client):
+                if revision is None:
+                    yield self._observe(partition, "entity", key, page, absent="no such entity")
+                elif revision.number != known[key]:
+                    if revision.time <= _end(partition):
+                        whole[key] = revision
+                    else:
+                        pinned.append(key)
+        for batch in _batches(list(whole)):
+            for observation in self._whole(partition, {key: whole[key] for key in batch}, client):
+                if observation is None:
                     continue
-            if about.get("lastrevid") != known.get(target) or known.get(target) is None:
-                (whole if str(about.get("modified", "9")) <= end else pinned).append(target)
-        for batch in _batches(list(dict.fromkeys(whole))):
-            yield from self._whole(partition, batch, client, page)
-        for key in dict.fromkeys(pinned):
-            observation = self._pinned(partition, key, known.get(key), client)
-            if observation is not None:
                 yield observation
+                if observation.kind == "redirect":
+                    pinned.append(json.loads(observation.payload)["redirect"])
+        for key in dict.fromkeys(pinned):
+            found = self._pinned(partition, key, known.get(key), client)
+            if found is not None:
+                yield found
+
+    def _sweep(
+        self, keys: Sequence[str], client: PoliteClient
+    ) -> Iterator[tuple[str, Revision | None, Page]]:
+        """The last revision of each page; None where there is no page."""
+        answer, page = client.api(
+            f"{self.endpoint}/w/api.php",
+            {
+                "action": "query",
+                "prop": "info|revisions",
+                "titles": "|".join(keys),
+                "rvprop": "ids|timestamp|user",
+            },
+        )
+        found = {str(about.get("title")): about for about in self._pages(answer, page)}
+        for key in keys:
+            last = found.get(key, {}).get("revisions")
+            yield key, Revision.of(last[0]) if last else None, page
 
     def _whole(
-        self, partition: Partition, keys: Sequence[str], client: PoliteClient, swept: Page
-    ) -> Iterator[Observation]:
+        self, partition: Partition, swept: Mapping[str, Revision], client: PoliteClient
+    ) -> Iterator[Observation | None]:
         """Entities as they are now, in one answer; by halves where that cannot be read, so that one
         entity does not cost the others."""
+        url, keys = f"{self.endpoint}/w/api.php", list(swept)
+        params = {"action": "wbgetentities", "props": PROPS, "languages": "en"}
         try:
-            found, page = self._ask(client, keys, PROPS)
-        except AnswerError:
-            if len(keys) > 1:
-                middle = len(keys) // 2
-                for half in (keys[:middle], keys[middle:]):
-                    yield from self._whole(partition, half, client, swept)
-                return
-            yield self._observe(partition, "fault", keys[0], swept, absent="entity is unreadable")
+            value, page = client.api(url, {**params, "ids": "|".join(keys)})
+            found = value["entities"]
+        except (AnswerError, KeyError, TypeError):
+            for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+                if len(keys) > 1:
+                    yield from self._whole(partition, {key: swept[key] for key in half}, client)
+            if len(keys) == 1:
+                page = Page.unread(url)
+                yield self._observe(partition, "fault", keys[0], page, absent=UNREADABLE)
             return
-        for key in keys:
-            entity = found.get(key)
-            if entity is None or "missing" in entity:
-                yield self._observe(partition, "entity", key, page, absent="no such entity")
-                continue
-            payload = json.dumps(entity, ensure_ascii=False, separators=(",", ":")).encode()
-            revision, modified = entity.get("lastrevid"), entity.get("modified")
-            stamp = {"revision": revision, "revision_time": modified}
-            yield self._observe(partition, "entity", key, page, payload=payload, **stamp)
+        for key, revision in swept.items():
+            yield self._one(partition, key, revision, found.get(key, {"missing": ""}), page, client)
+
+    def _one(
+        self,
+        partition: Partition,
+        key: str,
+        revision: Revision,
+        entity: Mapping[str, Any],
+        page: Page,
+        client: PoliteClient,
+    ) -> Observation | None:
+        """One entity of an answer, which may have been edited since the sweep."""
+        if "missing" in entity:
+            return self._observe(partition, "entity", key, page, absent="no such entity")
+        if entity.get("id") != key:
+            payload = json.dumps({"redirect": entity.get("id")}).encode()
+            return self._observe(partition, "redirect", key, page, payload, **revision.stamp)
+        if entity.get("lastrevid") != revision.number:
+            return self._pinned(partition, key, None, client)
+        payload = json.dumps(entity, ensure_ascii=False, separators=(",", ":")).encode()
+        return self._observe(partition, "entity", key, page, payload, **revision.stamp)
 
     def _pinned(
         self, partition: Partition, key: str, known: int | None, client: PoliteClient
@@ -183,51 +242,40 @@ class WikidataSource:
                 "rvprop": "ids|timestamp|user",
                 "rvlimit": 1,
                 "rvdir": "older",
-                "rvstart": f"{partition.as_of.isoformat()}T23:59:59Z",
+                "rvstart": _end(partition),
             },
         )
+        (about,) = self._pages(answer, page) or ({"missing": True},)
+        if not about.get("revisions"):
+            reason = "no such entity" if "missing" in about else "no revision at that date"
+            return self._observe(partition, "entity", key, page, absent=reason)
+        revision = Revision.of(about["revisions"][0])
+        if revision.number == known:
+            return None
+        url = f"{self.endpoint}/wiki/Special:EntityData/{key}.json"
+        page = client.get(url, {"revision": revision.number}, allow=(404,))
+        if page.status == 404:
+            reason = "revision is not readable"
+            return self._observe(partition, "fault", key, page, absent=reason)
         try:
-            (about,) = answer["query"]["pages"]
-            found = about.get("revisions", [])
-            number = int(found[0]["revid"]) if found else None
-            when, user = (str(found[0]["timestamp"]), found[0].get("user")) if found else ("", None)
+            client.decode(page)
+        except AnswerError:
+            return self._observe(partition, "fault", key, page, absent=UNREADABLE)
+        return self._observe(partition, "entity", key, page, page.body, **revision.stamp)
+
+    def _pages(self, answer: Any, page: Page) -> Sequence[Mapping[str, Any]]:
+        """The pages of a query's answer, each with its revisions in order. Raises SourceError."""
+        try:
+            pages = answer["query"]["pages"]
+            for about in pages:
+                for revision in about.get("revisions", ()):
+                    Revision.of(revision)
+            return pages
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceError(
                 f"source {self.name}: {page.url} does not answer with revisions ({error!r}). "
                 "Check that the endpoint is a MediaWiki with api.php below /w/."
             ) from error
-        if number is None:
-            reason = "no such entity" if "missing" in about else "no revision at that date"
-            return self._observe(partition, "entity", key, page, absent=reason)
-        if number == known:
-            return None
-        url = f"{self.endpoint}/wiki/Special:EntityData/{key}.json"
-        page = client.get(url, {"revision": number}, allow=(404,))
-        if page.status == 404:
-            return self._observe(partition, "fault", key, page, absent="revision is not readable")
-        try:
-            client.decode(page)
-        except AnswerError:
-            return self._observe(partition, "fault", key, page, absent="entity is unreadable")
-        stamp = {"revision": number, "revision_time": when, "user": user}
-        return self._observe(partition, "entity", key, page, payload=page.body, **stamp)
-
-    def _ask(
-        self, client: PoliteClient, keys: Sequence[str], props: str
-    ) -> tuple[Mapping[str, Any], Page]:
-        """`wbgetentities` of some ids: what is said of each. Raises SourceError."""
-        params = {"action": "wbgetentities", "ids": "|".join(keys), "props": props}
-        value, page = client.api(
-            f"{self.endpoint}/w/api.php",
-            {**params, "languages": "en"} if props == PROPS else params,
-        )
-        found = value.get("entities") if isinstance(value, dict) else None
-        if not isinstance(found, dict):
-            raise SourceError(
-                f"source {self.name}: {page.url} does not answer with entities. "
-                "Check that the endpoint is a Wikibase with api.php below /w/."
-            )
-        return found, page
 
     def _observe(
         self,
@@ -276,6 +324,11 @@ def _label_params(ids: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for n in range(0, len(ids), BATCH):
-        yield ids[n : n + BATCH]
+def _batches(ids: Sequence[str], size: int = BATCH) -> Iterator[Sequence[str]]:
+    for n in range(0, len(ids), size):
+        yield ids[n : n + size]
+
+
+def _end(partition: Partition) -> str:
+    """The last second of the day, as MediaWiki writes it."""
+    return f"{partition.as_of.isoformat()}T23:59:59Z"

@@ -117,8 +117,9 @@ def build(rows: list[dict[str, Any]]) -> World:
         found(world, name, key, offices[name], objects)
     for name, key in keys.items():
         live(world, key, offices[name], objects)
-    noise(world, list(keys.values()))
-    end_of_two(world, [keys[name] for name in sorted(subjects) if name not in moved])
+    still = [keys[name] for name in sorted(subjects) if name not in moved]
+    end_of_two(world, still[:3])
+    noise(world, [key for key in keys.values() if key not in still[:3]])
     for hour in range(int((END - BEGIN).total_seconds()) // 3600):
         at = BEGIN + timedelta(hours=hour, minutes=30)
         world.events.append((at, {"canary": True}))
@@ -217,11 +218,13 @@ def noise(world: World, keys: list[str]) -> None:
 
 def end_of_two(world: World, keys: list[str]) -> None:
     """Of two entities nothing happened to, one is merged into another and one is deleted."""
-    merged, target, deleted = keys[:3]
+    merged, target, deleted = keys
     at = BEGIN + timedelta(days=20, hours=23)
-    world.index["redirects"][merged] = {"to": target, "timestamp": text(at)}
+    before, world.revision = world.revision, world.revision + 1
+    world.index["redirects"][merged] = {"to": target, "revision": world.revision,
+                                        "timestamp": text(at), "user": "Ada"}  # fmt: skip
     world.tell(at, merged, "Ada", f"/* wbcreateredirect:0||{merged}|{target} */",
-               revision={"old": 1, "new": world.revision + 1})  # fmt: skip
+               revision={"old": before, "new": world.revision})  # fmt: skip
     at = BEGIN + timedelta(days=25, hours=23)
     world.index["deleted"][deleted] = text(at)
     world.tell(at, deleted, "Cyd", "content was a duplicate", type="log", log_type="delete")
