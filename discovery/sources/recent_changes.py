@@ -28,12 +28,9 @@ SKEW = timedelta(minutes=10)
 SLICE_EVENTS = 20_000
 """Events of one slice, at most: about an hour of all Wikimedia's changes."""
 MAX_EMPTY = 2
-"""Connections that close without an event until there is taken to be nothing more."""
+"""Connections that close without a new event until there is taken to be nothing more."""
 NAMESPACES = frozenset({0})
 TYPES = frozenset({"edit", "new", "log"})
-SITELINKS_ONLY = re.compile(r"/\* (wbsetsitelink|clientsitelink)\b")
-"""Summaries of edits to sitelinks alone. Those of labels are not passed over: they are how subjects
-are called; and `wbeditentity` says nothing of what it changed."""
 
 _ITEM = re.compile(r"Q[1-9]\d{0,14}")
 
@@ -68,7 +65,8 @@ class Slice:
         """Go on to this event."""
         self.num_events += 1
         self._mind_gap(change.at, "goes on")
-        self.event_id, self.at = event_id or self.event_id, max(self.at, change.at)
+        if change.at >= self.at:  # what is sent again is no way back
+            self.event_id, self.at = event_id or self.event_id, change.at
         if change.canary or change.item is None:
             return
         if change.revision is not None and change.revision in self.revisions:
@@ -116,7 +114,7 @@ def follow(
     heard = Slice(source, state["event_id"], datetime.fromisoformat(state["at"]))
     empty = 0
     while empty < MAX_EMPTY:
-        before = heard.num_events
+        before = heard.event_id
         since = None if heard.event_id else {"since": _text(heard.at)}
         with closing(client.stream(url, since, last_event_id=heard.event_id)) as events:
             for event in events:
@@ -130,7 +128,7 @@ def follow(
                 heard.take(change, event.id)
                 if heard.num_events >= SLICE_EVENTS:
                     return heard.signal(state, done=False)
-        empty = empty + 1 if heard.num_events == before else 0
+        empty = empty + 1 if heard.event_id == before else 0
     heard.end(until)
     return heard.signal(state, done=True)
 
@@ -138,7 +136,8 @@ def follow(
 def read_event(text: str, wiki: str) -> Change | None:
     """One event; None where it is none of the schema.
 
-    The item is None for other wikis, pages that are no items, and edits of sitelinks alone.
+    The item is None for other wikis and pages that are no items. Summaries are not looked at: what
+    an edit changed is in the entity, and an entity that was passed over would keep an old revision.
     """
     try:
         event = json.loads(text)
@@ -153,7 +152,6 @@ def read_event(text: str, wiki: str) -> Change | None:
             and event["namespace"] in NAMESPACES
             and event["type"] in TYPES
             and _ITEM.fullmatch(event["title"]) is not None
-            and not SITELINKS_ONLY.match(event.get("comment") or "")
         )
         revision = (event.get("revision") or {}).get("new")
         number = revision if isinstance(revision, int) else None

@@ -104,7 +104,7 @@ def whole(tmp_path_factory):
     return identity(made)
 
 
-@pytest.mark.parametrize("step", [1, 9])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 9])
 @pytest.mark.parametrize("live", [True, False], ids=["as it happens", "afterwards"])
 def test_by_the_stream_day_by_day_it_is_the_snapshot_of_one_go(tmp_path, whole, step, live):
     """Whether the days are crawled as they happen (entities then are as they are now) or from the
@@ -189,6 +189,7 @@ print(identity(made))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_and_started_again(tmp_path, whole, seed):
     """A process that is killed again and again, at moments drawn anew, ends with the snapshot of
