@@ -17,54 +17,20 @@ from typing import Any
 
 from discovery.labels import clean_label
 
+# fmt: off
 PREPOSITIONS = frozenset(
     [
-        "about",
-        "after",
-        "against",
-        "as",
-        "at",
-        "before",
-        "behind",
-        "below",
-        "between",
-        "beyond",
-        "by",
-        "for",
-        "from",
-        "in",
-        "into",
-        "near",
-        "of",
-        "on",
-        "onto",
-        "over",
-        "through",
-        "to",
-        "toward",
-        "towards",
-        "under",
-        "with",
-        "within",
-        "without",
+        "about", "after", "against", "as", "at", "before", "behind", "below", "between", "beyond",
+        "by", "for", "from", "in", "into", "near", "of", "on", "onto", "over", "through", "to",
+        "toward", "towards", "under", "with", "within", "without"
     ]
 )
 ROLES = {
     **dict.fromkeys(
         [
-            "candidate",
-            "citizen",
-            "contestant",
-            "facet",
-            "follower",
-            "member",
-            "metasubclass",
-            "participant",
-            "student",
-            "subclass",
-            "subproperty",
-            "subset",
-        ],
+        "candidate", "citizen", "contestant", "facet", "follower", "member", "metasubclass",
+        "participant", "student", "subclass", "subproperty", "subset"
+    ],
         "a",
     ),
     "capital": "the",
@@ -73,84 +39,28 @@ ROLES = {
 }
 """Nouns that say what the subject is, with their article."""
 ADJECTIVES = frozenset(
-    ["active", "adjacent", "available", "endemic", "native", "present", "similar"]
+    [
+        "active", "adjacent", "available", "endemic", "native", "present", "similar"
+    ]
 )
 IRREGULAR = frozenset(
     [
-        "born",
-        "built",
-        "cast",
-        "caught",
-        "dealt",
-        "drawn",
-        "driven",
-        "fought",
-        "found",
-        "given",
-        "grown",
-        "held",
-        "known",
-        "led",
-        "left",
-        "lost",
-        "made",
-        "met",
-        "paid",
-        "put",
-        "read",
-        "run",
-        "said",
-        "seen",
-        "sent",
-        "set",
-        "shown",
-        "sold",
-        "spoken",
-        "sung",
-        "taken",
-        "taught",
-        "told",
-        "won",
-        "worn",
-        "written",
+        "born", "built", "cast", "caught", "dealt", "drawn", "driven", "fought", "found", "given",
+        "grown", "held", "known", "led", "left", "lost", "made", "met", "paid", "put", "read",
+        "run", "said", "seen", "sent", "set", "shown", "sold", "spoken", "sung", "taken",
+        "taught", "told", "won", "worn", "written"
     ]
 )
 """Participles that do not end in `ed`."""
 VERBS = frozenset(
     [
-        "affects",
-        "breeds",
-        "contains",
-        "covers",
-        "crosses",
-        "depicts",
-        "employs",
-        "excludes",
-        "follows",
-        "has",
-        "holds",
-        "includes",
-        "influences",
-        "inhibits",
-        "interacts",
-        "maintains",
-        "occupies",
-        "oversees",
-        "owns",
-        "permits",
-        "precedes",
-        "produces",
-        "represents",
-        "replaces",
-        "serves",
-        "shares",
-        "sponsors",
-        "studies",
-        "supports",
-        "treats",
-        "uses",
+        "affects", "breeds", "contains", "covers", "crosses", "depicts", "employs", "excludes",
+        "follows", "has", "holds", "includes", "influences", "inhibits", "interacts", "maintains",
+        "occupies", "oversees", "owns", "permits", "precedes", "produces", "represents",
+        "replaces", "serves", "shares", "sponsors", "studies", "supports", "treats", "uses"
     ]
 )
+# fmt: on
 
 
 def templates_of(label: str, *, person: bool = False) -> dict[str, Any]:
