@@ -219,7 +219,7 @@ def limit(lm: LanguageModel, items: Sequence[Item], seconds: float) -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--bear", required=True, help="BEAR's items, .jsonl.gz")
     parser.add_argument("--relations", required=True, help="BEAR's relations, .json")
     parser.add_argument(
