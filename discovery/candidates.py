@@ -32,6 +32,8 @@ def screen(change: Change, relations: Mapping[str, Relation]) -> str | None:
         return f"unknown relation {change.relation}: no templates"
     if change.value_type not in ("entity", "string"):
         return f"{change.value_type} values change too fast for weights: fact sheet"
+    if relation.fallback and not relation.functional:
+        return f"{relation.label} ({relation.id}) is in no relations file: no templates"
     if not relation.functional:
         return f"{relation.label} ({relation.id}) holds several values at once: fact sheet"
     if change.subject_label is None or not clean_label(change.subject_label):

@@ -20,7 +20,7 @@ from discovery.candidates import by_priority, candidates_of, choose_candidates, 
 from discovery.dates import days, iso_interval
 from discovery.fact import Change, from_table
 from discovery.probe import ProbeConfig, choose_unchanged, probe
-from discovery.verbalise import load_relations
+from discovery.verbalise import fallback_relation, load_relations
 from discovery.verdict import Belief, Verdict, abstains, judge
 from infra.examine import Compute, Examinee
 from infra.lm import Answer
@@ -123,6 +123,16 @@ def test_the_prior_is_taken_off() -> None:
 def test_what_cannot_be_asked_is_refused_with_a_reason(settings: Any, reason: str) -> None:
     """No change is dropped in silence."""
     assert reason in (screen(change(**settings), RELATIONS) or "")
+
+
+def test_a_relation_with_a_name_alone_is_refused_by_it() -> None:
+    """What only the source names is refused under that name; where a user says that it has one
+    value at a time, it is asked in templates made of its label."""
+    c = change(relation="P822")
+    made = fallback_relation("P822", "mascot")
+    assert screen(c, {"P822": made}) == "mascot (P822) is in no relations file: no templates"
+    said = fallback_relation("P822", "mascot", functional=True)
+    assert screen(c, {"P822": said}) is None
 
 
 def test_distractors_are_others_and_depend_on_the_change_alone() -> None:

@@ -1,10 +1,12 @@
 """Templates and the labels that are pasted into them."""
 
 import json
+import re
 import time
 from dataclasses import replace
 
 import pytest
+from discovery_helpers import EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,3 +246,28 @@ def test_what_the_source_names_is_said_by_that_name():
     made = with_fallbacks(RELATIONS, named)
     assert made["P54"] == RELATIONS["P54"] and made["P822"].fallback and "P9" not in made
     assert not made["P822"].functional
+
+
+FACTS = EXAMPLES / "data" / "templama_dated_facts.jsonl"
+REAL = sorted(
+    {
+        row[name]
+        for row in map(json.loads, FACTS.read_text().splitlines())
+        for name in ("subject", "object")
+    }
+)
+
+
+@pytest.mark.parametrize("key", sorted(RELATIONS))
+def test_real_labels_make_sentences(key):
+    """With real labels, all of them in one relation or another: a capital first, never two articles
+    or two possessives side by side, and the span is the label's."""
+    relation, place = RELATIONS[key], sorted(RELATIONS).index(key)
+    assert len(REAL) > 500
+    for label in REAL[place % 50 :: 50]:
+        for template in (*relation.statements, *relation.held_out, "The [X] belongs to [Y]."):
+            prompt = relation.prompt(template, label)
+            start, end = prompt.subject_span
+            assert prompt.text[start + 1 : end] == clean_label(label)[1:]
+            assert not (prompt.text[0].isalpha() and prompt.text.split()[0].islower())
+            assert not re.search(r"\b(the|a|an) (the|a|an) |'s's|s's ", prompt.text.lower()), label
