@@ -1,13 +1,14 @@
 """How fast beliefs are scored: ours against lm-pub-quiz, the same BEAR items, model and answers.
 
     python benchmarks/probe_speed.py --bear bear.jsonl.gz --relations bear_relations.json \
-        --peer PEER/bin/python --subjects 3
+        --peer PEER/bin/python --subjects 2
 
 The two files are BEAR's (https://github.com/lm-pub-quiz/BEAR, not kept here: it names no licence):
 items as JSON lines, and 60 relations, each with three templates and an answer space shared by its
 subjects. PEER is an environment with lm-pub-quiz 0.3.3. Of each relation the first subjects are
 asked, each in all templates with all answers, scored by the full statement behind the model's first
-token. Both sides run with one thread and one dtype, in turn, ROUNDS times, and the fastest counts.
+token. Both sides run with one thread and one dtype, in turn, as often as --rounds says, and the
+fastest counts. CPU seconds are given too: what else runs on the machine is not in them.
 
 A statement is divided where the first of subject and answer ends: what comes before runs once for
 all statements that share it, be it the subject's (`Ann was born in [Y].`) or the answer's (`[Y] is
@@ -29,6 +30,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,17 +79,22 @@ def main() -> None:
     relations = len({item.relation for item in items})
     print(f"{len(items)} items of {relations} relations, {statements} statements, {dtype}\n")
     lm.ask(questions(items[:8], tokenizer.bos_token))  # what is made once is made here
-    ours_s, peer_s = [], []
+    ours_s, peer_s, ours_cpu_s, peer_cpu_s = [], [], [], []
     ours: list[list[float]] = []
     peer: list[list[float]] = []
     for _ in range(options.rounds):
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         ours = score(lm, items)
         ours_s.append(time.perf_counter() - started)
+        ours_cpu_s.append(time.process_time() - cpu_started)
         if options.peer:
-            seconds, peer = run_peer(options, items, path, dtype)
-            peer_s.append(seconds)
+            result = run_peer(options, items, path, dtype)
+            peer_s.append(result["seconds"])
+            peer_cpu_s.append(result["cpu_s"])
+            peer = result["scores"]
     report(items, ours, peer, min(ours_s), min(peer_s, default=float("nan")))
+    if peer:
+        print(f"in CPU seconds: {min(peer_cpu_s) / min(ours_cpu_s):.2f} x")
     limit(lm, items, min(ours_s))
 
 
@@ -139,8 +146,8 @@ def score(lm: LanguageModel, items: Sequence[Item]) -> list[list[float]]:
 
 def run_peer(
     options: argparse.Namespace, items: Sequence[Item], path: Path, dtype: str
-) -> tuple[float, list[list[float]]]:
-    """Seconds and scores of lm-pub-quiz."""
+) -> dict[str, Any]:
+    """`seconds`, `cpu_s` and `scores` of lm-pub-quiz."""
     with tempfile.TemporaryDirectory() as folder:
         job, out = Path(folder) / "job.json", Path(folder) / "result.json"
         settings = {
@@ -154,8 +161,7 @@ def run_peer(
         job.write_text(json.dumps(settings), encoding="utf-8")
         script = Path(__file__).with_name("peer_probe.py")
         subprocess.run([options.peer, str(script), str(job)], check=True)
-        result = json.loads(out.read_text(encoding="utf-8"))
-    return result["seconds"], result["scores"]
+        return json.loads(out.read_text(encoding="utf-8"))
 
 
 def report(
