@@ -68,7 +68,7 @@ def by_priority(
 
     def priority(change: Change) -> float:
         rate = (moved[change.relation] + 1) / (total[change.relation] + 2)
-        return rate * (math.log1p(change.popularity) or usual[change.relation])
+        return rate * (math.log1p(change.popularity) or usual)
 
     waits: dict[str, float] = {}
     for change in sorted(eligible, key=lambda c: (-priority(c), c.id)):
@@ -84,14 +84,13 @@ def _moved(change: Change) -> bool:
     )
 
 
-def _usual_popularity(changes: Iterable[Change]) -> Mapping[str, float]:
-    """log1p of sitelinks by relation, for subjects that a source says nothing of: the median."""
-    known: dict[str, list[float]] = {}
-    for change in changes:
-        found = known.setdefault(change.relation, [])
-        if change.popularity > 0:
-            found.append(math.log1p(change.popularity))
-    return {relation: median(values) if values else 1.0 for relation, values in known.items()}
+def _usual_popularity(changes: Iterable[Change]) -> float:
+    """log1p of sitelinks, for subjects of which a source says nothing: the median of the others.
+
+    Of all relations together, for one known subject must not speak for all of its relation.
+    """
+    known = {c.subject: math.log1p(c.popularity) for c in changes if c.popularity > 0}
+    return median(known.values()) if known else 1.0
 
 
 def candidates_of(change: Change) -> tuple[str, ...]:
