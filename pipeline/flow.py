@@ -13,9 +13,11 @@ from dataclasses import asdict
 from discovery.crawl import VOLATILE, crawl, local_inputs
 from discovery.diff import diff
 from discovery.fact import Change, from_table
-from discovery.probe import Verdict, probe
+from discovery.probe import probe
+from discovery.properties import properties
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import Relation, load_relations
+from discovery.verdict import Verdict
 from infra.examine import Examinee
 from infra.models import ModelRef, locate
 from infra.storage import Artifact, Workspace, digest_of
@@ -106,11 +108,17 @@ def run_edition(
     probed = run.stage(
         "probe",
         version,
-        inputs={"diff": changed, "relations": said, **upstream},
-        config={**config.probe.model_dump(), **asdict(compute)},
+        inputs={"snapshot": world, "diff": changed, "relations": said, **upstream},
+        config={
+            "as_of": edition.as_of.isoformat(),
+            **config.probe.model_dump(),
+            **asdict(compute),
+        },
         body=lambda out: probe(
             changes,
             relations,
+            as_of_date=edition.as_of,
+            named=properties(world, {change.relation for change in changes}),
             examinee=serving or unedited,
             live={(edit.subject, edit.relation) for edit in live},
             config=config.probe,

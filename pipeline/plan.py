@@ -16,9 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from discovery.candidates import screen
 from discovery.fact import Change, to_table
-from discovery.probe import Verdict, screen
 from discovery.verbalise import Relation
+from discovery.verdict import Verdict
 from infra.storage import StageDir, digest_of, file_digest
 from infra.text import normalise
 from pipeline.edits import (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from discovery.fact import Change
-from discovery.probe import Verdict
 from discovery.verbalise import load_relations
+from discovery.verdict import Verdict
 from pipeline.plan import Plan, PlanConfig, make_plan
 
 RELATIONS = load_relations()
