@@ -52,11 +52,19 @@ class Assessment:
     change_id: str
     state: State
     rules: tuple[str, ...] = ()
-    """Those that decided the state come first."""
+    """Those that had a say; the worst finding first."""
+    states: tuple[State, ...] = ()
+    """What each of them asks for."""
     reasons: tuple[str, ...] = ()
-    """A sentence a rule."""
+    """A sentence of each."""
     weight: float = 1.0
     """Trust as a factor of the priority, 0 to 1."""
+
+    @property
+    def decisive(self) -> list[tuple[str, str]]:
+        """Rule and sentence of the findings that put the change into its state."""
+        rows = zip(self.rules, self.states, self.reasons, strict=True)
+        return [(rule, reason) for rule, state, reason in rows if state == self.state]
 
 
 ASSESSMENT_SCHEMA = pa.schema(
@@ -64,6 +72,7 @@ ASSESSMENT_SCHEMA = pa.schema(
         pa.field("change_id", pa.string(), nullable=False),
         pa.field("state", pa.string(), nullable=False),
         ("rules", pa.list_(pa.string())),
+        ("states", pa.list_(pa.string())),
         ("reasons", pa.list_(pa.string())),
         ("weight", pa.float64()),
     ]
@@ -82,14 +91,17 @@ class Court:
     """By source; one that is not here is public."""
     relations: Mapping[str, Relation] = field(default_factory=dict)
     anomalies: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Of the changes of this edition: who, and the sentence."""
+    """In this edition's diff: who, and the sentence."""
     scores: Mapping[int, float] = field(default_factory=dict)
     """Probability that a revision is reverted, of those that were rated."""
     lasting: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     """By change id, findings of an earlier edition that stand."""
 
-    def assess(self, change: Change) -> Assessment:
-        """The state of one change that would put something into the model."""
+    def assess(self, change: Change, *, anew: bool = True) -> Assessment:
+        """The state of one change that would put something into the model.
+
+        anew  whether it is of this edition's diff; of one taken up the breaker has judged before
+        """
         standing = self.standings.get(change.source, Standing())
         found = [
             *self._person(change, standing),
@@ -97,7 +109,7 @@ class Court:
             *self._sources(change, standing),
             *self._quorum(change, standing),
             *self._risk(change, standing),
-            *self._bulk(change),
+            *self._bulk(change, anew),
         ]
         found = self._approved(change, found)
         found.sort(key=lambda finding: SEVERITY.index(finding.state))
@@ -106,6 +118,7 @@ class Court:
             change.id,
             state,
             tuple(f.rule for f in found),
+            tuple(f.state for f in found),
             tuple(f.reason for f in found),
             self._weight(change, standing),
         )
@@ -170,20 +183,26 @@ class Court:
         return found
 
     def _quorum(self, change: Change, standing: Standing) -> list[Finding]:
-        if standing.own or change.new_value is None:
+        if standing.own:
             return []
         living = self._living(change)
         wanted = int(self._setting(change, "quorum", self.config.quorum))
         if living:
             wanted = max(wanted, self.config.quorum_living)
-        agreeing = self.subjects.agreeing(
-            change.subject, change.relation, change.new_value, change.source
-        )
-        heard = sorted(voices(change.references, agreeing))
+        heard = min((sorted(self._voices(change, value)) for value in told(change)), key=len)
         about = f"{len(heard)} of {wanted} independent voices"
         about += f" ({', '.join(heard)})" if heard else ""
         about += ", for it is about a living person" if living else ""
         return [Finding("eligible" if len(heard) >= wanted else "held", "quorum", about)]
+
+    def _voices(self, change: Change, value: str) -> frozenset[str]:
+        """Who says that the value holds."""
+        agreeing = self.subjects.agreeing(change.subject, change.relation, value, change.source)
+        if value == change.new_value:
+            return voices(change.references, agreeing)
+        group = self.subjects.facts.get((change.subject, change.relation), ())
+        references = {text for f in group if f.value == value for text in f.references}
+        return voices(references, agreeing)
 
     def _risk(self, change: Change, standing: Standing) -> list[Finding]:
         """A revision that was not rated is neither safe nor suspect."""
@@ -200,13 +219,13 @@ class Court:
             return [Finding("held", "revert risk", f"{about}, more than {limit:g}")]
         return [Finding("eligible", "revert risk", about)]
 
-    def _bulk(self, change: Change) -> list[Finding]:
+    def _bulk(self, change: Change, anew: bool) -> list[Finding]:
         approved = {f"{actor}:{name}" for actor, name in actors(change)} & set(self.config.approve)
         if approved:
             return [Finding("eligible", "bulk", f"a person approved {min(approved)}")]
-        named = [self.anomalies[actor] for actor in actors(change) if actor in self.anomalies]
-        if change.id in self.lasting:
+        if not anew:
             return self._lasting(change, "bulk")
+        named = [self.anomalies[actor] for actor in actors(change) if actor in self.anomalies]
         return [Finding("held", "bulk", reason) for reason in named]
 
     def _lasting(self, change: Change, rule: str) -> list[Finding]:
@@ -247,6 +266,11 @@ class Court:
             return standing.base_trust
         risk = self.scores.get(change.revision_new or -1, self.config.revert_risk.limit)
         return standing.base_trust * (1 - risk)
+
+
+def told(change: Change) -> tuple[str, ...]:
+    """The values that a change says hold now: of a conflict, all of them."""
+    return change.old_values if change.new_value is None else (change.new_value,)
 
 
 def end_of(day: date) -> datetime:
