@@ -128,12 +128,12 @@ def merge(held: Sequence[Held], changes: Sequence[Change], subjects: Subjects) -
             dropped.append(replace(h, state="dropped", reasons=(*h.reasons, why)))
             continue
         taken[outcome.id], since[outcome.id] = outcome, h.since
-        if h.change.revision_new == outcome.revision_new:
-            lasting[outcome.id] = tuple(
-                Finding("held", rule, reason)
-                for rule, reason in zip(h.rules, h.reasons, strict=True)
-                if h.state == "held" and rule in LASTING
-            )
+        same = h.change.revision_new == outcome.revision_new
+        lasting[outcome.id] = tuple(
+            Finding("held", rule, reason)
+            for rule, reason in zip(h.rules, h.reasons, strict=True)
+            if h.state == "held" and (rule == "bulk" or (same and rule in LASTING))
+        )
         replaced |= {c.id for c in group if c.kind == "keep" and c.new_value == outcome.new_value}
         replaced |= {c.id for c in group if _same_conflict(h.change, c)}
     merged = [c for c in changes if c.id not in replaced] + list(taken.values())
@@ -165,7 +165,9 @@ def _outcome(h: Held, group: Sequence[Change], subjects: Subjects) -> Change | s
     if functional and len(current) > 1:
         return "several values hold at once where one is expected"
     fact = current[change.new_value]
-    altered = any(c.kind == "keep" and c.rule in ("4", "5") and c.new_value == fact.value for c in group)
+    altered = any(
+        c.kind == "keep" and c.rule in ("4", "5") and c.new_value == fact.value for c in group
+    )
     if change.kind == "ignored":
         return _ripe(change, fact, h.since)
     return _with_evidence(change, fact) if altered else change

@@ -1,6 +1,7 @@
 """Where a fact belongs: into weights, onto the fact sheet, on a calendar, or nowhere. Pure.
 
-    weights      one object at a time, an entity or a short string, and the model is wrong or ignorant
+    weights      one object at a time, an entity or a short string, and the model errs or does not
+                 know
     fact sheet   numbers and dates, sets, contested facts, long strings, facts the model never knew,
                  and what is over a budget: retrieval serves these
     scheduled    begins in the future: taken up again once its day has come
@@ -51,9 +52,7 @@ class Route:
     """One sentence for a person."""
 
 
-def route_change(
-    change: Change, relations: Mapping[str, Relation], config: RouteConfig
-) -> Route:
+def route_change(change: Change, relations: Mapping[str, Relation], config: RouteConfig) -> Route:
     """The route as far as the change alone decides it; `weights` means that the model is asked."""
     relation = relations.get(change.relation)
     match change.kind:
@@ -85,7 +84,9 @@ def route_change(
     if not relation.functional:
         return Route("fact sheet", "set", f"{where} holds several values at once")
     if len(change.new_label or "") > MAX_OBJECT_CHARS:
-        return Route("fact sheet", "long", f"the object is longer than {MAX_OBJECT_CHARS} characters")
+        return Route(
+            "fact sheet", "long", f"the object is longer than {MAX_OBJECT_CHARS} characters"
+        )
     if (refused := screen(change, relations)) is not None:
         return Route("none", "not askable", refused)
     return Route("weights", "askable", "the model can be asked and edited")

@@ -1,5 +1,5 @@
-"""What an edition takes in: the diff's changes and those held from earlier, each judged by trust and
-sent on its way, before the model is asked about any of them.
+"""What an edition takes in: the diff's changes and those held from earlier, each judged by trust
+and sent on its way, before the model is asked about any of them.
 
 Part of the probe stage, for only what may be planned is worth asking about. Beside the verdicts it
 writes
@@ -229,4 +229,3 @@ def rater(
             return scores(to_rate(changes, standings, config), client, config)
 
     return rate
-

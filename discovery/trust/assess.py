@@ -30,8 +30,8 @@ SEVERITY: tuple[State, ...] = ("rejected", "held", "cooling", "eligible")
 ASSESSED = frozenset({"learn", "replace", "conflict"})
 """Kinds of change that would put something into the model or the fact sheet."""
 LASTING = frozenset({"bulk", "revert risk"})
-"""Rules whose finding stands until a person or a newer revision lifts it: what they were found by
-is not there to be seen in a later edition."""
+"""Rules whose finding stands in later editions, which cannot see what it was found by: of a bulk
+anomaly until a person lifts it, of a revision's risk until there is a newer one."""
 CLOCK_SLACK = timedelta(minutes=5)
 
 
@@ -131,9 +131,7 @@ class Court:
         if rule.action == "deny":
             return [Finding("rejected", "living person", f"{about}: never edited")]
         if standing.own:
-            return [
-                Finding("eligible", "living person", f"{about}; the source is the team's own")
-            ]
+            return [Finding("eligible", "living person", f"{about}; the source is the team's own")]
         return [Finding("held", "living person", f"{about}: a person has to look at it")]
 
     def _clock(self, change: Change, standing: Standing) -> list[Finding]:

@@ -106,14 +106,19 @@ class TrustConfig(BaseModel):
 
     @field_validator("approve")
     @classmethod
-    def _forms(cls, approve: tuple[str, ...]) -> tuple[str, ...]:
-        for given in approve:
-            if not APPROVAL.fullmatch(given):
-                raise ValueError(
-                    f"trust.approve: {given!r} is no change id (16 hex digits), user:NAME, "
-                    "domain:NAME or relation:ID"
-                )
-        return approve
+    def _approvals(cls, approve: tuple[str, ...]) -> tuple[str, ...]:
+        return check_approvals(approve)
+
+
+def check_approvals(approve: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises ValueError for what cannot be approved."""
+    for given in approve:
+        if not APPROVAL.fullmatch(given):
+            raise ValueError(
+                f"approve: {given!r} is no change id (16 hex digits), user:NAME, domain:NAME or "
+                "relation:ID"
+            )
+    return approve
 
 
 @dataclass(frozen=True, slots=True)

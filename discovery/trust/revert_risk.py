@@ -35,7 +35,9 @@ def scores(
     failures = 0
     for revision in revisions:
         try:
-            answer = client.post_json(f"{config.endpoint.rstrip('/')}/{MODEL}", {"rev_id": revision})
+            answer = client.post_json(
+                f"{config.endpoint.rstrip('/')}/{MODEL}", {"rev_id": revision}
+            )
         except SourceError:
             failures += 1
             if failures == MAX_FAILURES:

@@ -94,7 +94,9 @@ class Subjects:
         born = [latest for f in self.facts.get((subject, BORN), ()) if (latest := _latest(f.value))]
         return not born or max(born) > self.day - years * DAYS_PER_YEAR
 
-    def taken_back(self, subject: str, relation: str, value: str, statement: str | None) -> str | None:
+    def taken_back(
+        self, subject: str, relation: str, value: str, statement: str | None
+    ) -> str | None:
         """Why a fact that was true is none any more by its own statement, or None.
 
         Only removal, deprecation and an end count. Where the same statement has another value, or
