@@ -1,4 +1,4 @@
-"""Stage 4 of one edition: take in what is to be judged, and ask the model about what may be planned.
+"""Stage 4 of one edition: judge what came in, and ask the model about what may be planned.
 
 Asked is the model as it is served now; about facts that it was edited for, the unedited one too: an
 edit that goes leaves behind what the base believes, and if that is right no new edit is needed.
