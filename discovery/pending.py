@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 import pyarrow as pa
 
 from discovery.fact import CHANGE_SCHEMA, Change, Fact, from_table
-from discovery.trust.assess import LASTING, Finding
+from discovery.trust.assess import Finding, lasts
 from discovery.trust.subjects import Subjects
 from infra.storage import digest_of
 
@@ -132,7 +132,7 @@ def merge(held: Sequence[Held], changes: Sequence[Change], subjects: Subjects) -
         lasting[outcome.id] = tuple(
             Finding("held", rule, reason)
             for rule, reason in zip(h.rules, h.reasons, strict=True)
-            if h.state == "held" and (rule == "bulk" or (same and rule in LASTING))
+            if h.state == "held" and lasts(rule, same_revision=same)
         )
         replaced |= {c.id for c in group if c.kind == "keep" and c.new_value == outcome.new_value}
         replaced |= {c.id for c in group if _same_conflict(h.change, c)}

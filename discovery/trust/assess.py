@@ -29,10 +29,11 @@ State = Literal["rejected", "held", "cooling", "eligible"]
 SEVERITY: tuple[State, ...] = ("rejected", "held", "cooling", "eligible")
 ASSESSED = frozenset({"learn", "replace", "conflict"})
 """Kinds of change that would put something into the model or the fact sheet."""
-LASTING = frozenset({"bulk", "revert risk"})
-"""Rules whose finding stands in later editions, which cannot see what it was found by: of a bulk
-anomaly until a person lifts it, of a revision's risk until there is a newer one."""
+RISK = "revert risk"
+BULK = "bulk "
+"""The rule of a set that the breaker holds goes on with its name: `bulk user:NAME`."""
 CLOCK_SLACK = timedelta(minutes=5)
+"""Clocks that differ by so little are right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,26 +209,30 @@ class Court:
             return []
         score = self.scores.get(change.revision_new)
         if score is None:
-            if lasting := self._lasting(change, "revert risk"):
-                return lasting
-            return [Finding("eligible", "revert risk", "the revision was not rated")]
+            earlier = [f for f in self.lasting.get(change.id, ()) if f.rule == RISK]
+            if earlier:
+                return earlier
+            return [Finding("eligible", RISK, "the revision was not rated")]
         limit = self.config.revert_risk.limit
         about = f"revision {change.revision_new} is reverted with probability {score:.2f}"
         if score > limit:
-            return [Finding("held", "revert risk", f"{about}, more than {limit:g}")]
-        return [Finding("eligible", "revert risk", about)]
+            return [Finding("held", RISK, f"{about}, more than {limit:g}")]
+        return [Finding("eligible", RISK, about)]
 
     def _bulk(self, change: Change, anew: bool) -> list[Finding]:
-        approved = {f"{actor}:{name}" for actor, name in actors(change)} & set(self.config.approve)
-        if approved:
-            return [Finding("eligible", "bulk", f"a person approved {min(approved)}")]
-        if not anew:
-            return self._lasting(change, "bulk")
-        named = [self.anomalies[actor] for actor in actors(change) if actor in self.anomalies]
-        return [Finding("held", "bulk", reason) for reason in named]
-
-    def _lasting(self, change: Change, rule: str) -> list[Finding]:
-        return [finding for finding in self.lasting.get(change.id, ()) if finding.rule == rule]
+        """Each set that the change belongs to by itself: approving one lifts no other."""
+        if anew:
+            named = [actor for actor in actors(change) if actor in self.anomalies]
+            rows = [(f"{BULK}{kind}:{name}", self.anomalies[kind, name]) for kind, name in named]
+            found = [Finding("held", rule, reason) for rule, reason in rows]
+        else:
+            found = [f for f in self.lasting.get(change.id, ()) if f.rule.startswith(BULK)]
+        return [
+            Finding("eligible", f.rule, f"a person approved it: {f.reason}")
+            if f.rule.removeprefix(BULK) in self.config.approve
+            else f
+            for f in found
+        ]
 
     def _approved(self, change: Change, found: list[Finding]) -> list[Finding]:
         """A change that a person has looked at; what is denied stays denied."""
@@ -264,6 +269,12 @@ class Court:
             return standing.base_trust
         risk = self.scores.get(change.revision_new or -1, self.config.revert_risk.limit)
         return standing.base_trust * (1 - risk)
+
+
+def lasts(rule: str, *, same_revision: bool) -> bool:
+    """Whether a finding stands in later editions, which cannot see what it was found by: of a bulk
+    anomaly until a person lifts it, of a revision's risk until there is a newer one."""
+    return rule.startswith(BULK) or (rule == RISK and same_revision)
 
 
 def told(change: Change) -> tuple[str, ...]:
