@@ -19,6 +19,7 @@ from infra.examine import Examinee
 from infra.models import ModelRef
 from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
 from pipeline.culprits import find_culprits
+from pipeline.decisions import as_refusals
 from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import FACTS, REPORT, evaluate
@@ -272,7 +273,7 @@ class Composition:
             gate=verdict,
             facts=evaluated.table(FACTS).to_pylist(),
             quarantined=[(e, quarantined[e.id]) for e in self.edits if e.id in quarantined],
-            refusals=self.refusals,
+            refusals=[*self.refusals, *as_refusals(self.held)],
             search=verdict["search"],
             history=self.history,
             relations={key: relation.label for key, relation in self.relations.items()},

@@ -144,5 +144,23 @@ class Decisions:
             self.refuse(change, route.rule, route.reason)
 
 
+def as_refusals(held: Sequence[Held]) -> list[Refusal]:
+    """Changes that wait, as a page lists them among those that were not edited: by rule, for the
+    sentences differ in hours and names."""
+    return [
+        Refusal(
+            change_id=h.change.id,
+            subject=h.change.subject,
+            subject_label=h.change.subject_label,
+            relation=h.change.relation,
+            verdict=h.verdict,
+            reason=f"waits ({h.state}): {h.rules[0]}",
+            rule=h.rules[0],
+            state=h.state,
+        )
+        for h in held
+    ]
+
+
 def _words(change: Change) -> tuple[str, str]:
     return normalise(change.subject_label or ""), change.relation
