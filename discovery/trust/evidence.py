@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 from tld import get_fld
 
@@ -18,7 +20,7 @@ def domains(references: Iterable[str]) -> frozenset[str]:
 
     By the public suffix list that `tld` brings; nothing is fetched.
     """
-    found = (get_fld(text, fail_silently=True) for text in references if "://" in text)
+    found = (_registrable(text) for text in references if "://" in text)
     return frozenset(domain for domain in found if domain and domain not in CIRCULAR)
 
 
@@ -31,3 +33,17 @@ def voices(references: Iterable[str], agreeing: Iterable[str] = ()) -> frozenset
     references = tuple(references)
     works = {text for text in references if _ITEM.fullmatch(text)}
     return domains(references) | works | {f"source {name}" for name in agreeing}
+
+
+def _registrable(url: str) -> str | None:
+    """Of a URL, None where it is malformed, an address of numbers, or of no public suffix."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return None
+    return _of_host(host) if host else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _of_host(host: str) -> str | None:
+    return get_fld(f"http://{host}", fail_silently=True)

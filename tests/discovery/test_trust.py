@@ -132,7 +132,10 @@ def test_clock_skew_is_held(text: str) -> None:
         (("Q5375741", "Q5375741"), {"Q5375741"}),
         (("Q1", "Q2", "https://nndb.com"), {"Q1", "Q2", "nndb.com"}),
         (("https://en.wikipedia.org/wiki/X", "https://www.wikidata.org/wiki/Q1"), set()),
-        (("http://localhost/a", "http://10.0.0.1/", "no address", "https://"), set()),
+        (
+            ("http://localhost/a", "http://10.0.0.1/", "no address", "https://", "http://[bad"),
+            set(),
+        ),
     ],
 )
 def test_voices(references: tuple[str, ...], heard: set[str]) -> None:
