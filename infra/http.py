@@ -137,6 +137,18 @@ class PoliteClient:
         page = self.get(url, params, **options)
         return self.decode(page), page
 
+    def post_json(self, url: str, value: Any) -> Any:
+        """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
+        real = self._real(url)
+        self._take_turn(urlsplit(real).netloc)
+        page, _ = self._ask(url, real, {"User-Agent": self.user_agent}, value)
+        if page.status != 200:
+            raise SourceError(
+                f"source {self.source}: {real} answers HTTP {page.status} "
+                f"({_excerpt(page.body)}). Check the address."
+            )
+        return self.decode(page)
+
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
         """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as SourceError."""
 
@@ -269,11 +281,20 @@ class PoliteClient:
             "Check the address."
         )
 
-    def _ask(self, url: str, real: str, headers: Mapping[str, str]) -> tuple[Page, str | None]:
-        """One exchange: the page, and where it redirects to."""
+    def _ask(
+        self, url: str, real: str, headers: Mapping[str, str], posted: Any = None
+    ) -> tuple[Page, str | None]:
+        """One exchange, a POST where there is a JSON value for it: the page, and where it redirects
+        to."""
         try:
-            with self._session(urlsplit(real).netloc).get(
-                real, headers=headers, timeout=self.timeout_s, stream=True, allow_redirects=False
+            with self._session(urlsplit(real).netloc).request(
+                "GET" if posted is None else "POST",
+                real,
+                headers=headers,
+                json=posted,
+                timeout=self.timeout_s,
+                stream=True,
+                allow_redirects=False,
             ) as response:
                 page = Page(
                     url=url,
