@@ -258,7 +258,10 @@ def _change_lines(change: Row) -> Iterator[str]:
         for rule, reason in zip(trust["rules"], trust["reasons"], strict=True):
             yield f"    {rule}: {reason}"
     for name, who in (("verdict", "the model"), ("unedited", "the unedited model")):
-        if (verdict := change.get(name)) and verdict["verdict"]:
+        verdict = change.get(name)
+        if verdict and verdict["verdict"] is None:
+            yield f"  {who} was not asked ({verdict['reason']})"
+        elif verdict:
             yield f"  {who}: {verdict['verdict']} ({verdict['reason']})"
             yield f"    asked {verdict['prompt']!r}, said {verdict['answer']!r}"
 

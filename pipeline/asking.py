@@ -57,15 +57,19 @@ class Asking:
         return [change for change in found if change.kind == "keep"]
 
     def __call__(self, out: StageDir) -> dict[str, Any]:
-        """Write the intake and the verdicts; counts of both."""
+        """Write the intake and the verdicts; counts of both.
+
+        The probe gets what did not change, too: it is what its confidence can be measured on.
+        """
         live = frozenset((edit.subject, edit.relation) for edit in self.live)
         intake = self.take_in(live)
         counts = intake.write(out)
-        by_id = {change.id: change for change in intake.changes}
-        asked = [by_id[key] for key in sorted(intake.asked)]
+        chosen = set(intake.asked)
+        asked = [change for change in intake.changes if change.id in chosen]
+        unchanged = [change for change in intake.changes if change.kind == "keep"]
         unedited = Examinee(name="base", path=self.base.path)
         serving = as_released(self.parent, "parent") if self.parent else unedited
-        counts |= self.put(asked, serving, live, out)
+        counts |= self.put([*asked, *unchanged], serving, live, out)
         known = [c for c in asked if (c.subject, c.relation) in live]
         if known:
             inner = StageDir(out.path / UNEDITED)

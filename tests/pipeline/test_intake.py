@@ -49,6 +49,8 @@ def test_over_the_budget_waits_on_the_sheet_and_is_taken_up(
     taken = {row["change_id"] for row in rows(probed, "taken_up.parquet")}
     dropped = {row["id"] for row in rows(probed, "dropped.parquet")}
     assert taken | dropped == {h["id"] for h in waiting} and not taken & dropped
+    kept = {c["id"] for c in rows(probed, "changes.parquet") if c["kind"] == "keep"}
+    assert kept and kept <= {v["change_id"] for v in rows(probed, "verdicts.parquet")}
     refused = {r["change_id"] for r in rows(second, "refusals.parquet")}
     edited = {e["change_id"] for e in rows(second, "edits.parquet")}
     waits = {h["id"] for h in rows(second, "held.parquet")}
