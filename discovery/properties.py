@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
@@ -21,7 +22,8 @@ def properties(snapshot: Artifact, wanted: Collection[str]) -> dict[str, Entity]
     """Those of the wanted relations that the snapshot names, by id."""
     files = sorted(str(path) for path in (snapshot.path / "entities").glob("*.parquet"))
     found = ds.dataset(files, schema=ENTITY_SCHEMA).to_table(
-        filter=pc.field("id").isin(sorted(wanted)) & pc.field("label").is_valid()
+        filter=pc.field("id").isin(pa.array(sorted(wanted), pa.string()))
+        & pc.field("label").is_valid()
     )
     return {entity.id: entity for entity in from_table(found, Entity)}
 

@@ -139,7 +139,8 @@ def priority(change: Change, verdict: Verdict, rate: float, trust: float) -> flo
 
     Of a lesson, the confidence that the model does not know it stands in the place of P(stale).
     """
-    sure = verdict.p_stale if verdict.verdict == "stale" else verdict.confidence
+    asked = verdict.verdict == "stale" and verdict.p_stale is not None
+    sure = verdict.p_stale if asked else verdict.confidence
     return worth_asking(change, rate) * (sure or 0.0) * trust
 
 
