@@ -208,6 +208,10 @@ class StageDir:
         write_atomic(self.path / name, lambda beside: _link(artifact.path / name, beside))
         self.digests[name] = artifact.record["files"][name]
 
+    def keep(self, path: Path, name: str) -> None:
+        """Make a finished shard part of the output, under a name of its own."""
+        write_atomic(self.path / name, lambda beside: _link(path, beside))
+
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
 

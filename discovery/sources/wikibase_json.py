@@ -67,7 +67,7 @@ def parse_labels(payload: Any, source: str) -> Parsed:
         if "missing" in entity:
             skips.append(Skip(source, "object without a label: no such entity", key))
             continue
-        named, remarks = _name(entity, key, source)
+        named, remarks = _name(entity, key, source, _stamp(entity)[0])
         skips += [Skip(source, text, key) for text in remarks]
         if named.label is None:
             skips.append(Skip(source, f"object without a label in {LANGUAGE}", key))
@@ -95,7 +95,7 @@ def parse_entity(
             Skip(source, f"remark: {_general(text)}", fact.statement_id) for text in remarks
         )
     types = {f.value for f in facts if f.relation == INSTANCE_OF and f.rank != "deprecated"}
-    named, remarks = _name(entity, key, source, types=tuple(sorted(types)))
+    named, remarks = _name(entity, key, source, stamp[0], tuple(sorted(types)))
     skips.extend(Skip(source, text, key) for text in remarks)
     return Parsed(tuple(facts), (named,), tuple(skips))
 
@@ -110,10 +110,9 @@ def _sample(key: str, relation: str, statement: Any) -> str:
 
 def _stamp(entity: Mapping[str, Any]) -> tuple[int | None, str | None, str | None]:
     """Revision, its time and its user, where they are what they should be."""
-    revision, modified, user = (entity.get(name) for name in ("lastrevid", "modified", "user"))
-    numbered = type(revision) is int and 0 <= revision < 1 << 63
+    revision, modified, user = entity.get("lastrevid"), entity.get("modified"), entity.get("user")
     return (
-        revision if numbered else None,
+        revision if type(revision) is int and 0 <= revision < 1 << 63 else None,
         modified if isinstance(modified, str) else None,
         user if isinstance(user, str) else None,
     )
@@ -241,12 +240,18 @@ def _references(statement: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _name(
-    entity: Mapping[str, Any], key: str, source: str, types: tuple[str, ...] = ()
+    entity: Mapping[str, Any],
+    key: str,
+    source: str,
+    revision: int | None,
+    types: tuple[str, ...] = (),
 ) -> tuple[Entity, list[str]]:
     """Label, aliases and weight, and what of the names cannot be used. A redirect's answer keeps
     the id that was asked for."""
     label = _map(entity.get("labels")).get(LANGUAGE)
     aliases = _map(entity.get("aliases")).get(LANGUAGE) or []
+    links = entity.get("sitelinks")
+    # a map, or a range as long: only their number counts
     remarks: list[str] = []
     also = [_term(alias, remarks) for alias in (aliases if isinstance(aliases, list) else [None])]
     named = Entity(
@@ -254,8 +259,8 @@ def _name(
         label=None if label is None else _term(label, remarks),
         aliases=tuple(sorted({alias for alias in also if alias is not None})),
         types=types,
-        num_sitelinks=len(_map(entity.get("sitelinks"))),
-        revision=_stamp(entity)[0],
+        num_sitelinks=len(links) if isinstance(links, dict | range) else 0,
+        revision=revision,
         source=source,
     )
     return named, remarks
