@@ -1,7 +1,7 @@
 """Bulk sources -> parsed tables, without a copy of what they read: a dump is too large to keep.
 
-One reader passes over the source and hands blocks of it to workers, a few ahead of them; each block
-becomes a parsed table, and the tables of a few blocks one file, sorted as a snapshot reads it.
+One reader passes over the source and hands blocks of it to workers, a few ahead of them; a few
+blocks become a parsed table, and many of these one file, sorted as a snapshot reads it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +24,8 @@ from infra.storage import Shard, StageDir
 
 PARSED = "parsed"
 """Directory of the crawl's output."""
-BLOCKS_PER_FILE = 64
+BLOCKS_PER_SHARD = 4
+SHARDS_PER_FILE = 32
 
 
 @dataclass
@@ -49,15 +51,17 @@ def read_bulk(
     kept and only passed over. Raises SourceError."""
 
     def shards() -> Iterator[Shard]:
-        for block in make_bulk_source(config, base_dir).blocks(as_of):
-            into.num_lines += block.num_lines
-            into.num_bytes += len(block.lines)
-            yield Shard(f"{config.name}-block-{block.id}", block)
+        blocks = make_bulk_source(config, base_dir).blocks(as_of)
+        while some := tuple(islice(blocks, BLOCKS_PER_SHARD)):
+            into.num_lines += sum(block.num_lines for block in some)
+            into.num_bytes += sum(len(block.lines) for block in some)
+            yield Shard(f"{config.name}-blocks-{some[0].id}", some)
+            del some
 
-    blocks = out.map_tables(runner, _Read(config), shards())
+    read = out.map_tables(runner, _Read(config), shards())
     groups = [
-        Shard(f"{config.name}-{n // BLOCKS_PER_FILE:05d}", blocks[n : n + BLOCKS_PER_FILE])
-        for n in range(0, len(blocks), BLOCKS_PER_FILE)
+        Shard(f"{config.name}-{n // SHARDS_PER_FILE:05d}", read[n : n + SHARDS_PER_FILE])
+        for n in range(0, len(read), SHARDS_PER_FILE)
     ]
     files = out.map_tables(runner, _merge, groups)
     for path in files:
@@ -68,18 +72,18 @@ def read_bulk(
 
 @dataclass(frozen=True)
 class _Read:
-    """Builds, in the worker process, the function that reads one block."""
+    """Builds, in the worker process, the function that reads a few blocks."""
 
     config: BulkConfig
 
-    def __call__(self) -> Callable[[Block], pa.Table]:
+    def __call__(self) -> Callable[[tuple[Block, ...]], pa.Table]:
         source = make_bulk_source(self.config)
 
-        def run(block: Block) -> pa.Table:
+        def run(blocks: tuple[Block, ...]) -> pa.Table:
             collects = gc.isenabled()
             gc.disable()  # it would look through the many young records again and again
             try:
-                return parsed_table([(source.read(block), False)])
+                return parsed_table((source.read(block), False) for block in blocks)
             finally:
                 if collects:
                     gc.enable()

@@ -116,14 +116,15 @@ def read_parsed(
 
 def merge_parsed(paths: Sequence[Path]) -> pa.Table:
     """One parsed table of several, its skips tallied."""
-    pieces = []
-    for kind in KINDS:
-        table, hashes = read_parsed(paths, kind)
-        if kind == "skip":
-            table = to_table(tally(Skip(**row) for row in table.to_pylist()), SKIP_SCHEMA)
-            hashes = np.zeros(table.num_rows, np.int64)
-        pieces.append(_rows_of(kind, table, hashes))
-    return pa.concat_tables(pieces)
+    rows = pa.concat_tables([pq.read_table(path, schema=PARSED_SCHEMA) for path in paths])
+    is_skip = pc.equal(rows["kind"], "skip")
+    skips = pc.drop_null(rows["skip"].filter(is_skip)).to_pylist()
+    rows = rows.filter(pc.invert(is_skip)).combine_chunks()
+    is_entity = pc.equal(rows["kind"], "entity").to_numpy(zero_copy_only=False)
+    rows = rows.take(np.lexsort((rows["hash"].to_numpy(), is_entity)))  # keeps the order of equals
+    tallied = to_table(tally(Skip(**row) for row in skips), SKIP_SCHEMA)
+    none = np.zeros(tallied.num_rows, np.int64)
+    return pa.concat_tables([rows, _rows_of("skip", tallied, none)])
 
 
 def count_parsed(paths: Sequence[Path], kind: str, num_buckets: int) -> np.ndarray:

@@ -18,8 +18,9 @@ from infra.errors import DamageError
 
 READ_BYTES = 1 << 20
 """Bytes that are read at a time."""
-PIECE_BYTES = 1 << 18
-"""Largest piece; of a damaged file so much before the damage may be lost."""
+PIECE_BYTES = 96 << 10
+"""Largest piece: less than what the C library asks the system for anew each time, which would cost
+more than the unpacking. Of a damaged file so much before the damage may be lost."""
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 
 

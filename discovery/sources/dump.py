@@ -20,11 +20,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import simdjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from discovery.sources.lines import MAX_LINE_BYTES, Block, read_blocks, too_long
+from discovery.sources.lines import MAX_LINE_BYTES, Block, read_blocks, split_lines, too_long
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
 from discovery.sources.wikibase_json import LANGUAGE, parse_entity
 from discovery.sources.wikidata_config import ITEM_ID, PROPERTY_ID
@@ -117,7 +116,6 @@ class DumpSource:
         """Facts, names and tallied skips of a block; pure."""
         facts, entities, skips = [], [], list(block.skips)
         for line in self._lines(block):
-            line = line.strip(BESIDE)
             if line in (b"", b"[", b"]"):
                 continue
             parsed = self._line(line, block.as_of)
@@ -129,21 +127,22 @@ class DumpSource:
     def _lines(self, block: Block) -> Iterator[bytes]:
         """The block's lines; with a filter those that it lets through, and those that are not even
         an object from without, which must not be lost unseen."""
-        lines = block.lines
-        if self._filter is None:
-            yield from lines.split(b"\n")
-        elif _objects(lines):
+        wanted, lines = self._filter, block.lines
+        if wanted is not None and _objects(lines):
             end = 0
-            while match := self._filter.search(lines, end):
+            while match := wanted.search(lines, end):
                 start = lines.rfind(b"\n", 0, match.start()) + 1
                 end = lines.find(b"\n", match.end())
-                end = len(lines) if end < 0 else end
-                yield lines[start:end]
-        else:
-            for line in lines.split(b"\n"):
-                bare = line.strip(BESIDE)
-                if not (bare.startswith(b"{") and bare.endswith(b"}")) or self._filter.search(line):
-                    yield line
+                yield lines[start : end - 1]  # without its comma
+            return
+        for line in split_lines(lines):
+            bare = line.strip(BESIDE)
+            if (
+                wanted is None
+                or not (bare.startswith(b"{") and bare.endswith(b"}"))
+                or wanted.search(line)
+            ):
+                yield bare
 
     def _line(self, line: bytes, as_of: date) -> Parsed:
         """One line's entity."""
@@ -213,13 +212,12 @@ class DumpSource:
 
 def _objects(lines: bytes) -> bool:
     """Whether every line begins with a brace and ends with one and a comma, at a glance."""
-    text = np.frombuffer(lines, np.uint8)
-    ends = np.flatnonzero(text == ord("\n"))
-    if len(ends) == 0 or ends[0] < 2 or ends[-1] != len(text) - 1 or text[0] != ord("{"):
+    if not (lines.startswith(b"{") and lines.endswith(b"},\n")):
         return False
-    begins = text[ends[:-1] + 1] == ord("{")
-    ended = (text[ends - 1] == ord(",")) & (text[ends - 2] == ord("}"))
-    return bool(begins.all() and ended.all())
+    end, last = lines.find(b"\n"), len(lines) - 1
+    while end < last and lines[end - 2 : end + 2] == b"},\n{":
+        end = lines.find(b"\n", end + 1)
+    return end == last
 
 
 def _plain(value: Any) -> Any:

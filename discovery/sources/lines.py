@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
-import numpy as np
-
 from discovery.sources.observation import MAX_SAMPLE, Skip
 from infra.errors import DamageError
 
@@ -65,7 +63,7 @@ def read_blocks(
     except DamageError as error:
         damaged = True
         lines = cutter.cut()
-        sample = f"all that follows line {num_lines + lines.count(LINE_END)}"
+        sample = f"all that follows line {num_lines + count_lines(lines)}"
         cutter.skips.append(Skip(source, f"{error}: the rest is lost", sample))
     else:
         lines = cutter.cut() + cutter.rest()
@@ -122,8 +120,7 @@ class _Cutter:
 
     def block(self, number: int, as_of: date, lines: bytes) -> Block:
         skips, self.skips = tuple(self.skips), []
-        ends = np.frombuffer(lines, np.uint8) == ord(LINE_END)  # faster than bytes.count
-        count = int(np.count_nonzero(ends)) + (bool(lines) and not lines.endswith(LINE_END))
+        count = count_lines(lines)
         return Block(id=f"{number:07d}", as_of=as_of, lines=lines, num_lines=count, skips=skips)
 
     def _pass_over(self) -> None:
@@ -137,3 +134,21 @@ class _Cutter:
 def too_long(max_line_bytes: int) -> str:
     """The reason of a line that is passed over."""
     return f"line is longer than {max_line_bytes} bytes"
+
+
+def split_lines(lines: bytes) -> Iterator[bytes]:
+    """Lines without their ends, one at a time: each is used while it is in the cache."""
+    start = 0
+    while (end := lines.find(LINE_END, start)) >= 0:
+        yield lines[start:end]
+        start = end + 1
+    if start < len(lines):
+        yield lines[start:]
+
+
+def count_lines(lines: bytes) -> int:
+    """Lines, with a last one that has no end. Of long lines faster than `bytes.count`."""
+    count, end = 0, lines.find(LINE_END)
+    while end >= 0:
+        count, end = count + 1, lines.find(LINE_END, end + 1)
+    return count + (bool(lines) and not lines.endswith(LINE_END))
