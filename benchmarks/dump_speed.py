@@ -2,8 +2,8 @@
 
     taskset -c 0 python benchmarks/dump_speed.py --qwikidata VENV/bin/python
 
-The peer's interpreter has qwikidata 0.4.2 (pip install qwikidata==0.4.2). The dumps are built: items
-of 14 KB in the mean, of the labels, aliases, links and statements recorded in
+The peer's interpreter has qwikidata 0.4.2 (pip install qwikidata==0.4.2). The dumps are built: of
+items of 14 KB in the mean, of the labels, aliases, links and statements recorded in
 examples/recordings/wikidata, drawn for each item anew, with ids, revisions and qualifiers' years of
 its own so that nothing is read twice. The wanted relations are the functional ones of
 discovery/relations/en.json; a share of the items has one to three statements of them, the others

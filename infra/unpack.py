@@ -66,7 +66,7 @@ def _unpack(stream: BinaryIO, magic: bytes, make: Callable[[], Any]) -> Iterator
                 raise DamageError("the file ends in the middle")
         try:
             piece = decoder.decompress(rest, PIECE_BYTES)
-        except (OSError, EOFError, ValueError, igzip_lib.error) as error:
+        except (OSError, EOFError, ValueError, igzip_lib.IsalError) as error:
             raise DamageError(f"the file is damaged ({str(error).rstrip('.')})") from error
         if piece:
             yield piece

@@ -1,9 +1,10 @@
 """Knowledge sources, one file a kind; to add one, write its file and its line in `SOURCES`.
 
-A source that is asked has a config; `listen`, which says what changed since a cursor; `partitions` of what is to
-be fetched then; `fetch`; and `parse`, which is pure: the same observation gives the same facts, and
-what it cannot read it counts and passes. Only `listen` and `fetch` touch a network or a disk. A
-bulk source, such as a dump, has `blocks` and `read` instead: nothing of it is kept but what it says.
+A source that is asked has a config; `listen`, which says what changed since a cursor; `partitions`
+of what is to be fetched then; `fetch`; and `parse`, which is pure: the same observation gives the
+same facts, and what it cannot read it counts and passes. Only `listen` and `fetch` touch a network
+or a disk. A bulk source, such as a dump, has `blocks` and `read` instead, and nothing of it is kept
+but what it says.
 """
 
 from __future__ import annotations

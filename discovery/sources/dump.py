@@ -23,7 +23,14 @@ from typing import Any, Literal
 import simdjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from discovery.sources.lines import MAX_LINE_BYTES, Block, read_blocks, split_lines, too_long
+from discovery.sources.lines import (
+    BLOCK_BYTES,
+    MAX_LINE_BYTES,
+    Block,
+    read_blocks,
+    split_lines,
+    too_long,
+)
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
 from discovery.sources.wikibase_json import LANGUAGE, parse_entity
 from discovery.sources.wikidata_config import ITEM_ID, PROPERTY_ID
@@ -90,11 +97,9 @@ class DumpSource:
         """The file's lines. Raises SourceError where it cannot be read, or is no dump at all."""
         head = tail = b""
         block = None
-        pieces = unpack(self.path)
+        bounds = {"block_bytes": BLOCK_BYTES, "max_line_bytes": self.config.max_line_bytes}
         try:
-            for block in read_blocks(
-                pieces, self.name, as_of, max_line_bytes=self.config.max_line_bytes
-            ):
+            for block in read_blocks(unpack(self.path), self.name, as_of, **bounds):
                 head = head or block.lines[:MAX_SAMPLE].lstrip()
                 tail = block.lines[-MAX_SAMPLE:].rstrip() or tail
                 if head and not head.startswith((b"[", b"{")):

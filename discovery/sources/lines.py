@@ -41,8 +41,8 @@ def read_blocks(
     source: str,
     as_of: date,
     *,
-    block_bytes: int = BLOCK_BYTES,
-    max_line_bytes: int = MAX_LINE_BYTES,
+    block_bytes: int,
+    max_line_bytes: int,
 ) -> Iterator[Block]:
     """Blocks of about `block_bytes`, cut at the ends of lines wherever the pieces end.
 
