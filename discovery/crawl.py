@@ -3,7 +3,8 @@
 Written are `observations.parquet` (payloads and provenance), `fetched.parquet` (when, and with
 which ETag: left out of the digest, for a second run at another hour is the same output),
 `skips.parquet`, and `crawl.json`: of every source what the crawl replaces of the snapshot before
-(its coverage), the cursor to go on from, and where its feed of changes has gaps.
+(its coverage), the cursor to go on from, and where its feed of changes has gaps. Bulk sources leave
+no observations but what they say, in `parsed/` (`discovery.bulk`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from discovery.bulk import BulkRead, read_bulk
 from discovery.fact import from_table, to_table
-from discovery.sources import SourceConfig, make_source
+from discovery.sources import AskedConfig, BulkConfig, SourceConfig, make_source
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
@@ -32,6 +34,7 @@ from discovery.sources.observation import (
     Signal,
     Since,
     Skip,
+    tally,
 )
 from discovery.sources.table import TableConfig
 from infra.errors import SourceError
@@ -74,12 +77,17 @@ def crawl(
     """
     manifest = previous.json("manifest.json") if previous else {}
     cursors = manifest.get("cursors", {})
-    by_place: dict[str | None, list[SourceConfig]] = defaultdict(list)
-    for config in sources:
-        by_place[make_source(config, base_dir).endpoint].append(config)
+    by_place: dict[str | None, list[AskedConfig]] = defaultdict(list)
     paths: list[Path] = []
     skips: list[Skip] = []
     about: dict[str, Any] = {}
+    bulk = BulkRead()
+    for config in sources:
+        if isinstance(config, BulkConfig):
+            read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
+            about[config.name] = {"coverage": "source", "cursor": None, "gaps": [], "bulk": True}
+        else:
+            by_place[make_source(config, base_dir).endpoint].append(config)
     for place, configs in by_place.items():
         with ExitStack() as stack:
             origins = {}
@@ -106,7 +114,10 @@ def crawl(
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {"as_of": as_of.isoformat(), "previous": manifest.get("snapshot_id")}
     out.write_json(CRAWL, {"schema": 1, **before, "sources": about})
-    return _write(out, pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()]), skips)
+    observed = pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()])
+    counts = _write(out, observed, [*skips, *bulk.skips])
+    read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
+    return {**counts, **(read if bulk.num_lines else {})}
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
@@ -138,7 +149,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
     inputs = {}
     for config in sources:
-        if isinstance(config, TableConfig):
+        if isinstance(config, TableConfig | BulkConfig):
             paths = [base_dir / config.path]
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
@@ -155,21 +166,12 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
 
 
 def count_skips(skips: Sequence[Skip]) -> tuple[pa.Table, dict[str, int]]:
-    """A table of (source, reason, count, first sample) sorted by count, and counts by reason."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for skip in skips:
-        groups[skip.source, skip.reason].append(skip.sample)
-    rows = [
-        {"source": source, "reason": reason, "sample": min(samples), "count": len(samples)}
-        for (source, reason), samples in groups.items()
-    ]
-    rows.sort(key=lambda row: (-row["count"], row["source"], row["reason"]))
+    """A table of (source, reason, first sample, count) sorted by count, and counts by reason."""
+    tallied = tally(skips)
     counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row["reason"]] += row["count"]
-    return pa.Table.from_pylist(
-        rows, schema=SKIP_SCHEMA.append(pa.field("count", pa.int64()))
-    ), dict(counts)
+    for skip in tallied:
+        counts[skip.reason] += skip.count
+    return to_table(tallied, SKIP_SCHEMA), dict(counts)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class _Worker:
     cache: Path
     base_dir: Path
 
-    def client(self, config: SourceConfig) -> PoliteClient | None:
+    def client(self, config: AskedConfig) -> PoliteClient | None:
         """The client of a source, None where it is local."""
         if isinstance(config, TableConfig):
             return None
@@ -198,7 +200,7 @@ class _Worker:
 class _Listen(_Worker):
     """Builds, in the worker process, the function that follows one source's feed for a slice."""
 
-    config: SourceConfig
+    config: AskedConfig
     as_of: date
 
     def __call__(self) -> Callable[[Any], pa.Table]:
@@ -218,10 +220,10 @@ class _Listen(_Worker):
 class _Fetch(_Worker):
     """Builds, in the worker process, the function that fetches one partition."""
 
-    def __call__(self) -> Callable[[tuple[SourceConfig, Partition]], pa.Table]:
+    def __call__(self) -> Callable[[tuple[AskedConfig, Partition]], pa.Table]:
         clients: dict[str, PoliteClient | None] = {}
 
-        def run(task: tuple[SourceConfig, Partition]) -> pa.Table:
+        def run(task: tuple[AskedConfig, Partition]) -> pa.Table:
             config, partition = task
             if config.name not in clients:
                 clients[config.name] = self.client(config)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 T = TypeVar("T")
@@ -198,11 +200,24 @@ def to_table(records: Iterable[Any], schema: pa.Schema) -> pa.Table:
     rows = list(records)
     columns = []
     for field in schema:
-        values = [getattr(row, field.name) for row in rows]
-        if pa.types.is_nested(field.type):
-            values = [_plain(value) for value in values]
-        columns.append(pa.array(values, field.type))
+        values = list(map(attrgetter(field.name), rows))
+        if pa.types.is_struct(field.type):
+            columns.append(_struct(values, field.type))
+        else:
+            if pa.types.is_nested(field.type):
+                values = [_plain(value) for value in values]
+            columns.append(pa.array(values, field.type))
     return pa.table(columns, schema=schema)
+
+
+def _struct(values: list[Any], kind: pa.StructType) -> pa.Array:
+    """Records, or None, as an array of structs; where there are few, they alone are looked at."""
+    where = [n for n, value in enumerate(values) if value is not None]
+    parts = [pa.array([getattr(values[n], part.name) for n in where], part.type) for part in kind]
+    found = pa.StructArray.from_arrays(parts, fields=list(kind))
+    index = np.full(len(values), len(where), np.int64)
+    index[where] = np.arange(len(where))
+    return pa.concat_arrays([found, pa.nulls(1, kind)]).take(pa.array(index))
 
 
 def from_table(table: pa.Table, cls: type[T]) -> list[T]:

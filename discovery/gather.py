@@ -38,6 +38,8 @@ class Replaced:
     """By source, subjects that were observed, absent ones too."""
     statements: Mapping[str, pa.Array] = field(default_factory=dict)
     """By source, ids of statements that were found again, perhaps of another subject."""
+    bulk: frozenset[str] = frozenset()
+    """Sources that may hold a subject twice: then the later revision is all there is of it."""
 
     def stays(self, table: pa.Table, subject: str) -> pa.Array:
         """Which rows of the earlier snapshot stay; `subject` names the column of ids."""
@@ -59,6 +61,7 @@ def gather_facts(earlier: pa.Table, found: pa.Table, replaced: Replaced) -> pa.T
     """Facts sorted by subject, relation, statement and source; a statement observed twice is one
     fact, that of the later revision."""
     kept = earlier.filter(replaced.stays(earlier, "subject"))
+    found = _later_revisions(found, replaced.bulk)
     return _latest(kept, found, FACT_KEY, ("revision", "revision_time", "value", "rank"))
 
 
@@ -115,6 +118,20 @@ def merge_mentions(tables: Iterable[pa.Table]) -> pa.Table:
         pieces.append(pa.table([unique, [source] * len(unique)], schema=MENTION_SCHEMA))
     table = pa.concat_tables([MENTION_SCHEMA.empty_table(), *pieces])
     return table.take(np.argsort(table["hash"].to_numpy(), kind="stable"))
+
+
+def _later_revisions(found: pa.Table, sources: frozenset[str]) -> pa.Table:
+    """Without the facts of a subject's earlier revisions, of some sources."""
+    keep = np.full(found.num_rows, True)
+    revisions = found["revision"].fill_null(-1).to_numpy()
+    for source in sources:
+        mine = pc.equal(found["source"], source).to_numpy(zero_copy_only=False)
+        subjects = found["subject"].filter(pa.array(mine)).combine_chunks().dictionary_encode()
+        which = subjects.indices.to_numpy(zero_copy_only=False)
+        latest = np.full(len(subjects.dictionary), -1, np.int64)
+        np.maximum.at(latest, which, revisions[mine])
+        keep[mine] = revisions[mine] == latest[which]
+    return found if keep.all() else found.filter(pa.array(keep))
 
 
 def _latest(

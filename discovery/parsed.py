@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity, to_table
-from discovery.sources import SourceConfig, make_source
-from discovery.sources.observation import SKIP_SCHEMA, Observation, Parsed
+from discovery.sources import BulkConfig, SourceConfig, make_source
+from discovery.sources.observation import SKIP_SCHEMA, Observation, Parsed, Skip, tally
 
 HASH_BITS = 63
 MAX_HASH = (1 << HASH_BITS) - 1
@@ -77,20 +77,25 @@ def parsed_table(said: Iterable[tuple[Parsed, bool]]) -> pa.Table:
         entities += [(_tidy(entity), whole) for entity in parsed.entities]
         skips += parsed.skips
     parts = to_table([entity for entity, _ in entities], ENTITY_SCHEMA)
-    parts = parts.append_column(PART_SCHEMA.field("whole"), pa.array([w for _, w in entities]))
+    parts = parts.append_column(
+        PART_SCHEMA.field("whole"), pa.array([w for _, w in entities], pa.bool_())
+    )
     tables = {
         "fact": _by_hash(to_table(facts, FACT_SCHEMA), "subject"),
         "entity": _by_hash(parts.cast(PART_SCHEMA), "id"),
         "skip": (to_table(skips, SKIP_SCHEMA), np.zeros(len(skips), np.int64)),
     }
-    pieces = []
-    for kind, (table, hashes) in tables.items():
-        columns = {name: pa.nulls(len(hashes), PARSED_SCHEMA.field(name).type) for name in KINDS}
-        columns[kind] = table.to_struct_array().combine_chunks()
-        columns[kind] = columns[kind].cast(PARSED_SCHEMA.field(kind).type)
-        names = pa.array([kind]).take(pa.array(np.zeros(len(hashes), np.int64)))
-        pieces.append(pa.table({"hash": hashes, "kind": names, **columns}, schema=PARSED_SCHEMA))
-    return pa.concat_tables(pieces)
+    return pa.concat_tables([_rows_of(kind, *of) for kind, of in tables.items()])
+
+
+def _rows_of(kind: str, table: pa.Table, hashes: np.ndarray) -> pa.Table:
+    """Rows of one kind, in the order in which they are given."""
+    columns = {name: pa.nulls(len(hashes), PARSED_SCHEMA.field(name).type) for name in KINDS}
+    rows = table.to_struct_array()
+    rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    columns[kind] = rows.cast(PARSED_SCHEMA.field(kind).type)
+    names = pa.array([kind]).take(pa.array(np.zeros(len(hashes), np.int64)))
+    return pa.table({"hash": hashes, "kind": names, **columns}, schema=PARSED_SCHEMA)
 
 
 def read_parsed(
@@ -107,6 +112,19 @@ def read_parsed(
     hashes = rows["hash"].to_numpy()
     order = np.argsort(hashes, kind="stable")
     return table.take(order), hashes[order]
+
+
+def merge_parsed(paths: Sequence[Path]) -> pa.Table:
+    """One parsed table of several, its skips tallied."""
+    rows = pa.concat_tables([pq.read_table(path, schema=PARSED_SCHEMA) for path in paths])
+    is_skip = pc.equal(rows["kind"], "skip")
+    skips = pc.drop_null(rows["skip"].filter(is_skip)).to_pylist()
+    rows = rows.filter(pc.invert(is_skip)).combine_chunks()
+    is_entity = pc.equal(rows["kind"], "entity").to_numpy(zero_copy_only=False)
+    rows = rows.take(np.lexsort((rows["hash"].to_numpy(), is_entity)))  # keeps the order of equals
+    tallied = to_table(tally(Skip(**row) for row in skips), SKIP_SCHEMA)
+    none = np.zeros(tallied.num_rows, np.int64)
+    return pa.concat_tables([rows, _rows_of("skip", tallied, none)])
 
 
 def count_parsed(paths: Sequence[Path], kind: str, num_buckets: int) -> np.ndarray:
@@ -128,7 +146,11 @@ class ParseObservations:
     path: Path
 
     def __call__(self) -> Callable[[int], pa.Table]:
-        sources = {config.name: make_source(config) for config in self.sources}
+        sources = {
+            config.name: make_source(config)
+            for config in self.sources
+            if not isinstance(config, BulkConfig)
+        }
 
         def run(row_group: int) -> pa.Table:
             rows = pq.ParquetFile(self.path).read_row_group(row_group).to_pylist()
@@ -146,5 +168,8 @@ def _by_hash(table: pa.Table, key: str) -> tuple[pa.Table, np.ndarray]:
 
 def _tidy(entity: Entity) -> Entity:
     """Aliases and types once each and sorted, the label not among its aliases."""
-    aliases: Sequence[str] = sorted({*entity.aliases} - {entity.label})
-    return replace(entity, aliases=tuple(aliases), types=tuple(sorted(set(entity.types))))
+    aliases = tuple(sorted({*entity.aliases} - {entity.label}))
+    types = tuple(sorted(set(entity.types)))
+    if (aliases, types) == (entity.aliases, entity.types):
+        return entity
+    return replace(entity, aliases=aliases, types=types)

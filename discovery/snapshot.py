@@ -34,6 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.buckets import MADE_SCHEMA, MakeEntities, MakeFacts, bucket_file
+from discovery.bulk import PARSED
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS, SKIPS, count_skips
 from discovery.gather import Replaced, merge_mentions
 from discovery.parsed import (
@@ -89,7 +90,8 @@ def snapshot(
                 f"{SCHEMA}. Make the first snapshot again."
             )
         num_buckets = before["num_buckets"]
-    parsed = _parse(observations, sources, out, runner)
+    asked = _parse(observations, sources, out, runner)
+    parsed = [*asked, *sorted((observations.path / PARSED).glob("*.parquet"))]
     crawled = observations.json(CRAWL)["sources"]
     observed = _observed(observations, crawled)
     replaced = _replaced(sources, crawled, before, observed, parsed)
@@ -98,7 +100,7 @@ def snapshot(
     mentions = step.mentions(files)
     files |= step.entities([config.name for config in sources], mentions)
 
-    skipped, _ = read_parsed(parsed, "skip")
+    skipped, _ = read_parsed(asked, "skip")  # the crawl has counted those of bulk sources
     skips, counts = count_skips([Skip(**row) for row in skipped.to_pylist()])
     out.write_table(SKIPS, skips)
     configured = [config.name for config in sources]
@@ -173,8 +175,9 @@ def _replaced(
 ) -> Replaced:
     """What of the snapshot before does not stay: by the sources' coverage, and everything of a
     source that is no longer configured."""
+    bulk = frozenset(name for name, about in crawled.items() if about.get("bulk"))
     if before is None:
-        return Replaced()
+        return Replaced(bulk=bulk)
     configured = {config.name for config in sources}
     of = {
         kind: [n for n, a in crawled.items() if a["coverage"] == kind]
@@ -193,6 +196,7 @@ def _replaced(
             for name in of["subject"]
         },
         statements=statements,
+        bulk=bulk,
     )
 
 

@@ -19,8 +19,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -207,6 +208,10 @@ class StageDir:
         write_atomic(self.path / name, lambda beside: _link(artifact.path / name, beside))
         self.digests[name] = artifact.record["files"][name]
 
+    def keep(self, path: Path, name: str) -> None:
+        """Make a finished shard part of the output, under a name of its own."""
+        write_atomic(self.path / name, lambda beside: _link(path, beside))
+
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
 
@@ -226,7 +231,7 @@ class StageDir:
         self,
         runner: Runner,
         make_worker: Callable[[], Callable[[Any], pa.Table]],
-        shards: Sequence[Shard],
+        shards: Iterable[Shard],
         *,
         resources: Resources | None = None,
         on_done: Callable[[Shard], None] = lambda shard: None,
@@ -235,18 +240,26 @@ class StageDir:
         kept.
 
         `make_worker` is called once a process and returns the function from a shard's payload to
-        its table (a model is loaded there once, not once a shard). Both must be picklable.
+        its table (a model is loaded there once, not once a shard). Both must be picklable. Shards
+        may be made as they are taken; those finished earlier are taken and passed over.
         """
-        paths = [self.shard_path(shard) for shard in shards]
-        missing = [
-            (shard, path) for shard, path in zip(shards, paths, strict=True) if not path.exists()
-        ]
-        for shard in shards[: len(shards) - len(missing)]:
-            on_done(shard)
-        tasks = [(shard.payload, path) for shard, path in missing]
-        results = runner.map(_WriteTable(make_worker), tasks, resources=resources or Resources())
-        for (shard, _), _ in zip(missing, results, strict=True):
-            on_done(shard)
+        paths: list[Path] = []
+        waiting: deque[Shard] = deque()
+
+        def missing() -> Iterator[Any]:
+            for shard in shards:
+                path = self.shard_path(shard)
+                paths.append(path)
+                if path.exists():
+                    on_done(shard)
+                else:
+                    waiting.append(replace(shard, payload=None))
+                    yield shard.payload, path
+
+        tasks = list(missing()) if isinstance(shards, Sequence) else missing()
+        make = _WriteTable(make_worker)
+        for _ in runner.map(make, tasks, resources=resources or Resources()):
+            on_done(waiting.popleft())
         return paths
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
@@ -52,6 +52,8 @@ class Skip:
     """The same words for the same kind of fault, so that skips can be counted by it."""
     sample: str
     """What it was, for a person to look up; capped."""
+    count: int = 1
+    """How many there were like it."""
 
 
 SKIP_SCHEMA = pa.schema(
@@ -59,6 +61,7 @@ SKIP_SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("sample", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
     ]
 )
 SIGNAL_SCHEMA = pa.schema(
@@ -149,3 +152,15 @@ class Parsed:
     facts: tuple[Fact, ...] = ()
     entities: tuple[Entity, ...] = ()
     skips: tuple[Skip, ...] = ()
+
+
+def tally(skips: Iterable[Skip]) -> list[Skip]:
+    """One skip for each source and reason, with the first sample in order, by count."""
+    groups: dict[tuple[str, str], list[Skip]] = {}
+    for skip in skips:
+        groups.setdefault((skip.source, skip.reason), []).append(skip)
+    found = [
+        Skip(source, reason, min(s.sample for s in of), sum(s.count for s in of))
+        for (source, reason), of in groups.items()
+    ]
+    return sorted(found, key=lambda skip: (-skip.count, skip.source, skip.reason))

@@ -50,6 +50,32 @@ def test_other_settings_under_an_old_version_are_refused_by_name(tmp_path: Path)
     assert make(workspace, {"margin": 2}, replace=True).json("value.json") == {"margin": 2}
 
 
+def test_shards_that_are_made_as_they_are_taken(tmp_path: Path) -> None:
+    """None is made before the last is written, finished ones are passed over, and all are counted
+    in order."""
+    out, runner = StageDir(tmp_path), InProcessRunner()
+    alive: list[int] = []
+    done: list[str] = []
+
+    def shards(count: int, written: int = 0) -> Any:
+        for n in range(count):
+            assert len(list(tmp_path.glob("shards/*"))) == max(n, written)
+            yield Shard(f"s{n}", n)
+
+    def worker(n: int) -> pa.Table:
+        alive.append(n)
+        return pa.table({"n": [n]})
+
+    def run(made: Any) -> list[Path]:
+        return out.map_tables(runner, lambda: worker, made, on_done=lambda s: done.append(s.id))
+
+    run(shards(3))
+    paths = run(shards(5, written=3))
+    assert alive == [0, 1, 2, 3, 4]
+    assert done == ["s0", "s1", "s2", "s0", "s1", "s2", "s3", "s4"]
+    assert [pq.read_table(path)["n"].to_pylist() for path in paths] == [[n] for n in range(5)]
+
+
 def test_a_failing_body_leaves_no_output_and_keeps_finished_shards(tmp_path: Path) -> None:
     """After an interruption only what was missing runs again."""
     workspace = Workspace.at(str(tmp_path))
