@@ -9,14 +9,17 @@ what `evaluate_relation` calls; without loading.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
-from lm_pub_quiz import Evaluator
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+Evaluator: Any = importlib.import_module("lm_pub_quiz").Evaluator
 
 
 def main() -> None:
