@@ -26,8 +26,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
+from infra.addresses import check_target
 from infra.errors import AnswerError, ConfigError, SourceError
 from infra.pages import Page, PageStore
+from infra.robots import Robots
 from infra.sse import Event, read_events
 
 MAXLAG_S = 5
@@ -35,7 +37,9 @@ MAXLAG_S = 5
 MAX_BACKOFF_S = 300.0
 """Longest single pause that we choose ourselves; a server may ask for more."""
 MAX_REDIRECTS = 3
-"""Of one request, on the same host; each takes its turn."""
+"""Of one request; each takes its turn."""
+MAX_ROBOTS_REDIRECTS = 5
+"""Of a request for robots.txt (RFC 9309 section 2.3.1.2)."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -55,6 +59,8 @@ class PoliteClient:
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
         origins: Mapping[str, str] | None = None,
+        robots: bool = False,
+        cross_host: bool = False,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -65,6 +71,10 @@ class PoliteClient:
         min_interval_s  seconds between the starts of two requests to one host
         max_attempts    tries of one request while the server says 429, 503 or maxlag
         origins         prefix of URLs as configured -> the origin that serves them now (replay)
+        robots          whether pages are asked for as robots.txt says (RFC 9309). Not for a
+                        MediaWiki's API, whose own rules allow what its robots.txt, meant for
+                        crawlers of pages, forbids
+        cross_host      whether redirects to other public hosts are followed
 
         Raises ConfigError without a contact.
         """
@@ -81,6 +91,8 @@ class PoliteClient:
         self.user_agent = f"corrigenda/{_version()} ({contact}) requests/{requests.__version__}"
         self._sessions: dict[str, requests.Session] = {}
         self._free_at: dict[str, float] = {}
+        self.cross_host = cross_host
+        self._robots = Robots(source, self._robots_page, clock) if robots else None
 
     def __enter__(self) -> PoliteClient:
         return self
@@ -260,24 +272,36 @@ class PoliteClient:
             ) from error
 
     def _request(self, url: str, stored: Page | None) -> Page:
-        """One request, in its turn; redirects to the same host are followed."""
-        real = self._real(url)
+        """One request in its turn, and those that it redirects to."""
         headers = {"User-Agent": self.user_agent, "Accept-Encoding": "gzip"}
         headers |= stored.conditions() if stored else {}
-        host = urlsplit(real).netloc
-        for _ in range(1 + MAX_REDIRECTS):
-            self._take_turn(host)
+        return self._follow(url, headers, MAX_REDIRECTS, self._robots)
+
+    def _robots_page(self, url: str) -> Page:
+        """A site's rules, for which there are no rules."""
+        return self._follow(url, {"User-Agent": self.user_agent}, MAX_ROBOTS_REDIRECTS, None)
+
+    def _follow(
+        self, url: str, headers: Mapping[str, str], max_redirects: int, robots: Robots | None
+    ) -> Page:
+        """The page at the end of the redirects, each asked for in its turn and as it is allowed."""
+        real = origin = self._real(url)
+        for _ in range(1 + max_redirects):
+            delay = robots.check(real) if robots else 0.0
+            self._take_turn(urlsplit(real).netloc, delay)
             page, target = self._ask(url, real, headers)
             if target is None:
                 return page
-            if urlsplit(target).netloc != host:
-                raise SourceError(
-                    f"source {self.source}: {real} redirects to another host ({target}). "
-                    "Set that address as the endpoint if you trust it."
-                )
+            if urlsplit(target).netloc != urlsplit(real).netloc:
+                if not self.cross_host:
+                    raise SourceError(
+                        f"source {self.source}: {real} redirects to another host ({target}). "
+                        "Set that address as the endpoint if you trust it."
+                    )
+                check_target(self.source, origin, target)
             real = target
         raise SourceError(
-            f"source {self.source}: {self._real(url)} redirects more than {MAX_REDIRECTS} times. "
+            f"source {self.source}: {origin} redirects more than {max_redirects} times. "
             "Check the address."
         )
 
@@ -332,11 +356,12 @@ class PoliteClient:
                 session.mount(scheme, HTTPAdapter(max_retries=retry))
         return self._sessions[host]
 
-    def _take_turn(self, host: str) -> None:
+    def _take_turn(self, host: str, delay: float = 0.0) -> None:
+        """Wait until the host may be asked again; `delay` is what it wants between requests."""
         wait = self._free_at.get(host, 0.0) - self.clock()
         if wait > 0:
             self.sleep(wait)
-        self._free_at[host] = self.clock() + self.min_interval_s
+        self._free_at[host] = self.clock() + max(self.min_interval_s, delay)
 
     def _pause(self, url: str, seconds: float) -> None:
         """Nothing more is asked of the whole host for so long."""
