@@ -33,7 +33,7 @@ from infra.storage import Artifact, Shard, StageDir, digest_of
 
 CHANGES = "changes.parquet"
 UNCHANGED = "unchanged"
-MAX_KEPT = 2000
+MAX_KEPT = 1000
 """Enough unchanged facts of each relation to measure what an edit does to its neighbours."""
 
 
@@ -49,7 +49,8 @@ def diff(
     """Changes from `old` to `new`; without `old`, every current fact is to `learn`, by rule
     `first`.
 
-    max_kept  unchanged groups of each relation that are judged, about; the others are only counted
+    max_kept  unchanged groups of each functional relation that are judged, about; the others are
+              only counted
 
     A relation that is not in `relations` is taken as multi-valued. Raises StageError where the
     snapshots have different buckets or the later one is first.
@@ -212,6 +213,7 @@ class _DiffBucket:
                     after,
                     old_day=self.old_day,
                     new_day=self.new_day,
+                    wanted=self.functional,
                     max_kept=self.max_kept,
                 )
                 old = from_table(before, Fact)

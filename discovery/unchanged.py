@@ -11,6 +11,8 @@ objects.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,12 +29,19 @@ means is for the rules to say."""
 
 
 def to_judge(
-    old: pa.Table, new: pa.Table, *, old_day: int, new_day: int, max_kept: int
+    old: pa.Table,
+    new: pa.Table,
+    *,
+    old_day: int,
+    new_day: int,
+    wanted: Collection[str],
+    max_kept: int,
 ) -> tuple[pa.Table, pa.Table, int]:
     """The facts of both tables whose groups have to be judged, and how many groups were left out.
 
     old_day   the earlier snapshot's; of a subject whose revision is older, that revision's day
-    max_kept  unchanged groups of each relation that are judged all the same, those of smallest hash
+    max_kept  unchanged groups of each of the `wanted` relations that are judged all the same, those
+              of smallest hash
     """
     both = pa.concat_tables([old, new]).combine_chunks()
     if not both.num_rows:
@@ -45,7 +54,9 @@ def to_judge(
     first_G = np.full(num_groups, both.num_rows)
     np.minimum.at(first_G, group_R, np.arange(both.num_rows))
     kept_G = ~changed_G
-    kept_G &= ~_sampled(both.take(first_G), kept_G, max_kept)
+    first = both.select(["subject", "relation"]).take(first_G)
+    asked = pc.is_in(first["relation"], pa.array(sorted(wanted), pa.string()))
+    kept_G &= ~_sampled(first, kept_G & asked.to_numpy(zero_copy_only=False), max_kept)
     judged_R = ~kept_G[group_R]
     return (
         old.filter(pa.array(judged_R[: old.num_rows])),
@@ -125,11 +136,13 @@ def _any(group_R: np.ndarray, true_R: np.ndarray, num: int) -> np.ndarray:
 
 def _sampled(first: pa.Table, kept_G: np.ndarray, max_kept: int) -> np.ndarray:
     """Of the unchanged groups, those of smallest hash of their subjects, so many a relation."""
-    relation_G, hash_G = _codes([first["relation"]]), hashes_of(first["subject"])
-    order = np.lexsort((hash_G, relation_G, ~kept_G))
+    kept = np.flatnonzero(kept_G)
+    chosen = first.take(kept)
+    relation_G, hash_G = _codes([chosen["relation"]]), hashes_of(chosen["subject"])
+    order = np.lexsort((hash_G, relation_G))
     relations = relation_G[order]
-    starts = np.flatnonzero(np.append(True, relations[1:] != relations[:-1]))
+    starts = np.flatnonzero(np.append(True, relations[1:] != relations[:-1])[: len(order)])
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    sampled_G = np.zeros(len(order), bool)
-    sampled_G[order[rank < max_kept]] = True
-    return sampled_G & kept_G
+    sampled_G = np.zeros(len(kept_G), bool)
+    sampled_G[kept[order[rank < max_kept]]] = True
+    return sampled_G

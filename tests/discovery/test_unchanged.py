@@ -40,13 +40,14 @@ def unique(found):
     return list({(f.subject, f.relation, f.statement_id): f for f in found}.values())
 
 
-def judged(old, new, max_kept):
+def judged(old, new, max_kept, wanted=("P6", "P190")):
     """Changes by way of the columns, and how many groups were left out."""
     before, after, left = to_judge(
         to_table(old, FACT_SCHEMA),
         to_table(new, FACT_SCHEMA),
         old_day=T_OLD,
         new_day=T_NEW,
+        wanted=wanted,
         max_kept=max_kept,
     )
     changes = changes_of(from_table(before, Fact), from_table(after, Fact))
@@ -83,9 +84,11 @@ def test_with_room_for_all_nothing_is_left_out(before, more):
 
 
 def test_the_sample_is_bounded_by_relation():
-    """Of a hundred unchanged groups of each relation, so many of each are judged."""
+    """Of a hundred unchanged groups of each relation, so many of each that is wanted are judged."""
     world = [fact("Q10", f"s{n}", subject=f"Q{n}", relation=r) for n in range(100)
              for r in ("P6", "P190")]  # fmt: skip
     changes, left = judged(world, world, 7)
     assert left == 2 * 93
     assert [sum(c.relation == r for c in changes) for r in ("P6", "P190")] == [7, 7]
+    assert {change.relation for change in judged(world, world, 7, wanted=("P6",))[0]} == {"P6"}
+    assert judged(world, world, 7, wanted=()) == ([], 200)
