@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from dump_helpers import dump_of, line_of, recorded_entities, write
+from rdf_writer import Writer
 
 from discovery import bulk
 from discovery.buckets import bucket_file
@@ -23,7 +24,7 @@ from discovery.crawl import SKIPS, VOLATILE, crawl, local_inputs
 from discovery.fact import Entity, Fact, from_table
 from discovery.parsed import read_parsed
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.sources import DumpConfig, TableConfig
+from discovery.sources import DumpConfig, RdfConfig, TableConfig
 from discovery.sources.wikibase_json import parse_entity
 from infra.errors import SourceError
 from infra.runner import InProcessRunner, Runner
@@ -40,6 +41,7 @@ def edition(
     sources: Any = (DUMP,),
     version: str = "1",
     previous: Artifact | None = None,
+    day: date = DAY,
 ) -> tuple[Artifact, Artifact]:
     """The crawl and its snapshot."""
     inputs = local_inputs(sources, base_dir)
@@ -52,7 +54,7 @@ def edition(
         volatile=VOLATILE,
         body=lambda out: crawl(
             sources,
-            DAY,
+            day,
             previous=previous,
             out=out,
             runner=runner,
@@ -66,7 +68,7 @@ def edition(
         code=1,
         config={},
         inputs={"crawl": crawled.digest},
-        body=lambda out: snapshot(crawled, sources, DAY, previous=previous, out=out, runner=runner),
+        body=lambda out: snapshot(crawled, sources, day, previous=previous, out=out, runner=runner),
     )
     return crawled, made
 
@@ -234,6 +236,26 @@ def test_an_interrupted_read_goes_on(
     again, _ = edition(workspace, tmp_path, failing, version="cut")
     assert again.digest == whole.digest
     assert again.counts == whole.counts
+
+
+def test_rdf_in_a_snapshot(workspace: Workspace, runner: Runner, tmp_path: Path) -> None:
+    """The RDF of a dump's items makes a snapshot of the same facts and names as the dump."""
+    entities = [e for e in recorded_entities() if e["id"] in ("Q217447", "Q582")]
+    write(tmp_path / "d.json.gz", dump_of(*(line_of({"type": "item", **e}) for e in entities)))
+    writer = Writer()
+    for entity in entities:
+        writer.entity(entity)
+    (tmp_path / "d.nt").write_bytes(writer.text())
+    relations = ("P31", "P17", "P50", "P577", "P1476", "P407")
+    day = DumpConfig(name="wd", path="d.json.gz", relations=relations)
+    rdf = RdfConfig(name="wd", path="d.nt", relations=relations, wikibase=True)
+    late = date(2030, 1, 1)
+    made = [
+        edition(workspace, tmp_path, runner, (config,), str(n), day=late)[1]
+        for n, config in enumerate((day, rdf))
+    ]
+    assert rows(made[0], "facts", Fact) == rows(made[1], "facts", Fact) != []
+    assert rows(made[0], "entities", Entity) == rows(made[1], "entities", Entity)
 
 
 JOB = """
