@@ -20,30 +20,24 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
-import pyoxigraph as ox
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from discovery.dates import iso_interval, to_iso
 from discovery.fact import Entity, Fact, ValueType
 from discovery.sources.dump import LATE
-from discovery.sources.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, read_blocks, split_lines
+from discovery.sources.lines import BLOCK_BYTES, Block, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
+from discovery.sources.triples import FORMATS, Triples, by_subject, suffix_of
 from discovery.sources.wikibase_json import LANGUAGE, MAX_NAME, MAX_VALUE, parse_entity
 from discovery.sources.wikibase_rdf import WikibaseReader
 from infra.errors import SourceError
-from infra.unpack import unpack
 
-FORMATS = (".nt", ".ttl")
-READ_BYTES = 1 << 18
-PACKED = (".gz", ".bz2")
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 ALIAS = "http://www.w3.org/2004/02/skos/core#altLabel"
 XSD = "http://www.w3.org/2001/XMLSchema#"
 DATES = ("date", "dateTime", "gYear", "gYearMonth")
 NUMBERS = ("decimal", "integer", "double", "float", "int", "long", "nonNegativeInteger")
-MAX_ERRORS = 10_000
-"""In a row; then what follows is no RDF."""
 
 
 class RdfConfig(BaseModel):
@@ -66,7 +60,7 @@ class RdfConfig(BaseModel):
     @field_validator("path")
     @classmethod
     def _format(cls, path: str) -> str:
-        if _suffix(path) not in FORMATS:
+        if suffix_of(path) not in FORMATS:
             raise ValueError(f"{path!r} is not one of {', '.join(FORMATS)}, nor one of them packed")
         return path
 
@@ -90,8 +84,8 @@ class RdfSource:
         skips: list[Skip] = []
         lines: list[bytes] = []
         held = number = 0
-        triples = _Triples(self.path, self.name, as_of, skips)
-        grouped = self._wikibase(triples, skips) if self.config.wikibase else _by_subject(triples)
+        triples = Triples(self.path, self.name, as_of, skips)
+        grouped = self._wikibase(triples, skips) if self.config.wikibase else by_subject(triples)
         try:
             for entry in grouped:
                 line = json.dumps(entry, ensure_ascii=False).encode(errors="replace") + b"\n"
@@ -125,7 +119,7 @@ class RdfSource:
             skips += parsed.skips
         return Parsed(tuple(facts), tuple(entities), tuple(tally(skips)))
 
-    def _wikibase(self, triples: _Triples, skips: list[Skip]) -> Iterator[dict[str, Any]]:
+    def _wikibase(self, triples: Triples, skips: list[Skip]) -> Iterator[dict[str, Any]]:
         reader = WikibaseReader(self.relations)
         for triple in triples:
             for entity, faults in reader.take(*triple):
@@ -228,93 +222,6 @@ class RdfSource:
         return iri
 
 
-class _Triples:
-    """The triples of a file; what is none is a skip, and the next one is read."""
-
-    def __init__(self, path: Path, source: str, as_of: date, skips: list[Skip]) -> None:
-        self.source, self.skips, self.count = source, skips, 0
-        bounds = {"block_bytes": READ_BYTES, "max_line_bytes": MAX_LINE_BYTES}
-        self._blocks = read_blocks(unpack(path), source, as_of, **bounds)
-        self._turtle = _suffix(path.name) == ".ttl"
-        self._rest = b""
-
-    def __iter__(self) -> Iterator[tuple[Any, str, Any]]:
-        if self._turtle:
-            parsers = iter([ox.parse(self, format=ox.RdfFormat.TURTLE)])  # type: ignore[arg-type]
-        else:
-            parsers = (ox.parse(text, format=ox.RdfFormat.N_TRIPLES) for text in self._texts())
-        errors = 0
-        for parser in parsers:
-            while errors < MAX_ERRORS:
-                try:
-                    triple = next(parser)
-                except StopIteration:
-                    break
-                except SyntaxError as error:
-                    errors += 1
-                    sample = " ".join(str(error).split())[:MAX_SAMPLE]
-                    self.skips.append(Skip(self.source, "triple is malformed", sample))
-                    continue
-                errors, self.count = 0, self.count + 1
-                yield triple.subject, triple.predicate.value, triple.object
-        if errors >= MAX_ERRORS:
-            self.skips.append(Skip(self.source, "what follows is no RDF: the rest is lost", ""))
-
-    def read(self, size: int) -> bytes:
-        """The next part of the file, for the parser of Turtle."""
-        while not self._rest:
-            text = next(self._texts(), None)
-            if text is None:
-                return b""
-            self._rest = text
-        part, self._rest = self._rest[:size], self._rest[size:]
-        return part
-
-    def _texts(self) -> Iterator[bytes]:
-        """Runs of lines that are UTF-8."""
-        for block in self._blocks:
-            self.skips += block.skips
-            try:
-                block.lines.decode()
-                yield block.lines
-            except UnicodeDecodeError:
-                yield b"".join(
-                    line + b"\n" for line in split_lines(block.lines) if self._good(line)
-                )
-
-    def _good(self, line: bytes) -> bool:
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            sample = line[:MAX_SAMPLE].decode(errors="replace")
-            self.skips.append(Skip(self.source, "line is not UTF-8", sample))
-            return False
-        return True
-
-
-def _by_subject(triples: _Triples) -> Iterator[dict[str, Any]]:
-    """Triples of one subject that stand together."""
-    entry: dict[str, Any] | None = None
-    for subject, predicate, value in triples:
-        if not isinstance(subject, ox.NamedNode):
-            reason = "subject has no name of its own"
-            triples.skips.append(Skip(triples.source, reason, f"{subject} {predicate}"))
-            continue
-        if entry is None or entry["subject"] != subject.value or len(entry["triples"]) > 10_000:
-            if entry is not None:
-                yield entry
-            entry = {"subject": subject.value, "triples": []}
-        kind, datatype, language = "node", "", ""
-        if isinstance(value, ox.Literal):
-            kind, datatype, language = "literal", value.datatype.value, value.language or ""
-        elif isinstance(value, ox.NamedNode):
-            kind = "iri"
-        text = value.value if kind != "node" else str(value)
-        entry["triples"].append([predicate, kind, text, datatype, language])
-    if entry is not None:
-        yield entry
-
-
 def _block(number: int, as_of: date, lines: list[bytes], skips: list[Skip]) -> Block:
     """A block of lines and the skips so far, both of which are emptied."""
     block = Block(
@@ -327,9 +234,3 @@ def _block(number: int, as_of: date, lines: list[bytes], skips: list[Skip]) -> B
     lines.clear()
     skips.clear()
     return block
-
-
-def _suffix(path: str) -> str:
-    """`.nt` of `d.nt.gz`."""
-    name = Path(path)
-    return Path(name.stem).suffix if name.suffix in PACKED else name.suffix
