@@ -26,13 +26,14 @@ from discovery.sources.observation import (
     Signal,
     Since,
 )
+from discovery.sources.rdf import RdfConfig, RdfSource
 from discovery.sources.table import TableConfig, TableSource
 from discovery.sources.wikidata import WikidataSource
 from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
 AskedConfig = WikidataConfig | TableConfig
-BulkConfig = DumpConfig
+BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
 
@@ -40,8 +41,9 @@ SOURCES: dict[str, type[WikidataSource] | type[TableSource]] = {
     "wikidata": WikidataSource,
     "table": TableSource,
 }
-BULK_SOURCES: dict[str, type[DumpSource]] = {
+BULK_SOURCES: dict[str, type[DumpSource] | type[RdfSource]] = {
     "dump": DumpSource,
+    "rdf": RdfSource,
 }
 
 
@@ -90,7 +92,7 @@ class BulkSource(Protocol):
 
 def make_bulk_source(config: BulkConfig, base_dir: Path = Path()) -> BulkSource:
     """The bulk source of a config. `read` needs no directory."""
-    return BULK_SOURCES[config.kind](config, base_dir)
+    return BULK_SOURCES[config.kind](config, base_dir)  # type: ignore[arg-type]
 
 
 def make_source(config: AskedConfig, base_dir: Path = Path()) -> Source:
