@@ -33,7 +33,6 @@ from discovery.sources.observation import (
     Since,
     Skip,
 )
-from discovery.sources.table import TableConfig
 from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.replay import ReplayServer
@@ -133,8 +132,8 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
     inputs = {}
     for config in sources:
-        if isinstance(config, TableConfig):
-            paths = [base_dir / config.path]
+        if config.endpoint is None:
+            paths = config.local_paths(base_dir)
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
         else:
@@ -177,7 +176,7 @@ class _Worker:
 
     def client(self, config: SourceConfig) -> PoliteClient | None:
         """The client of a source, None where it is local."""
-        if isinstance(config, TableConfig):
+        if config.endpoint is None:
             return None
         replayed = config.endpoint in self.origins
         return PoliteClient(
