@@ -3,7 +3,8 @@
 Written are `observations.parquet` (payloads and provenance), `fetched.parquet` (when, and with
 which ETag: left out of the digest, for a second run at another hour is the same output),
 `skips.parquet`, and `crawl.json`: of every source what the crawl replaces of the snapshot before
-(its coverage), the cursor to go on from, and where its feed of changes has gaps.
+(its coverage), the cursor to go on from, and where its feed of changes has gaps. Bulk sources leave
+no observations but what they say, in `parsed/` (`discovery.bulk`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from discovery.bulk import BulkRead, read_bulk
 from discovery.fact import from_table, to_table
-from discovery.sources import SourceConfig, make_source
+from discovery.sources import AskedConfig, BulkConfig, SourceConfig, make_source
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
@@ -32,6 +34,7 @@ from discovery.sources.observation import (
     Signal,
     Since,
     Skip,
+    tally,
 )
 from infra.errors import SourceError
 from infra.http import PoliteClient
@@ -41,6 +44,8 @@ from infra.storage import Artifact, Shard, StageDir, digest_of, file_digest
 
 OBSERVATIONS, FETCHED, SKIPS = "observations.parquet", "fetched.parquet", "skips.parquet"
 CRAWL = "crawl.json"
+ROWS_PER_GROUP = 256
+"""Observations that are parsed at a time."""
 REVISIONS = "revisions.parquet"
 """Of a snapshot: source, subject, and the revision that it holds."""
 VOLATILE = (FETCHED,)
@@ -71,11 +76,17 @@ def crawl(
     """
     manifest = previous.json("manifest.json") if previous else {}
     cursors = manifest.get("cursors", {})
-    by_place: dict[str | None, list[SourceConfig]] = defaultdict(list)
-    for config in sources:
-        by_place[make_source(config, base_dir).endpoint].append(config)
+    by_place: dict[str | None, list[AskedConfig]] = defaultdict(list)
     paths: list[Path] = []
+    skips: list[Skip] = []
     about: dict[str, Any] = {}
+    bulk = BulkRead()
+    for config in sources:
+        if isinstance(config, BulkConfig):
+            read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
+            about[config.name] = {"coverage": "source", "cursor": None, "gaps": [], "bulk": True}
+        else:
+            by_place[make_source(config, base_dir).endpoint].append(config)
     for place, configs in by_place.items():
         with ExitStack() as stack:
             origins = {}
@@ -91,6 +102,7 @@ def crawl(
                 since = Since(cursor=cursor, revisions=_revisions(previous, config.name))
                 parts = source.partitions(as_of, since, signals)
                 shards += [Shard(f"{config.name}-{part.id}", (config, part)) for part in parts]
+                skips += [skip for signal in signals or () for skip in signal.skips]
                 about[config.name] = {
                     "coverage": source.coverage,
                     "cursor": signals[-1].cursor if signals else cursor,
@@ -101,7 +113,10 @@ def crawl(
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {"as_of": as_of.isoformat(), "previous": manifest.get("snapshot_id")}
     out.write_json(CRAWL, {"schema": 1, **before, "sources": about})
-    return _write(out, pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()]))
+    observed = pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()])
+    counts = _write(out, observed, [*skips, *bulk.skips])
+    read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
+    return {**counts, **(read if bulk.num_lines else {})}
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
@@ -113,9 +128,10 @@ def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> lis
         rows = pq.read_table(path, schema=SIGNAL_SCHEMA).to_pylist()
         if not rows:
             return None
-        cursor = json.loads(rows[0].pop("cursor"))
-        subjects = tuple(rows[0].pop("subjects"))
-        signals.append(Signal(subjects=subjects, cursor=cursor, **rows[0]))
+        cursor = json.loads(rows[0]["cursor"])
+        parts = {name: tuple(rows[0][name]) for name in ("subjects", "selected")}
+        skips = tuple(Skip(**skip) for skip in rows[0]["skips"])
+        signals.append(Signal(**{**rows[0], **parts, "cursor": cursor, "skips": skips}))
     return signals
 
 
@@ -132,7 +148,9 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
     inputs = {}
     for config in sources:
-        if config.endpoint is None:
+        if isinstance(config, BulkConfig):
+            paths = [base_dir / config.path]
+        elif config.endpoint is None:
             paths = config.local_paths(base_dir)
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
@@ -149,21 +167,12 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
 
 
 def count_skips(skips: Sequence[Skip]) -> tuple[pa.Table, dict[str, int]]:
-    """A table of (source, reason, count, first sample) sorted by count, and counts by reason."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for skip in skips:
-        groups[skip.source, skip.reason].append(skip.sample)
-    rows = [
-        {"source": source, "reason": reason, "sample": min(samples), "count": len(samples)}
-        for (source, reason), samples in groups.items()
-    ]
-    rows.sort(key=lambda row: (-row["count"], row["source"], row["reason"]))
+    """A table of (source, reason, first sample, count) sorted by count, and counts by reason."""
+    tallied = tally(skips)
     counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row["reason"]] += row["count"]
-    return pa.Table.from_pylist(
-        rows, schema=SKIP_SCHEMA.append(pa.field("count", pa.int64()))
-    ), dict(counts)
+    for skip in tallied:
+        counts[skip.reason] += skip.count
+    return to_table(tallied, SKIP_SCHEMA), dict(counts)
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,7 @@ class _Worker:
     cache: Path
     base_dir: Path
 
-    def client(self, config: SourceConfig) -> PoliteClient | None:
+    def client(self, config: AskedConfig) -> PoliteClient | None:
         """The client of a source, None where it is local."""
         if config.endpoint is None:
             return None
@@ -192,7 +201,7 @@ class _Worker:
 class _Listen(_Worker):
     """Builds, in the worker process, the function that follows one source's feed for a slice."""
 
-    config: SourceConfig
+    config: AskedConfig
     as_of: date
 
     def __call__(self) -> Callable[[Any], pa.Table]:
@@ -212,10 +221,10 @@ class _Listen(_Worker):
 class _Fetch(_Worker):
     """Builds, in the worker process, the function that fetches one partition."""
 
-    def __call__(self) -> Callable[[tuple[SourceConfig, Partition]], pa.Table]:
+    def __call__(self) -> Callable[[tuple[AskedConfig, Partition]], pa.Table]:
         clients: dict[str, PoliteClient | None] = {}
 
-        def run(task: tuple[SourceConfig, Partition]) -> pa.Table:
+        def run(task: tuple[AskedConfig, Partition]) -> pa.Table:
             config, partition = task
             if config.name not in clients:
                 clients[config.name] = self.client(config)
@@ -225,15 +234,15 @@ class _Fetch(_Worker):
         return run
 
 
-def _write(out: StageDir, table: pa.Table) -> dict:
+def _write(out: StageDir, table: pa.Table, skips: Sequence[Skip]) -> dict:
     """The three files and the counts."""
     moment = ["etag", "fetched_at"]
-    out.write_table(OBSERVATIONS, table.drop_columns(moment))
+    out.write_table(OBSERVATIONS, table.drop_columns(moment), rows_per_group=ROWS_PER_GROUP)
     out.write_table(FETCHED, table.select(["source", "partition", "about", "url", *moment]))
     observations = from_table(table, Observation)
     absent = [Skip(o.source, o.absent, o.about) for o in observations if o.absent]
-    skips, counts = count_skips(absent)
-    out.write_table(SKIPS, skips)
+    counted, counts = count_skips([*skips, *absent])
+    out.write_table(SKIPS, counted)
     return {
         "observations": len(observations) - len(absent),
         "bytes": sum(len(o.payload) for o in observations),

@@ -16,6 +16,14 @@ class SourceError(CorrigendaError):
     """A knowledge source cannot be reached or answers with something that is not its format."""
 
 
+class AnswerError(SourceError):
+    """A source was reached, and what it answered cannot be used; other answers of it may be."""
+
+
+class DamageError(SourceError):
+    """A file can be read only up to some place; what was read before that is good."""
+
+
 class ModelError(CorrigendaError, ValueError):
     """A model cannot be found, loaded, or is of a kind that is not supported."""
 

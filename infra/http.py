@@ -12,7 +12,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,10 +23,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
-from infra.errors import ConfigError, SourceError
+from infra.errors import AnswerError, ConfigError, SourceError
 from infra.pages import Page, PageStore
+from infra.sse import Event, read_events
 
 MAXLAG_S = 5
 """Replication lag above which we wait; the value Wikimedia asks bots to use."""
@@ -135,6 +137,18 @@ class PoliteClient:
         page = self.get(url, params, **options)
         return self.decode(page), page
 
+    def post_json(self, url: str, value: Any) -> Any:
+        """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
+        real = self._real(url)
+        self._take_turn(urlsplit(real).netloc)
+        page, _ = self._ask(url, real, {"User-Agent": self.user_agent}, value)
+        if page.status != 200:
+            raise SourceError(
+                f"source {self.source}: {real} answers HTTP {page.status} "
+                f"({_excerpt(page.body)}). Check the address."
+            )
+        return self.decode(page)
+
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
         """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as SourceError."""
 
@@ -154,19 +168,93 @@ class PoliteClient:
             )
         return value, page
 
+    def stream(
+        self,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        last_event_id: str | None = None,
+        read_timeout_s: float = 60.0,
+    ) -> Generator[Event, None, None]:
+        """Server-sent events as they come, until the server ends them; close the iterator to stop.
+
+        last_event_id   the id to go on behind, as the stream gave it
+        read_timeout_s  longest silence
+
+        Raises SourceError for an unreachable host, another status than 200, or too long a silence.
+        A connection that breaks in the middle ends the stream as its end would.
+        """
+        if params:
+            url = f"{url}?{urlencode(params)}"
+        real = self._real(url)
+        headers = {"User-Agent": self.user_agent, "Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        with self._begin_stream(real, headers, read_timeout_s) as response:
+            yield from read_events(self._chunks(real, response), f"source {self.source}: {real}")
+
+    def _begin_stream(
+        self, real: str, headers: Mapping[str, str], read_timeout_s: float
+    ) -> requests.Response:
+        """The response whose body is the stream, once the server is not too busy for it."""
+        for attempt in range(self.max_attempts):
+            self._take_turn(urlsplit(real).netloc)
+            try:
+                response = self._session(urlsplit(real).netloc).get(
+                    real,
+                    headers=headers,
+                    timeout=(self.timeout_s, read_timeout_s),
+                    stream=True,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                raise self._unreachable(real, error) from error
+            if response.status_code == 200:
+                return response
+            answered = {name.lower(): text for name, text in response.headers.items()}
+            body = self._read(real, response)
+            response.close()
+            if response.status_code not in (429, 503):
+                raise SourceError(
+                    f"source {self.source}: {real} answers HTTP {response.status_code} "
+                    f"({_excerpt(body)}). Check the address."
+                )
+            wait = _retry_after(answered, self.clock())
+            self._pause(real, MAXLAG_S * 2**attempt if wait is None else wait)
+        raise SourceError(
+            f"source {self.source}: {real} was still too busy after {self.max_attempts} tries. "
+            "Run the same command later to continue."
+        )
+
+    def _chunks(self, real: str, response: requests.Response) -> Iterator[bytes]:
+        """A body piece by piece, as soon as there is one; a broken connection is its end."""
+        try:
+            while chunk := response.raw.read1(2**16):
+                yield chunk
+        except (TimeoutError, ReadTimeoutError) as error:
+            raise self._unreachable(real, error) from error
+        except (ProtocolError, OSError):
+            return
+
+    def _unreachable(self, real: str, error: BaseException) -> SourceError:
+        return SourceError(
+            f"source {self.source}: cannot reach {real}: {_cause(error)}. Check the address "
+            "and the network; run the same command again to continue."
+        )
+
     def decode(self, page: Page) -> Any:
-        """A page's JSON. Raises SourceError that says what came instead."""
+        """A page's JSON. Raises AnswerError that says what came instead."""
         kind = page.headers.get("content-type", "").partition(";")[0].strip().lower()
         where = f"source {self.source}: {self._real(page.url)}"
         if kind and "json" not in kind:
-            raise SourceError(
+            raise AnswerError(
                 f"{where} answers {kind} instead of JSON ({_excerpt(page.body)}). "
                 "Check the endpoint; a proxy or a login page may stand in between."
             )
         try:
             return json.loads(page.body)
-        except ValueError as error:
-            raise SourceError(
+        except (ValueError, RecursionError) as error:
+            raise AnswerError(
                 f"{where} answers broken JSON of {len(page.body)} bytes ({error}). "
                 "Run the same command again to continue."
             ) from error
@@ -193,11 +281,20 @@ class PoliteClient:
             "Check the address."
         )
 
-    def _ask(self, url: str, real: str, headers: Mapping[str, str]) -> tuple[Page, str | None]:
-        """One exchange: the page, and where it redirects to."""
+    def _ask(
+        self, url: str, real: str, headers: Mapping[str, str], posted: Any = None
+    ) -> tuple[Page, str | None]:
+        """One exchange, a POST where there is a JSON value for it: the page, and where it redirects
+        to."""
         try:
-            with self._session(urlsplit(real).netloc).get(
-                real, headers=headers, timeout=self.timeout_s, stream=True, allow_redirects=False
+            with self._session(urlsplit(real).netloc).request(
+                "GET" if posted is None else "POST",
+                real,
+                headers=headers,
+                json=posted,
+                timeout=self.timeout_s,
+                stream=True,
+                allow_redirects=False,
             ) as response:
                 page = Page(
                     url=url,
@@ -208,10 +305,7 @@ class PoliteClient:
                 )
                 redirected = response.is_redirect
         except requests.RequestException as error:
-            raise SourceError(
-                f"source {self.source}: cannot reach {real}: {_cause(error)}. Check the address "
-                "and the network; run the same command again to continue."
-            ) from error
+            raise self._unreachable(real, error) from error
         return page, urljoin(real, page.headers["location"]) if redirected else None
 
     def _read(self, real: str, response: requests.Response) -> bytes:
@@ -219,7 +313,7 @@ class PoliteClient:
         for chunk in response.iter_content(2**16):
             body += chunk
             if len(body) > self.max_body_bytes:
-                raise SourceError(
+                raise AnswerError(
                     f"source {self.source}: {real} answers more than {self.max_body_bytes} bytes. "
                     "Ask for less, or raise the cap if the size is right."
                 )

@@ -30,6 +30,11 @@ class Page:
     revalidated: bool = False
     """The server said 304 and the body is the stored one; `status` is the stored 200."""
 
+    @classmethod
+    def unread(cls, url: str) -> Page:
+        """A page that was asked for and whose answer was of no use."""
+        return cls(url=url, status=0, headers={}, body=b"", fetched_at="")
+
     @property
     def etag(self) -> str | None:
         return self.headers.get("etag")

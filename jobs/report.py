@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from infra.storage import Workspace
 from pipeline.pages.figures import ordered
 
 MAX_REASONS = 8
+MAX_SAMPLE = 40
+"""Characters shown of a piece that could not be used."""
 
 
 def print_edition(summary: Mapping[str, Any], console: Console) -> None:
@@ -23,6 +26,7 @@ def print_edition(summary: Mapping[str, Any], console: Console) -> None:
     counts = {name: stage["counts"] for name, stage in summary["stages"].items()}
     console.rule(f"[bold]Edition {summary['version']}")
     _print_counts(counts, console)
+    _print_skips(summary["skips"], console)
     if "report" in summary:
         _print_report(summary["report"], console)
     if "gate" in summary:
@@ -49,7 +53,7 @@ def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Consol
     program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
     prompt = next((e["prompt"] for e in summary.get("examples", ())), "The capital of France is")
     console.print("\nNext:")
-    for command in (f'ask "{prompt}"', "releases", "status", "rollback"):
+    for command in (f'ask "{prompt}"', f'why "{prompt}"', "releases", "status", "rollback"):
         console.print(f"  {program} {command}{where}", soft_wrap=True)
 
 
@@ -68,12 +72,40 @@ def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> 
     console.print(table)
     if "plan" in counts and counts["plan"]["refused"]:
         console.print(f"  not edited: {counts['plan']['refused']}")
-        reasons = sorted(counts["plan"]["refusals"].items(), key=lambda item: (-item[1], item[0]))
-        for reason, number in reasons[:MAX_REASONS]:
-            console.print(f"    {number:5}  {reason}", soft_wrap=True)
-        if len(reasons) > MAX_REASONS:
-            rest = sum(number for _, number in reasons[MAX_REASONS:])
-            console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
+        _print_reasons(counts["plan"]["refusals"], console)
+    if "plan" in counts and counts["plan"]["held"]:
+        held = counts["plan"]["held"]
+        console.print(f"  waiting for a later edition or a person: {sum(held.values())}")
+        _print_reasons(held, console)
+    if "plan" in counts and counts["plan"]["sheet"]:
+        console.print(f"  on the fact sheet: {counts['plan']['sheet']}, of these sent there now:")
+        _print_reasons(counts["plan"]["routed"], console)
+
+
+def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
+    """The commonest first; the rest in one line."""
+    reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    for reason, number in reasons[:MAX_REASONS]:
+        console.print(f"    {number:5}  {reason}", soft_wrap=True)
+    if len(reasons) > MAX_REASONS:
+        rest = sum(number for _, number in reasons[MAX_REASONS:])
+        console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
+
+
+def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """What the sources gave that could not be used; every piece is in one of the rows."""
+    if not skips:
+        return
+    table = Table("source", "could not be used", "pieces", "sample", box=None, padding=(0, 1, 0, 0))
+    for row in skips[:MAX_REASONS]:
+        sample = " ".join(row["sample"].split())
+        shown = sample if len(sample) <= MAX_SAMPLE else sample[: MAX_SAMPLE - 3] + "..."
+        texts = row["source"], row["reason"], str(row["count"]), shown
+        table.add_row(*(Text(text) for text in texts))  # a source's words are no markup
+    rest = skips[MAX_REASONS:]
+    if rest:
+        table.add_row("", f"{len(rest)} other reasons", str(sum(row["count"] for row in rest)), "")
+    console.print(table)
 
 
 def _print_report(report: Mapping[str, Any], console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from discovery.crawl import SKIPS
 from infra.storage import Artifact
 from infra.text import begins_with
 from pipeline.evaluate import FACTS, REPORT
@@ -28,6 +29,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
             for name, artifact in made.items()
         },
     }
+    summary["skips"] = skips(made)
     if "evaluate" in made:
         summary["report"] = made["evaluate"].json(REPORT)
         summary["examples"] = examples(made["evaluate"])
@@ -42,6 +44,13 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
     pages = [made[name].path / PAGE for name in ("release", "gate") if name in made]
     summary["page"] = next((str(page) for page in pages if page.exists()), None)
     return summary
+
+
+def skips(made: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+    """What of the sources could not be used: source, reason, count and a sample, by count."""
+    stages = [made[stage] for stage in ("crawl", "snapshot") if stage in made]
+    rows = [row for stage in stages for row in stage.table(SKIPS).to_pylist()]
+    return sorted(rows, key=lambda row: (-row["count"], row["source"], row["reason"]))
 
 
 def examples(evaluation: Artifact) -> list[dict[str, Any]]:
