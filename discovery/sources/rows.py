@@ -92,8 +92,6 @@ class RowReader:
         for row in rows:
             try:
                 fact, named = self._fact(row, until)
-                if self.key is not None and fact is not None and fact.statement_id in facts:
-                    raise ValueError("another row has the same key")
             except ValueError as error:
                 skips.append(Skip(self.source, str(error), _sample(row)))
                 continue
