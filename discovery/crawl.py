@@ -36,7 +36,6 @@ from discovery.sources.observation import (
     Skip,
     tally,
 )
-from discovery.sources.table import TableConfig
 from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.replay import ReplayServer
@@ -149,8 +148,10 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
     inputs = {}
     for config in sources:
-        if isinstance(config, TableConfig | BulkConfig):
+        if isinstance(config, BulkConfig):
             paths = [base_dir / config.path]
+        elif config.endpoint is None:
+            paths = config.local_paths(base_dir)
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
         else:
@@ -184,7 +185,7 @@ class _Worker:
 
     def client(self, config: AskedConfig) -> PoliteClient | None:
         """The client of a source, None where it is local."""
-        if isinstance(config, TableConfig):
+        if config.endpoint is None:
             return None
         replayed = config.endpoint in self.origins
         return PoliteClient(

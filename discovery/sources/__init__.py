@@ -27,19 +27,21 @@ from discovery.sources.observation import (
     Since,
 )
 from discovery.sources.rdf import RdfConfig, RdfSource
+from discovery.sources.sql import SqlConfig, SqlSource
 from discovery.sources.table import TableConfig, TableSource
 from discovery.sources.wikidata import WikidataSource
 from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
-AskedConfig = WikidataConfig | TableConfig
+AskedConfig = WikidataConfig | TableConfig | SqlConfig
 BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
 
-SOURCES: dict[str, type[WikidataSource] | type[TableSource]] = {
+SOURCES: dict[str, type[WikidataSource] | type[TableSource] | type[SqlSource]] = {
     "wikidata": WikidataSource,
     "table": TableSource,
+    "sql": SqlSource,
 }
 BULK_SOURCES: dict[str, type[DumpSource] | type[RdfSource]] = {
     "dump": DumpSource,
