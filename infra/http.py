@@ -12,7 +12,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,10 +23,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from infra.errors import ConfigError, SourceError
 from infra.pages import Page, PageStore
+from infra.sse import Event, read_events
 
 MAXLAG_S = 5
 """Replication lag above which we wait; the value Wikimedia asks bots to use."""
@@ -153,6 +155,58 @@ class PoliteClient:
                 f"{str(error.get('info'))[:200]}"
             )
         return value, page
+
+    def stream(
+        self,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        last_event_id: str | None = None,
+        read_timeout_s: float = 60.0,
+    ) -> Iterator[Event]:
+        """The server-sent events at `url`, each as it comes, until the server ends the stream.
+
+        Close the generator to hang up. Nothing is asked for again here: go on from the last
+        event's id.
+
+        last_event_id   of the last event seen, sent verbatim
+        read_timeout_s  longest silence, comments being no silence
+
+        Raises SourceError for a host that cannot be reached, a status other than 200 and 204 (no
+        more events), another content type, silence, and a connection that breaks.
+        """
+        if params:
+            url = f"{url}?{urlencode(params)}"
+        real = self._real(url)
+        where = f"source {self.source}: {real}"
+        headers = {"User-Agent": self.user_agent, "Accept": "text/event-stream"}
+        headers |= {"Accept-Encoding": "identity", "Cache-Control": "no-store"}
+        if last_event_id is not None:
+            # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
+            headers["Last-Event-ID"] = last_event_id.encode()  # type: ignore[assignment]
+        self._take_turn(urlsplit(real).netloc)
+        try:
+            with self._session(urlsplit(real).netloc).get(
+                real,
+                headers=headers,
+                timeout=(self.timeout_s, read_timeout_s),
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if response.status_code == 204:
+                    return
+                if response.status_code != 200 or kind != "text/event-stream":
+                    raise SourceError(
+                        f"{where} answers HTTP {response.status_code} and {kind or 'no type'} "
+                        "instead of an event stream. Check the address."
+                    )
+                yield from read_events(iter(lambda: response.raw.read1(2**16), b""), where)
+        except (requests.RequestException, HTTPError) as error:
+            raise SourceError(
+                f"{where} broke off: {_cause(error)}. Run the same command again to go on from "
+                "the last event."
+            ) from error
 
     def decode(self, page: Page) -> Any:
         """A page's JSON. Raises SourceError that says what came instead."""
