@@ -3,7 +3,7 @@
 Rules and their sources: a contact in the User-Agent (Wikimedia User-Agent policy), `maxlag` on
 every Action API call and its failure inside an HTTP 200 (mediawiki.org *Manual:Maxlag parameter*),
 `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), conditional requests (RFC 9110
-section 13). One client holds the budget of its hosts: whoever shares a host shares the client.
+section 13), one budget for each host, which all clients share (`infra.budget`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +26,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
+from infra.budget import LEASE_S, Budget, turn
 from infra.errors import ConfigError, SourceError
 from infra.pages import Page, PageStore
 from infra.sse import Event, read_events
@@ -49,6 +50,7 @@ class PoliteClient:
         *,
         source: str,
         contact: str | None,
+        budget: Budget,
         cache: Path | None = None,
         min_interval_s: float = 1.0,
         timeout_s: float = 30.0,
@@ -56,11 +58,11 @@ class PoliteClient:
         max_attempts: int = 6,
         origins: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """
         source          named in every error
         contact         URL or e-mail of whoever operates this crawler
+        budget          whose turn it is at each host, shared with all other crawlers
         cache           directory of stored responses that carry an ETag or Last-Modified
         min_interval_s  seconds between the starts of two requests to one host
         max_attempts    tries of one request while the server says 429, 503 or maxlag
@@ -77,10 +79,9 @@ class PoliteClient:
         self.min_interval_s, self.timeout_s = min_interval_s, timeout_s
         self.max_body_bytes, self.max_attempts = max_body_bytes, max_attempts
         self.origins = dict(origins or {})
-        self.clock, self.sleep = clock, sleep
+        self.budget, self.clock = budget, clock
         self.user_agent = f"corrigenda/{_version()} ({contact}) requests/{requests.__version__}"
         self._sessions: dict[str, requests.Session] = {}
-        self._free_at: dict[str, float] = {}
 
     def __enter__(self) -> PoliteClient:
         return self
@@ -163,7 +164,7 @@ class PoliteClient:
         *,
         last_event_id: str | None = None,
         read_timeout_s: float = 60.0,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """The server-sent events at `url`, each as it comes, until the server ends the stream.
 
         Close the generator to hang up. Nothing is asked for again here: go on from the last
@@ -184,7 +185,8 @@ class PoliteClient:
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
             headers["Last-Event-ID"] = last_event_id.encode()  # type: ignore[assignment]
-        self._take_turn(urlsplit(real).netloc)
+        with turn(self.budget, urlsplit(real).netloc, self.min_interval_s, LEASE_S):
+            pass
         try:
             with self._session(urlsplit(real).netloc).get(
                 real,
@@ -232,8 +234,8 @@ class PoliteClient:
         headers |= stored.conditions() if stored else {}
         host = urlsplit(real).netloc
         for _ in range(1 + MAX_REDIRECTS):
-            self._take_turn(host)
-            page, target = self._ask(url, real, headers)
+            with turn(self.budget, host, self.min_interval_s, LEASE_S):
+                page, target = self._ask(url, real, headers)
             if target is None:
                 return page
             if urlsplit(target).netloc != host:
@@ -292,15 +294,9 @@ class PoliteClient:
                 session.mount(scheme, HTTPAdapter(max_retries=retry))
         return self._sessions[host]
 
-    def _take_turn(self, host: str) -> None:
-        wait = self._free_at.get(host, 0.0) - self.clock()
-        if wait > 0:
-            self.sleep(wait)
-        self._free_at[host] = self.clock() + self.min_interval_s
-
     def _pause(self, url: str, seconds: float) -> None:
         """Nothing more is asked of the whole host for so long."""
-        self._free_at[urlsplit(self._real(url)).netloc] = self.clock() + seconds
+        self.budget.pause(urlsplit(self._real(url)).netloc, seconds)
 
     def _real(self, url: str) -> str:
         for prefix, origin in self.origins.items():

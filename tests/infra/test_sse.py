@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.budget import LocalBudget
 from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.sse import Event, read_events
@@ -161,7 +162,9 @@ class Streamer:
 
 
 def client() -> PoliteClient:
-    return PoliteClient(source="wd", contact="ops@example.org", min_interval_s=0.0)
+    return PoliteClient(
+        source="wd", contact="ops@example.org", budget=LocalBudget(), min_interval_s=0.0
+    )
 
 
 LAST_ID = json.dumps([{"topic": "eqiad.é", "partition": 0, "timestamp": 1}], ensure_ascii=False)
