@@ -10,6 +10,7 @@ from discovery.sources import WikidataConfig
 from discovery.sources.observation import Partition, Signal, Since
 from discovery.sources.sparql import read_items
 from discovery.sources.wikidata import WikidataSource
+from infra.budget import LocalBudget
 from infra.http import PoliteClient
 from infra.replay import ReplayServer
 
@@ -28,7 +29,9 @@ def fetched(base, keys, known=None, as_of=LAST):
     config = WikidataConfig(name="w", endpoint=base, entities=keys, contact="a@example.org")
     source = WikidataSource(config)
     part = Partition(id="0", as_of=as_of, keys=keys, known=tuple(known or [None] * len(keys)))
-    with PoliteClient(source="w", contact="a@example.org", min_interval_s=0) as client:
+    with PoliteClient(
+        source="w", contact="a@example.org", budget=LocalBudget(), min_interval_s=0
+    ) as client:
         return list(source.fetch(part, client)), source
 
 

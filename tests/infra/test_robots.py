@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from infra.addresses import check_target
+from infra.budget import LocalBudget
 from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.robots import MAX_BYTES
@@ -47,14 +48,11 @@ def site(**answers):
 
 
 def client(now=lambda: 1e9, slept=None, **options):
+    """A client whose clock stands still while it works; `slept` takes what it waits."""
+    waited = slept if slept is not None else []
+    budget = LocalBudget(lambda: 1e9 + sum(waited), waited.append)
     settings = {"robots": True, "cross_host": True, "min_interval_s": 0.0, **options}
-    return PoliteClient(
-        source="s",
-        contact="ops@example.org",
-        clock=now,
-        sleep=(slept if slept is not None else []).append,
-        **settings,
-    )
+    return PoliteClient(source="s", contact="ops@example.org", budget=budget, clock=now, **settings)
 
 
 def rules(text, status=200):
@@ -116,7 +114,7 @@ def test_the_delay_that_a_site_asks_for_is_kept():
     with site(robots_txt=rules(text), x=PAGE) as (base, _), client(slept=slept) as c:
         c.get(f"{base}/x")
         c.get(f"{base}/x")
-    assert slept == [7.0]
+    assert slept == [7.0, 7.0]  # after the rules, and after the first page
 
 
 def test_each_hop_of_a_redirect_is_asked_about():
