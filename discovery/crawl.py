@@ -95,14 +95,18 @@ def crawl(
                     "bulk": True,
                 }
                 continue
-            source, cursor = make_source(config, base_dir), cursors.get(config.name)
+            source, settings = make_source(config, base_dir), _settings(config)
+            same = manifest.get("settings", {}).get(config.name) == settings
+            cursor = cursors.get(config.name) if same else None
             signals = _signals(out, runner, _Listen(*reach, config, as_of), cursor)
-            since = Since(cursor=cursor, revisions=_revisions(previous, config.name))
+            revisions = _revisions(previous, config.name) if same else {}
+            since = Since(cursor=cursor, revisions=revisions)
             for n, part in enumerate(source.partitions(as_of, since, signals)):
                 shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
             skips += [skip for signal in signals or () for skip in signal.skips]
             about[config.name] = {
                 "coverage": source.coverage,
+                "settings": settings,
                 "cursor": signals[-1].cursor if signals else cursor,
                 "gaps": [signal.gap for signal in signals or () if signal.gap],
             }
@@ -117,6 +121,13 @@ def crawl(
     counts = _write(out, observed, [*skips, *bulk.skips])
     read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
     return {**counts, **(read if bulk.num_lines else {})}
+
+
+def _settings(config: SourceConfig) -> str:
+    """Digest of what decides which facts a source gives: under others, what is known of it is not
+    gone on from."""
+    manners = {"contact", "min_interval_s"}
+    return digest_of(config.model_dump(mode="json", exclude=manners))
 
 
 def _serve_recordings(

@@ -115,6 +115,7 @@ def snapshot(
         "schema": SCHEMA,
         "as_of": as_of.isoformat(),
         "sources": configured,
+        "settings": {name: about.get("settings") for name, about in crawled.items()},
         "cursors": {name: about["cursor"] for name, about in crawled.items()},
         "gaps": {name: about["gaps"] for name, about in crawled.items() if about["gaps"]},
         "previous": before["snapshot_id"] if before else None,

@@ -178,6 +178,16 @@ def test_a_merge_and_a_deletion(tmp_path):
     assert redirects == {merged: about["to"]}
 
 
+def test_other_settings_do_not_go_on_from_what_is_known(tmp_path):
+    """With a relation more, everything is fetched again: what was known had not looked for it."""
+    with ReplayServer(OCTOBER) as base:
+        narrow = source(base).model_copy(update={"relations": ("P6",)})
+        _, before = observe(tmp_path / "a", narrow, BEFORE)
+        _, after = observe(tmp_path / "a", source(base), date(2022, 10, 1), before)
+        _, fresh = observe(tmp_path / "b", source(base), date(2022, 10, 1))
+    assert identity(after) == identity(fresh) != identity(before)
+
+
 WORKER = """
 import sys
 from datetime import date
