@@ -44,7 +44,7 @@ class RayBudget:
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
         while True:
-            answer = ray.get(self.keeper.ask.remote(host, interval_s, lease_s))
+            answer: Any = ray.get(self.keeper.ask.remote(host, interval_s, lease_s))
             if isinstance(answer, Permit):
                 return answer
             time.sleep(answer)

@@ -96,9 +96,15 @@ def test_redirects_stay_on_the_host_and_end(clock, server):
         assert json.loads(http.get(f"{base}/elsewhere").body)["id"] == "Q42"
         assert clock.naps == [1.0]
         server.fail(9, status=302, headers={"Location": "/again"})
-        with pytest.raises(SourceError, match="redirects more than 3 times"):
+        with pytest.raises(SourceError, match="redirects in a circle"):
             http.get(f"{base}/elsewhere")
-    assert len(server.requests) == 6
+        assert len(server.requests) == 4
+        server.faults.clear()
+        for n in range(6):
+            server.fail(1, status=302, headers={"Location": f"/{n}"})
+        with pytest.raises(SourceError, match="redirects more than 5 times"):
+            http.get(f"{base}/elsewhere")
+    assert len(server.requests) == 4 + 6
 
 
 def test_gives_up_in_one_line(clock, server):
