@@ -3,7 +3,8 @@
 Written are `observations.parquet` (payloads and provenance), `fetched.parquet` (when, and with
 which ETag: left out of the digest, for a second run at another hour is the same output),
 `skips.parquet`, and `crawl.json`: of every source what the crawl replaces of the snapshot before
-(its coverage), the cursor to go on from, and where its feed of changes has gaps.
+(its coverage), the cursor to go on from, and where its feed of changes has gaps. Bulk sources leave
+no observations but what they say, in `parsed/` (`discovery.bulk`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from discovery.bulk import BulkRead, read_bulk
 from discovery.fact import from_table, to_table
-from discovery.sources import SourceConfig, make_source
+from discovery.sources import AskedConfig, BulkConfig, SourceConfig, make_source
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
@@ -33,8 +35,9 @@ from discovery.sources.observation import (
     Signal,
     Since,
     Skip,
+    tally,
 )
-from discovery.sources.table import TableConfig
+from discovery.sources.wikidata import WikidataConfig
 from infra.budget import Budget
 from infra.errors import SourceError
 from infra.http import PoliteClient
@@ -44,6 +47,8 @@ from infra.storage import Artifact, Shard, StageDir, digest_of, file_digest
 
 OBSERVATIONS, FETCHED, SKIPS = "observations.parquet", "fetched.parquet", "skips.parquet"
 CRAWL = "crawl.json"
+ROWS_PER_GROUP = 256
+"""Observations that are parsed at a time."""
 REVISIONS = "revisions.parquet"
 """Of a snapshot: source, subject, and the revision that it holds."""
 VOLATILE = (FETCHED,)
@@ -75,16 +80,28 @@ def crawl(
     manifest = previous.json("manifest.json") if previous else {}
     cursors = manifest.get("cursors", {})
     shards: list[tuple[int, Shard]] = []
+    skips: list[Skip] = []
     about: dict[str, Any] = {}
+    bulk = BulkRead()
     with ExitStack() as stack:
         origins = _serve_recordings(sources, base_dir, stack)
         reach = (runner.budget(), origins, cache, base_dir)
         for config in sources:
+            if isinstance(config, BulkConfig):
+                read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
+                about[config.name] = {
+                    "coverage": "source",
+                    "cursor": None,
+                    "gaps": [],
+                    "bulk": True,
+                }
+                continue
             source, cursor = make_source(config, base_dir), cursors.get(config.name)
             signals = _signals(out, runner, _Listen(*reach, config, as_of), cursor)
             since = Since(cursor=cursor, revisions=_revisions(previous, config.name))
             for n, part in enumerate(source.partitions(as_of, since, signals)):
                 shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
+            skips += [skip for signal in signals or () for skip in signal.skips]
             about[config.name] = {
                 "coverage": source.coverage,
                 "cursor": signals[-1].cursor if signals else cursor,
@@ -97,14 +114,18 @@ def crawl(
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {"as_of": as_of.isoformat(), "previous": manifest.get("snapshot_id")}
     out.write_json(CRAWL, {"schema": 1, **before, "sources": about})
-    return _write(out, pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()]))
+    observed = pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()])
+    counts = _write(out, observed, [*skips, *bulk.skips])
+    read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
+    return {**counts, **(read if bulk.num_lines else {})}
 
 
 def _serve_recordings(
     sources: Sequence[SourceConfig], base_dir: Path, stack: ExitStack
 ) -> dict[str, str]:
     """Where each `replay:` place is served, once however many sources share it."""
-    places = {make_source(config, base_dir).endpoint for config in sources}
+    asked = [config for config in sources if not isinstance(config, BulkConfig)]
+    places = {make_source(config, base_dir).endpoint for config in asked}
     return {
         place: stack.enter_context(ReplayServer(base_dir / place.removeprefix(REPLAY)))
         for place in sorted(place for place in places if place and place.startswith(REPLAY))
@@ -120,9 +141,10 @@ def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> lis
         rows = pq.read_table(path, schema=SIGNAL_SCHEMA).to_pylist()
         if not rows:
             return None
-        cursor = json.loads(rows[0].pop("cursor"))
-        subjects = tuple(rows[0].pop("subjects"))
-        signals.append(Signal(subjects=subjects, cursor=cursor, **rows[0]))
+        cursor = json.loads(rows[0]["cursor"])
+        parts = {name: tuple(rows[0][name]) for name in ("subjects", "selected")}
+        skips = tuple(Skip(**skip) for skip in rows[0]["skips"])
+        signals.append(Signal(**{**rows[0], **parts, "cursor": cursor, "skips": skips}))
     return signals
 
 
@@ -139,8 +161,10 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
     inputs = {}
     for config in sources:
-        if isinstance(config, TableConfig):
+        if isinstance(config, BulkConfig):
             paths = [base_dir / config.path]
+        elif config.endpoint is None:
+            paths = config.local_paths(base_dir)
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
         else:
@@ -156,21 +180,12 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
 
 
 def count_skips(skips: Sequence[Skip]) -> tuple[pa.Table, dict[str, int]]:
-    """A table of (source, reason, count, first sample) sorted by count, and counts by reason."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for skip in skips:
-        groups[skip.source, skip.reason].append(skip.sample)
-    rows = [
-        {"source": source, "reason": reason, "sample": min(samples), "count": len(samples)}
-        for (source, reason), samples in groups.items()
-    ]
-    rows.sort(key=lambda row: (-row["count"], row["source"], row["reason"]))
+    """A table of (source, reason, first sample, count) sorted by count, and counts by reason."""
+    tallied = tally(skips)
     counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row["reason"]] += row["count"]
-    return pa.Table.from_pylist(
-        rows, schema=SKIP_SCHEMA.append(pa.field("count", pa.int64()))
-    ), dict(counts)
+    for skip in tallied:
+        counts[skip.reason] += skip.count
+    return to_table(tallied, SKIP_SCHEMA), dict(counts)
 
 
 @dataclass(frozen=True)
@@ -182,11 +197,13 @@ class _Worker:
     cache: Path
     base_dir: Path
 
-    def client(self, config: SourceConfig) -> PoliteClient | None:
+    def client(self, config: AskedConfig) -> PoliteClient | None:
         """The client of a source, None where it is local."""
-        if isinstance(config, TableConfig):
+        if config.endpoint is None:
             return None
         replayed = config.endpoint in self.origins
+        # a Wikibase is asked by its API, which has a policy of its own; robots.txt is about pages
+        by_pages = not isinstance(config, WikidataConfig)
         return PoliteClient(
             source=config.name,
             contact=config.contact,
@@ -194,6 +211,9 @@ class _Worker:
             cache=self.cache,
             min_interval_s=0.0 if replayed else config.min_interval_s,
             origins=self.origins,
+            robots=by_pages,
+            cross_host=by_pages,
+            home=config.endpoint,
         )
 
 
@@ -201,7 +221,7 @@ class _Worker:
 class _Listen(_Worker):
     """Builds, in the worker process, the function that follows one source's feed for a slice."""
 
-    config: SourceConfig
+    config: AskedConfig
     as_of: date
 
     def __call__(self) -> Callable[[Any], pa.Table]:
@@ -221,10 +241,10 @@ class _Listen(_Worker):
 class _Fetch(_Worker):
     """Builds, in the worker process, the function that fetches one partition."""
 
-    def __call__(self) -> Callable[[tuple[SourceConfig, Partition]], pa.Table]:
+    def __call__(self) -> Callable[[tuple[AskedConfig, Partition]], pa.Table]:
         clients: dict[str, PoliteClient | None] = {}
 
-        def run(task: tuple[SourceConfig, Partition]) -> pa.Table:
+        def run(task: tuple[AskedConfig, Partition]) -> pa.Table:
             config, partition = task
             if config.name not in clients:
                 clients[config.name] = self.client(config)
@@ -234,15 +254,15 @@ class _Fetch(_Worker):
         return run
 
 
-def _write(out: StageDir, table: pa.Table) -> dict:
+def _write(out: StageDir, table: pa.Table, skips: Sequence[Skip]) -> dict:
     """The three files and the counts."""
     moment = ["etag", "fetched_at"]
-    out.write_table(OBSERVATIONS, table.drop_columns(moment))
+    out.write_table(OBSERVATIONS, table.drop_columns(moment), rows_per_group=ROWS_PER_GROUP)
     out.write_table(FETCHED, table.select(["source", "partition", "about", "url", *moment]))
     observations = from_table(table, Observation)
     absent = [Skip(o.source, o.absent, o.about) for o in observations if o.absent]
-    skips, counts = count_skips(absent)
-    out.write_table(SKIPS, skips)
+    counted, counts = count_skips([*skips, *absent])
+    out.write_table(SKIPS, counted)
     return {
         "observations": len(observations) - len(absent),
         "bytes": sum(len(o.payload) for o in observations),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any, Literal
 
 from discovery.fact import Interval
@@ -54,10 +55,18 @@ def wikibase_interval(value: Mapping[str, Any]) -> tuple[Interval, str | None]:
     Precisions 12-14 (hours to seconds) are read as the day. Raises ValueError with the reason.
     """
     text, precision = str(value.get("time")), value.get("precision")
-    match = _WIKIBASE.fullmatch(text)
-    if not match or not isinstance(precision, int) or not 0 <= precision <= 14:
+    if not isinstance(precision, int) or not 0 <= precision <= 14:
         raise ValueError(f"time {text!r} with precision {precision!r} is not a Wikibase time")
-    model = str(value.get("calendarmodel", GREGORIAN)).rpartition("/")[2]
+    return _read_wikibase(text, precision, str(value.get("calendarmodel", GREGORIAN)))
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_wikibase(text: str, precision: int, calendar: str) -> tuple[Interval, str | None]:
+    """The same few days date most of what there is."""
+    match = _WIKIBASE.fullmatch(text)
+    if not match:
+        raise ValueError(f"time {text!r} with precision {precision!r} is not a Wikibase time")
+    model = calendar.rpartition("/")[2]
     if model not in (GREGORIAN, JULIAN):
         raise ValueError(f"calendar {model!r} is neither Gregorian nor Julian")
     sign, digits, month, day = match.groups()

@@ -8,9 +8,11 @@ so that "2021" is [2021-01-01, 2022-01-01) and nothing is padded to a false prec
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 T = TypeVar("T")
@@ -195,12 +197,48 @@ CHANGE_SCHEMA = pa.schema(
 
 def to_table(records: Iterable[Any], schema: pa.Schema) -> pa.Table:
     """Records of one dataclass as an Arrow table of its schema."""
-    return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+    rows = list(records)
+    columns = []
+    for field in schema:
+        values = list(map(attrgetter(field.name), rows))
+        if pa.types.is_struct(field.type):
+            columns.append(_struct(values, field.type))
+        else:
+            if pa.types.is_nested(field.type):
+                values = [_plain(value) for value in values]
+            columns.append(pa.array(values, field.type))
+    return pa.table(columns, schema=schema)
+
+
+def _struct(values: list[Any], kind: pa.StructType) -> pa.Array:
+    """Records, or None, as an array of structs; where there are few, they alone are looked at."""
+    where = [n for n, value in enumerate(values) if value is not None]
+    parts = [pa.array([getattr(values[n], part.name) for n in where], part.type) for part in kind]
+    found = pa.StructArray.from_arrays(parts, fields=list(kind))
+    index = np.full(len(values), len(where), np.int64)
+    index[where] = np.arange(len(where))
+    return pa.concat_arrays([found, pa.nulls(1, kind)]).take(pa.array(index))
 
 
 def from_table(table: pa.Table, cls: type[T]) -> list[T]:
     """The inverse of `to_table`: lists become tuples, structs become intervals."""
-    return [cls(**{name: _thaw(value) for name, value in row.items()}) for row in table.to_pylist()]
+    columns = []
+    for column in table.columns:
+        values = column.to_pylist()
+        if pa.types.is_nested(column.type):
+            values = [_thaw(value) for value in values]
+        columns.append(values)
+    names = table.column_names
+    return [cls(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    """Intervals as tuples, the form in which Arrow takes a struct."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Interval):
+        return value.earliest, value.latest, value.precision
+    return value
 
 
 def _thaw(value: Any) -> Any:

@@ -9,7 +9,7 @@ first.
 from __future__ import annotations
 
 import json
-import unicodedata
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,29 +20,53 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from discovery.fallback import templates_of
+from discovery.labels import clean_label, rendered
 from infra.errors import ConfigError
 
 SUBJECT, OBJECT = "[X]", "[Y]"
-MAX_LABEL_CHARS = 120
-"""Longer labels are descriptions, not names; they are cut at a word."""
+_SUBJECT_ALONE = re.compile(r"(?:^|[\s(\"])\[X\](?=\s|'s\s|[,)\"?])")
+"""Between words: nothing is glued to it but a possessive or a comma."""
+_FIXED_ARTICLE = re.compile(r"\ban? \[[XY]\]", re.IGNORECASE)
 
 
 def _template(text: str) -> str:
     """A statement with a subject that ends in the object."""
     if text.count(SUBJECT) != 1 or text.count(OBJECT) != 1 or not text.endswith(f" {OBJECT}."):
         raise ValueError(f"{text!r} must hold {SUBJECT} once and end in ' {OBJECT}.'")
-    return text
+    return _grammatical(text)
 
 
 def _neutral(text: str) -> str:
     """A statement without a subject that ends in the object."""
     if SUBJECT in text or text.count(OBJECT) != 1 or not text.endswith(f" {OBJECT}."):
         raise ValueError(f"{text!r} must not hold {SUBJECT} and must end in ' {OBJECT}.'")
+    return _grammatical(text)
+
+
+def _question(text: str) -> str:
+    """A question about a subject."""
+    if text.count(SUBJECT) != 1 or OBJECT in text or not text.endswith("?"):
+        raise ValueError(f"{text!r} must hold {SUBJECT} once, no {OBJECT}, and end in '?'")
+    return _grammatical(text)
+
+
+def _grammatical(text: str) -> str:
+    """Refuse what no label can make a sentence of."""
+    if SUBJECT in text and not _SUBJECT_ALONE.search(text):
+        raise ValueError(f"{text!r}: {SUBJECT} must stand by itself, or before 's or a comma")
+    if match := _FIXED_ARTICLE.search(text):
+        raise ValueError(f"{text!r}: {match[0]!r} fits some names only; write it without a or an")
+    if text != " ".join(text.split()):
+        raise ValueError(f"{text!r} has spaces too many")
+    if not (text[0].isupper() or text.startswith(SUBJECT)):
+        raise ValueError(f"{text!r} must begin with a capital or with {SUBJECT}")
     return text
 
 
 Template = Annotated[str, AfterValidator(_template)]
 Neutral = Annotated[str, AfterValidator(_neutral)]
+Asked = Annotated[str, AfterValidator(_question)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +102,13 @@ class Relation(BaseModel):
     """Asked when probing; the first is also the edit's prompt."""
     held_out: tuple[Template, ...] = Field(min_length=3)
     """Paraphrases that measure generality; no editor ever sees them."""
-    question: str
+    question: Asked
     neutral: tuple[Neutral, ...] = Field(min_length=3)
     """Each of `statements` without its subject: what the object scores by itself."""
     unrelated: tuple[Template, ...] = ()
     """Statements of other relations of the same subject, which an edit must leave alone."""
+    fallback: bool = False
+    """Its templates were made of its label; nobody has read them."""
 
     @model_validator(mode="after")
     def _check(self) -> Relation:
@@ -90,8 +116,9 @@ class Relation(BaseModel):
             raise ValueError("neutral needs one form for each of statements")
         if set(self.held_out) & set(self.statements):
             raise ValueError("a held-out paraphrase is also a statement")
-        if self.question.count(SUBJECT) != 1 or OBJECT in self.question:
-            raise ValueError(f"question must hold {SUBJECT} once and no {OBJECT}")
+        for statement, neutral in zip(self.statements, self.neutral, strict=True):
+            if statement.split()[-2] not in (neutral.split()[-2], SUBJECT):
+                raise ValueError(f"neutral {neutral!r} must end in the same words as {statement!r}")
         return self
 
     def prompt(self, template: str, subject_label: str) -> Prompt:
@@ -103,8 +130,7 @@ class Relation(BaseModel):
         label = clean_label(subject_label)
         if not label:
             raise ValueError(f"label {subject_label!r} has no printable character")
-        text = before + label + after.removesuffix(f" {OBJECT}.")
-        return Prompt(text, (len(before), len(before) + len(label)))
+        return Prompt(*rendered(before, label, after.removesuffix(f" {OBJECT}.")))
 
     def neutral_prompt(self, statement: int) -> str:
         """The prior form of `statements[statement]`, cut before the object."""
@@ -113,22 +139,18 @@ class Relation(BaseModel):
     def ask(self, subject_label: str) -> str:
         """The question about a subject."""
         before, _, after = self.question.partition(SUBJECT)
-        return before + clean_label(subject_label) + after
+        return rendered(before, clean_label(subject_label), after)[0]
 
 
-def clean_label(label: str, max_chars: int = MAX_LABEL_CHARS) -> str:
-    """A label on one line: NFC, no control or format characters, single spaces, cut at a word."""
-    text = unicodedata.normalize("NFC", label)
-    # Cc control, Cf format (zero width, bidi), Cs surrogates, Zl and Zp line and paragraph ends.
-    spaced = "".join(
-        " " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Zs") else c
-        for c in text
-        if unicodedata.category(c) not in ("Cf", "Cs")
-    )
-    words = " ".join(spaced.split())
-    if len(words) <= max_chars:
-        return words
-    return words[: max_chars + 1].rpartition(" ")[0] or words[:max_chars]
+def fallback_relation(
+    key: str, label: str, object_type: str = "thing", functional: bool = False
+) -> Relation:
+    """A relation with no templates but its label's own, marked `fallback`.
+
+    Raises ValueError for a label with no word in it.
+    """
+    made = templates_of(label, person=object_type == "person")
+    return Relation(id=key, label=label, object_type=object_type, functional=functional, **made)
 
 
 def load_relations(extra_path: Path | None = None) -> Mapping[str, Relation]:
@@ -153,16 +175,29 @@ def _built_in() -> Mapping[str, Relation]:
 
 
 def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
-    """Relations of a file; `unrelated` is by type of subject, less those a relation says itself."""
+    """Relations of a file; `unrelated` is by type of subject, less those a relation says itself.
+
+    One that has a label but no `statements` is said by its label alone.
+    """
+    listed = raw.get("relations") if isinstance(raw, Mapping) else None
+    if not isinstance(listed, Mapping):
+        raise ConfigError(f'{origin}: no relations. Write {{"relations": {{"P54": {{...}}}}}}.')
     made = {}
-    for key, fields in raw.get("relations", {}).items():
+    for key, fields in listed.items():
+        if not isinstance(fields, Mapping):
+            raise ConfigError(f"{origin}: relation {key}: {fields!r} is no object of settings.")
         own = {*fields.get("statements", ()), *fields.get("held_out", ())}
         others = raw.get("unrelated", {}).get(fields.get("subject_type", "thing"), ())
         fields = {"unrelated": [text for text in others if text not in own], **fields, "id": key}
         try:
+            if "statements" not in fields and isinstance(fields.get("label"), str):
+                person = fields.get("object_type") == "person"
+                fields = {**templates_of(fields["label"], person=person), **fields}
             made[key] = Relation.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ConfigError(f"{origin}: relation {key}: {where}: {first['msg']}.") from None
+        except ValueError as error:
+            raise ConfigError(f"{origin}: relation {key}: {error}.") from None
     return made

@@ -31,7 +31,7 @@ class Permit:
 
 
 class Budget(Protocol):
-    """Whose turn it is at which host. `host` is as `infra.addresses.host_of` writes it."""
+    """Whose turn it is at which host. `host` is a URL's, with its port."""
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
         """Wait for a turn: nobody's request in flight, `interval_s` since the last one started."""

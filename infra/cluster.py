@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util import ActorPool
 
 from infra.budget import Budget
 from infra.cluster_budget import RayBudget
 from infra.errors import StageError
 from infra.runner import InProcessRunner, Resources, Runner, set_threads
 
+SHARDS_AHEAD = 2
+"""Shards an actor has been given at most, of those that are made while it works: one to go on with
+while the next is made. Of shards that are all there, one: then none waits behind a slow one."""
 MAX_RESTARTS = 2
 """How often a dead actor comes back, and a shard that was on it is tried again."""
 
@@ -93,19 +97,26 @@ class RayRunner:
     def map(
         self,
         make_worker: Callable[[], Callable[[Any], Any]],
-        shards: Sequence[Any],
+        shards: Iterable[Any],
         *,
         resources: Resources,
     ) -> Iterator[Any]:
-        if not shards:
+        ahead = 1 if isinstance(shards, Sequence) else SHARDS_AHEAD
+        rest = iter(shards)
+        first = list(islice(rest, _num_workers(resources)))
+        if not first:
             return
         if make_worker != self._make_worker:
             self._make_worker, self._number = make_worker, self._number + 1
         number, made = self._number, ray.put(make_worker)
         whole = False
         try:
-            pool = ActorPool(self._hire(len(shards), resources))
-            yield from pool.map(lambda actor, s: actor.run.remote(number, made, s), list(shards))
+            actors = self._hire(len(first), resources)
+            yield from _in_order(
+                lambda actor, shard: actor.run.remote(number, made, shard),
+                actors * ahead,
+                chain(_drained(first), rest),
+            )
             whole = True
         except RayTaskError as error:
             cause = error.cause
@@ -122,12 +133,11 @@ class RayRunner:
             if not whole:  # tasks may be left on them
                 self._dismiss()
 
-    def _hire(self, num_shards: int, resources: Resources) -> list[Any]:
+    def _hire(self, wanted: int, resources: Resources) -> list[Any]:
         """Actors for a call; those of other resources make room."""
         if resources != self._resources:
             self._dismiss()
             self._resources = resources
-        wanted = _num_workers(num_shards, resources)
         options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
         while len(self._actors) < wanted:
             self._actors.append(_Actor.options(**options).remote(resources.num_cpus))
@@ -139,10 +149,51 @@ class RayRunner:
         self._actors.clear()
 
 
-def _num_workers(num_shards: int, resources: Resources) -> int:
+def _in_order(
+    submit: Callable[[Any, Any], Any], free: Sequence[Any], shards: Iterator[Any]
+) -> Iterator[Any]:
+    """Results in the order of the shards, a shard being taken when an actor is free for it.
+
+    free  the actors, each as often as it may be given a shard ahead
+    """
+    idle, running, results = deque(free), {}, deque()
+    exhausted = False
+    while True:
+        while results and results[0] not in running:
+            yield ray.get(results.popleft())
+        if idle and not exhausted:
+            try:
+                result = submit(idle[0], next(shards))
+            except StopIteration:
+                exhausted = True
+                continue
+            running[result] = idle.popleft()
+            results.append(result)
+            _free(running, idle, timeout=0)
+        elif results:
+            _free(running, idle, timeout=None)
+        else:
+            return
+
+
+def _free(running: dict[Any, Any], idle: deque[Any], timeout: float | None) -> None:
+    """Move the actors of finished shards to the idle ones; without a time-out, wait for one."""
+    if running:
+        done, _ = ray.wait(list(running), num_returns=1, timeout=timeout)
+        idle.extend(running.pop(result) for result in done)
+
+
+def _drained(items: list[Any]) -> Iterator[Any]:
+    """The items, none of which is kept."""
+    items.reverse()
+    while items:
+        yield items.pop()
+
+
+def _num_workers(resources: Resources) -> int:
     """How many workers fit, one at least being asked for so that Ray can wait or scale up."""
     cluster = ray.cluster_resources()
     fit = int(cluster.get("CPU", 1)) // resources.num_cpus
     if resources.num_gpus:
         fit = min(fit, int(cluster.get("GPU", 0) / resources.num_gpus))
-    return max(1, min(num_shards, fit, resources.max_workers or num_shards))
+    return max(1, min(fit, resources.max_workers or fit))

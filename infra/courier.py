@@ -13,15 +13,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import urldefrag, urljoin
 
 from infra.addresses import Reach, check_number, host_of, is_loopback
 from infra.budget import Budget, turn
-from infra.errors import AddressError, RobotsError, SourceError
+from infra.errors import AddressError, AnswerError, RobotsError, SourceError
 from infra.pages import Page, retry_after_s
 from infra.robots import Robots
-from infra.wire import Broken, Reply, Wire
+from infra.wire import Broken, Garbled, Reply, Wire
 
+STREAM_TYPE = "text/event-stream"
 BACKOFF_S = 5.0
 """First pause of a host that is busy and does not say how long; doubled each time."""
 MAX_BACKOFF_S = 300.0
@@ -51,6 +53,8 @@ class Errand:
     busy: tuple[int, ...] = (429, 503)
     """Statuses that say to come again later."""
     again: Callable[[Page], float | None] = lambda page: None
+    posted: Any = None
+    """A JSON value to POST, which is done once and not redirected."""
     cross_host: bool = False
     obeys: bool = True
     """robots.txt, if the client does: its own fetching does not."""
@@ -88,10 +92,7 @@ class Courier:
             if wait is None:
                 return page
             self.budget.pause(host_of(at), max(wait, _backoff_s(attempt)))
-        raise SourceError(
-            f"source {self.source}: {errand.at} was still too busy after "
-            f"{self.max_attempts} tries. Run the same command later to continue."
-        )
+        raise self._too_busy(errand.at)
 
     def _follow(self, errand: Errand, attempt: int) -> tuple[Page, str]:
         """The page that redirects end at, and its address. Each hop is asked for in its turn."""
@@ -99,7 +100,7 @@ class Courier:
         while True:
             seen.append(at)
             reply, body = self._hop(at, errand, attempt)
-            target = _redirect(reply)
+            target = None if errand.posted is not None else _redirect(reply)
             if target is None:
                 moment = datetime.fromtimestamp(self.clock(), UTC).isoformat("T", "seconds")
                 return Page(
@@ -132,11 +133,11 @@ class Courier:
         """One exchange in its turn, tried again where it breaks. A busy host is paused for all."""
         reach, host = self._reach(at, errand.home), host_of(at)
         interval_s = self._interval_s(at, errand)
-        failure: Broken | None = None
-        for broken in range(1 + MAX_BREAKS):
+        headers, failure = {**self.headers, **errand.headers}, Broken()
+        for broken in range(1 + MAX_BREAKS if errand.posted is None else 1):
             with self._naming(), turn(self.budget, host, interval_s, self.wire.longest_s):
                 try:
-                    reply, body = self.wire.ask(at, {**self.headers, **errand.headers}, reach)
+                    reply, body = self.wire.ask(at, headers, reach, errand.posted)
                 except Broken as error:
                     failure = error
                     self.budget.pause(host, BREAK_PAUSE_S * 2**broken)
@@ -144,32 +145,41 @@ class Courier:
                 if reply.status in errand.busy:
                     self._pause(reply, attempt)
                 return reply, body
-        raise SourceError(
+        kind = AnswerError if isinstance(failure, Garbled) else SourceError
+        raise kind(
             f"source {self.source}: {failure}. Check the address and the network; run the same "
             "command again to continue."
         ) from failure
 
     def connect(self, errand: Errand, read_timeout_s: float, stack: ExitStack) -> Reply:
-        """An event stream that has begun; `stack` ends it. Raises Broken, SourceError."""
-        at = errand.at
+        """An event stream that has begun, in its turn; `stack` ends it. Raises SourceError."""
+        at, headers = errand.at, {**self.headers, **errand.headers}
         interval_s, reach = self._interval_s(at, errand), self._reach(at, errand.home)
         for attempt in range(self.max_attempts):
             with self._naming(), turn(self.budget, host_of(at), interval_s, self.wire.longest_s):
-                headers = {**self.headers, **errand.headers}
-                opened = self.wire.open(at, headers, reach, read_timeout_s)
-                reply = stack.enter_context(opened)
+                try:
+                    opened = self.wire.open(at, headers, reach, read_timeout_s)
+                    reply = stack.enter_context(opened)
+                except Broken as error:
+                    raise SourceError(
+                        f"{error}. Check the address and the network; run the same command again "
+                        "to continue."
+                    ) from error
                 if reply.status in errand.busy:
                     stack.close()
                     self._pause(reply, attempt)
                     continue
             kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if reply.status == 204 or (reply.status == 200 and kind == "text/event-stream"):
+            if reply.status == 204 or (reply.status == 200 and kind == STREAM_TYPE):
                 return reply
             raise SourceError(
                 f"source {self.source}: {at} answers HTTP {reply.status} and {kind or 'no type'} "
                 "instead of an event stream. Check the address."
             )
-        raise SourceError(
+        raise self._too_busy(at)
+
+    def _too_busy(self, at: str) -> SourceError:
+        return SourceError(
             f"source {self.source}: {at} was still too busy after {self.max_attempts} tries. "
             "Run the same command later to continue."
         )
@@ -186,12 +196,9 @@ class Courier:
         with self._naming():
             check_number(at, self._reach(at, errand.home))
         rules = self.robots.of(at, partial(self._robots_txt, errand.home))
-        reason = rules.refuses(at)
-        if reason:
-            raise RobotsError(
-                f"source {self.source}: {at} is closed to us: {reason}. Leave it out, or ask the "
-                "site's operators."
-            )
+        refusal = rules.refusal(at)
+        if refusal:
+            raise RobotsError(f"source {self.source}: {refusal}")
         return max(self.min_interval_s, rules.delay_s)
 
     def _robots_txt(self, home: str, url: str) -> tuple[int, bytes] | str:

@@ -24,6 +24,14 @@ class RobotsError(SourceError):
     """A site's robots.txt keeps crawlers out of an address."""
 
 
+class AnswerError(SourceError):
+    """A source was reached, and what it answered cannot be used; other answers of it may be."""
+
+
+class DamageError(SourceError):
+    """A file can be read only up to some place; what was read before that is good."""
+
+
 class ModelError(CorrigendaError, ValueError):
     """A model cannot be found, loaded, or is of a kind that is not supported."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,12 +19,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from infra.budget import Budget
-from infra.courier import Courier, Errand
+from infra.courier import STREAM_TYPE, Courier, Errand
 from infra.errors import ConfigError, SourceError
 from infra.pages import Page, PageStore
 from infra.robots import Robots
 from infra.sse import Event, read_events
-from infra.wire import LIBRARY, Broken, Wire
+from infra.wire import LIBRARY, Broken, Reply, Silent, Wire
 
 MAXLAG_S = 5
 """Replication lag above which we wait; the value Wikimedia asks bots to use."""
@@ -44,6 +44,7 @@ class PoliteClient:
         contact: str | None,
         budget: Budget,
         robots: bool = False,
+        cross_host: bool = False,
         home: str | None = None,
         cache: Path | None = None,
         min_interval_s: float = 1.0,
@@ -60,6 +61,7 @@ class PoliteClient:
         budget          whose turn it is at each host, shared with all other crawlers
         robots          obey robots.txt. For pages and feeds; not for the MediaWiki API, which has a
                         policy of its own, while robots.txt closes /w/ to crawlers of pages
+        cross_host      follow redirects to other hosts, if those are on the public network
         home            URL whose host the operator configured: it alone may be on a private
                         network. None takes each URL that is asked for as configured
         cache           directory of stored responses that carry an ETag or Last-Modified
@@ -78,7 +80,8 @@ class PoliteClient:
                 "Set `contact` to where the site's operators can reach you: they count by it."
             )
         self.source, self.store = source, PageStore(cache) if cache else None
-        self.home, self.origins, self.clock = home, dict(origins or {}), clock
+        self.home, self.cross_host = home, cross_host
+        self.origins, self.clock = dict(origins or {}), clock
         self.wire = Wire(timeout_s=timeout_s, deadline_s=deadline_s, max_body_bytes=max_body_bytes)
         user_agent = f"corrigenda/{_version()} ({contact}) {LIBRARY}"
         self.courier = Courier(
@@ -105,12 +108,10 @@ class PoliteClient:
         *,
         allow: tuple[int, ...] = (),
         again: Callable[[Page], float | None] = lambda page: None,
-        cross_host: bool = False,
     ) -> Page:
         """The page at `url`, from the store where the server says it has not changed.
 
         `again` looks at a whole page and returns seconds to wait before asking once more, or None.
-        `cross_host` lets redirects lead to other hosts that are on the public network.
 
         Raises RobotsError for what robots.txt closes, SourceError for an unreachable host, a
         status outside 200 and `allow`, an oversize body, or patience at an end.
@@ -125,7 +126,7 @@ class PoliteClient:
             headers=stored.conditions() if stored else {},
             allow=allow,
             again=again,
-            cross_host=cross_host,
+            cross_host=self.cross_host,
         )
         page = self.courier.fetch(errand, stored)
         if self.store and page.status == 200 and not page.revalidated:
@@ -136,6 +137,12 @@ class PoliteClient:
         """The JSON value at `url`, with the page it came in: `(value, page)`."""
         page = self.get(url, params, **options)
         return self.decode(page), page
+
+    def post_json(self, url: str, value: Any) -> Any:
+        """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
+        home = self._real(self.home or url)
+        errand = Errand(url, self._real(url), home, posted=value, busy=())
+        return self.decode(self.courier.fetch(errand, None))
 
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
         """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as SourceError."""
@@ -156,7 +163,7 @@ class PoliteClient:
         return value, page
 
     def decode(self, page: Page) -> Any:
-        """A page's JSON. Raises SourceError that says what came instead."""
+        """A page's JSON. Raises AnswerError that says what came instead."""
         return page.json(f"source {self.source}: {self._real(page.url)}")
 
     def stream(
@@ -169,40 +176,47 @@ class PoliteClient:
     ) -> Generator[Event, None, None]:
         """The server-sent events at `url`, each as it comes, until the server ends the stream.
 
-        Close the generator to hang up. A stream that broke is not asked for again here: go on from
-        the last event's id. It takes its turn to connect and holds none while it lasts, so that
-        its host can be asked for other things meanwhile.
+        Close the generator to hang up, and go on later from the last event's id. A stream takes its
+        turn to connect and holds none while it lasts, so that its host can be asked for other
+        things meanwhile.
 
         last_event_id   of the last event seen, sent verbatim
         read_timeout_s  longest silence, comments being no silence
 
         Raises SourceError for a host that cannot be reached, a status other than 200 and 204 (no
-        more events), another content type, silence, and a connection that breaks.
+        more events), another content type and silence. A connection that breaks ends the stream as
+        its end would.
         """
         url = f"{url}?{urlencode(params)}" if params else url
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        headers = {"Accept": STREAM_TYPE, "Cache-Control": "no-store"}
         headers["Accept-Encoding"] = "identity"
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
             headers["Last-Event-ID"] = last_event_id.encode()  # type: ignore[assignment]
         errand = Errand(url, self._real(url), self._real(self.home or url), headers=headers)
         with ExitStack() as stack:
-            try:
-                reply = self.courier.connect(errand, read_timeout_s, stack)
-                if reply.status != 204:
-                    where = f"source {self.source}: {reply.url}"
-                    yield from read_events(reply.chunks, where)
-            except Broken as error:
-                raise SourceError(
-                    f"source {self.source}: {error}. Run the same command again to go on from the "
-                    "last event."
-                ) from error
+            reply = self.courier.connect(errand, read_timeout_s, stack)
+            if reply.status != 204:
+                where = f"source {self.source}: {reply.url}"
+                yield from read_events(_until_broken(reply, where), where)
 
     def _real(self, url: str) -> str:
         for prefix, origin in self.origins.items():
             if url.startswith(prefix):
                 return origin + url[len(prefix) :]
         return url
+
+
+def _until_broken(reply: Reply, where: str) -> Iterator[bytes]:
+    """The chunks of a stream. Raises SourceError where they stay away, though it is still open."""
+    try:
+        yield from reply.chunks
+    except Silent as error:
+        raise SourceError(
+            f"{where} timed out. Run the same command again to go on from the last event."
+        ) from error
+    except Broken:
+        return
 
 
 def _version() -> str:

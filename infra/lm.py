@@ -18,6 +18,7 @@ from transformers import DynamicCache
 
 from infra.errors import ModelError
 from infra.moved import compared
+from infra.passes import Head, chunks, hits, likeliest
 from infra.prompts import Encoded, Prompt, batches, by_prefix, encode, pad_rows
 from infra.rows import Rows, branched
 from infra.text import settled
@@ -29,9 +30,13 @@ class Question:
 
     id: str
     prompt: str
-    """Text up to, not including, the answer and the space before it."""
+    """Text up to, not including, the answer and what joins them."""
+    joined_by: str = " "
+    """Between prompt and candidates."""
     candidates: tuple[str, ...] = ()
     """Answers to be scored, without a leading space."""
+    whole: bool = False
+    """Whether the prompt counts too: scored is each statement, all of its tokens but the first."""
     greedy: bool = False
     """Whether the greedy continuation is wanted."""
     until: tuple[str, ...] | None = None
@@ -51,7 +56,8 @@ class Answer:
 
     id: str
     logprobs: tuple[float, ...]
-    """log p(" " + candidate | prompt), natural, summed over the candidate's tokens."""
+    """log p(joined_by + candidate | prompt), natural, summed over the candidate's tokens; or, of a
+    `whole` question, log p(prompt + joined_by + candidate)."""
     num_tokens: tuple[int, ...]
     greedy: str | None
     """Greedy continuation up to end of text, newline (unless `past_ends`), the token limit or the
@@ -120,6 +126,7 @@ class LanguageModel:
         self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
         self._stop_ids = _stop_ids(model, tokenizer)
+        self._head = Head()
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
@@ -187,9 +194,10 @@ class LanguageModel:
         """Inside, the model runs as is best for many short rows.
 
         A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
-        torch's fused attention on a CPU costs more a row than the products of a short one.
+        What is padded, or predicts nothing that is asked, does not pass the head. torch's fused
+        attention on a CPU costs more a row than the products of a short one.
         """
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(self._head)
         used = self.model.config._attn_implementation
         on_cpu = self.device.type == "cpu"
         plain = self.plain_attention and on_cpu and longest <= PLAIN_TOKENS
@@ -213,10 +221,16 @@ class LanguageModel:
     def _begin(self, group: Sequence[Prompt], rows: Rows, max_new_tokens: int) -> None:
         """Run prompts and score their candidates; those that are to be continued join `rows`."""
         ids_BT, mask_BT = pad_rows([p.tokens for p in group], left=True, device=self.device)
-        output = self._forward(ids_BT, mask_BT, DynamicCache())
-        last_BV, cache = output.logits[:, -1].float(), output.past_key_values
+        whole = any(part.question.whole for prompt in group for part in prompt.parts)
+        own_BT = mask_BT.bool() if whole else None
+        output = self._forward(ids_BT, mask_BT, DynamicCache(), at=own_BT)
+        logits_BV, cache = output.logits.float(), output.past_key_values
+        if whole:
+            self._score_prompts(group, ids_BT, mask_BT.bool(), logits_BV)
+            logits_BV = logits_BV[mask_BT.sum(1).cumsum(0) - 1]
+        last_BV = logits_BV
         self._score(group, last_BV, mask_BT, cache)
-        next_B = _likeliest(last_BV)
+        next_B = likeliest(last_BV)
         going = [
             b
             for b, (prompt, token) in enumerate(zip(group, next_B.tolist(), strict=True))
@@ -231,8 +245,8 @@ class LanguageModel:
     def _step(self, rows: Rows, max_new_tokens: int) -> None:
         """One more token for every row; those that have said enough leave."""
         mask = torch.cat([rows.mask_NW, rows.mask_NW.new_ones(len(rows.owners), 1)], 1)
-        logits_NV = self._forward(rows.next_N[:, None], mask, rows.cache).logits[:, -1]
-        rows.mask_NW, rows.next_N = mask, _likeliest(logits_NV)
+        logits_NV = self._forward(rows.next_N[:, None], mask, rows.cache).logits
+        rows.mask_NW, rows.next_N = mask, likeliest(logits_NV)
         said = zip(rows.owners, rows.next_N.tolist(), strict=True)
         rows.keep(
             [
@@ -254,16 +268,33 @@ class LanguageModel:
         prompt.said, prompt.listening = said, going
         return bool(going)
 
-    def _forward(self, ids: Tensor, mask: Tensor, cache: Any, last_only: bool = True) -> Any:
+    def _forward(self, ids: Tensor, mask: Tensor, cache: Any, at: Tensor | None = None) -> Any:
+        """The model's output; logits [K, V] of the K places of `at` [N, T], or of each last one."""
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        return self.model(
+        self._head.at = at
+        output = self.model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1 if last_only else 0,
+            logits_to_keep=0 if at is not None else 1,
         )
+        output.logits = output.logits.flatten(0, 1)
+        return output
+
+    def _score_prompts(
+        self, group: Sequence[Prompt], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
+    ) -> None:
+        """What the prompts themselves are worth: of each, all tokens but the first."""
+        ids_K = ids_BT[own_BT]
+        logp_K, hit_K = hits(logits_KV[:-1].clone(), ids_K[1:])  # a prompt's last says the next's
+        start = 0
+        for prompt in group:
+            number = len(prompt.tokens) - 1
+            own = slice(start, start + number)
+            prompt.score = logp_K[own].sum().item(), number, int(hit_K[own].sum())
+            start += number + 1
 
     def _score(self, group: Sequence[Prompt], last_BV: Tensor, mask_BT: Tensor, cache: Any) -> None:
         """Score every candidate of every prompt. Rows of similar length run together; those of one
@@ -276,9 +307,10 @@ class LanguageModel:
         ]
         owners.sort(key=lambda owner: len(owner[1].rows[owner[2]]))
         single = sum(len(part.rows[c]) == 1 for _, part, c in owners)
-        first = last_BV, last_BV.logsumexp(-1), _likeliest(last_BV)
-        chunks = (owners[:single], *_chunks(owners[single:], self.max_rows))
-        for chunk in filter(None, chunks):
+        first = last_BV, last_BV.logsumexp(-1), likeliest(last_BV)
+        lengths = [len(part.rows[c]) - 1 for _, part, c in owners[single:]]
+        parts = (owners[:single], *chunks(owners[single:], lengths, self.max_rows))
+        for chunk in filter(None, parts):
             owner_N = torch.tensor([b for b, _, _ in chunk], device=self.device)
             rows = [part.rows[c] for _, part, c in chunk]
             token_NT, right_NT = self._score_rows(rows, owner_N, first, mask_BT, cache)
@@ -306,23 +338,24 @@ class LanguageModel:
         right_NT = (likeliest_B[owner_N] == ids_NT[:, 0])[:, None]
         if ids_NT.shape[1] > 1:
             mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
-            branch = branched(cache, owner_N)
-            logits_NTV = self._forward(ids_NT[:, :-1], mask, branch, last_only=False).logits
-            later = -torch.nn.functional.cross_entropy(
-                logits_NTV.flatten(0, 1).float(), ids_NT[:, 1:].flatten(), reduction="none"
-            )
-            token_NT = torch.cat([token_NT, later.view(len(rows), -1)], 1)
-            right_NT = torch.cat([right_NT, _likeliest(logits_NTV) == ids_NT[:, 1:]], 1)
+            branch, at_NT = branched(cache, owner_N), mask_NT[:, 1:].bool()
+            logits_KV = self._forward(ids_NT[:, :-1], mask, branch, at=at_NT).logits
+            logp_K, hit_K = hits(logits_KV.float(), ids_NT[:, 1:][at_NT])
+            later_NT = token_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, logp_K)
+            hits_NT = right_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, hit_K)
+            token_NT = torch.cat([token_NT, later_NT], 1)
+            right_NT = torch.cat([right_NT, hits_NT], 1)
         return token_NT.cpu(), right_NT.cpu()
 
     def _answer(self, prompt: Prompt, part: Encoded) -> Answer:
         """What was heard of one question."""
+        score, num, right = prompt.score if part.question.whole else (0.0, 0, 0)
         greedy = prompt.said[: prompt.ends.get(part.number)] if part.question.greedy else []
         return Answer(
             id=part.question.id,
-            logprobs=tuple(score for score, _, _ in part.scores),
-            num_tokens=tuple(count for _, count, _ in part.scores),
-            num_argmax=tuple(right for _, _, right in part.scores),
+            logprobs=tuple(score + own for own, _, _ in part.scores),
+            num_tokens=tuple(num + own for _, own, _ in part.scores),
+            num_argmax=tuple(right + own for _, _, own in part.scores),
             greedy=self._text(part.question, greedy) if part.question.greedy else None,
             greedy_ids=tuple(greedy),
         )
@@ -340,11 +373,6 @@ class LanguageModel:
         return (text if question.past_ends else text.split("\n")[0]).strip()
 
 
-def _contiguous(_: Any, args: tuple[Tensor, ...]) -> Tensor:
-    """What a head is given, in one piece of memory."""
-    return args[0].contiguous()
-
-
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """End of text, and every token that holds a newline."""
     eos = model.generation_config.eos_token_id if model.can_generate() else None
@@ -352,13 +380,3 @@ def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     ends |= {tokenizer.eos_token_id} - {None}
     lines = {i for token, i in tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token}
     return frozenset(ends | lines | ({tokenizer.get_vocab().get("<0x0A>")} - {None}))
-
-
-def _likeliest(logits: Tensor) -> Tensor:
-    """Index of the greatest along the last axis, the first of equals; argmax is slow on CPUs."""
-    return logits.max(-1).indices
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.errors import SourceError
+from infra.errors import AnswerError
 from infra.storage import write_atomic
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
@@ -32,6 +32,11 @@ class Page:
     """ISO 8601 UTC time of this request."""
     revalidated: bool = False
     """The server said 304 and the body is the stored one; `status` is the stored 200."""
+
+    @classmethod
+    def unread(cls, url: str) -> Page:
+        """A page that was asked for and whose answer was of no use."""
+        return cls(url=url, status=0, headers={}, body=b"", fetched_at="")
 
     @property
     def etag(self) -> str | None:
@@ -59,10 +64,10 @@ class Page:
     def json(self, where: str) -> Any:
         """The body's JSON as RFC 8259 has it: UTF-8, no NaN. `where` begins the error's line.
 
-        Raises SourceError that says what came instead.
+        Raises AnswerError that says what came instead.
         """
         if self.media_type and "json" not in self.media_type:
-            raise SourceError(
+            raise AnswerError(
                 f"{where} answers {self.media_type} instead of JSON ({self.excerpt}). "
                 "Check the endpoint; a proxy or a login page may stand in between."
             )
@@ -72,7 +77,7 @@ class Page:
             fault, advice = "is nested too deeply", "Check the endpoint."
         except ValueError as error:
             fault, advice = str(error), "Run the same command again to continue."
-        raise SourceError(
+        raise AnswerError(
             f"{where} answers broken JSON of {len(self.body)} bytes ({fault}). {advice}"
         )
 

@@ -43,6 +43,8 @@ class Prompt:
     parts: list[Encoded]
     listening: list[Encoded]
     """Whose continuation is not over."""
+    score: tuple[float, int, int] = (0.0, 0, 0)
+    """Of the prompt itself, where a `whole` question is among its parts: as of a candidate."""
     said: list[int] = field(default_factory=list)
     ends: dict[int, int] = field(default_factory=dict)
     """By number of a question, how many tokens its continuation has."""
@@ -51,7 +53,9 @@ class Prompt:
 def encode(tokenizer: Any, number: int, question: Question) -> Encoded:
     """Prompt and candidates tokenised together, so that the boundary is the model's own."""
     boundary = len(question.prompt)
-    texts = [f"{question.prompt} {candidate}" for candidate in question.candidates]
+    texts = [
+        f"{question.prompt}{question.joined_by}{candidate}" for candidate in question.candidates
+    ]
     encoded = tokenizer([*texts, question.prompt], return_offsets_mapping=True)
     *rows, bare = encoded["input_ids"]
     starts = [
@@ -68,7 +72,7 @@ def encode(tokenizer: Any, number: int, question: Question) -> Encoded:
         question,
         tuple(bare[:shared]),
         tuple(tuple(row[shared:]) for row in rows),
-        tuple(start - shared for start in starts),
+        tuple(0 if question.whole else start - shared for start in starts),
         [(0.0, 0, 0)] * len(rows),
     )
 

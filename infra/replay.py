@@ -1,14 +1,9 @@
-"""Recorded answers of a Wikibase over real HTTP on this machine: demos and tests without a network.
+"""A recording over real HTTP on this machine: demos and tests without a network.
 
-A recording is a directory with `index.json`,
-
-    {"format": 1, "labels": FILE,
-     "entities": {ID: [{"revision": N, "timestamp": ISO, "file": FILE}]}}
-
-gzipped `Special:EntityData` payloads, and a gzipped map of labels {ID: entity as wbgetentities
-answers}. Served are `w/api.php` (`prop=revisions`, `wbgetentities`) and
-`wiki/Special:EntityData/ID.json?revision=N`, with ETag, 304 and gzip. Lists of revisions are
-composed from the index, so they hold recorded ids only.
+Served are `w/api.php` (`prop=revisions`, `wbgetentities`), `wiki/Special:EntityData/ID.json`,
+`sparql`, with ETag, 304 and gzip, and `v2/stream/recentchange` as server-sent events, with all that
+makes the real stream hard to follow: it goes on from the event of an id, closes now and then, sends
+events twice, forgets old ones without a word.
 """
 
 from __future__ import annotations
@@ -18,17 +13,16 @@ import hashlib
 import json
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from infra.errors import ConfigError
+from infra.recording import Recording
 
-MAX_IDS = 50
-"""Ids that `wbgetentities` takes in one call without `apihighlimits`."""
+STREAM = "/v2/stream/recentchange"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +46,19 @@ class Request:
 class ReplayServer:
     """A context manager: serves a recording on a free loopback port and yields the base URL."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, now: str = "9999") -> None:
+        """`now`: what the recording has of later than this ISO time has not happened yet."""
+        self.recording = Recording(directory, now)
         self.faults: deque[Fault] = deque()
         self.requests: list[Request] = []
-        try:
-            index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
-            if index["format"] != 1:
-                raise ValueError(f"format {index['format']!r} instead of 1")
-            self.entities: dict[str, list[dict[str, Any]]] = index["entities"]
-            self.labels = json.loads(gzip.decompress((directory / index["labels"]).read_bytes()))
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"{directory} is not a recording: {error}. "
-                "Give a directory with an index.json (examples/recordings/wikidata is one)."
-            ) from error
+        self.retained_from = ""
+        """ISO time of the oldest event that the stream still has."""
+        self.events_a_connection: int | None = None
+        """After how many the stream closes; None is at its end."""
+        self.breaks_off = False
+        """Whether it closes in the middle of the next event."""
+        self.repeats = 0
+        """How many events before the one that is gone on from are sent again."""
 
     def fail(self, times: int = 1, **fault: Any) -> None:
         """The next `times` requests get this `Fault`."""
@@ -88,44 +80,26 @@ class ReplayServer:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and JSON body for a path below the base URL."""
-        stem = path.removeprefix("/wiki/Special:EntityData/").removesuffix(".json")
-        if path == "/w/api.php":
-            actions = {"query": self._revisions, "wbgetentities": self._labels}
-            action = actions.get(query.get("action", ""))
-            unknown = _refusal("badvalue", "Unrecognized value for parameter action.")
-            return 200, json.dumps(action(query) if action else unknown).encode()
-        if stem != path and stem in self.entities:
-            for recorded in self.entities[stem]:
-                if str(recorded["revision"]) == query.get("revision"):
-                    return 200, gzip.decompress((self.directory / recorded["file"]).read_bytes())
-        return 404, b'{"error": "not recorded"}'
+    def events(self, last_id: str | None, since: str | None) -> Iterator[bytes]:
+        """What one connection to the stream is sent, event by event.
 
-    def _revisions(self, query: Mapping[str, str]) -> Any:
-        """The newest recorded revision at or before `rvstart`."""
-        title = query.get("titles", "")
-        if "|" in title:
-            return _refusal("multpages", "rvlimit may only be used with a single page.")
-        if title not in self.entities:
-            return {"query": {"pages": [{"ns": 0, "title": title, "missing": True}]}}
-        until = query.get("rvstart", "9999")
-        found = [item for item in self.entities[title] if item["timestamp"] <= until]
-        page: dict[str, Any] = {"ns": 0, "title": title}
-        if found:
-            last = max(found, key=lambda item: item["timestamp"])
-            page["revisions"] = [{"revid": last["revision"], "timestamp": last["timestamp"]}]
-        return {"batchcomplete": True, "query": {"pages": [page]}}
-
-    def _labels(self, query: Mapping[str, str]) -> Any:
-        ids = query.get("ids", "").split("|")
-        if len(ids) > MAX_IDS:
-            return _refusal("toomanyvalues", f'Too many values for parameter "ids": {MAX_IDS}.')
-        missing = {"missing": ""}
-        return {
-            "entities": {key: self.labels.get(key, {"id": key, **missing}) for key in ids},
-            "success": 1,
-        }
+        A position that is no longer retained is passed over: the stream begins behind its end.
+        """
+        happened = [event for event in self.recording.events if _time(event) <= self.recording.now]
+        kept = [event for event in happened if _time(event) >= self.retained_from]
+        places = [n for n, event in enumerate(kept) if event[0] == last_id]
+        if places:
+            start = max(0, places[-1] + 1 - self.repeats)
+        elif last_id is None and since is not None and since >= self.retained_from:
+            start = next((n for n, e in enumerate(kept) if _time(e) >= since), len(kept))
+        else:
+            start = len(kept)
+        limit = self.events_a_connection
+        end = None if limit is None else start + self.repeats + limit
+        for event_id, data in kept[start:end]:
+            yield f"event: message\nid: {event_id}\ndata: {data}\n\n".encode()
+        if self.breaks_off and end is not None and end < len(kept):
+            yield f"event: message\nid: {kept[end][0]}\ndata: {kept[end][1][:40]}".encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,7 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         parts = urlsplit(self.path)
-        status, body = self.replay.answer(unquote(parts.path), dict(parse_qsl(parts.query)))
+        query = dict(parse_qsl(parts.query))
+        if parts.path == STREAM:
+            self._stream(self.headers.get("Last-Event-ID"), query.get("since"))
+            return
+        status, body = self.replay.recording.answer(unquote(parts.path), query)
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if status == 200:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -157,6 +135,19 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, mtime=0)
         self._send(status, headers, body)
+
+    def _stream(self, last_id: str | None, since: str | None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            self.wfile.write(b":ok\n\n")
+            for event in self.replay.events(last_id, since):
+                self.wfile.write(event)
+        except ConnectionError:  # the listener has heard enough
+            pass
+        self.close_connection = True
 
     def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
@@ -171,5 +162,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: `ReplayServer.requests` is the log."""
 
 
-def _refusal(code: str, info: str) -> Any:
-    return {"error": {"code": code, "info": info}}
+def _time(event: tuple[str, str]) -> str:
+    """ISO time of an event."""
+    return json.loads(event[1])["meta"]["dt"]

@@ -54,13 +54,19 @@ class Rules:
         """Seconds between the starts of two requests."""
         return self._parsed.crawl_delay(PRODUCT) or 0.0
 
-    def refuses(self, url: str) -> str:
-        """Why `url` is not to be fetched, or nothing."""
+    def refusal(self, url: str) -> str:
+        """Why `url` must not be fetched, as a line without its source, or nothing."""
+        site = f"robots.txt of {origin_of(url)}"
         if self.closed:
-            return self.closed
+            return (
+                f"{site} cannot be had ({self.closed}), so nothing of it may be fetched (RFC "
+                "9309). Run the same command later."
+            )
         if self.delay_s > MAX_DELAY_S:
-            return f"robots.txt asks for {self.delay_s:g} s between requests"
-        return "" if self._parsed.can_fetch(url, PRODUCT) else f"robots.txt keeps {PRODUCT} out"
+            return f"{site} asks for {self.delay_s:g} s between requests. Leave the site out."
+        if not self._parsed.can_fetch(url, PRODUCT):
+            return f"{site} does not allow {url}. Leave it out, or ask its operator."
+        return ""
 
     def is_fresh(self, now_s: float) -> bool:
         age_s = now_s - self.fetched_s
@@ -92,7 +98,7 @@ class Robots:
     def _ask(self, origin: str, fetch: Fetch) -> Rules:
         answer, now_s = fetch(f"{origin}/robots.txt"), self._clock()
         if isinstance(answer, str):
-            return Rules("", now_s, f"its robots.txt cannot be had ({answer})")
+            return Rules("", now_s, answer)
         status, body = answer
         if 200 <= status < 300:
             if len(body) > MAX_PARSED_BYTES:  # a rule that is cut off says something else
@@ -100,7 +106,7 @@ class Robots:
             return Rules(body.decode("utf-8-sig", "replace"), now_s)
         if 400 <= status < 500:
             return Rules("", now_s)
-        return Rules("", now_s, f"its robots.txt answers HTTP {status}")
+        return Rules("", now_s, f"HTTP {status}")
 
     def _load(self, origin: str) -> Rules | None:
         if self._directory is None:

@@ -8,7 +8,7 @@ bytes come out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,11 +34,14 @@ class Runner(Protocol):
     def map(
         self,
         make_worker: Callable[[], Callable[[Any], Any]],
-        shards: Sequence[Any],
+        shards: Iterable[Any],
         *,
         resources: Resources,
     ) -> Iterator[Any]:
         """Yield `make_worker()(shard)` for every shard, in order.
+
+        Shards are taken as workers come to need them, so that an iterator of large ones is never
+        held in memory as a whole. What it raises is raised here.
 
         `make_worker` and shards are picklable; a `make_worker` equal to the last one may find its
         worker built, state and all. A shard may run twice after a fault, so workers are
@@ -67,19 +70,20 @@ class InProcessRunner:
     def map(
         self,
         make_worker: Callable[[], Callable[[Any], Any]],
-        shards: Sequence[Any],
+        shards: Iterable[Any],
         *,
         resources: Resources,
     ) -> Iterator[Any]:
-        if not shards:
-            return
-        if self._worker is None or make_worker != self._make_worker:
-            self._worker = None  # free the last one before the next is built
-            self._worker, self._make_worker = make_worker(), make_worker
-        worker = self._worker
-        set_threads(resources.num_cpus)
+        worker = None
         for shard in shards:
+            if worker is None:
+                if self._worker is None or make_worker != self._make_worker:
+                    self._worker = None  # free the last one before the next is built
+                    self._worker, self._make_worker = make_worker(), make_worker
+                worker = self._worker
+                set_threads(resources.num_cpus)
             yield worker(shard)
+            del shard  # the next one may be large too
 
 
 def set_threads(num_threads: int) -> None:

@@ -8,6 +8,9 @@ the inputs), its *digest* everything that came out. The same fingerprint is neve
 and a different one under an old version is refused: a version means one thing for ever.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
 from __future__ import annotations
 
 import hashlib
@@ -16,13 +19,16 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from infra.errors import ConfigError, StageError
@@ -32,6 +38,7 @@ RECORD = "record.json"
 FINGERPRINT = "fingerprint.json"
 SHARDS = "shards"
 PROGRESS = "progress.json"
+ROWS_PER_GROUP = 1 << 16
 
 
 def canonical_json(value: Any) -> bytes:
@@ -61,31 +68,68 @@ def file_digest(path: Path) -> str:
 
 
 def table_digest(table: pa.Table) -> str:
-    """SHA-256 of a table's schema and rows in Arrow's streaming format, whatever its chunking."""
-    sink = hashlib.sha256()
-    rebuilt = pa.table(
-        [pa.array(column.to_pylist(), type=column.type) for column in table.columns],
-        schema=table.schema.remove_metadata(),
-    )
-    with pa.ipc.new_stream(pa.PythonFile(_HashSink(sink), mode="w"), rebuilt.schema) as writer:
-        writer.write_table(rebuilt)
+    """SHA-256 of a table's schema and rows, whatever its chunking and slicing.
+
+    Column after column, and of nested ones part after part: which values are there, their lengths,
+    the values. What lies in a buffer below a null or outside a slice does not count.
+    """
+    sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in table.schema]))
+    sink.update(table.num_rows.to_bytes(8, "little"))
+    for column in table.columns:
+        _hash_array(sink, pa.concat_arrays(column.chunks) if column.chunks else None)
     return sink.hexdigest()
 
 
-class _HashSink:
-    """A write-only file that keeps nothing but the hash."""
+def _spell(kind: pa.DataType) -> str:
+    """A type's name, without the names that Parquet's files give to the elements of lists."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{_spell(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{field.name}: {_spell(field.type)}' for field in kind)}>"
+    return _spell(kind.value_type) if pa.types.is_dictionary(kind) else str(kind)
 
-    def __init__(self, sink: Any) -> None:
-        self.sink, self.closed = sink, False
 
-    def write(self, data: Any) -> int:
-        self.sink.update(data)
-        return len(data)
+def _hash_array(sink: Any, array: pa.Array | None) -> None:
+    """Feed one column, or one part of a nested one."""
+    if array is None or len(array) == 0 or pa.types.is_null(array.type):
+        return
+    sink.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)))
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        _hash_array(sink, array.dictionary_decode())
+    elif pa.types.is_struct(kind):
+        for child in array.flatten():
+            _hash_array(sink, child)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        sink.update(_lengths(pc.list_value_length(array)))
+        _hash_array(sink, array.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        large = pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()
+        _hash_bytes(sink, array.cast(large))
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        _hash_bytes(sink, array)
+    elif pa.types.is_boolean(kind):
+        sink.update(np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        sink.update(np.ascontiguousarray(array.fill_null(0).to_numpy(zero_copy_only=False)))
+    else:
+        raise TypeError(f"a column of {kind} has no digest: give it a type of this list")
 
-    def flush(self) -> None: ...
 
-    def close(self) -> None:
-        self.closed = True
+def _hash_bytes(sink: Any, array: pa.Array) -> None:
+    """Lengths and bytes of binary values; a null has none, whatever its slot spans."""
+    array = array.fill_null(b"")
+    sink.update(_lengths(pc.binary_length(array)))
+    width = np.int64 if pa.types.is_large_binary(array.type) else np.int32
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
+    if data is not None:
+        sink.update(memoryview(data)[int(bounds[0]) : int(bounds[-1])])
+
+
+def _lengths(lengths: pa.Array) -> Any:
+    """Lengths as 64-bit integers, so that a column's large variant has them too."""
+    return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _beside(path: Path) -> Path:
@@ -104,9 +148,17 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """A Parquet file (zstd), atomically."""
-    write_atomic(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+def write_table(path: Path, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
+    """A Parquet file (zstd), atomically, in row groups that a reader may pass over."""
+    options = {"compression": "zstd", "row_group_size": rows_per_group}
+    write_atomic(path, lambda beside: pq.write_table(table, beside, **options))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -143,9 +195,22 @@ class StageDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.digests: dict[str, str] = {}
+        """Of files whose digest is known, so that they need not be read for it."""
 
-    def write_table(self, name: str, table: pa.Table) -> None:
-        write_table(self.path / name, table)
+    def write_table(
+        self, name: str, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP
+    ) -> None:
+        write_table(self.path / name, table, rows_per_group=rows_per_group)
+
+    def reuse(self, artifact: Artifact, name: str) -> None:
+        """The same file of a finished output: a hard link, or a copy where there can be none."""
+        write_atomic(self.path / name, lambda beside: _link(artifact.path / name, beside))
+        self.digests[name] = artifact.record["files"][name]
+
+    def keep(self, path: Path, name: str) -> None:
+        """Make a finished shard part of the output, under a name of its own."""
+        write_atomic(self.path / name, lambda beside: _link(path, beside))
 
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)
@@ -166,7 +231,7 @@ class StageDir:
         self,
         runner: Runner,
         make_worker: Callable[[], Callable[[Any], pa.Table]],
-        shards: Sequence[Shard],
+        shards: Iterable[Shard],
         *,
         resources: Resources | None = None,
         on_done: Callable[[Shard], None] = lambda shard: None,
@@ -175,18 +240,26 @@ class StageDir:
         kept.
 
         `make_worker` is called once a process and returns the function from a shard's payload to
-        its table (a model is loaded there once, not once a shard). Both must be picklable.
+        its table (a model is loaded there once, not once a shard). Both must be picklable. Shards
+        may be made as they are taken; those finished earlier are taken and passed over.
         """
-        paths = [self.shard_path(shard) for shard in shards]
-        missing = [
-            (shard, path) for shard, path in zip(shards, paths, strict=True) if not path.exists()
-        ]
-        for shard in shards[: len(shards) - len(missing)]:
-            on_done(shard)
-        tasks = [(shard.payload, path) for shard, path in missing]
-        results = runner.map(_WriteTable(make_worker), tasks, resources=resources or Resources())
-        for (shard, _), _ in zip(missing, results, strict=True):
-            on_done(shard)
+        paths: list[Path] = []
+        waiting: deque[Shard] = deque()
+
+        def missing() -> Iterator[Any]:
+            for shard in shards:
+                path = self.shard_path(shard)
+                paths.append(path)
+                if path.exists():
+                    on_done(shard)
+                else:
+                    waiting.append(replace(shard, payload=None))
+                    yield shard.payload, path
+
+        tasks = list(missing()) if isinstance(shards, Sequence) else missing()
+        make = _WriteTable(make_worker)
+        for _ in runner.map(make, tasks, resources=resources or Resources()):
+            on_done(waiting.popleft())
         return paths
 
 
@@ -306,14 +379,15 @@ class Workspace:
             if restart:
                 shutil.rmtree(partial, ignore_errors=True)
             _open_partial(partial, key)
-            counts = dict(body(StageDir(partial)))
+            out = StageDir(partial)
+            counts = dict(body(out))
             shutil.rmtree(partial / SHARDS, ignore_errors=True)
             (partial / FINGERPRINT).unlink()
             (partial / PROGRESS).unlink(missing_ok=True)
             files = {
-                path.relative_to(partial).as_posix(): file_digest(path)
+                name: out.digests.get(name) or file_digest(path)
                 for path in sorted(partial.rglob("*"))
-                if path.is_file()
+                if path.is_file() and (name := path.relative_to(partial).as_posix())
             }
             record = {
                 "schema": 1,
@@ -343,6 +417,8 @@ def _open_partial(partial: Path, key: str) -> None:
     """The unfinished directory of this very fingerprint, or a new one."""
     marker = partial / FINGERPRINT
     if marker.exists() and json.loads(marker.read_text()) == key:
+        for unfinished in partial.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            unfinished.unlink()
         return
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -25,18 +25,27 @@ from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     NewConnectionError,
+    ReadTimeoutError,
 )
 
 from infra.addresses import Reach, check_number, host_of, is_loopback, resolve
 from infra.body import Damaged, Oversize, unpack
-from infra.errors import SourceError
+from infra.errors import AnswerError, SourceError
 
 LIBRARY = f"requests/{requests.__version__}"
 CHUNK_BYTES = 2**16
 
 
 class Broken(Exception):
-    """An exchange failed in a way that another try may not."""
+    """An exchange failed in a way that another try may not: unreachable, or broken off."""
+
+
+class Garbled(Broken):
+    """The body came whole, and is not what its headers say."""
+
+
+class Silent(Broken):
+    """Nothing came for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +84,22 @@ class Wire:
         for session in self._sessions.values():
             session.close()
 
-    def ask(self, url: str, headers: Mapping[str, str], reach: Reach) -> tuple[Reply, bytes]:
-        """A whole exchange. Raises Broken; SourceError for a body or a time over its bound, and
-        for an address out of reach.
+    def ask(
+        self, url: str, headers: Mapping[str, str], reach: Reach, posted: Any = None
+    ) -> tuple[Reply, bytes]:
+        """A whole exchange, a POST where there is a JSON value for it.
+
+        Raises Broken; AnswerError for a body over its bound, SourceError for a time over its own,
+        AddressError for what is out of reach.
         """
         end_s = time.monotonic() + self.deadline_s
-        with self.open(url, headers, reach) as reply:
+        with self.open(url, headers, reach, posted=posted) as reply:
             watchdog = _watch(end_s - time.monotonic(), reply.hang_up)
             try:
                 coding = reply.headers.get("content-encoding", "").strip().lower()
                 body = unpack(reply.chunks, coding, self.max_body_bytes)
             except Oversize:
-                raise SourceError(
+                raise AnswerError(
                     f"{url} answers more than {self.max_body_bytes} bytes. "
                     "Ask for less, or raise the cap if the size is right."
                 ) from None
@@ -94,7 +107,7 @@ class Wire:
                 self._check_time(url, end_s)
                 if isinstance(error, Broken):
                     raise
-                raise Broken(f"the answer of {url} is damaged: {error}") from error
+                raise Garbled(f"the answer of {url} is damaged: {error}") from error
             finally:
                 watchdog.cancel()
             self._check_time(url, end_s)  # a body without a length ends where it is cut
@@ -107,14 +120,17 @@ class Wire:
         headers: Mapping[str, str],
         reach: Reach,
         read_timeout_s: float | None = None,
+        posted: Any = None,
     ) -> Generator[Reply, None, None]:
         """An exchange up to its headers; the body is the caller's, its time too."""
         check_number(url, reach)
         end_s = time.monotonic() + self.deadline_s
         try:
-            response = self._session(url, reach).get(
+            response = self._session(url, reach).request(
+                "GET" if posted is None else "POST",
                 url,
                 headers=headers,
+                json=posted,
                 timeout=(self.timeout_s, read_timeout_s or self.timeout_s),
                 stream=True,
                 allow_redirects=False,
@@ -155,6 +171,8 @@ def _chunks(url: str, raw: Any) -> Iterator[bytes]:
     try:
         while chunk := raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
+    except (ReadTimeoutError, TimeoutError) as error:
+        raise Silent(f"the answer of {url} broke off: timed out") from error
     except (requests.RequestException, HTTPError, OSError) as error:
         raise Broken(f"the answer of {url} broke off: {_cause(error)}") from error
 

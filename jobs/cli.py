@@ -292,6 +292,28 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
 
 
 @app.command()
+def why(
+    question: Annotated[
+        str, typer.Argument(help="A prompt, or the name or id of its subject.", metavar="PROMPT")
+    ],
+    relation: Annotated[
+        str | None, typer.Argument(help="Id of a relation; unset is all of the subject's.")
+    ] = None,
+    workspace: WorkspaceOption = "workspace",
+    as_json: JsonOption = False,
+) -> None:
+    """Why a fact was edited, held, refused or taken out: changes, trust, verdicts and evidence."""
+    from jobs.why import print_facts
+    from jobs.why import why as explain
+
+    facts = explain(Workspace.at(workspace), question, relation)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print_facts(facts, Console(highlight=False))
+
+
+@app.command()
 def rollback(
     version: Annotated[
         str | None, typer.Argument(help="Release to return to; unset is the one before.")

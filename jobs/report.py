@@ -53,7 +53,7 @@ def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Consol
     program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
     prompt = next((e["prompt"] for e in summary.get("examples", ())), "The capital of France is")
     console.print("\nNext:")
-    for command in (f'ask "{prompt}"', "releases", "status", "rollback"):
+    for command in (f'ask "{prompt}"', f'why "{prompt}"', "releases", "status", "rollback"):
         console.print(f"  {program} {command}{where}", soft_wrap=True)
 
 
@@ -72,12 +72,24 @@ def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> 
     console.print(table)
     if "plan" in counts and counts["plan"]["refused"]:
         console.print(f"  not edited: {counts['plan']['refused']}")
-        reasons = sorted(counts["plan"]["refusals"].items(), key=lambda item: (-item[1], item[0]))
-        for reason, number in reasons[:MAX_REASONS]:
-            console.print(f"    {number:5}  {reason}", soft_wrap=True)
-        if len(reasons) > MAX_REASONS:
-            rest = sum(number for _, number in reasons[MAX_REASONS:])
-            console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
+        _print_reasons(counts["plan"]["refusals"], console)
+    if "plan" in counts and counts["plan"]["held"]:
+        held = counts["plan"]["held"]
+        console.print(f"  waiting for a later edition or a person: {sum(held.values())}")
+        _print_reasons(held, console)
+    if "plan" in counts and counts["plan"]["sheet"]:
+        console.print(f"  on the fact sheet: {counts['plan']['sheet']}, of these sent there now:")
+        _print_reasons(counts["plan"]["routed"], console)
+
+
+def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
+    """The commonest first; the rest in one line."""
+    reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    for reason, number in reasons[:MAX_REASONS]:
+        console.print(f"    {number:5}  {reason}", soft_wrap=True)
+    if len(reasons) > MAX_REASONS:
+        rest = sum(number for _, number in reasons[MAX_REASONS:])
+        console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
 
 
 def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from discovery.fact import from_table
+from discovery.pending import Held, read_held
 from discovery.verbalise import Relation
 from infra.examine import Examinee
 from infra.models import ModelRef
 from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
 from pipeline.culprits import find_culprits
+from pipeline.decisions import as_refusals
 from pipeline.edit import REPORTS, edit, text_path
 from pipeline.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.evaluate import FACTS, REPORT, evaluate
 from pipeline.export import export
+from pipeline.fact_sheet import SHEET, SheetRow
 from pipeline.gate import CHECKS, VERDICT, Report, gate
+from pipeline.intake import HELD
 from pipeline.metrics.locality import read_text
 from pipeline.pages.page import PAGE, PageInputs, render_page
 from pipeline.plan import PRESERVED
@@ -68,6 +72,15 @@ class Composition:
     @cached_property
     def refusals(self) -> list[Refusal]:
         return from_table(self.plan.table("refusals.parquet"), Refusal)
+
+    @cached_property
+    def held(self) -> list[Held]:
+        """Changes that wait for a later edition."""
+        return read_held(self.plan.table(HELD))
+
+    @cached_property
+    def sheet(self) -> list[SheetRow]:
+        return from_table(self.plan.table(SHEET), SheetRow)
 
     @cached_property
     def neighbours(self) -> list[Neighbour]:
@@ -260,7 +273,7 @@ class Composition:
             gate=verdict,
             facts=evaluated.table(FACTS).to_pylist(),
             quarantined=[(e, quarantined[e.id]) for e in self.edits if e.id in quarantined],
-            refusals=self.refusals,
+            refusals=[*self.refusals, *as_refusals(self.held)],
             search=verdict["search"],
             history=self.history,
             relations={key: relation.label for key, relation in self.relations.items()},

@@ -7,14 +7,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from discovery.probe import ProbeConfig
+from discovery.route import RouteConfig
 from discovery.sources import SourceConfig
+from discovery.trust.config import TrustConfig, check_approvals
 from infra.errors import ConfigError
 from infra.examine import Compute
 from infra.models import EMBEDDED, dtype_name
-from infra.settings import read_toml, validate
+from infra.settings import nearest, read_toml, validate
 from pipeline.bounds import GateConfig
 from pipeline.edit import EditConfig, make_editor
 from pipeline.evaluate import EvaluateConfig
@@ -64,6 +66,13 @@ class Edition(BaseModel):
     """Name of the release; unset is the date, `2026.11.23`."""
     teach_unknown: bool | None = None
     """Overrides plan.teach_unknown for this edition."""
+    approve: tuple[str, ...] = ()
+    """Added to trust.approve for this edition."""
+
+    @field_validator("approve")
+    @classmethod
+    def _approvals(cls, approve: tuple[str, ...]) -> tuple[str, ...]:
+        return check_approvals(approve)
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +87,10 @@ class Edition(BaseModel):
         if self.teach_unknown is None:
             return plan
         return plan.model_copy(update={"teach_unknown": self.teach_unknown})
+
+    def trusting(self, trust: TrustConfig) -> TrustConfig:
+        """The policy of trust with this edition's approvals."""
+        return trust.model_copy(update={"approve": (*trust.approve, *self.approve)})
 
 
 class Config(BaseModel):
@@ -94,6 +107,8 @@ class Config(BaseModel):
     model: ModelConfig = ModelConfig()
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     probe: ProbeConfig = ProbeConfig()
+    trust: TrustConfig = TrustConfig()
+    route: RouteConfig = RouteConfig()
     plan: PlanConfig = PlanConfig()
     edit: EditConfig = EditConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -105,6 +120,9 @@ class Config(BaseModel):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources have one name ({', '.join(names)})")
+        for name in self.trust.sources:
+            if name not in names:
+                raise ValueError(f"trust.sources: {name!r} is no source{nearest(name, names)}")
         days = [edition.as_of for edition in self.editions]
         if days != sorted(set(days)):
             raise ValueError("editions must be in the order of their as_of dates, each later")

@@ -120,12 +120,19 @@ class Refusal:
     relation: str
     verdict: str | None
     reason: str
+    rule: str = ""
+    """Short, for counting: of trust, of the route, or of the plan."""
+    state: str = "eligible"
+    """Of trust: `eligible` or `rejected`; what is held or cooling is not refused."""
 
 
 REFUSAL_SCHEMA = pa.schema(
     [
         (name, pa.string())
-        for name in ("change_id", "subject", "subject_label", "relation", "verdict", "reason")
+        for name in (
+            *("change_id", "subject", "subject_label", "relation", "verdict", "reason"),
+            *("rule", "state"),
+        )
     ]
 )
 

@@ -12,21 +12,22 @@ from dataclasses import asdict
 
 from discovery.crawl import VOLATILE, crawl, local_inputs
 from discovery.diff import diff
-from discovery.fact import Change, from_table
-from discovery.probe import Verdict, probe
+from discovery.fact import from_table
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import Relation, load_relations
-from infra.examine import Examinee
 from infra.models import ModelRef, locate
 from infra.storage import Artifact, Workspace, digest_of
 from pipeline import ledger
 from pipeline.alias import Alias
+from pipeline.asking import UNEDITED, VERDICTS, Asking, read_verdicts
 from pipeline.composition import Composition
 from pipeline.config import Edition
 from pipeline.edits import PlannedEdit
+from pipeline.fact_sheet import SHEET, SheetRow
 from pipeline.gate import require_passed
-from pipeline.plan import plan
-from pipeline.release import QUARANTINED, ReleaseInputs, as_released, release
+from pipeline.intake import Intake, reader
+from pipeline.plan import Situation, plan
+from pipeline.release import QUARANTINED, ReleaseInputs, release
 from pipeline.run import STAGES, Run
 
 
@@ -55,12 +56,10 @@ def run_edition(
     parent = _parent(run.workspace, alias, version)
     known = parent and parent.table("edits.parquet")
     live = from_table(known, PlannedEdit) if known is not None else []
-    held = from_table(parent.table(QUARANTINED), PlannedEdit) if parent else []
+    aside = from_table(parent.table(QUARANTINED), PlannedEdit) if parent else []
     said = digest_of({key: relation.model_dump() for key, relation in sorted(relations.items())})
     upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
     compute = model.compute
-    unedited = Examinee(name="base", path=base.path)
-    serving = as_released(parent, "parent") if parent else None
 
     seen = _seen_before(run.workspace, edition)
     crawled = run.stage(
@@ -101,41 +100,66 @@ def run_edition(
         body=lambda out: diff(earlier, world, relations, out=out, runner=runner),
     )
     yield changed
-    changes = from_table(changed.table("changes.parquet"), Change)
 
+    asking = Asking(
+        run=run,
+        edition=edition,
+        relations=relations,
+        snapshot=world,
+        changed=changed,
+        parent=parent,
+        live=live,
+        base=base,
+    )
+    before = run.workspace.find("plan", parent.record["version"]) if parent else None
+    trust = edition.trusting(config.trust)
     probed = run.stage(
         "probe",
         version,
-        inputs={"diff": changed, "relations": said, **upstream},
-        config={**config.probe.model_dump(), **asdict(compute)},
-        body=lambda out: probe(
-            changes,
-            relations,
-            examinee=serving or unedited,
-            live={(edit.subject, edit.relation) for edit in live},
-            config=config.probe,
-            compute=compute,
-            out=out,
-            runner=runner,
-        ),
+        inputs={
+            "diff": changed,
+            "snapshot": world,
+            "held": before or "",
+            "relations": said,
+            **upstream,
+        },
+        config={
+            "as_of": edition.as_of.isoformat(),
+            **config.probe.model_dump(),
+            **asdict(compute),
+            "trust": trust.model_dump(),
+            "route": config.route.model_dump(),
+        },
+        body=asking,
     )
     yield probed
 
     planned = run.stage(
         "plan",
         version,
-        inputs={"diff": changed, "probe": probed, "relations": said, **upstream},
-        config=policy.model_dump(),
+        inputs={"probe": probed, "snapshot": world, "relations": said, **upstream},
+        config={
+            **policy.model_dump(),
+            "route": config.route.model_dump(),
+            "approve": list(trust.approve),
+        },
         body=lambda out: plan(
-            changes,
-            from_table(probed.table("verdicts.parquet"), Verdict),
-            live,
-            relations,
+            Situation.read(
+                reader(world, relations),
+                intake=Intake.read(probed, asking.earlier.history),
+                verdicts=read_verdicts(probed, VERDICTS),
+                unedited=read_verdicts(probed, f"{UNEDITED}/{VERDICTS}"),
+                live=live,
+                aside=aside,
+                sheet=from_table(parent.table(SHEET), SheetRow) if parent else [],
+                relations=relations,
+            ),
             version=version,
             line=config.line,
             config=policy,
+            route=config.route,
+            approve=frozenset(trust.approve),
             inputs={**upstream, "diff": changed.digest, "probe": probed.digest},
-            held=held,
             out=out,
         ),
     )
@@ -192,6 +216,8 @@ def run_edition(
         made.removals,
         made.refusals,
         final.quarantined,
+        made.held,
+        made.sheet,
     )
     ledger.append(root, version, events)
     if version not in {move.version for move in alias.history()}:

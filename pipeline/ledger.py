@@ -1,4 +1,4 @@
-"""The ledger: one event a row for every edit ever considered, one Parquet file a run, never
+"""The ledger: one event a row for every change ever considered, one Parquet file a run, never
 changed.
 
 Derived from a run's plan, reports and gate; writing it again writes the same bytes, so a run that
@@ -14,10 +14,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from discovery.pending import Held
 from infra.storage import write_table
 from pipeline.edits import PlannedEdit, Refusal, Removal
+from pipeline.fact_sheet import SheetRow
 
-Event = Literal["planned", "applied", "quarantined", "superseded", "skipped", "rejected"]
+Event = Literal[
+    "planned", "applied", "quarantined", "superseded", "skipped", "rejected", "held", "routed"
+]
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -48,8 +52,15 @@ def events(
     removals: Sequence[Removal],
     refusals: Sequence[Refusal],
     quarantined: dict[str, str],
+    held: Sequence[Held] = (),
+    sheet: Sequence[SheetRow] = (),
 ) -> list[dict[str, Any]]:
-    """Rows of one run. `quarantined` gives the editor's reason by edit id."""
+    """Rows of one run.
+
+    quarantined  the editor's reason by edit id
+    held         what waits for a later edition
+    sheet        the fact sheet; its rows of this version are events
+    """
     common = {"release": version, "plan_hash": plan_hash}
     rows: list[dict[str, Any]] = []
     for edit in edits:
@@ -79,7 +90,7 @@ def events(
     ]
     rows += [
         {
-            "event": "skipped",
+            "event": "rejected" if r.state == "rejected" else "skipped",
             **common,
             "change_id": r.change_id,
             "subject": r.subject,
@@ -89,6 +100,8 @@ def events(
         }
         for r in refusals
     ]
+    rows += [{"event": "held", **common, **_waiting(h)} for h in held]
+    rows += [{"event": "routed", **common, **_sheet(r)} for r in sheet if r.since == version]
     return rows
 
 
@@ -104,6 +117,40 @@ def read(root: Path) -> pa.Table:
     files = sorted((root / "ledger").glob("*.parquet"))
     tables = [pq.read_table(file, schema=LEDGER_SCHEMA) for file in files]
     return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
+
+
+def _waiting(h: Held) -> dict[str, Any]:
+    change = h.change
+    return {
+        "change_id": change.id,
+        "subject": change.subject,
+        "subject_label": change.subject_label,
+        "relation": change.relation,
+        "target": change.new_label,
+        "old_targets": list(change.old_labels),
+        "source": change.source,
+        "statement": change.new_statement,
+        "revision": change.revision_new,
+        "revision_time": change.revision_time,
+        "references": list(change.references),
+        "reason": f"{h.state} since {h.since}: {'; '.join(h.reasons)}",
+    }
+
+
+def _sheet(row: SheetRow) -> dict[str, Any]:
+    return {
+        "change_id": row.change_id,
+        "subject": row.subject,
+        "subject_label": row.subject_label,
+        "relation": row.relation,
+        "target": row.label,
+        "source": row.source,
+        "statement": row.statement_id,
+        "revision": row.revision,
+        "revision_time": row.revision_time,
+        "references": list(row.references),
+        "reason": row.reason,
+    }
 
 
 def _evidence(edit: PlannedEdit) -> dict[str, Any]:

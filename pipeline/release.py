@@ -23,6 +23,7 @@ from pipeline.edit import DELTA, AttachCodebook
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
 from pipeline.evaluate import FACTS, REPORT
 from pipeline.export import ADAPTER, CHECKPOINT
+from pipeline.fact_sheet import SHEET, SHEET_LINES
 from pipeline.gate import VERDICT
 from pipeline.pages.card import render_card
 from pipeline.pages.page import PAGE, PageInputs, render_page
@@ -73,6 +74,8 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
     for name in (REPORT, FACTS):
         shutil.copyfile(inputs.evaluation.path / name, out.path / name)
     shutil.copyfile(inputs.gate.path / VERDICT, out.path / VERDICT)
+    for name in (SHEET, SHEET_LINES):
+        shutil.copyfile(inputs.plan.path / name, out.path / name)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
     aside = [edit for edit, _ in inputs.page.quarantined]
     out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))
@@ -99,6 +102,7 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
         "release_id": manifest["release_id"],
         "edits": len(live),
         "codebook": manifest["codebook"],
+        "fact_sheet": manifest["fact_sheet"]["rows"],
     }
 
 
@@ -130,6 +134,10 @@ def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path
             if (path / kind).is_dir()
         ],
         "codebook": inputs.edit.counts["codebook"],
+        "fact_sheet": {
+            "rows": inputs.plan.counts["sheet"],
+            "files": {name: file_digest(path / name) for name in (SHEET, SHEET_LINES)},
+        },
         "unsigned": True,
     }
 

@@ -13,7 +13,10 @@ from pipeline.config import Config
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
 
-CODE: dict[str, int] = {**dict.fromkeys(STAGES, 1), "evaluate": 2, "gate": 2, "release": 2}
+CODE: dict[str, int] = {
+    **dict.fromkeys(STAGES, 1),
+    **{"probe": 2, "plan": 2, "evaluate": 2, "gate": 2, "release": 3},
+}
 """Version of each stage's code; counts up when it makes something else of the same input."""
 
 ATTEMPTED = ("edit", "evaluate", "gate")

@@ -1,8 +1,10 @@
 """Knowledge sources, one file a kind; to add one, write its file and its line in `SOURCES`.
 
-A source has a config; `listen`, which says what changed since a cursor; `partitions` of what is to
-be fetched then; `fetch`; and `parse`, which is pure: the same observation gives the same facts, and
-what it cannot read it counts and passes. Only `listen` and `fetch` touch a network or a disk.
+A source that is asked has a config; `listen`, which says what changed since a cursor; `partitions`
+of what is to be fetched then; `fetch`; and `parse`, which is pure: the same observation gives the
+same facts, and what it cannot read it counts and passes. Only `listen` and `fetch` touch a network
+or a disk. A bulk source, such as a dump, has `blocks` and `read` instead, and nothing of it is kept
+but what it says.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
+from discovery.sources.dump import DumpConfig, DumpSource
+from discovery.sources.lines import Block
 from discovery.sources.observation import (
     Coverage,
     Observation,
@@ -22,16 +26,26 @@ from discovery.sources.observation import (
     Signal,
     Since,
 )
+from discovery.sources.rdf import RdfConfig, RdfSource
+from discovery.sources.sql import SqlConfig, SqlSource
 from discovery.sources.table import TableConfig, TableSource
-from discovery.sources.wikidata import WikidataConfig, WikidataSource
+from discovery.sources.wikidata import WikidataSource
+from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
-SourceConfig = Annotated[WikidataConfig | TableConfig, Field(discriminator="kind")]
+AskedConfig = WikidataConfig | TableConfig | SqlConfig
+BulkConfig = DumpConfig | RdfConfig
+SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
 
-SOURCES: dict[str, type[WikidataSource] | type[TableSource]] = {
+SOURCES: dict[str, type[WikidataSource] | type[TableSource] | type[SqlSource]] = {
     "wikidata": WikidataSource,
     "table": TableSource,
+    "sql": SqlSource,
+}
+BULK_SOURCES: dict[str, type[DumpSource] | type[RdfSource]] = {
+    "dump": DumpSource,
+    "rdf": RdfSource,
 }
 
 
@@ -62,6 +76,27 @@ class Source(Protocol):
     def parse(self, observation: Observation) -> Parsed: ...
 
 
-def make_source(config: SourceConfig, base_dir: Path = Path()) -> Source:
+class BulkSource(Protocol):
+    """A source that is read from beginning to end, and whose answers are too large to keep: it is
+    parsed as it is read. A crawl replaces everything of it."""
+
+    name: str
+
+    def blocks(self, as_of: date) -> Iterator[Block]:
+        """What it holds, in pieces that a worker can hold, always the same. Only this touches a
+        disk. Raises SourceError where it cannot be read, or is not what it should be."""
+        ...
+
+    def read(self, block: Block) -> Parsed:
+        """Pure; of a subject that occurs twice the later revision is kept, by the snapshot."""
+        ...
+
+
+def make_bulk_source(config: BulkConfig, base_dir: Path = Path()) -> BulkSource:
+    """The bulk source of a config. `read` needs no directory."""
+    return BULK_SOURCES[config.kind](config, base_dir)  # type: ignore[arg-type]
+
+
+def make_source(config: AskedConfig, base_dir: Path = Path()) -> Source:
     """The source of a config; relative paths are below `base_dir`. `parse` needs no directory."""
     return SOURCES[config.kind](config, base_dir)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
@@ -29,23 +29,49 @@ class Since:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """Which subjects changed, by one slice of a source's feed of changes, or by a query."""
+    """Which subjects changed, by one slice of a source's feed of changes."""
 
-    subjects: tuple[str, ...]
+    subjects: tuple[str, ...] = ()
+    selected: tuple[str, ...] = ()
+    """Subjects that a query selects, changed or not."""
     cursor: Any
     """Where the next slice begins; a JSON value, opaque to all but the source."""
     done: bool
     """Whether the feed has been followed to the end of the day that is wanted."""
     gap: str | None = None
     """Why what changed before this slice is not known: then everything has to be looked at."""
+    skips: tuple[Skip, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A piece of a source that could not be used."""
+
+    source: str
+    reason: str
+    """The same words for the same kind of fault, so that skips can be counted by it."""
+    sample: str
+    """What it was, for a person to look up; capped."""
+    count: int = 1
+    """How many there were like it."""
+
+
+SKIP_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("sample", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
 SIGNAL_SCHEMA = pa.schema(
     [
         pa.field("subjects", pa.list_(pa.string()), nullable=False),
+        pa.field("selected", pa.list_(pa.string()), nullable=False),
         pa.field("cursor", pa.string(), nullable=False),
         pa.field("done", pa.bool_(), nullable=False),
         ("gap", pa.string()),
+        pa.field("skips", pa.list_(pa.struct(list(SKIP_SCHEMA))), nullable=False),
     ]
 )
 """The cursor is JSON text."""
@@ -72,8 +98,8 @@ class Observation:
 
     source: str
     partition: str
-    kind: Literal["entity", "labels", "table"]
-    """What the payload is."""
+    kind: Literal["entity", "redirect", "fault", "labels", "table"]
+    """What the payload is; a `fault` has none, and what is known of its entity stays."""
     about: str
     """The entity or path asked for."""
     as_of: str
@@ -115,25 +141,6 @@ OBSERVATION_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A piece of a source that could not be used."""
-
-    source: str
-    reason: str
-    """The same words for the same kind of fault, so that skips can be counted by it."""
-    sample: str
-    """What it was, for a person to look up; capped."""
-
-
-SKIP_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("sample", pa.string(), nullable=False),
-    ]
-)
-
 MAX_SAMPLE = 200
 """Characters of an unusable piece that are kept."""
 
@@ -145,3 +152,15 @@ class Parsed:
     facts: tuple[Fact, ...] = ()
     entities: tuple[Entity, ...] = ()
     skips: tuple[Skip, ...] = ()
+
+
+def tally(skips: Iterable[Skip]) -> list[Skip]:
+    """One skip for each source and reason, with the first sample in order, by count."""
+    groups: dict[tuple[str, str], list[Skip]] = {}
+    for skip in skips:
+        groups.setdefault((skip.source, skip.reason), []).append(skip)
+    found = [
+        Skip(source, reason, min(s.sample for s in of), sum(s.count for s in of))
+        for (source, reason), of in groups.items()
+    ]
+    return sorted(found, key=lambda skip: (-skip.count, skip.source, skip.reason))

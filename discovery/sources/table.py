@@ -1,46 +1,33 @@
 """Tables of dated facts: JSON Lines, CSV or Parquet files, one fact a row.
 
-A row is known at the end of day T when the last day its date may mean is not after T: "2015" is
-known from 2015-12-31 on. An end date after T is not known at T either, so the row then has none.
-Which of several dated rows is current is for the diff to say.
+What a row says is read by `discovery.sources.rows`; here a file becomes rows. A row that cannot be
+read is refused by itself, with its reason; a file that is no table at all is a SourceError.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from discovery.dates import days, iso_interval
-from discovery.fact import Entity, Fact, Interval
-from discovery.sources.observation import (
-    MAX_SAMPLE,
-    Coverage,
-    Observation,
-    Parsed,
-    Partition,
-    Signal,
-    Since,
-    Skip,
-)
-from infra.errors import ConfigError, SourceError
+from discovery.dates import days
+from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.rows import Columns, Refused, RowReader
+from infra.errors import SourceError
 from infra.http import PoliteClient
-from infra.settings import nearest
 
-ROLES = ("subject_id", "subject", "relation", "object_id", "object", "date", "start", "end")
-REQUIRED = ("subject", "relation", "object")
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 MAX_FILE_BYTES = 1 << 30
 """A file is one observation and is read whole; a larger table is split into files."""
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class TableConfig(BaseModel):
@@ -48,12 +35,14 @@ class TableConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    endpoint: ClassVar[None] = None
+
     kind: Literal["table"] = "table"
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     """Names the source in facts and errors."""
     path: str
-    """File, relative to the config file; `.jsonl`, `.csv` or `.parquet`."""
-    columns: Mapping[str, str] = Field(default_factory=dict)
+    """File, relative to the config file; `.jsonl`, `.csv` or `.parquet`; UTF-8."""
+    columns: Columns = Field(default_factory=dict)
     """Role -> column, where they differ: subject_id, subject, relation, object_id, object, date,
     start, end. Without the ids the names themselves are the ids and the object is plain text."""
 
@@ -64,13 +53,9 @@ class TableConfig(BaseModel):
             raise ValueError(f"{path!r} is not one of {', '.join(FORMATS)}")
         return path
 
-    @field_validator("columns")
-    @classmethod
-    def _roles(cls, columns: Mapping[str, str]) -> Mapping[str, str]:
-        for role in columns:
-            if role not in ROLES:
-                raise ValueError(f"{role!r} is no role of a column{nearest(role, ROLES)}")
-        return columns
+    def local_paths(self, base_dir: Path) -> list[Path]:
+        """The files whose content a crawl is known by."""
+        return [base_dir / self.path]
 
 
 class TableSource:
@@ -81,6 +66,7 @@ class TableSource:
     def __init__(self, config: TableConfig, base_dir: Path = Path()) -> None:
         self.config, self.name, self.base_dir = config, config.name, base_dir
         self.endpoint: str | None = None
+        self.reader = RowReader(source=config.name, columns=config.columns)
 
     @property
     def path(self) -> Path:
@@ -124,108 +110,94 @@ class TableSource:
         )
 
     def parse(self, observation: Observation) -> Parsed:
-        """Rows known on the observation's day; malformed rows are skips."""
-        facts: dict[str, Fact] = {}
-        entities: dict[str, Entity] = {}
-        skips: list[Skip] = []
+        """Rows known on the observation's day; malformed rows are skips. Raises SourceError for
+        what is no table, which `fetch` has not let pass."""
         until = days(date.fromisoformat(observation.as_of))
-        for row in self._rows(observation.payload):
-            try:
-                fact, named = self._fact(row, until)
-            except ValueError as error:
-                sample = row if isinstance(row, str) else json.dumps(row, default=str)
-                skips.append(Skip(self.name, str(error), sample[:MAX_SAMPLE]))
-                continue
-            if fact is not None:
-                facts.setdefault(fact.statement_id, fact)
-                for entity in named:
-                    entities.setdefault(entity.id, entity)
-        return Parsed(tuple(facts.values()), tuple(entities.values()), tuple(skips))
-
-    def _fact(self, row: Any, until: int) -> tuple[Fact | None, tuple[Entity, ...]]:
-        """One row's fact and the names in it; no fact where it is not known yet.
-
-        Raises ValueError with a reason that does not quote the row.
-        """
-        if not isinstance(row, Mapping):
-            raise ValueError("row is not an object of columns")
-        cell = {role: _cell(row, self.config.columns.get(role, role)) for role in ROLES}
-        for role in REQUIRED:
-            if not cell[role]:
-                raise ValueError(f"row without {role}")
-        dates: dict[str, Interval | None] = {}
-        for role in ("date", "start", "end"):
-            try:
-                dates[role] = iso_interval(cell[role]) if cell[role] else None
-            except ValueError:
-                raise ValueError(f"{role} is not an ISO date or a year") from None
-        point, start, end = dates["date"], dates["start"], dates["end"]
-        if any(known is not None and known.latest - 1 > until for known in (point, start)):
-            return None, ()
-        subject, value = cell["subject_id"] or cell["subject"], cell["object_id"] or cell["object"]
-        identity = "\n".join(
-            (self.name, subject, cell["relation"], value, cell["date"], cell["start"])
-        )
-        fact = Fact(
-            statement_id=f"{self.name}${hashlib.sha256(identity.encode()).hexdigest()[:24]}",
-            subject=subject,
-            relation=cell["relation"],
-            value=value,
-            value_type="entity" if cell["object_id"] else "string",
-            start=start,
-            end=end if end is not None and end.latest - 1 <= until else None,
-            point=point,
-            source=self.name,
-        )
-        named = [Entity(id=subject, label=cell["subject"], source=self.name)]
-        if cell["object_id"]:
-            named.append(Entity(id=value, label=cell["object"], source=self.name))
-        return fact, tuple(named)
-
-    def _rows(self, payload: bytes) -> Iterator[Any]:
-        """Rows as maps; a line that is not JSON comes as its text. Raises SourceError."""
-        form = FORMATS[Path(self.config.path).suffix.lower()]
-        try:
-            if form == "parquet":
-                yield from pq.read_table(io.BytesIO(payload)).to_pylist()
-                return
-            text = payload.decode("utf-8-sig")
-            if form == "csv":
-                yield from csv.DictReader(io.StringIO(text, newline=""))
-                return
-        except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
-            raise SourceError(
-                f"source {self.name}: {self.config.path} is not {form} ({error}). Check the file."
-            ) from error
-        for line in text.split("\n"):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    yield line
+        return self.reader.read(self._rows(observation.payload), until)
 
     def _check_columns(self, payload: bytes) -> None:
-        """Raises ConfigError where a column that is asked for is in no row, SourceError for no
-        rows."""
-        known = {
-            name for row in self._rows(payload) if isinstance(row, Mapping) for name in row if name
-        }
+        """Raises ConfigError where a column that is asked for is in no row or is there twice,
+        SourceError for no rows."""
+        form = FORMATS[Path(self.config.path).suffix.lower()]
+        known = dict.fromkeys(
+            name for row in self._rows(payload) if isinstance(row, Mapping) for name in row
+        )
         if not known:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no row. Check the file and its format."
             )
-        wanted = {role: role for role in REQUIRED} | dict(self.config.columns)
-        for role, column in wanted.items():
-            if column not in known:
-                raise ConfigError(
-                    f"source {self.name}: {self.config.path} has no column {column!r} for {role}"
-                    f"{nearest(column, sorted(known))}. Columns: {', '.join(sorted(known))}."
-                )
+        columns = _header(payload) if form == "csv" else list(known)
+        self.reader.check(columns, self.config.path)
+
+    def _rows(self, payload: bytes) -> Iterator[Any]:
+        """Rows as maps, and what is refused. Raises SourceError."""
+        form = FORMATS[Path(self.config.path).suffix.lower()]
+        if form == "parquet":
+            yield from self._parquet_rows(payload)
+            return
+        if payload.startswith(UTF16):
+            raise SourceError(
+                f"source {self.name}: {self.config.path} is UTF-16 text. Save it as UTF-8."
+            )
+        yield from (_csv_rows if form == "csv" else _json_rows)(_text(payload))
+
+    def _parquet_rows(self, payload: bytes) -> Iterator[Any]:
+        try:
+            file = pq.ParquetFile(io.BytesIO(payload))
+            self.reader.check(file.schema_arrow.names, self.config.path)
+            yield from file.read().to_pylist()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise SourceError(
+                f"source {self.name}: {self.config.path} is not parquet ({reason}). "
+                "Check the file; it may be cut short."
+            ) from error
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    """A cell as text; dates of a Parquet file become ISO text."""
-    value = row.get(column)
-    if value is None:
-        return ""
-    return value.isoformat() if isinstance(value, date) else str(value).strip()
+def _text(payload: bytes) -> str:
+    """The file as text; a byte that is not UTF-8 becomes a lone surrogate, which no cell may
+    hold: one row written in another encoding does not cost the others."""
+    return payload.decode("utf-8-sig", "surrogateescape")
+
+
+def _header(payload: bytes) -> list[str]:
+    return next(csv.reader(io.StringIO(_text(payload), newline="")), [])
+
+
+def _csv_rows(text: str) -> Iterator[Any]:
+    """Rows as long as the header. A row may be spread over lines inside quotes; where a quote is
+    never closed, that is everything behind it, refused as one."""
+    limit = csv.field_size_limit(MAX_FILE_BYTES)  # the module's own would end the file
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header: list[str] | None = None
+        while True:
+            first = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Refused(f"row is not CSV: {error}", f"line {first}")
+                continue
+            if header is None:
+                header = row
+            elif row and len(row) != len(header):
+                words = "more" if len(row) > len(header) else "fewer"
+                yield Refused(f"row has {words} cells than the header", f"line {first}: {row}")
+            elif row:
+                yield dict(zip(header, row, strict=True))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _json_rows(text: str) -> Iterator[Any]:
+    """The value of each line that is not blank."""
+    for line in text.split("\n"):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                yield Refused("row is not JSON", line)
+            except RecursionError:
+                yield Refused("row is nested too deeply", line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -22,7 +22,12 @@ START, END, POINT = "P580", "P582", "P585"
 INSTANCE_OF = "P31"
 STATED_IN, REFERENCE_URL = "P248", "P854"
 LANGUAGE = "en"
+MAX_NAME = 1_000
+"""Characters; Wikibase allows 250 of a label or alias."""
+MAX_VALUE, MAX_DIGITS = 10_000, 1_000
+"""Characters of a value, and places of a quantity; Wikibase allows 2,500 and 127."""
 
+_MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 _PREFIX = {"item": "Q", "property": "P", "lexeme": "L"}
 _RANKS: dict[str, Rank] = {"preferred": "preferred", "normal": "normal", "deprecated": "deprecated"}
 
@@ -40,15 +45,15 @@ def find_entity(payload: Any, key: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) and "missing" not in found else None
 
 
-def referenced_items(entity: Mapping[str, Any], relations: tuple[str, ...] | None) -> set[str]:
+def referenced_items(entity: Mapping[str, Any], relations: Container[str] | None) -> set[str]:
     """Ids of the items and properties that the entity's statements have as values."""
     found = set()
-    for relation, statement in _statements(entity, relations):
+    for _, statement in _statements(entity, relations):
         try:
             value, value_type = _value(statement["mainsnak"])
-        except (KeyError, TypeError, ValueError, ArithmeticError):
+        except _MALFORMED:
             continue
-        if value_type == "entity" and relation:
+        if value_type == "entity":
             found.add(value)
     return found
 
@@ -60,7 +65,8 @@ def parse_labels(payload: Any, source: str) -> Parsed:
         if "missing" in entity:
             skips.append(Skip(source, "object without a label: no such entity", key))
             continue
-        named = _name(entity, key, source)
+        named, remarks = _name(entity, key, source, _stamp(entity)[0])
+        skips += [Skip(source, text, key) for text in remarks]
         if named.label is None:
             skips.append(Skip(source, f"object without a label in {LANGUAGE}", key))
         entities.append(named)
@@ -68,66 +74,90 @@ def parse_labels(payload: Any, source: str) -> Parsed:
 
 
 def parse_entity(
-    entity: Mapping[str, Any], source: str, relations: tuple[str, ...] | None = None
+    entity: Mapping[str, Any], source: str, relations: Container[str] | None = None
 ) -> Parsed:
     """All statements of an entity as facts. A statement that cannot be read is a skip."""
     facts: list[Fact] = []
     skips: list[Skip] = []
     key = str(entity["id"])
+    stamp = _stamp(entity)
     for relation, statement in _statements(entity, relations):
         try:
-            fact, remarks = _fact(entity, relation, statement, source)
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            fact, remarks = _fact(key, stamp, relation, statement, source)
+        except _MALFORMED as error:
             reason = str(error) if type(error) is ValueError else "statement is malformed"
-            sample = f"{key} {relation} {json.dumps(statement, ensure_ascii=False)}"
-            skips.append(Skip(source, _general(reason), sample[:MAX_SAMPLE]))
+            skips.append(Skip(source, _general(reason), _sample(key, relation, statement)))
             continue
         facts.append(fact)
         skips.extend(
             Skip(source, f"remark: {_general(text)}", fact.statement_id) for text in remarks
         )
-    types = sorted({f.value for f in facts if f.relation == INSTANCE_OF and f.rank != "deprecated"})
-    named = _name(entity, key, source, types=tuple(types))
+    types = {f.value for f in facts if f.relation == INSTANCE_OF and f.rank != "deprecated"}
+    named, remarks = _name(entity, key, source, stamp[0], tuple(sorted(types)))
+    skips.extend(Skip(source, text, key) for text in remarks)
     return Parsed(tuple(facts), (named,), tuple(skips))
 
 
+def _sample(key: str, relation: str, statement: Any) -> str:
+    try:
+        text = json.dumps(statement, ensure_ascii=False)
+    except RecursionError:
+        text = "nested deeply"
+    return f"{key} {relation} {text}"[:MAX_SAMPLE]
+
+
+def _stamp(entity: Mapping[str, Any]) -> tuple[int | None, str | None, str | None]:
+    """Revision, its time and its user, where they are what they should be."""
+    revision, modified, user = entity.get("lastrevid"), entity.get("modified"), entity.get("user")
+    return (
+        revision if type(revision) is int and 0 <= revision < 1 << 63 else None,
+        modified if isinstance(modified, str) else None,
+        user if isinstance(user, str) else None,
+    )
+
+
 def _fact(
-    entity: Mapping[str, Any], relation: str, statement: Mapping[str, Any], source: str
+    key: str,
+    stamp: tuple[int | None, str | None, str | None],
+    relation: str,
+    statement: Mapping[str, Any],
+    source: str,
 ) -> tuple[Fact, list[str]]:
     """One statement. Raises ValueError with the reason, or what a malformed one provokes."""
     main, remarks = statement["mainsnak"], []
     snaktype = main["snaktype"]
-    if snaktype not in ("value", "somevalue", "novalue"):
+    if snaktype == "value":
+        value, value_type = _value(main)
+    elif snaktype in ("somevalue", "novalue"):
+        value, value_type = "", _value_type(main)
+    else:
         raise ValueError(f"snaktype {snaktype!r} is unknown")
-    value, value_type = _value(main) if snaktype == "value" else ("", _value_type(main))
-    qualifiers = _map(statement.get("qualifiers"))
-    modified = entity.get("modified")
-    dates = {}
-    for name in (START, END, POINT):
-        dates[name], texts = _date(qualifiers.get(name, []), modified)
-        remarks.extend(texts)
-    others = sorted(
-        [name, _text(snak)]
-        for name, snaks in qualifiers.items()
-        for snak in snaks
-        if name not in (START, END, POINT) or _text(snak) in ("somevalue", "novalue")
-    )
+    revision, modified, user = stamp
+    dates: dict[str, Interval | None] = {}
+    others = []
+    for name, snaks in _map(statement.get("qualifiers")).items():
+        dated = name in (START, END, POINT)
+        if dated:
+            dates[name], texts = _date(snaks, modified)
+            remarks.extend(texts)
+        others += [[name, _text(s)] for s in snaks if not dated or s["snaktype"] != "value"]
     fact = Fact(
         statement_id=str(statement["id"]),
-        subject=str(entity["id"]),
+        subject=key,
         relation=relation,
         value=value,
         value_type=value_type,
         snaktype=snaktype,
         rank=_RANKS[statement.get("rank", "normal")],
-        start=dates[START],
-        end=dates[END],
-        point=dates[POINT],
-        qualifiers=json.dumps(others, ensure_ascii=False, separators=(",", ":")),
+        start=dates.get(START),
+        end=dates.get(END),
+        point=dates.get(POINT),
+        qualifiers=_compact(sorted(others)) if others else "[]",
         references=_references(statement),
         source=source,
-        revision=entity.get("lastrevid"),
+        revision=revision,
         revision_time=modified,
+        user=user,
     )
     return fact, remarks
 
@@ -158,6 +188,14 @@ def _value_type(snak: Mapping[str, Any]) -> ValueType:
 
 def _value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
     """Canonical text and type of a snak's value. Raises ValueError with the reason."""
+    text, value_type = _plain_value(snak)
+    if len(text) > MAX_VALUE:
+        raise ValueError(f"value is longer than {MAX_VALUE} characters")
+    return text, value_type
+
+
+def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
+    """As `_value`, however long."""
     value, kind = snak["datavalue"]["value"], snak["datavalue"]["type"]
     if kind == "wikibase-entityid":
         key = value.get("id") or f"{_PREFIX[value['entity-type']]}{value['numeric-id']}"
@@ -165,6 +203,8 @@ def _value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
             raise ValueError("value is an entity of an unsupported kind")
         return key, "entity"
     if kind == "string":
+        if not isinstance(value, str):
+            raise ValueError("value of a string is none")
         plain = snak.get("datatype", "string") == "string"
         return value, "string" if plain else "other"
     if kind == "quantity":
@@ -172,12 +212,14 @@ def _value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
             amount = Decimal(value["amount"])
         except InvalidOperation:
             raise ValueError("amount of a quantity is not a decimal number") from None
+        if not amount.is_finite() or abs(amount.adjusted()) > MAX_DIGITS:
+            raise ValueError("amount of a quantity has too many digits")
         unit = str(value.get("unit", "1")).rpartition("/")[2]
         return f"{amount:+f}" + (f" {unit}" if unit != "1" else ""), "quantity"
     if kind == "time":
         interval, _ = wikibase_interval(value)
         return to_iso(interval), "time"
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")), "other"
+    return _compact(value), "other"
 
 
 def _text(snak: Mapping[str, Any]) -> str:
@@ -195,27 +237,51 @@ def _references(statement: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _name(entity: Mapping[str, Any], key: str, source: str, types: tuple[str, ...] = ()) -> Entity:
-    """Label, aliases and weight. A redirect's answer keeps the id that was asked for."""
+def _name(
+    entity: Mapping[str, Any],
+    key: str,
+    source: str,
+    revision: int | None,
+    types: tuple[str, ...] = (),
+) -> tuple[Entity, list[str]]:
+    """Label, aliases and weight, and what of the names cannot be used. A redirect's answer keeps
+    the id that was asked for."""
     label = _map(entity.get("labels")).get(LANGUAGE)
-    aliases = _map(entity.get("aliases")).get(LANGUAGE, [])
-    return Entity(
+    aliases = _map(entity.get("aliases")).get(LANGUAGE) or []
+    links = entity.get("sitelinks")
+    # a map, or a range as long: only their number counts
+    remarks: list[str] = []
+    also = [_term(alias, remarks) for alias in (aliases if isinstance(aliases, list) else [None])]
+    named = Entity(
         id=key,
-        label=label["value"] if label else None,
-        aliases=tuple(sorted({alias["value"] for alias in aliases})),
+        label=None if label is None else _term(label, remarks),
+        aliases=tuple(sorted({alias for alias in also if alias is not None})),
         types=types,
-        num_sitelinks=len(_map(entity.get("sitelinks"))),
-        revision=entity.get("lastrevid"),
+        num_sitelinks=len(links) if isinstance(links, dict | range) else 0,
+        revision=revision,
         source=source,
     )
+    return named, remarks
+
+
+def _term(term: Any, remarks: list[str]) -> str | None:
+    """The text of a label or alias; None, with a remark, where it cannot be used."""
+    text = term.get("value") if isinstance(term, dict) else None
+    if not isinstance(text, str):
+        remarks.append("name is malformed")
+    elif len(text) > MAX_NAME:
+        remarks.append(f"name is longer than {MAX_NAME} characters")
+    else:
+        return text
+    return None
 
 
 def _statements(
-    entity: Mapping[str, Any], relations: tuple[str, ...] | None
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    entity: Mapping[str, Any], relations: Container[str] | None
+) -> Iterator[tuple[str, Any]]:
     for relation, statements in sorted(_map(entity.get("claims")).items()):
         if relations is None or relation in relations:
-            for statement in statements:
+            for statement in statements if isinstance(statements, list) else [statements]:
                 yield relation, statement
 
 
@@ -224,6 +290,10 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+"""The one JSON text of a value."""
+
+
 def _general(reason: str) -> str:
-    """A reason without the particular value, so that it counts with its like."""
+    """A reason without the particular value: it counts with its like."""
     return re.sub(r"'[^']*'", "...", reason)

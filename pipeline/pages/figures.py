@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from infra.charts import Point, Row, dots, line
 from pipeline.gate import CHECKS, Reading, Report
-from pipeline.pages.charts import Point, Row, dots, line
 
 ROLES: Mapping[str, str] = {
     "base": "unedited base",

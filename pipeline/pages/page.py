@@ -15,11 +15,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from infra.charts import legend, shown
 from pipeline.bounds import Bound, GateConfig
 from pipeline.edits import PlannedEdit, Refusal
 from pipeline.gate import Report
 from pipeline.pages import figures
-from pipeline.pages.charts import legend, shown
 
 PAGE = "report.html"
 NUM_FACTS = 20

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,66 @@ def test_ray_and_this_process_make_the_same_release(
         digests.append([output.digest for output in outputs if output])
     assert len(digests[0]) == 18
     assert digests[0] == digests[1]
+
+
+class Made:
+    """An iterator of shards that notes how many were taken, and how many are still awaited."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.taken, self.yielded, self.most = count, 0, 0, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for n in range(self.count):
+            self.taken += 1
+            self.most = max(self.most, self.taken - self.yielded)
+            yield n
+
+
+def slow_square() -> Callable[[int], int]:
+    """A worker that is slower than the shards are made; the more so on some of them."""
+
+    def worker(x: int) -> int:
+        time.sleep(0.05 if x % 3 else 0.01)
+        return x * x
+
+    return worker
+
+
+def test_shards_are_taken_as_workers_need_them(ray_runner: Runner) -> None:
+    """Of an iterator no more is made than actors can have in hand, and the order stays; in this
+    process each is done before the next is made."""
+    for runner, most in ((ray_runner, 8), (InProcessRunner(), 1)):
+        made = Made(60)
+        for n, result in enumerate(runner.map(slow_square, made, resources=Resources())):
+            assert result == n * n
+            made.yielded += 1
+        assert made.yielded == 60
+        assert made.most <= most, runner.name
+
+
+def test_an_error_of_the_shards_is_raised(ray_runner: Runner) -> None:
+    """A source that fails in the middle fails the call, by its own words; the runner goes on."""
+
+    def made() -> Iterator[int]:
+        yield from range(5)
+        raise SourceError("the file ends")
+
+    for runner in (ray_runner, InProcessRunner()):
+        with pytest.raises(SourceError, match=r"^the file ends$"):
+            list(runner.map(square, made(), resources=Resources()))
+        assert list(runner.map(square, iter([3]), resources=Resources())) == [9]
+        assert list(runner.map(square, iter([]), resources=Resources())) == []
+
+
+def test_a_dead_worker_comes_back_to_shards_that_are_made(
+    ray_runner: Runner, tmp_path: Path
+) -> None:
+    """kill -9 of an actor with two shards in hand loses none of them."""
+    from functools import partial
+
+    made = partial(dies_once, tmp_path / "died")
+    assert list(ray_runner.map(made, iter(range(9)), resources=Resources())) == list(range(9))
+    assert (tmp_path / "died").exists()
 
 
 def pid() -> Callable[[int], int]:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra.lm import LanguageModel, Question, Text
 from infra.models import load
+from infra.passes import FULL_TOKENS, PADDED_SHARE, chunks
 from infra.text import begins_with
 
 KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"]
@@ -247,3 +250,45 @@ def test_free_text_goes_on_behind_an_end(checkpoint: Callable[[str], Path]) -> N
     assert again == whole
     both = lm.ask([answer, free])
     assert [a.greedy_ids for a in both] == [short.greedy_ids, whole.greedy_ids]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_statement_is_scored_from_its_second_token(
+    kind: str, checkpoint: Callable[[str], Path]
+) -> None:
+    """Prompts of several lengths in one batch, rows of several lengths: each statement's score is
+    that of one plain forward, whatever joins prompt and candidate."""
+    model, tokenizer = load(checkpoint(kind), dtype=torch.float32)
+    questions = [
+        Question(id="a", prompt="Tom Brady plays for", candidates=("Paris", "Navy"), whole=True),
+        Question(id="b", prompt="Paris", candidates=("is in France.", "is here."), whole=True),
+        Question(id="c", prompt="Paris", candidates=("is in France.",)),
+        Question(id="d", prompt="Apple", candidates=(", ok", "'s"), joined_by="", whole=True),
+    ]
+    for question, answer in zip(
+        questions, LanguageModel(model, tokenizer).ask(questions), strict=True
+    ):
+        for candidate, found in zip(question.candidates, answer.logprobs, strict=True):
+            text = f"{question.prompt}{question.joined_by}{candidate}"
+            ids = tokenizer(text, return_tensors="pt")["input_ids"]
+            logp = torch.log_softmax(model(ids).logits[0], -1)
+            start = 1 if question.whole else len(tokenizer(question.prompt)["input_ids"])
+            wanted = sum(float(logp[t - 1, ids[0, t]]) for t in range(start, ids.shape[1]))
+            assert found == pytest.approx(wanted, abs=3e-4)
+
+
+@given(
+    st.lists(st.integers(1, 40), max_size=300).map(sorted),
+    st.integers(1, 64),
+)
+def test_parts_of_a_pass_are_little_padded(lengths: list[int], max_rows: int) -> None:
+    """All rows run once, in order, within the limit; what is full has no more than a tenth of
+    padding, up to the row that would have made it more."""
+    parts = list(chunks(lengths, lengths, max_rows))
+    assert [length for part in parts for length in part] == lengths
+    for part in parts:
+        assert len(part) <= max_rows
+        full = [n for n in range(1, len(part)) if sum(part[:n]) >= FULL_TOKENS]
+        for n in full:
+            width = (n + 1) * part[n]
+            assert width - sum(part[: n + 1]) <= PADDED_SHARE * width

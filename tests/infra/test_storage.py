@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infra.errors import ConfigError, StageError
 from infra.runner import InProcessRunner
-from infra.storage import Shard, StageDir, Workspace, put_if_absent, table_digest
+from infra.storage import (
+    Shard,
+    StageDir,
+    Workspace,
+    file_digest,
+    put_if_absent,
+    table_digest,
+)
 
 
 def make(workspace: Workspace, config: Any = 1, **more: Any) -> Any:
@@ -38,6 +48,32 @@ def test_other_settings_under_an_old_version_are_refused_by_name(tmp_path: Path)
     with pytest.raises(StageError, match=r"config\.margin: 1 -> 2.*--replace"):
         make(workspace, {"margin": 2})
     assert make(workspace, {"margin": 2}, replace=True).json("value.json") == {"margin": 2}
+
+
+def test_shards_that_are_made_as_they_are_taken(tmp_path: Path) -> None:
+    """None is made before the last is written, finished ones are passed over, and all are counted
+    in order."""
+    out, runner = StageDir(tmp_path), InProcessRunner()
+    alive: list[int] = []
+    done: list[str] = []
+
+    def shards(count: int, written: int = 0) -> Any:
+        for n in range(count):
+            assert len(list(tmp_path.glob("shards/*"))) == max(n, written)
+            yield Shard(f"s{n}", n)
+
+    def worker(n: int) -> pa.Table:
+        alive.append(n)
+        return pa.table({"n": [n]})
+
+    def run(made: Any) -> list[Path]:
+        return out.map_tables(runner, lambda: worker, made, on_done=lambda s: done.append(s.id))
+
+    run(shards(3))
+    paths = run(shards(5, written=3))
+    assert alive == [0, 1, 2, 3, 4]
+    assert done == ["s0", "s1", "s2", "s0", "s1", "s2", "s3", "s4"]
+    assert [pq.read_table(path)["n"].to_pylist() for path in paths] == [[n] for n in range(5)]
 
 
 def test_a_failing_body_leaves_no_output_and_keeps_finished_shards(tmp_path: Path) -> None:
@@ -77,6 +113,75 @@ def test_table_digest_is_of_rows_not_of_chunks() -> None:
     parts = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
     assert table_digest(whole) == table_digest(parts)
     assert table_digest(whole) != table_digest(whole.slice(0, 2))
+
+
+DIGESTED = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("name", pa.string()),
+        ("bytes", pa.large_binary()),
+        ("real", pa.float64()),
+        ("yes", pa.bool_()),
+        ("names", pa.list_(pa.string())),
+        ("pair", pa.struct([("a", pa.int64()), ("b", pa.string())])),
+    ]
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "number": st.none() | st.integers(-5, 5),
+            "name": st.none() | st.text("ab", max_size=2),
+            "bytes": st.none() | st.binary(max_size=2),
+            "real": st.none() | st.floats(0, 1),
+            "yes": st.none() | st.booleans(),
+            "names": st.none() | st.lists(st.none() | st.text("ab", max_size=2), max_size=2),
+            "pair": st.none()
+            | st.fixed_dictionaries({"a": st.none() | st.integers(0, 1), "b": st.just("x")}),
+        }
+    ),
+    max_size=6,
+)
+
+
+@given(ROWS, ROWS, st.lists(st.integers(0, 6), max_size=3))
+def test_table_digest_is_equality_of_rows(
+    rows: list[dict[str, Any]], others: list[dict[str, Any]], cuts: list[int]
+) -> None:
+    """Two tables have one digest exactly when they have the same rows, however they are cut,
+    sliced out of a larger table, or written and read again."""
+    whole = pa.Table.from_pylist(rows, schema=DIGESTED)
+    bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    parts = [whole.slice(a, b - a) for a, b in pairwise(bounds)]
+    inside = pa.Table.from_pylist([*others, *rows, *others], schema=DIGESTED).combine_chunks()
+    sink = pa.BufferOutputStream()
+    pq.write_table(whole, sink)
+    other = pa.Table.from_pylist(others, schema=DIGESTED)
+    digest = table_digest(whole)
+    assert table_digest(pa.concat_tables(parts)) == digest
+    assert table_digest(inside.slice(len(others), len(rows))) == digest
+    assert table_digest(pq.read_table(pa.BufferReader(sink.getvalue()))) == digest
+    assert (table_digest(other) == digest) == (rows == others)
+
+
+def test_reused_files_are_not_read_again(tmp_path: Path) -> None:
+    """A file taken over from a finished output is the same file, and its digest in the record is
+    the one that reading it would give."""
+    workspace = Workspace.at(str(tmp_path))
+    common: dict[str, Any] = {"code": 1, "config": 0, "inputs": {}}
+
+    def first(out: StageDir) -> dict[str, int]:
+        out.write_table("x.parquet", pa.table({"x": [1, None]}))
+        return {}
+
+    old = workspace.run_stage("s", "old", body=first, **common)
+
+    def second(out: StageDir) -> dict[str, int]:
+        out.reuse(old, "x.parquet")
+        return {}
+
+    new = workspace.run_stage("s", "new", body=second, **common)
+    assert new.record["files"] == {"x.parquet": file_digest(new.path / "x.parquet")}
+    assert (new.path / "x.parquet").samefile(old.path / "x.parquet")
 
 
 def test_put_if_absent_has_one_winner(tmp_path: Path) -> None:

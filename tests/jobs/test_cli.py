@@ -45,7 +45,13 @@ def test_a_workspace_from_run_to_rollback(
 
     code, out, err = corrigenda("run", "-c", config, *place, "--ray-address", "none")
     assert code == 0 and "(found)" in err
-    for wanted in ("Before and after", "Gate passed", "corrigenda ask", "not edited", "verdicts"):
+    for wanted in (
+        "Before and after",
+        "Gate passed",
+        "corrigenda ask",
+        "waiting for",
+        "on the fact sheet",
+    ):
         assert wanted in out, wanted
     reports = re.findall(r"^Report: (.*)$", out, re.MULTILINE)
     assert len(reports) == 2 and all(Path(report).is_file() for report in reports)

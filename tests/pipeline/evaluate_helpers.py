@@ -3,7 +3,7 @@ asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +100,11 @@ class Watching(InProcessRunner):
         self.exams: list[Exam] = []
 
     def map(
-        self, make_worker: Callable[[], Any], shards: Sequence[Any], *, resources: Resources
+        self, make_worker: Callable[[], Any], shards: Iterable[Any], *, resources: Resources
     ) -> Iterator[Any]:
-        self.exams += [payload for payload, _ in shards]
-        return super().map(make_worker, shards, resources=resources)
+        taken = list(shards)
+        self.exams += [payload for payload, _ in taken]
+        return super().map(make_worker, taken, resources=resources)
 
     def prompts(self, name: str) -> dict[str, str]:
         """What a model was asked, by the questions' ids."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,11 @@ class Watching(InProcessRunner):
         self.searched: list[int] = []
 
     def map(
-        self, make_worker: Callable[[], Any], shards: Sequence[Any], *, resources: Resources
+        self, make_worker: Callable[[], Any], shards: Iterable[Any], *, resources: Resources
     ) -> Iterator[Any]:
-        for result, shard in zip(
-            super().map(make_worker, shards, resources=resources), shards, strict=True
-        ):
+        taken = list(shards)
+        results = super().map(make_worker, taken, resources=resources)
+        for result, shard in zip(results, taken, strict=True):
             if shard[0] is EditWorker.find_values:
                 self.seen.append(json.loads((self.out / PROGRESS).read_text()))
                 if len(self.searched) == self.groups:

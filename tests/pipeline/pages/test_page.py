@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from page_helpers import CONFIG, SEARCH, fact, gate_of, inputs, planned, refusal, report, share
 
+from infra.charts import shown
 from pipeline.bounds import GateConfig
 from pipeline.gate import CHECKS
-from pipeline.pages.charts import shown
 from pipeline.pages.page import (
     NUM_FACTS,
     PageInputs,

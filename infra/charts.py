@@ -1,4 +1,5 @@
-"""Numbers -> SVG, as text to put into a page: dots with whiskers, and lines over releases.
+"""Numbers -> SVG, as text to put into a page: dots with whiskers, lines over releases, and curves
+of shares over time.
 
 A chart is drawn 360 units wide, which is a phone's width; colours and fonts are the page's, by
 class. Every chart has a title and a description in words, and every number printed in one carries
@@ -164,6 +165,46 @@ def line(
     named = range(len(points)) if len(points) <= MAX_LABELS else (0, len(points) - 1)
     body.append(_number(points[-1][1], WIDTH, 12))
     body += [_version(points[i][0], i, len(points), x(i)) for i in named]
+    return _svg(body, BOTTOM + 22, title, description)
+
+
+def curve(
+    points: Sequence[tuple[float, float]],
+    *,
+    title: str,
+    description: str,
+    named: Sequence[tuple[float, str]],
+    mark: tuple[float, float, float] | None = None,
+) -> Markup:
+    """A share over time, ascending; `named` are the times that are written below.
+
+    mark  a time and its interval: a dashed line, and a bar below it
+    """
+    x = scale(points[0][0], points[-1][0], MARGIN, RIGHT)
+    y = scale(0.0, 1.0, BOTTOM, TOP)
+    body = [
+        Markup(
+            '<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.2f}" y2="{:.2f}"/>'
+            '<text class="tick" text-anchor="end" x="{:.1f}" y="{:.2f}">{}</text>'
+        ).format(MARGIN, RIGHT, y(tick), y(tick), MARGIN - 6, y(tick) + 4, f"{tick:g}")
+        for tick in (0.0, 0.5, 1.0)
+    ]
+    if mark is not None:
+        at, low, high = mark
+        body.append(
+            Markup(
+                '<line class="bound" x1="{0:.2f}" x2="{0:.2f}" y1="{1:.1f}" y2="{2:.1f}"/>'
+                '<line class="whisker" x1="{3:.2f}" x2="{4:.2f}" y1="{2:.1f}" y2="{2:.1f}"/>'
+            ).format(x(at), TOP, BOTTOM, x(low), x(high))
+        )
+    path = " ".join(f"{x(at):.2f},{y(share):.2f}" for at, share in points)
+    body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
+    body += [
+        Markup('<text class="tick" text-anchor="middle" x="{:.2f}" y="{}">{}</text>').format(
+            min(max(x(at), MARGIN), RIGHT - 12), BOTTOM + 16, name
+        )
+        for at, name in named
+    ]
     return _svg(body, BOTTOM + 22, title, description)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pages.charts import MARKERS, Point, Row, dots, legend, line, scale, shown, ticks
+from infra.charts import MARKERS, Point, Row, dots, legend, line, scale, shown, ticks
 
 SHARES = st.floats(0, 1)
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)

@@ -1,0 +1,196 @@
+"""Which changes are put to the model, with which candidate answers, in which questions.
+
+change -> refused with a reason, over the budget, or asked
+candidates: the new value, every old one, distractors (objects of other subjects)
+questions: each statement of the relation with the subject, and once without one for the prior
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from statistics import median
+
+from discovery.fact import Change
+from discovery.labels import clean_label
+from discovery.verbalise import Relation
+from infra.lm import Answer, Question
+from infra.text import begins_with
+
+MAX_OBJECT_CHARS = 60
+PRIORS_PER_QUESTION = 32
+
+
+def screen(change: Change, relations: Mapping[str, Relation]) -> str | None:
+    """Why a change cannot be put to the model as a question, or None where it can."""
+    relation = relations.get(change.relation)
+    if change.kind not in ("learn", "replace"):
+        return f"{change.kind}: nothing to teach"
+    if relation is None:
+        return f"unknown relation {change.relation}: no templates"
+    if change.value_type not in ("entity", "string"):
+        return f"{change.value_type} values change too fast for weights: fact sheet"
+    if relation.fallback and not relation.functional:
+        return f"{relation.label} ({relation.id}) is in no relations file: no templates"
+    if not relation.functional:
+        return f"{relation.label} ({relation.id}) holds several values at once: fact sheet"
+    if change.subject_label is None or not clean_label(change.subject_label):
+        return "the subject has no English label"
+    if change.new_label is None or (
+        change.value_type == "entity" and change.new_label == change.new_value
+    ):
+        return "the object has no English label"
+    if len(change.new_label) > MAX_OBJECT_CHARS:
+        return f"the object is longer than {MAX_OBJECT_CHARS} characters"
+    if not clean_label(change.new_label):
+        return "the object has no English label"
+    return None
+
+
+def by_priority(
+    eligible: Sequence[Change], changes: Sequence[Change], live: Collection[tuple[str, str]]
+) -> list[Change]:
+    """Eligible changes, the first to be probed first.
+
+    Live edits come before all; then popularity x the relation's change rate, which are the factors
+    of priority (discovery specification, section 9) that are known before the model is asked.
+    Relations take turns in proportion to it, else the most changeable one would have them all: a
+    change's turn is the sum of 1 / priority over its relation down to itself.
+
+    changes  all of the diff: a relation's rate is the share of its groups that moved (Laplace's)
+    """
+    total = Counter(c.relation for c in changes)
+    moved = Counter(c.relation for c in changes if _moved(c))
+    usual = _usual_popularity(changes)
+    turns: dict[str, tuple[bool, float, str]] = {}
+
+    def priority(change: Change) -> float:
+        rate = (moved[change.relation] + 1) / (total[change.relation] + 2)
+        return rate * (math.log1p(change.popularity) or usual)
+
+    waits: dict[str, float] = {}
+    for change in sorted(eligible, key=lambda c: (-priority(c), c.id)):
+        waits[change.relation] = waits.get(change.relation, 0.0) + 1 / priority(change)
+        is_live = (change.subject, change.relation) in live
+        turns[change.id] = (not is_live, waits[change.relation], change.id)
+    return sorted(eligible, key=lambda c: turns[c.id])
+
+
+def _moved(change: Change) -> bool:
+    return change.kind in ("replace", "forget", "vacated") or bool(
+        change.kind == "learn" and change.old_values
+    )
+
+
+def _usual_popularity(changes: Iterable[Change]) -> float:
+    """log1p of sitelinks, for subjects of which a source says nothing: the median of the others.
+
+    Of all relations together, for one known subject must not speak for all of its relation.
+    """
+    known = {c.subject: math.log1p(c.popularity) for c in changes if c.popularity > 0}
+    return median(known.values()) if known else 1.0
+
+
+def candidates_of(change: Change) -> tuple[str, ...]:
+    """The change's own: the new label, then each old one, cleaned, once."""
+    labels = (clean_label(label) for label in (change.new_label or "", *change.old_labels))
+    return tuple(label for label in dict.fromkeys(labels) if label)
+
+
+def choose_candidates(
+    changes: Sequence[Change], num_distractors: int
+) -> dict[str, tuple[str, ...]]:
+    """For each change: its own candidates, then distractors of the same relation.
+
+    Distractors come from a small pool a relation (the labels of smallest hash), so that their
+    priors are computed once; which of the pool a change gets depends on its id alone. Where a
+    relation has no other object there are none.
+    """
+    pools: dict[str, list[str]] = {}
+    for change in changes:
+        pools.setdefault(change.relation, []).extend(candidates_of(change)[:1])
+    for relation, labels in pools.items():
+        pools[relation] = sorted(set(labels), key=_hash)[: 3 * num_distractors + 3]
+    chosen = {}
+    for change in changes:
+        own = candidates_of(change)
+        names = (*own, *change.new_aliases)
+        pool = [label for label in pools[change.relation] if not begins_with(label, names)]
+        start = int(change.id, 16) % max(1, len(pool))
+        chosen[change.id] = own + tuple((pool[start:] + pool[:start])[:num_distractors])
+    return chosen
+
+
+def questions_of(
+    change: Change, relation: Relation, candidates: tuple[str, ...]
+) -> Iterable[Question]:
+    """The first is answered to its end, for people; of the others only the match counts."""
+    names = (candidates[0], *change.new_aliases, *change.old_labels)
+    for t, statement in enumerate(relation.statements):
+        yield Question(
+            id=f"{change.id}/{t}",
+            prompt=relation.prompt(statement, change.subject_label or "").text,
+            candidates=candidates,
+            greedy=True,
+            until=names if t else None,
+        )
+
+
+def paraphrases_of(
+    change: Change, relation: Relation, candidates: tuple[str, ...]
+) -> Iterable[Question]:
+    """The held-out paraphrases, for likelihood alone."""
+    for t, statement in enumerate(relation.held_out):
+        yield Question(
+            id=f"{change.id}/held-out/{t}",
+            prompt=relation.prompt(statement, change.subject_label or "").text,
+            candidates=candidates,
+        )
+
+
+class Priors:
+    """The statements without a subject, and what each label scores in them."""
+
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        relations: Mapping[str, Relation],
+        candidates: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._places: dict[str, dict[str, int]] = {}
+        """Relation id -> label -> its place among the relation's labels."""
+        for change in changes:
+            known = self._places.setdefault(change.relation, {})
+            for label in candidates[change.id]:
+                known.setdefault(label, len(known))
+        self.questions = [
+            Question(
+                id=_neutral_id(key, t, start),
+                prompt=relations[key].neutral_prompt(t),
+                candidates=tuple(known)[start : start + PRIORS_PER_QUESTION],
+            )
+            for key, known in sorted(self._places.items())
+            for t in range(len(relations[key].statements))
+            for start in range(0, len(known), PRIORS_PER_QUESTION)
+        ]
+
+    def of(
+        self, answers: Mapping[str, Answer], relation: str, t: int, labels: Iterable[str]
+    ) -> list[float]:
+        """log p(label | statement t of the relation, without a subject), of each label."""
+        found = []
+        for label in labels:
+            start, place = divmod(self._places[relation][label], PRIORS_PER_QUESTION)
+            answer = answers[_neutral_id(relation, t, start * PRIORS_PER_QUESTION)]
+            found.append(answer.logprobs[place])
+        return found
+
+
+def _neutral_id(relation: str, statement: int, start: int) -> str:
+    return f"neutral/{relation}/{statement}/{start}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,194 @@
+"""Databases: a connection that only reads, and the rows of one SELECT statement.
+
+DuckDB and SQLite files are opened read-only; any other database is reached through its DB-API 2.0
+module (PEP 249). A user's statement is only ever put in parentheses, as a table to select from,
+where no database lets anything but a query stand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from infra.errors import ConfigError, SourceError
+
+NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+"""Of a column that we put into a statement ourselves."""
+PARAMETER = "\0"
+"""In a statement, where a parameter goes."""
+MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric": ":{}", "named": ":{}"}
+"""PEP 249 paramstyle -> how a parameter is written, by its number."""
+
+_QUOTED = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | --[^\n]* | /\*.*?\*/""", re.VERBOSE | re.DOTALL
+)
+_FIRST = re.compile(r"\s*\(*\s*(select|with|from)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(insert|update|delete|merge|into)\b", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"://[^/\s]*:[^/\s]*@|(pass\w*|pwd|secret|token)\s*=", re.IGNORECASE)
+
+
+def one_query(text: str) -> str:
+    """A statement that is one SELECT (or WITH, or DuckDB's FROM). Raises ValueError."""
+    text = text.strip().removesuffix(";").rstrip()
+    if PARAMETER in text:
+        raise ValueError("query holds a NUL character")
+    bare = _QUOTED.sub(" ", text)
+    if ";" in bare:
+        raise ValueError("query is more than one statement. Give one SELECT")
+    if not _FIRST.match(bare):
+        raise ValueError(f"query begins with {bare.split(None, 1)[:1]}. Give one SELECT")
+    written = _WRITES.search(bare)
+    if written:
+        raise ValueError(f"query has {written[0].upper()}, and sources are only read")
+    return text
+
+
+def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments of a connection, none of which is a secret by itself. Raises ValueError."""
+    for name, value in arguments.items():
+        named = not isinstance(value, str) or value.startswith("$")
+        if not named and (_SECRET_NAME.search(name) or _SECRET_TEXT.search(value)):
+            raise ValueError(
+                f"argument {name!r} holds a secret. Put it in an environment variable and write "
+                'its name, "$NAME"'
+            )
+    return arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where a source's rows are."""
+
+    source: str
+    """Named in every error."""
+    connect: str | None
+    """`duckdb:PATH`, `duckdb:` or `sqlite:PATH`; None with a module."""
+    module: str | None
+    arguments: Mapping[str, Any]
+    """Of the module's `connect`; `$NAME` stands for an environment variable."""
+    base_dir: Path
+    """Relative paths are below it."""
+
+    @contextmanager
+    def rows(
+        self, statement: str, parameters: Sequence[Any] = (), *, size: int
+    ) -> Iterator[tuple[list[str], Iterator[list[tuple]]]]:
+        """Names of the columns, and the rows in lists of `size`; `parameters` take the
+        place of the statement's `PARAMETER`s.
+
+        Raises ConfigError for a missing module or variable, SourceError for all else.
+        """
+        module = self._module()
+        secrets = self._secrets()
+        try:
+            with (
+                closing(self._connection(module, secrets)) as connection,
+                closing(_cursor(connection)) as cursor,
+            ):
+                _execute(cursor, module, statement, parameters)
+                names = [column[0] for column in cursor.description]
+                yield names, _lists(cursor, size)
+        except (module.Error, TypeError, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            for name, value in secrets.items():
+                reason = reason.replace(value, name)
+            raise SourceError(
+                f"source {self.source}: {self.where} does not answer: {reason}. "
+                "Check the connection and the query."
+            ) from None
+
+    @property
+    def where(self) -> str:
+        """For people; without arguments."""
+        return self.connect or str(self.module)
+
+    def _module(self) -> ModuleType:
+        name = self.module or {"duckdb": "duckdb", "sqlite": "sqlite3"}[self._kind]
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"source {self.source}: module {name!r} cannot be imported ({error}). "
+                "Install the database's driver."
+            ) from None
+        if not hasattr(module, "connect") or getattr(module, "paramstyle", None) not in MARKS:
+            raise ConfigError(
+                f"source {self.source}: module {name!r} is no DB-API 2.0 module (PEP 249). "
+                "Name one that has `connect` and `paramstyle`, such as psycopg."
+            )
+        return module
+
+    @property
+    def _kind(self) -> str:
+        return (self.connect or "").partition(":")[0]
+
+    def _secrets(self) -> dict[str, str]:
+        """`$NAME` -> the variable's value."""
+        found = {}
+        for value in self.arguments.values():
+            if isinstance(value, str) and value.startswith("$"):
+                if not os.environ.get(value[1:]):
+                    raise ConfigError(
+                        f"source {self.source}: environment variable {value[1:]} is not set. "
+                        "Set it, or change `arguments`."
+                    )
+                found[value] = os.environ[value[1:]]
+        return found
+
+    def _connection(self, module: ModuleType, secrets: Mapping[str, str]) -> Any:
+        """A connection that only reads, as far as the driver can be told."""
+        if self.module:
+            given = {name: secrets.get(value, value) if isinstance(value, str) else value
+                     for name, value in self.arguments.items()}  # fmt: skip
+            connection = module.connect(**given)
+            for attribute in ("read_only", "readonly"):  # psycopg 3, psycopg2
+                if hasattr(connection, attribute):
+                    setattr(connection, attribute, True)
+            return connection
+        name = (self.connect or "").partition(":")[2]
+        path = (self.base_dir / name).absolute()
+        if name and not path.is_file():
+            raise OSError(f"there is no file {path}")
+        if self._kind == "sqlite":
+            connection = module.connect(f"{path.as_uri()}?mode=ro", uri=True)
+            # What is not UTF-8 is to cost its row, not the whole table.
+            connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            return connection
+        settings = {"file_search_path": str(self.base_dir.absolute())}
+        place = str(path) if name else ":memory:"
+        return module.connect(place, read_only=bool(name), config=settings)
+
+
+def _cursor(connection: Any) -> Any:
+    """A cursor whose rows stay with the server until they are fetched, where the driver has it."""
+    try:
+        return connection.cursor(name="corrigenda")
+    except TypeError:
+        return connection.cursor()
+
+
+def _execute(cursor: Any, module: ModuleType, statement: str, parameters: Sequence[Any]) -> None:
+    if not parameters:
+        cursor.execute(statement)
+        return
+    mark = MARKS[module.paramstyle]
+    if mark == "%s":
+        statement = statement.replace("%", "%%")
+    first, *others = statement.split(PARAMETER)
+    numbered = (mark.format(i) + text for i, text in enumerate(others, 1))
+    cursor.execute(first + "".join(numbered), list(parameters))
+
+
+def _lists(cursor: Any, size: int) -> Iterator[list[tuple]]:
+    rows: Sequence[tuple] = cursor.fetchmany(size)
+    while rows:
+        yield list(rows)
+        rows = cursor.fetchmany(size)

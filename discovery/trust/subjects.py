@@ -1,0 +1,148 @@
+"""What a snapshot says of some subjects: enough to judge changes to them, and no more is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from discovery.dates import days, iso_interval
+from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity, Fact, from_table
+from discovery.snapshot import MANIFEST
+from discovery.view import has_ended, view
+from infra.storage import Artifact
+
+HUMAN = "Q5"
+BORN, DIED = "P569", "P570"
+DAYS_PER_YEAR = 365.2425
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Facts and names of some subjects on one day."""
+
+    day: int
+    """Days since 1970-01-01."""
+    facts: Mapping[tuple[str, str], tuple[Fact, ...]] = field(default_factory=dict)
+    """By subject and relation."""
+    entities: Mapping[str, Entity] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()
+    """Names of all sources of the snapshot."""
+    functional: frozenset[str] = frozenset()
+    """Relations of one object at a time."""
+
+    @classmethod
+    def of(
+        cls,
+        facts: Iterable[Fact],
+        entities: Iterable[Entity] = (),
+        *,
+        day: int,
+        functional: Collection[str] = (),
+        sources: Collection[str] = (),
+    ) -> Subjects:
+        groups: dict[tuple[str, str], list[Fact]] = {}
+        for fact in facts:
+            groups.setdefault((fact.subject, fact.relation), []).append(fact)
+        return cls(
+            day,
+            {key: tuple(group) for key, group in groups.items()},
+            {entity.id: entity for entity in entities},
+            frozenset(sources) | {f.source for group in groups.values() for f in group},
+            frozenset(functional),
+        )
+
+    def current(self, subject: str, relation: str) -> Mapping[str, Fact]:
+        """Facts that hold on the day, by value."""
+        facts = self.facts.get((subject, relation), ())
+        return view(facts, self.day, functional=relation in self.functional).current
+
+    def agreeing(self, subject: str, relation: str, value: str, source: str) -> frozenset[str]:
+        """Other sources that say the same now."""
+        others: dict[str, list[Fact]] = {}
+        for fact in self.facts.get((subject, relation), ()):
+            if fact.source != source:
+                others.setdefault(fact.source, []).append(fact)
+        functional = relation in self.functional
+        return frozenset(
+            name
+            for name, facts in others.items()
+            if value in view(facts, self.day, functional=functional).current
+        )
+
+    def sources_of(self, subject: str, relation: str, value: str) -> list[str]:
+        """Names of the sources that state a value, sorted."""
+        facts = self.facts.get((subject, relation), ())
+        return sorted({f.source for f in facts if f.value == value and f.rank != "deprecated"})
+
+    def living(self, subject: str, *, person: bool, years: int) -> bool:
+        """Whether the subject may be a living person.
+
+        person  whether the relation speaks of persons, for subjects whose types nobody gives
+        years   after a birth, within which somebody without a date of death may live
+        """
+        types = self.entities[subject].types if subject in self.entities else ()
+        if HUMAN not in types if types else not person:
+            return False
+        if self.facts.get((subject, DIED)):
+            return False
+        born = [latest for f in self.facts.get((subject, BORN), ()) if (latest := _latest(f.value))]
+        return not born or max(born) > self.day - years * DAYS_PER_YEAR
+
+    def taken_back(
+        self, subject: str, relation: str, value: str, statement: str | None
+    ) -> str | None:
+        """Why a fact that was true is none any more by its own statement, or None.
+
+        Only removal, deprecation and an end count. Where the same statement has another value, or
+        another statement is preferred, the diff speaks of a change, and that has to be trusted
+        first.
+        """
+        if value in self.current(subject, relation):
+            return None
+        group = self.facts.get((subject, relation), ())
+        same = [fact for fact in group if fact.value == value and fact.snaktype == "value"]
+        if not same:
+            if any(fact.statement_id == statement for fact in group):
+                return None
+            return f"statement {statement or 'without id'} was removed"
+        first = max(same, key=lambda fact: fact.revision or -1)
+        by = f"statement {first.statement_id}" + (
+            f", revision {first.revision}" if first.revision is not None else ""
+        )
+        if all(fact.rank == "deprecated" for fact in same):
+            return f"{by}, was deprecated"
+        if all(fact.rank == "deprecated" or has_ended(fact, self.day) for fact in same):
+            return f"{by}, has an end date that has passed"
+        return None
+
+
+def read_subjects(
+    snapshot: Artifact, wanted: Collection[str], functional: Collection[str]
+) -> Subjects:
+    """Facts and entities of the wanted subjects, out of the snapshot's files."""
+    manifest = snapshot.json(MANIFEST)
+    ids = pa.array(sorted(wanted), pa.string())
+    facts = ds.dataset(snapshot.path / "facts", schema=FACT_SCHEMA, format="parquet")
+    entities = ds.dataset(snapshot.path / "entities", schema=ENTITY_SCHEMA, format="parquet")
+    return Subjects.of(
+        from_table(facts.to_table(filter=pc.field("subject").isin(ids)), Fact),
+        from_table(entities.to_table(filter=pc.field("id").isin(ids)), Entity),
+        day=days(date.fromisoformat(manifest["as_of"])),
+        functional=functional,
+        sources=manifest["sources"],
+    )
+
+
+@lru_cache(maxsize=4096)
+def _latest(value: str) -> int | None:
+    """The last day that a date may mean, None where it is no date."""
+    try:
+        return iso_interval(value).latest
+    except ValueError:
+        return None

@@ -1,0 +1,131 @@
+"""Stage 4 of one edition: judge what came in, and ask the model about what may be planned.
+
+Asked is the model as it is served now; about facts that it was edited for, the unedited one too: an
+edit that goes leaves behind what the base believes, and if that is right no new edit is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from discovery.fact import Change, from_table
+from discovery.probe import probe
+from discovery.properties import properties
+from discovery.trust.config import standings
+from discovery.verbalise import Relation
+from discovery.verdict import Verdict
+from infra.examine import Examinee
+from infra.models import ModelRef
+from infra.storage import PROGRESS, SHARDS, Artifact, StageDir
+from pipeline.config import Edition
+from pipeline.edits import PlannedEdit
+from pipeline.intake import ASKED, Earlier, Intake, Policy, rater, reader, take_in
+from pipeline.release import as_released
+from pipeline.run import Run
+
+VERDICTS = "verdicts.parquet"
+UNEDITED = "unedited"
+"""Folder of what the unedited model was asked, where it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """The body of the stage."""
+
+    run: Run
+    edition: Edition
+    relations: Mapping[str, Relation]
+    snapshot: Artifact
+    changed: Artifact
+    """The diff."""
+    parent: Artifact | None
+    live: Sequence[PlannedEdit]
+    base: ModelRef
+
+    @cached_property
+    def earlier(self) -> Earlier:
+        return Earlier.of(self.run.workspace, self.parent)
+
+    @cached_property
+    def unchanged(self) -> list[Change]:
+        """The diff's facts that hold as before."""
+        found = from_table(self.changed.table("changes.parquet"), Change)
+        return [change for change in found if change.kind == "keep"]
+
+    def __call__(self, out: StageDir) -> dict[str, Any]:
+        """Write the intake and the verdicts; counts of both.
+
+        The probe gets what did not change, too: it is what its confidence can be measured on.
+        """
+        live = frozenset((edit.subject, edit.relation) for edit in self.live)
+        intake = self.take_in(live)
+        counts = intake.write(out)
+        chosen = set(intake.asked)
+        asked = [change for change in intake.changes if change.id in chosen]
+        unchanged = [change for change in intake.changes if change.kind == "keep"]
+        unedited = Examinee(name="base", path=self.base.path)
+        serving = as_released(self.parent, "parent") if self.parent else unedited
+        counts |= self.put([*asked, *unchanged], serving, live, out)
+        known = [c for c in asked if (c.subject, c.relation) in live]
+        if known:
+            inner = StageDir(out.path / UNEDITED)
+            self.put(known, unedited, live, inner)
+            shutil.rmtree(inner.path / SHARDS, ignore_errors=True)
+            (inner.path / PROGRESS).unlink(missing_ok=True)
+        return counts
+
+    def take_in(self, live: frozenset[tuple[str, str]]) -> Intake:
+        """The edition's changes, judged."""
+        config = self.run.config
+        trust = self.edition.trusting(config.trust)
+        known = standings(config.sources, trust)
+        return take_in(
+            from_table(self.changed.table("changes.parquet"), Change),
+            self.earlier,
+            reader(self.snapshot, self.relations),
+            self.relations,
+            as_of=self.edition.as_of,
+            live=live,
+            policy=Policy(
+                trust=trust,
+                route=config.route,
+                standings=known,
+                max_asked=config.probe.max_changes,
+            ),
+            rate=rater(trust, known, self.run.runner.budget()),
+        )
+
+    def put(
+        self,
+        changes: Sequence[Change],
+        examinee: Examinee,
+        live: frozenset[tuple[str, str]],
+        out: StageDir,
+    ) -> dict[str, Any]:
+        """Put changes to a model, and what has not changed too, as far as it is wanted to know how
+        far verdicts can be relied on."""
+        return probe(
+            [*changes, *self.unchanged],
+            self.relations,
+            as_of_date=self.edition.as_of,
+            named=properties(self.snapshot, {change.relation for change in changes}),
+            examinee=examinee,
+            live=live,
+            config=self.run.config.probe,
+            compute=self.run.config.model.compute,
+            out=out,
+            runner=self.run.runner,
+        )
+
+
+def read_verdicts(probed: Artifact, name: str) -> dict[str, Verdict]:
+    """Verdicts of a probe stage by change id; none where nothing was asked."""
+    if not (probed.path / name).exists():
+        return {}
+    asked = set(probed.json(ASKED))
+    found = from_table(probed.table(name), Verdict)
+    return {v.change_id: v for v in found if v.change_id in asked}

@@ -1,0 +1,214 @@
+"""A month of changes over real HTTP and server-sent events, in one go and in many, killed or not.
+
+The month is `examples/recordings/october`: built from real dated facts (see its SOURCES.md).
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from discovery_helpers import EXAMPLES
+
+from discovery.crawl import CRAWL, SKIPS, VOLATILE, crawl
+from discovery.snapshot import MANIFEST, snapshot
+from discovery.sources import WikidataConfig
+from infra.replay import STREAM, ReplayServer
+from infra.runner import InProcessRunner
+from infra.storage import Workspace
+
+OCTOBER = EXAMPLES / "recordings" / "october"
+QUERY = "SELECT ?item WHERE { ?item wdt:P31 wd:Q6256 }"
+BEFORE, LAST = date(2022, 9, 30), date(2022, 10, 31)
+
+
+def source(base, stream=True):
+    return WikidataConfig(
+        name="october",
+        endpoint=base,
+        query=QUERY,
+        query_endpoint=f"{base}/sparql",
+        stream=f"{base}{STREAM}" if stream else None,
+        relations=("P6", "P31", "P35"),
+        contact="ops@example.org",
+        min_interval_s=0,
+    )
+
+
+def observe(root, config, as_of, previous=None):
+    """Crawl and snapshot of one day; the two outputs."""
+    workspace, runner, sources = Workspace(root), InProcessRunner(), (config,)
+    given = {"as_of": str(as_of), "previous": previous.digest if previous else ""}
+    crawled = workspace.run_stage(
+        "crawl",
+        str(as_of),
+        code=1,
+        config={},
+        inputs=given,
+        volatile=VOLATILE,
+        body=lambda out: crawl(
+            sources,
+            as_of,
+            previous=previous,
+            out=out,
+            runner=runner,
+            cache=root / "http",
+            base_dir=EXAMPLES,
+        ),
+    )
+    made = workspace.run_stage(
+        "snapshot",
+        str(as_of),
+        code=1,
+        config={},
+        inputs={"crawl": crawled.digest},
+        body=lambda out: snapshot(
+            crawled, sources, as_of, previous=previous, out=out, runner=runner
+        ),
+    )
+    return crawled, made
+
+
+def follow(root, config, days, server=None):
+    """One day after the other; the crawls and the last snapshot."""
+    crawls, previous = [], None
+    for day in days:
+        if server is not None:
+            server.recording.now = f"{day + timedelta(days=1)}T00:00:00Z"
+        crawled, previous = observe(root, config, day, previous)
+        crawls.append(crawled)
+    return crawls, previous
+
+
+def identity(made):
+    return made.json(MANIFEST)["snapshot_id"]
+
+
+def month(step):
+    """The day before the month, then every so many days to its last."""
+    days = [BEFORE + timedelta(days=n) for n in range(0, (LAST - BEFORE).days, step)]
+    return [*days, LAST]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The snapshot of the month's last day, crawled in one go."""
+    with ReplayServer(OCTOBER) as base:
+        _, made = observe(tmp_path_factory.mktemp("whole"), source(base, stream=False), LAST)
+    return identity(made)
+
+
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 9])
+@pytest.mark.parametrize("live", [True, False], ids=["as it happens", "afterwards"])
+def test_by_the_stream_day_by_day_it_is_the_snapshot_of_one_go(tmp_path, whole, step, live):
+    """Whether the days are crawled as they happen (entities then are as they are now) or from the
+    end of the month (then revisions are looked up); and only what changed is fetched."""
+    server = ReplayServer(OCTOBER)
+    with server as base:
+        crawls, made = follow(tmp_path, source(base), month(step), server if live else None)
+    assert identity(made) == whole
+    observed = [crawled.counts["observations"] for crawled in crawls]
+    assert observed[0] > 36 and max(observed[1:]) < 36
+    assert not any(about["gaps"] for c in crawls for about in c.json(CRAWL)["sources"].values())
+
+
+def test_a_sweep_finds_what_the_stream_tells(tmp_path, whole):
+    """Without a stream all revision numbers are looked at, and what has not changed is not
+    fetched."""
+    with ReplayServer(OCTOBER) as base:
+        crawls, made = follow(tmp_path, source(base, stream=False), month(9))
+    assert identity(made) == whole
+    assert max(crawled.counts["observations"] for crawled in crawls[1:]) < 36
+
+
+def test_faults_of_the_stream_and_the_server_change_nothing(tmp_path, whole):
+    """The stream closes, breaks off in the middle of an event, sends events again; the server is
+    too busy, lags, answers HTML: the snapshot is the same, and what came twice is counted."""
+    server = ReplayServer(OCTOBER)
+    server.events_a_connection, server.breaks_off, server.repeats = 37, True, 5
+    with server as base:
+        config = source(base)
+        _, previous = observe(tmp_path, config, BEFORE)
+        server.fail(2, status=429, headers={"Retry-After": "0"})
+        _, previous = observe(tmp_path, config, date(2022, 10, 20), previous)
+        server.fail(1, status=503, headers={"Retry-After": "0", "Content-Type": "text/html"})
+        crawled, previous = observe(tmp_path, config, LAST, previous)
+    assert identity(previous) == whole
+    reasons = crawled.table(SKIPS)["reason"].to_pylist()
+    assert "event was delivered twice" in reasons
+
+
+def test_a_silent_gap_is_recorded_and_repaired(tmp_path, whole):
+    """Events older than the stream retains are passed over without a word: the gap is in the
+    record, and a sweep finds what was in it."""
+    server = ReplayServer(OCTOBER)
+    with server as base:
+        _, previous = observe(tmp_path, source(base), date(2022, 10, 10))
+        server.retained_from = "2022-10-25T00:00:00Z"
+        crawled, made = observe(tmp_path, source(base), LAST, previous)
+    (gap,) = crawled.json(CRAWL)["sources"]["october"]["gaps"]
+    assert "silent from 2022-10-1" in gap
+    assert identity(made) == whole
+    assert made.json(MANIFEST)["gaps"] == {"october": [gap]}
+
+
+def test_a_merge_and_a_deletion(tmp_path):
+    """A merged entity is a redirect without facts; of a deleted one nothing stays."""
+    with ReplayServer(OCTOBER) as base:
+        _, before = observe(tmp_path, source(base), BEFORE)
+        _, after = observe(tmp_path, source(base), LAST, before)
+    index = json.loads((OCTOBER / "index.json").read_text())
+    ((merged, about),) = index["redirects"].items()
+    (deleted,) = index["deleted"]
+
+    def tables(made, kind):
+        return [row for path in sorted((made.path / kind).glob("*.parquet")) for row in
+                made.table(f"{kind}/{path.name}").to_pylist()]  # fmt: skip
+
+    for made, present in ((before, {deleted, merged}), (after, set())):
+        subjects = {row["subject"] for row in tables(made, "facts")}
+        assert subjects & {deleted, merged} == present - {deleted}  # deleted in today's API
+    redirects = {e["id"]: e["redirect"] for e in tables(after, "entities") if e["redirect"]}
+    assert redirects == {merged: about["to"]}
+
+
+WORKER = """
+import sys
+from datetime import date
+from pathlib import Path
+from test_month import follow, identity, month, source
+base, root = sys.argv[1:]
+_, made = follow(Path(root), source(base), month(4))
+print(identity(made))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_and_started_again(tmp_path, whole, seed):
+    """A process that is killed again and again, at moments drawn anew, ends with the snapshot of
+    one that was left alone."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    draw = random.Random(seed)
+    with ReplayServer(OCTOBER) as base:
+        command = [sys.executable, "-c", WORKER, base, str(tmp_path)]
+        kills = 0
+        while True:
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            deadline = time.monotonic() + 1.2 + draw.random()
+            while process.poll() is None and (kills >= 4 or time.monotonic() < deadline):
+                time.sleep(0.01)
+            if process.poll() is not None:
+                break
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+        told, _ = process.communicate()
+    assert process.returncode == 0 and told.strip() == whole
+    assert kills >= 1 and not list(Path(tmp_path).glob("*/*.partial"))
