@@ -111,6 +111,9 @@ class Wire:
             finally:
                 watchdog.cancel()
             self._check_time(url, end_s)  # a body without a length ends where it is cut
+            framed = "content-length" in reply.headers or "transfer-encoding" in reply.headers
+            if reply.status == 200 and not body and not framed:  # as where headers are cut off
+                raise Broken(f"the answer of {url} broke off: no body")
         return reply, body
 
     @contextmanager
@@ -160,7 +163,7 @@ class Wire:
     def _session(self, url: str, reach: Reach) -> requests.Session:
         key = (host_of(url), reach)
         if key not in self._sessions:
-            session = self._sessions[key] = requests.Session()
+            session = self._sessions[key] = _Session()
             session.trust_env = not is_loopback(url)  # no proxy to ourselves
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Adapter(reach, self.deadline_s))
@@ -223,6 +226,13 @@ class _Guarded(HTTPConnection):
             return super().getresponse()
         finally:
             watchdog.cancel()
+
+
+class _Session(requests.Session):
+    """Looks at no redirect by itself: it would read the whole body of one, however large."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class _Adapter(HTTPAdapter):
