@@ -53,7 +53,7 @@ class RawServer:
                     request += more
                 self.requests.append(request)
                 for piece in self.answers.pop(0):
-                    if isinstance(piece, float):
-                        time.sleep(piece)
-                    else:
+                    if isinstance(piece, bytes):
                         connection.sendall(piece)
+                    else:
+                        time.sleep(piece)
