@@ -202,7 +202,8 @@ class _Worker:
         if config.endpoint is None:
             return None
         replayed = config.endpoint in self.origins
-        # a Wikibase is asked by its API, which has a policy of its own; robots.txt is about pages
+        # A Wikibase is asked by its API, which has a policy of its own, at configured addresses;
+        # pages have robots.txt, and links that lead anywhere.
         by_pages = not isinstance(config, WikidataConfig)
         return PoliteClient(
             source=config.name,
@@ -213,7 +214,7 @@ class _Worker:
             origins=self.origins,
             robots=by_pages,
             cross_host=by_pages,
-            home=config.endpoint,
+            home=config.endpoint if by_pages else None,
         )
 
 

@@ -83,7 +83,10 @@ def resolve(name: str, port: int, reach: Reach) -> list[str]:
 
     Raises AddressError for one that is, socket.gaierror for a name that has none.
     """
-    found = socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise AddressError(f"{name[:100]!r} is not a host's name. Check the address.") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         try:

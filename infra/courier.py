@@ -161,6 +161,9 @@ class Courier:
                     opened = self.wire.open(at, headers, reach, read_timeout_s)
                     reply = stack.enter_context(opened)
                 except Broken as error:
+                    if attempt < MAX_BREAKS:
+                        self.budget.pause(host_of(at), BREAK_PAUSE_S * 2**attempt)
+                        continue
                     raise SourceError(
                         f"{error}. Check the address and the network; run the same command again "
                         "to continue."

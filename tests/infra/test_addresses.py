@@ -98,6 +98,7 @@ def test_urls_of_one_host_have_one_budget() -> None:
         "file:///etc/passwd",
         "ftp://8.8.8.8/",
         "http://[::1",
+        f"http://{'a' * 70}.org/",
     ],
 )
 @pytest.mark.parametrize("robots", [False, True])
