@@ -90,8 +90,8 @@ class DumpSource:
         self._entities = None if config.entities is None else frozenset(config.entities)
         self._filter = None
         if self._relations and config.names == "facts":
-            numbers = "|".join(sorted(key[1:] for key in self._relations))
-            self._filter = re.compile(b'"P(?:%b)":' % numbers.encode())
+            numbers = _alternatives([key[1:] for key in self._relations])
+            self._filter = re.compile(f'P(?<="P){numbers}":'.encode())
 
     def blocks(self, as_of: date) -> Iterator[Block]:
         """The file's lines. Raises SourceError where it cannot be read, or is no dump at all."""
@@ -213,6 +213,16 @@ class DumpSource:
             f"source {self.name}: {self.path} is no Wikibase JSON dump: {why}. Give a file of one "
             "JSON array with an entity a line, by itself or packed with gzip or bzip2."
         )
+
+
+def _alternatives(words: list[str]) -> str:
+    """A pattern of any of some words that looks at each character once, and so is faster than a
+    list of them."""
+    begins: dict[str, list[str]] = {}
+    for word in sorted(set(words)):
+        begins.setdefault(word[:1], []).append(word[1:])
+    parts = [first + (_alternatives(rest) if first else "") for first, rest in begins.items()]
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
 
 def _objects(lines: bytes) -> bool:

@@ -22,10 +22,13 @@ from dump_helpers import (
     recorded_entities,
     write,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from discovery.sources import make_bulk_source
 from discovery.sources.dump import LATE
+from discovery.sources.lines import Block
 from discovery.sources.wikibase_json import parse_entity
 
 
@@ -83,6 +86,26 @@ def test_forms_of_a_dump(
         found = read(dump_config(f"d{suffix}", relations=("P31",), names=names), tmp_path)
         assert [fact.subject for fact in found.facts] == ["Q1", "Q2", "Q3", "Q4", "Q5"]
         assert found.skips == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    relations=st.sets(st.integers(1, 300), min_size=1, max_size=12),
+    keys=st.lists(st.integers(1, 300), min_size=1, max_size=12, unique=True),
+)
+def test_the_filter_loses_nothing(relations: set[int], keys: list[int]) -> None:
+    """Whatever the relations, an item has facts with the filter where it has them without."""
+    wanted = tuple(f"P{n}" for n in sorted(relations))
+    lines = b"".join(
+        line_of(item(f"Q{n}", relation=f"P{key}")) + b",\n" for n, key in enumerate(keys, 1)
+    )
+    block = Block(id="0", as_of=AFTER_ALL, lines=lines, num_lines=len(keys))
+    all_, some = (
+        make_bulk_source(dump_config(relations=wanted, names=names)).read(block).facts
+        for names in ("all", "facts")
+    )
+    assert some == all_
+    assert {fact.relation for fact in some} == {f"P{key}" for key in keys} & set(wanted)
 
 
 def test_what_is_not_wanted(tmp_path: Path) -> None:
