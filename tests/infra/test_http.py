@@ -6,6 +6,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from requests.adapters import HTTPAdapter
 
 from infra.budget import LocalBudget
 from infra.errors import ConfigError, SourceError
@@ -108,7 +109,9 @@ def test_connections_are_kept(clock, server):
         http.get(base + "/nowhere", allow=(404,))
         http.get(base + PAGE)
         (session,) = http.wire._sessions.values()
-        pools = session.get_adapter(base).poolmanager.pools
+        adapter = session.get_adapter(base)
+        assert isinstance(adapter, HTTPAdapter)
+        pools = adapter.poolmanager.pools
         assert sum(pools[key].num_connections for key in pools.keys()) == 1  # noqa: SIM118
 
 
