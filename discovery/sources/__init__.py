@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import Field
 
 from discovery.sources.dump import DumpConfig, DumpSource
+from discovery.sources.feed import FeedConfig, FeedSource
 from discovery.sources.lines import Block
 from discovery.sources.observation import (
     Coverage,
@@ -32,15 +33,18 @@ from discovery.sources.wikidata import WikidataSource
 from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
-AskedConfig = WikidataConfig | TableConfig | SqlConfig
+AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
 BulkConfig = DumpConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
 
-SOURCES: dict[str, type[WikidataSource] | type[TableSource] | type[SqlSource]] = {
+SOURCES: dict[
+    str, type[WikidataSource] | type[TableSource] | type[SqlSource] | type[FeedSource]
+] = {
     "wikidata": WikidataSource,
     "table": TableSource,
     "sql": SqlSource,
+    "feed": FeedSource,
 }
 BULK_SOURCES: dict[str, type[DumpSource]] = {
     "dump": DumpSource,
