@@ -106,7 +106,7 @@ def choose_candidates(
 
     Distractors come from a small pool a relation (the labels of smallest hash), so that their
     priors are computed once; which of the pool a change gets depends on its id alone. Where a
-    relation has no other object there are none, and no verdict can be more than `unknown`.
+    relation has no other object there are none.
     """
     pools: dict[str, list[str]] = {}
     for change in changes:

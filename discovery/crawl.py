@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from discovery.sources.observation import (
     Skip,
     tally,
 )
+from infra.budget import Budget
 from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.replay import ReplayServer
@@ -69,47 +71,45 @@ def crawl(
     cache     directory of HTTP responses that can be asked for conditionally
     base_dir  directory of the config file, below which relative paths lie
 
-    One place of the network is asked by one worker at a time, so that it has one budget.
-    A recording is served by this process: its workers run on this machine.
+    All workers share the runner's budget of requests, one for each host; hosts are asked side by
+    side. A recording is served by this process: its workers run on this machine.
 
     Raises SourceError, ConfigError.
     """
     manifest = previous.json("manifest.json") if previous else {}
     cursors = manifest.get("cursors", {})
-    by_place: dict[str | None, list[AskedConfig]] = defaultdict(list)
-    paths: list[Path] = []
+    shards: list[tuple[int, Shard]] = []
     skips: list[Skip] = []
     about: dict[str, Any] = {}
     bulk = BulkRead()
-    for config in sources:
-        if isinstance(config, BulkConfig):
-            read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
-            about[config.name] = {"coverage": "source", "cursor": None, "gaps": [], "bulk": True}
-        else:
-            by_place[make_source(config, base_dir).endpoint].append(config)
-    for place, configs in by_place.items():
-        with ExitStack() as stack:
-            origins = {}
-            if place is not None and place.startswith(REPLAY):
-                recording = base_dir / place.removeprefix(REPLAY)
-                origins[place] = stack.enter_context(ReplayServer(recording))
-            one_worker = Resources(max_workers=None if place is None else 1)
-            shards = []
-            for config in configs:
-                source, cursor = make_source(config, base_dir), cursors.get(config.name)
-                listen = _Listen(origins, cache, base_dir, config, as_of)
-                signals = _signals(out, runner, listen, cursor)
-                since = Since(cursor=cursor, revisions=_revisions(previous, config.name))
-                parts = source.partitions(as_of, since, signals)
-                shards += [Shard(f"{config.name}-{part.id}", (config, part)) for part in parts]
-                skips += [skip for signal in signals or () for skip in signal.skips]
+    with ExitStack() as stack:
+        origins = _serve_recordings(sources, base_dir, stack)
+        reach = (runner.budget(), origins, cache, base_dir)
+        for config in sources:
+            if isinstance(config, BulkConfig):
+                read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
                 about[config.name] = {
-                    "coverage": source.coverage,
-                    "cursor": signals[-1].cursor if signals else cursor,
-                    "gaps": [signal.gap for signal in signals or () if signal.gap],
+                    "coverage": "source",
+                    "cursor": None,
+                    "gaps": [],
+                    "bulk": True,
                 }
-            fetch = _Fetch(origins, cache, base_dir)
-            paths += out.map_tables(runner, fetch, shards, resources=one_worker)
+                continue
+            source, cursor = make_source(config, base_dir), cursors.get(config.name)
+            signals = _signals(out, runner, _Listen(*reach, config, as_of), cursor)
+            since = Since(cursor=cursor, revisions=_revisions(previous, config.name))
+            for n, part in enumerate(source.partitions(as_of, since, signals)):
+                shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
+            skips += [skip for signal in signals or () for skip in signal.skips]
+            about[config.name] = {
+                "coverage": source.coverage,
+                "cursor": signals[-1].cursor if signals else cursor,
+                "gaps": [signal.gap for signal in signals or () if signal.gap],
+            }
+        # sources take turns, so that one of many partitions does not keep all workers waiting
+        mixed = [shard for _, shard in sorted(shards, key=itemgetter(0))]
+        out.map_tables(runner, _Fetch(*reach), mixed)
+    paths = [out.shard_path(shard) for _, shard in shards]
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {"as_of": as_of.isoformat(), "previous": manifest.get("snapshot_id")}
     out.write_json(CRAWL, {"schema": 1, **before, "sources": about})
@@ -117,6 +117,18 @@ def crawl(
     counts = _write(out, observed, [*skips, *bulk.skips])
     read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
     return {**counts, **(read if bulk.num_lines else {})}
+
+
+def _serve_recordings(
+    sources: Sequence[SourceConfig], base_dir: Path, stack: ExitStack
+) -> dict[str, str]:
+    """Where each `replay:` place is served, once however many sources share it."""
+    asked = [config for config in sources if not isinstance(config, BulkConfig)]
+    places = {make_source(config, base_dir).endpoint for config in asked}
+    return {
+        place: stack.enter_context(ReplayServer(base_dir / place.removeprefix(REPLAY)))
+        for place in sorted(place for place in places if place and place.startswith(REPLAY))
+    }
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
@@ -179,6 +191,7 @@ def count_skips(skips: Sequence[Skip]) -> tuple[pa.Table, dict[str, int]]:
 class _Worker:
     """What a worker needs to reach the sources."""
 
+    budget: Budget
     origins: Mapping[str, str]
     cache: Path
     base_dir: Path
@@ -191,6 +204,7 @@ class _Worker:
         return PoliteClient(
             source=config.name,
             contact=config.contact,
+            budget=self.budget,
             cache=self.cache,
             min_interval_s=0.0 if replayed else config.min_interval_s,
             origins=self.origins,

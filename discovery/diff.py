@@ -25,12 +25,16 @@ from discovery.dates import days, iso_interval
 from discovery.fact import CHANGE_SCHEMA, ENTITY_SCHEMA, Change, Entity, Fact, from_table, to_table
 from discovery.rules import Decision, Group, decide
 from discovery.snapshot import MANIFEST
+from discovery.unchanged import to_judge
 from discovery.verbalise import Relation
 from infra.errors import StageError
 from infra.runner import Runner
 from infra.storage import Artifact, Shard, StageDir, digest_of
 
 CHANGES = "changes.parquet"
+UNCHANGED = "unchanged"
+MAX_KEPT = 1000
+"""Enough unchanged facts of each relation to measure what an edit does to its neighbours."""
 
 
 def diff(
@@ -38,11 +42,15 @@ def diff(
     new: Artifact,
     relations: Mapping[str, Relation],
     *,
+    max_kept: int = MAX_KEPT,
     out: StageDir,
     runner: Runner,
 ) -> dict:
     """Changes from `old` to `new`; without `old`, every current fact is to `learn`, by rule
     `first`.
+
+    max_kept  unchanged groups of each functional relation that are judged, about; the others are
+              only counted
 
     A relation that is not in `relations` is taken as multi-valued. Raises StageError where the
     snapshots have different buckets or the later one is first.
@@ -62,14 +70,21 @@ def diff(
         None if old is None else days(dates[0]),
         days(dates[-1]),
         functional,
+        -(-max_kept // manifests[-1]["num_buckets"]),
     )
     shards = [Shard(f"bucket-{n:03d}", n) for n in range(manifests[-1]["num_buckets"])]
     paths = out.map_tables(runner, worker, shards)
+    unchanged = sum(int(pq.read_schema(path).metadata[UNCHANGED.encode()]) for path in paths)
     table = pa.concat_tables([pq.read_table(path, schema=CHANGE_SCHEMA) for path in paths])
     out.write_table(CHANGES, table.sort_by([(key, "ascending") for key in _ORDER]))
     kinds = Counter(table["kind"].to_pylist())
     rules = Counter(table["rule"].to_pylist())
-    return {"changes": table.num_rows, "kinds": dict(kinds), "rules": dict(rules)}
+    return {
+        "changes": table.num_rows,
+        "unchanged": unchanged,
+        "kinds": dict(kinds),
+        "rules": dict(rules),
+    }
 
 
 _ORDER = ("subject", "relation", "kind", "id")
@@ -185,12 +200,24 @@ class _DiffBucket:
     old_day: int | None
     new_day: int
     functional: frozenset[str]
+    max_kept: int
 
     def __call__(self) -> Callable[[int], pa.Table]:
         def run(bucket: int) -> pa.Table:
             name = bucket_file("facts", bucket)
-            new = from_table(pq.read_table(self.new / name), Fact)
-            old = None if self.old is None else from_table(pq.read_table(self.old / name), Fact)
+            after, unchanged = pq.read_table(self.new / name), 0
+            old = None
+            if self.old is not None and self.old_day is not None:
+                before, after, unchanged = to_judge(
+                    pq.read_table(self.old / name),
+                    after,
+                    old_day=self.old_day,
+                    new_day=self.new_day,
+                    wanted=self.functional,
+                    max_kept=self.max_kept,
+                )
+                old = from_table(before, Fact)
+            new = from_table(after, Fact)
             wanted = {key for f in (*(old or ()), *new) for key in (f.subject, f.value) if key}
             entities = _entities(self.old, wanted) | _entities(self.new, wanted)
             changes = diff_facts(
@@ -201,7 +228,8 @@ class _DiffBucket:
                 functional=self.functional,
                 entities=entities,
             )
-            return to_table(changes, CHANGE_SCHEMA)
+            told = {UNCHANGED: str(unchanged)}
+            return to_table(changes, CHANGE_SCHEMA).replace_schema_metadata(told)
 
         return run
 

@@ -29,7 +29,8 @@ Not judged: 16 (derived changes), 17 (new entities), separator qualifiers, and q
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from discovery.dates import Holds, iso_interval, within
 from discovery.fact import ChangeKind, Fact, Interval
@@ -44,6 +45,11 @@ from discovery.view import (
     incoherent,
     view,
 )
+
+_content = attrgetter(
+    *(f.name for f in fields(Fact) if f.name not in ("revision", "revision_time", "user"))
+)
+"""What a fact says, without the revision it was read from."""
 
 DEATH = frozenset({"P570", "P4602"})
 """Dates of death and burial: their own value is the date that decides."""
@@ -248,11 +254,6 @@ def _match(fact: Fact, others: tuple[Fact, ...]) -> Fact | None:
     by_value = [f for f in same if (f.value, f.snaktype) == (fact.value, fact.snaktype)]
     by_qualifiers = [f for f in by_value if f.qualifiers == fact.qualifiers]
     return next(iter([*by_id, *by_qualifiers, *by_value]), None)
-
-
-def _content(fact: Fact) -> Fact:
-    """A fact without the revision it was read from."""
-    return replace(fact, revision=None, revision_time=None)
 
 
 def _in_window(group: Group, fact: Fact) -> Holds:

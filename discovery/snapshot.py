@@ -91,19 +91,18 @@ def snapshot(
             )
         num_buckets = before["num_buckets"]
     asked = _parse(observations, sources, out, runner)
-    parsed = [*asked, *sorted((observations.path / PARSED).glob("*.parquet"))]
+    parsed = asked + sorted((observations.path / PARSED).glob("*.parquet"))
     crawled = observations.json(CRAWL)["sources"]
     observed = _observed(observations, crawled)
     replaced = _replaced(sources, crawled, before, observed, parsed)
     step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
     files = step.facts()
     mentions = step.mentions(files)
-    files |= step.entities([config.name for config in sources], mentions)
-
-    skipped, _ = read_parsed(asked, "skip")  # the crawl has counted those of bulk sources
-    skips, counts = count_skips([Skip(**row) for row in skipped.to_pylist()])
-    out.write_table(SKIPS, skips)
     configured = [config.name for config in sources]
+    files |= step.entities(configured, mentions)
+    skipped = read_parsed(asked, "skip")[0].to_pylist()  # those of bulk sources the crawl counted
+    skips, counts = count_skips([Skip(**row) for row in skipped])
+    out.write_table(SKIPS, skips)
     out.write_table(REVISIONS, _revisions(previous, observed, configured))
     rows = {
         kind: sum(about["rows"] for name, about in files.items() if name.startswith(f"{kind}/"))

@@ -125,15 +125,17 @@ def judge(
     priors_TN  log-likelihood of each candidate in each statement without its subject, nats
     margin, agreement  as in ProbeConfig
 
-    Without distractors nothing can lead them, and the verdict is no more than `unknown`.
+    Without distractors there is no margin, and the model's own words have to decide.
     """
     num_own = len(candidates_of(change))
     scores_TN = np.array([answer.logprobs for answer in asked]) - np.array(priors_TN)
     winner, num_wins = _winner(scores_TN)
     shares_TN = np.exp(scores_TN - scores_TN.max(1, keepdims=True))
     weights_N = (shares_TN / shares_TN.sum(1, keepdims=True)).mean(0)
-    leads = winner < num_own < len(candidates)
-    gap = float(np.mean(scores_TN[:, winner] - scores_TN[:, num_own:].max(1))) if leads else 0.0
+    leads, compared = winner < num_own, num_own < len(candidates)
+    gap = 0.0
+    if leads and compared:
+        gap = float(np.mean(scores_TN[:, winner] - scores_TN[:, num_own:].max(1)))
     greedy = [answer.greedy or "" for answer in asked]
     new_names = (candidates[0], *change.new_aliases)
     says_new = sum(begins_with(g, new_names) is not None for g in greedy)
@@ -141,7 +143,7 @@ def judge(
     named = new_names if winner == 0 else (candidates[winner],)
     says_winner = sum(begins_with(g, named) is not None for g in greedy)
     abstained = sum(abstains(g, change) for g in greedy)
-    clear = leads and num_wins >= agreement * len(greedy) and gap >= margin
+    clear = leads and num_wins >= agreement * len(greedy) and (gap >= margin or not compared)
     verdict, reason = _decide(clear, winner, says_new, says_old, abstained, len(greedy))
     return Belief(
         verdict=verdict,

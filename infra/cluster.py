@@ -13,6 +13,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from infra.budget import Budget
+from infra.cluster_budget import RayBudget
 from infra.errors import StageError
 from infra.runner import InProcessRunner, Resources, Runner, set_threads
 
@@ -85,6 +87,12 @@ class RayRunner:
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._number = 0
         """Of the worker last asked for; actors compare it."""
+        self._budget: RayBudget | None = None
+
+    def budget(self) -> Budget:
+        if self._budget is None:
+            self._budget = RayBudget.start()
+        return self._budget
 
     def map(
         self,

@@ -3,7 +3,7 @@
 Rules and their sources: a contact in the User-Agent (Wikimedia User-Agent policy), `maxlag` on
 every Action API call and its failure inside an HTTP 200 (mediawiki.org *Manual:Maxlag parameter*),
 `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), conditional requests (RFC 9110
-section 13). One client holds the budget of its hosts: whoever shares a host shares the client.
+section 13), one budget for each host, which all clients share (`infra.budget`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,8 +27,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
+from infra.addresses import check_target
+from infra.budget import LEASE_S, Budget, turn
 from infra.errors import AnswerError, ConfigError, SourceError
 from infra.pages import Page, PageStore
+from infra.robots import Robots
 from infra.sse import Event, read_events
 
 MAXLAG_S = 5
@@ -35,7 +39,10 @@ MAXLAG_S = 5
 MAX_BACKOFF_S = 300.0
 """Longest single pause that we choose ourselves; a server may ask for more."""
 MAX_REDIRECTS = 3
-"""Of one request, on the same host; each takes its turn."""
+"""Of one request; each takes its turn."""
+MAX_ROBOTS_REDIRECTS = 5
+"""Of a request for robots.txt (RFC 9309 section 2.3.1.2)."""
+STREAM_TYPE = "text/event-stream"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -49,22 +56,29 @@ class PoliteClient:
         *,
         source: str,
         contact: str | None,
+        budget: Budget,
         cache: Path | None = None,
         min_interval_s: float = 1.0,
         timeout_s: float = 30.0,
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
         origins: Mapping[str, str] | None = None,
+        robots: bool = False,
+        cross_host: bool = False,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """
         source          named in every error
         contact         URL or e-mail of whoever operates this crawler
+        budget          whose turn it is at each host, shared with all other crawlers
         cache           directory of stored responses that carry an ETag or Last-Modified
         min_interval_s  seconds between the starts of two requests to one host
         max_attempts    tries of one request while the server says 429, 503 or maxlag
         origins         prefix of URLs as configured -> the origin that serves them now (replay)
+        robots          whether pages are asked for as robots.txt says (RFC 9309). Not for a
+                        MediaWiki's API, whose own rules allow what its robots.txt, meant for
+                        crawlers of pages, forbids
+        cross_host      whether redirects to other public hosts are followed
 
         Raises ConfigError without a contact.
         """
@@ -77,10 +91,11 @@ class PoliteClient:
         self.min_interval_s, self.timeout_s = min_interval_s, timeout_s
         self.max_body_bytes, self.max_attempts = max_body_bytes, max_attempts
         self.origins = dict(origins or {})
-        self.clock, self.sleep = clock, sleep
+        self.budget, self.clock = budget, clock
         self.user_agent = f"corrigenda/{_version()} ({contact}) requests/{requests.__version__}"
         self._sessions: dict[str, requests.Session] = {}
-        self._free_at: dict[str, float] = {}
+        self.cross_host = cross_host
+        self._robots = Robots(source, self._robots_page, clock) if robots else None
 
     def __enter__(self) -> PoliteClient:
         return self
@@ -140,8 +155,8 @@ class PoliteClient:
     def post_json(self, url: str, value: Any) -> Any:
         """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
         real = self._real(url)
-        self._take_turn(urlsplit(real).netloc)
-        page, _ = self._ask(url, real, {"User-Agent": self.user_agent}, value)
+        with self._turn(real):
+            page, _ = self._ask(url, real, {"User-Agent": self.user_agent}, value)
         if page.status != 200:
             raise SourceError(
                 f"source {self.source}: {real} answers HTTP {page.status} "
@@ -181,7 +196,7 @@ class PoliteClient:
         last_event_id   the id to go on behind, as the stream gave it
         read_timeout_s  longest silence
 
-        Raises SourceError for an unreachable host, another status than 200, or too long a silence.
+        Raises SourceError for an unreachable host, what is no event stream, or too long a silence.
         A connection that breaks in the middle ends the stream as its end would.
         """
         if params:
@@ -189,8 +204,11 @@ class PoliteClient:
         real = self._real(url)
         headers = {"User-Agent": self.user_agent, "Accept": "text/event-stream"}
         if last_event_id is not None:
-            headers["Last-Event-ID"] = last_event_id
+            # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
+            headers["Last-Event-ID"] = last_event_id.encode()  # type: ignore[assignment]
         with self._begin_stream(real, headers, read_timeout_s) as response:
+            if response.status_code == 204:  # there will be no more
+                return
             yield from read_events(self._chunks(real, response), f"source {self.source}: {real}")
 
     def _begin_stream(
@@ -198,7 +216,8 @@ class PoliteClient:
     ) -> requests.Response:
         """The response whose body is the stream, once the server is not too busy for it."""
         for attempt in range(self.max_attempts):
-            self._take_turn(urlsplit(real).netloc)
+            with self._turn(real):
+                pass  # a stream that is open keeps nobody waiting
             try:
                 response = self._session(urlsplit(real).netloc).get(
                     real,
@@ -209,15 +228,17 @@ class PoliteClient:
                 )
             except requests.RequestException as error:
                 raise self._unreachable(real, error) from error
-            if response.status_code == 200:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.status_code == 204 or (response.status_code == 200 and kind == STREAM_TYPE):
                 return response
             answered = {name.lower(): text for name, text in response.headers.items()}
             body = self._read(real, response)
             response.close()
             if response.status_code not in (429, 503):
                 raise SourceError(
-                    f"source {self.source}: {real} answers HTTP {response.status_code} "
-                    f"({_excerpt(body)}). Check the address."
+                    f"source {self.source}: {real} answers HTTP {response.status_code} and "
+                    f"{kind or 'no type'} instead of an event stream ({_excerpt(body)}). "
+                    "Check the address."
                 )
             wait = _retry_after(answered, self.clock())
             self._pause(real, MAXLAG_S * 2**attempt if wait is None else wait)
@@ -260,24 +281,36 @@ class PoliteClient:
             ) from error
 
     def _request(self, url: str, stored: Page | None) -> Page:
-        """One request, in its turn; redirects to the same host are followed."""
-        real = self._real(url)
+        """One request in its turn, and those that it redirects to."""
         headers = {"User-Agent": self.user_agent, "Accept-Encoding": "gzip"}
         headers |= stored.conditions() if stored else {}
-        host = urlsplit(real).netloc
-        for _ in range(1 + MAX_REDIRECTS):
-            self._take_turn(host)
-            page, target = self._ask(url, real, headers)
+        return self._follow(url, headers, MAX_REDIRECTS, self._robots)
+
+    def _robots_page(self, url: str) -> Page:
+        """A site's rules, for which there are no rules."""
+        return self._follow(url, {"User-Agent": self.user_agent}, MAX_ROBOTS_REDIRECTS, None)
+
+    def _follow(
+        self, url: str, headers: Mapping[str, str], max_redirects: int, robots: Robots | None
+    ) -> Page:
+        """The page at the end of the redirects, each asked for in its turn and as it is allowed."""
+        real = origin = self._real(url)
+        for _ in range(1 + max_redirects):
+            delay = robots.check(real) if robots else 0.0
+            with self._turn(real, delay):
+                page, target = self._ask(url, real, headers)
             if target is None:
                 return page
-            if urlsplit(target).netloc != host:
-                raise SourceError(
-                    f"source {self.source}: {real} redirects to another host ({target}). "
-                    "Set that address as the endpoint if you trust it."
-                )
+            if urlsplit(target).netloc != urlsplit(real).netloc:
+                if not self.cross_host:
+                    raise SourceError(
+                        f"source {self.source}: {real} redirects to another host ({target}). "
+                        "Set that address as the endpoint if you trust it."
+                    )
+                check_target(self.source, origin, target)
             real = target
         raise SourceError(
-            f"source {self.source}: {self._real(url)} redirects more than {MAX_REDIRECTS} times. "
+            f"source {self.source}: {origin} redirects more than {max_redirects} times. "
             "Check the address."
         )
 
@@ -332,15 +365,13 @@ class PoliteClient:
                 session.mount(scheme, HTTPAdapter(max_retries=retry))
         return self._sessions[host]
 
-    def _take_turn(self, host: str) -> None:
-        wait = self._free_at.get(host, 0.0) - self.clock()
-        if wait > 0:
-            self.sleep(wait)
-        self._free_at[host] = self.clock() + self.min_interval_s
+    def _turn(self, real: str, delay: float = 0.0) -> AbstractContextManager[object]:
+        """The host's permission for one request; `delay` is what it wants between two, seconds."""
+        return turn(self.budget, urlsplit(real).netloc, max(self.min_interval_s, delay), LEASE_S)
 
     def _pause(self, url: str, seconds: float) -> None:
         """Nothing more is asked of the whole host for so long."""
-        self._free_at[urlsplit(self._real(url)).netloc] = self.clock() + seconds
+        self.budget.pause(urlsplit(self._real(url)).netloc, seconds)
 
     def _real(self, url: str) -> str:
         for prefix, origin in self.origins.items():

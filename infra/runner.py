@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from infra.budget import Budget, LocalBudget
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
@@ -47,6 +49,10 @@ class Runner(Protocol):
         """
         ...
 
+    def budget(self) -> Budget:
+        """The one budget of requests of this runner's workers, which goes to them with the work."""
+        ...
+
 
 class InProcessRunner:
     """One worker, in this process, one shard after the other; kept while it is asked for again."""
@@ -56,6 +62,10 @@ class InProcessRunner:
     def __init__(self) -> None:
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._worker: Callable[[Any], Any] | None = None
+        self._budget = LocalBudget()
+
+    def budget(self) -> Budget:
+        return self._budget
 
     def map(
         self,

@@ -21,8 +21,7 @@ READ_BYTES = 1 << 20
 PIECE_BYTES = 96 << 10
 """Largest piece: less than what the C library asks the system for anew each time, which would cost
 more than the unpacking. Of a damaged file so much before the damage may be lost."""
-DAMAGE: tuple[Any, ...] = (OSError, EOFError, ValueError, igzip_lib.IsalError)
-"""What the decompressors raise of bytes that are not theirs."""
+_ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 
 
@@ -68,7 +67,7 @@ def _unpack(stream: BinaryIO, magic: bytes, make: Callable[[], Any]) -> Iterator
                 raise DamageError("the file ends in the middle")
         try:
             piece = decoder.decompress(rest, PIECE_BYTES)
-        except DAMAGE as error:
+        except (OSError, EOFError, ValueError, _ISAL_ERROR) as error:
             raise DamageError(f"the file is damaged ({str(error).rstrip('.')})") from error
         if piece:
             yield piece

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -179,7 +180,7 @@ def _rows(artifact: Artifact | None, name: str, subjects: set[str]) -> list[Row]
     """Rows of a table that are about the subjects."""
     if artifact is None:
         return []
-    wanted = pc.field("subject").isin(sorted(subjects))
+    wanted = pc.field("subject").isin(pa.array(sorted(subjects), pa.string()))
     return pq.read_table(artifact.path / name, filters=wanted).to_pylist()
 
 
@@ -187,7 +188,7 @@ def _by_change(artifact: Artifact | None, name: str, ids: Mapping[str, Any]) -> 
     """Rows of a table that belong to the changes."""
     if artifact is None or not (artifact.path / name).exists():
         return []
-    wanted = pc.field("change_id").isin(sorted(ids))
+    wanted = pc.field("change_id").isin(pa.array(sorted(ids), pa.string()))
     return pq.read_table(artifact.path / name, filters=wanted).to_pylist()
 
 

@@ -96,7 +96,7 @@ class Asking:
                 standings=known,
                 max_asked=config.probe.max_changes,
             ),
-            rate=rater(trust, known),
+            rate=rater(trust, known, self.run.runner.budget()),
         )
 
     def put(

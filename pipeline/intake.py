@@ -38,6 +38,7 @@ from discovery.trust.config import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
 from discovery.verbalise import Relation
+from infra.budget import Budget
 from infra.http import PoliteClient
 from infra.storage import Artifact, StageDir, Workspace
 
@@ -215,7 +216,7 @@ def reader(snapshot: Artifact, relations: Mapping[str, Relation]) -> Callable[[s
 
 
 def rater(
-    trust: TrustConfig, standings: Mapping[str, Standing]
+    trust: TrustConfig, standings: Mapping[str, Standing], budget: Budget
 ) -> Callable[[Sequence[Change]], Mapping[int, float]]:
     """Asks the service of the config about revisions; nothing where there is none."""
     config = trust.revert_risk
@@ -224,7 +225,10 @@ def rater(
         if config is None:
             return {}
         with PoliteClient(
-            source="revert risk", contact=config.contact, min_interval_s=config.min_interval_s
+            source="revert risk",
+            contact=config.contact,
+            budget=budget,
+            min_interval_s=config.min_interval_s,
         ) as client:
             return scores(to_rate(changes, standings, config), client, config)
 

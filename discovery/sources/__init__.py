@@ -27,6 +27,7 @@ from discovery.sources.observation import (
     Signal,
     Since,
 )
+from discovery.sources.rdf import RdfConfig, RdfSource
 from discovery.sources.sql import SqlConfig, SqlSource
 from discovery.sources.table import TableConfig, TableSource
 from discovery.sources.wikidata import WikidataSource
@@ -34,7 +35,7 @@ from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
 AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
-BulkConfig = DumpConfig
+BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
 
@@ -46,8 +47,9 @@ SOURCES: dict[
     "sql": SqlSource,
     "feed": FeedSource,
 }
-BULK_SOURCES: dict[str, type[DumpSource]] = {
+BULK_SOURCES: dict[str, type[DumpSource] | type[RdfSource]] = {
     "dump": DumpSource,
+    "rdf": RdfSource,
 }
 
 
@@ -96,7 +98,7 @@ class BulkSource(Protocol):
 
 def make_bulk_source(config: BulkConfig, base_dir: Path = Path()) -> BulkSource:
     """The bulk source of a config. `read` needs no directory."""
-    return BULK_SOURCES[config.kind](config, base_dir)
+    return BULK_SOURCES[config.kind](config, base_dir)  # type: ignore[arg-type]
 
 
 def make_source(config: AskedConfig, base_dir: Path = Path()) -> Source:

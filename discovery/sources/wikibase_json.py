@@ -24,10 +24,8 @@ STATED_IN, REFERENCE_URL = "P248", "P854"
 LANGUAGE = "en"
 MAX_NAME = 1_000
 """Characters; Wikibase allows 250 of a label or alias."""
-MAX_VALUE = 10_000
-"""Characters; Wikibase allows 2,500 at most of a value."""
-MAX_DIGITS = 1_000
-"""Places of a quantity before or behind the point; Wikibase allows 127."""
+MAX_VALUE, MAX_DIGITS = 10_000, 1_000
+"""Characters of a value, and places of a quantity; Wikibase allows 2,500 and 127."""
 
 _MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 _PREFIX = {"item": "Q", "property": "P", "lexeme": "L"}
@@ -50,12 +48,12 @@ def find_entity(payload: Any, key: str) -> Mapping[str, Any] | None:
 def referenced_items(entity: Mapping[str, Any], relations: Container[str] | None) -> set[str]:
     """Ids of the items and properties that the entity's statements have as values."""
     found = set()
-    for relation, statement in _statements(entity, relations):
+    for _, statement in _statements(entity, relations):
         try:
             value, value_type = _value(statement["mainsnak"])
         except _MALFORMED:
             continue
-        if value_type == "entity" and relation:
+        if value_type == "entity":
             found.add(value)
     return found
 
@@ -104,7 +102,7 @@ def _sample(key: str, relation: str, statement: Any) -> str:
     try:
         text = json.dumps(statement, ensure_ascii=False)
     except RecursionError:
-        text = "nested too deeply"
+        text = "nested deeply"
     return f"{key} {relation} {text}"[:MAX_SAMPLE]
 
 
@@ -297,5 +295,5 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys
 
 
 def _general(reason: str) -> str:
-    """A reason without the particular value, so that it counts with its like."""
+    """A reason without the particular value: it counts with its like."""
     return re.sub(r"'[^']*'", "...", reason)

@@ -13,7 +13,7 @@ from typing import Any
 from discovery_helpers import EXAMPLES
 
 from discovery.fact import Entity, Fact
-from discovery.sources import BulkConfig, make_bulk_source
+from discovery.sources import BulkConfig, DumpConfig, make_bulk_source
 from discovery.sources.observation import Skip
 from discovery.sources.wikibase_json import find_entity
 
@@ -73,3 +73,47 @@ class Read:
         for skip in self.skips:
             counts[skip.reason] += skip.count
         return counts
+
+
+def dump_config(path: str = "d.json.gz", **more: Any) -> DumpConfig:
+    return DumpConfig(name="dump", path=path, **more)
+
+
+def item(key: str = "Q1", value: str = "Q5", relation: str = "P31", **more: Any) -> dict[str, Any]:
+    snak = {
+        "snaktype": "value",
+        "property": relation,
+        "datavalue": {"value": {"entity-type": "item", "id": value}, "type": "wikibase-entityid"},
+        "datatype": "wikibase-item",
+    }
+    statement = {"mainsnak": snak, "type": "statement", "id": f"{key}${value}", "rank": "normal"}
+    return {
+        "type": "item",
+        "id": key,
+        "labels": {"en": {"language": "en", "value": f"label of {key}"}},
+        "claims": {relation: [statement]},
+        **more,
+    }
+
+
+def items(number: int, **more: Any) -> list[bytes]:
+    return [line_of(item(f"Q{n}", **more)) for n in range(1, number + 1)]
+
+
+def spread(count: int) -> list[Any]:
+    """Items with a statement each that points to another item of the dump."""
+    (example,) = [e for e in recorded_entities() if e["id"] == "Q582"]
+    statement = example["claims"]["P31"][0]
+    made = []
+    for n in range(1, count + 1):
+        value = {"entity-type": "item", "id": f"Q{n % count + 1}"}
+        snak = {
+            **statement["mainsnak"],
+            "datavalue": {"value": value, "type": "wikibase-entityid"},
+        }
+        claims = {"P31": [{**statement, "id": f"Q{n}$1", "mainsnak": snak}]} if n % 3 else {}
+        label = {"en": {"language": "en", "value": f"thing {n}"}}
+        modified = "2024-01-02T00:00:00Z" if n % 7 == 0 else "2023-01-01T00:00:00Z"
+        item = {"type": "item", "id": f"Q{n}", "labels": label, "claims": claims}
+        made.append({**item, "lastrevid": n, "modified": modified, "x": "x" * 3000})
+    return made

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dump_helpers import dump_of, line_of, recorded_entities, write
+from dump_helpers import dump_of, line_of, recorded_entities, spread, write
+from rdf_writer import Writer
 
 from discovery import bulk
 from discovery.buckets import bucket_file
@@ -23,7 +18,7 @@ from discovery.crawl import SKIPS, VOLATILE, crawl, local_inputs
 from discovery.fact import Entity, Fact, from_table
 from discovery.parsed import read_parsed
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.sources import DumpConfig, TableConfig
+from discovery.sources import DumpConfig, RdfConfig, TableConfig
 from discovery.sources.wikibase_json import parse_entity
 from infra.errors import SourceError
 from infra.runner import InProcessRunner, Runner
@@ -40,6 +35,7 @@ def edition(
     sources: Any = (DUMP,),
     version: str = "1",
     previous: Artifact | None = None,
+    day: date = DAY,
 ) -> tuple[Artifact, Artifact]:
     """The crawl and its snapshot."""
     inputs = local_inputs(sources, base_dir)
@@ -52,7 +48,7 @@ def edition(
         volatile=VOLATILE,
         body=lambda out: crawl(
             sources,
-            DAY,
+            day,
             previous=previous,
             out=out,
             runner=runner,
@@ -66,7 +62,7 @@ def edition(
         code=1,
         config={},
         inputs={"crawl": crawled.digest},
-        body=lambda out: snapshot(crawled, sources, DAY, previous=previous, out=out, runner=runner),
+        body=lambda out: snapshot(crawled, sources, day, previous=previous, out=out, runner=runner),
     )
     return crawled, made
 
@@ -74,25 +70,6 @@ def edition(
 def rows(made: Artifact, kind: str, cls: type[Any]) -> list[Any]:
     buckets = range(made.json(MANIFEST)["num_buckets"])
     return [row for n in buckets for row in from_table(made.table(bucket_file(kind, n)), cls)]
-
-
-def spread(count: int) -> list[Any]:
-    """Items with a statement each that points to another item of the dump."""
-    (example,) = [e for e in recorded_entities() if e["id"] == "Q582"]
-    statement = example["claims"]["P31"][0]
-    made = []
-    for n in range(1, count + 1):
-        value = {"entity-type": "item", "id": f"Q{n % count + 1}"}
-        snak = {
-            **statement["mainsnak"],
-            "datavalue": {"value": value, "type": "wikibase-entityid"},
-        }
-        claims = {"P31": [{**statement, "id": f"Q{n}$1", "mainsnak": snak}]} if n % 3 else {}
-        label = {"en": {"language": "en", "value": f"thing {n}"}}
-        modified = "2024-01-02T00:00:00Z" if n % 7 == 0 else "2023-01-01T00:00:00Z"
-        item = {"type": "item", "id": f"Q{n}", "labels": label, "claims": claims}
-        made.append({**item, "lastrevid": n, "modified": modified, "x": "x" * 3000})
-    return made
 
 
 @pytest.fixture()
@@ -236,59 +213,21 @@ def test_an_interrupted_read_goes_on(
     assert again.counts == whole.counts
 
 
-JOB = """
-line = "tiny"
-workspace = "{workspace}"
-[model]
-name = "none"
-[[sources]]
-kind = "dump"
-name = "dump"
-path = "d.json.gz"
-relations = ["P31"]
-[[sources]]
-kind = "dump"
-name = "other"
-path = "e.json.bz2"
-[[editions]]
-as_of = 2024-01-01
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_a_job_with_a_dump_here_on_ray_and_killed(tmp_path: Path, checkpoint: Any) -> None:
-    """`corrigenda run --until snapshot` of two dumps has the same id in one process, on Ray, and
-    killed with -9 at random points and run again."""
-    things = spread(60_000)
-    write(tmp_path / "d.json.gz", dump_of(*map(line_of, things)))
-    write(tmp_path / "e.json.bz2", dump_of(*map(line_of, things[:500])))
-    rng, ids = random.Random(2), {}
-    for name, address, kills in (("here", "none", 0), ("ray", "local", 0), ("killed", "none", 6)):
-        place = tmp_path / name
-        config = tmp_path / f"{name}.toml"
-        text = JOB.format(workspace=place).replace('"none"', f'"{checkpoint("llama")}"', 1)
-        config.write_text(text)
-        program = Path(sys.executable).parent / "corrigenda"
-        command = [program, "run", "--until", "snapshot", "-c", config, "--ray-address", address]
-        for _ in range(kills):
-            job = subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            begun, wait = time.monotonic(), rng.uniform(0.0, 0.4)
-            before = len(list(place.rglob("*.parquet")))
-            while job.poll() is None and len(list(place.rglob("*.parquet"))) <= before:
-                time.sleep(0.01)
-                assert time.monotonic() - begun < 60
-            time.sleep(wait)
-            os.killpg(job.pid, signal.SIGKILL)
-            job.wait()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        made = Workspace.at(str(place)).find("snapshot", "2024.01.01")
-        assert made is not None and made.counts["facts"] > 30_000
-        ids[name] = made.json(MANIFEST)["snapshot_id"]
-    assert len(set(ids.values())) == 1
+def test_rdf_in_a_snapshot(workspace: Workspace, runner: Runner, tmp_path: Path) -> None:
+    """The RDF of a dump's items makes a snapshot of the same facts and names as the dump."""
+    entities = [e for e in recorded_entities() if e["id"] in ("Q217447", "Q582")]
+    write(tmp_path / "d.json.gz", dump_of(*(line_of({"type": "item", **e}) for e in entities)))
+    writer = Writer()
+    for entity in entities:
+        writer.entity(entity)
+    (tmp_path / "d.nt").write_bytes(writer.text())
+    relations = ("P31", "P17", "P50", "P577", "P1476", "P407")
+    day = DumpConfig(name="wd", path="d.json.gz", relations=relations)
+    rdf = RdfConfig(name="wd", path="d.nt", relations=relations, wikibase=True)
+    late = date(2030, 1, 1)
+    made = [
+        edition(workspace, tmp_path, runner, (config,), str(n), day=late)[1]
+        for n, config in enumerate((day, rdf))
+    ]
+    assert rows(made[0], "facts", Fact) == rows(made[1], "facts", Fact) != []
+    assert rows(made[0], "entities", Entity) == rows(made[1], "entities", Entity)

@@ -148,12 +148,15 @@ def test_distractors_are_others_and_depend_on_the_change_alone() -> None:
         assert len(set(chosen[c.id])) == 5
 
 
-def test_without_distractors_nothing_is_believed() -> None:
-    """A value that nothing was compared with leads nothing, whatever is said."""
-    alone = belief([(-1.0, -5.0)] * 3, [NEW] * 3, names=(NEW, OLD))
-    assert alone.verdict == "unknown" and alone.margin == 0
-    only = belief([(-1.0,)] * 3, [NEW] * 3, names=(NEW,), about=change(old_labels=()))
-    assert only.verdict == "unknown" and only.weights == (1.0,)
+def test_without_distractors_words_decide() -> None:
+    """Likelihood that was compared with nothing proves nothing: what the model says is known is
+    known, what it does not say is not; there is no margin."""
+    known = belief([(-1.0,)] * 3, [NEW] * 3, names=(NEW,), about=change(old_labels=()))
+    assert (known.verdict, known.margin, known.weights) == ("knows", 0, (1.0,))
+    silent = belief([(-1.0,)] * 3, ["x"] * 3, names=(NEW,), about=change(old_labels=()))
+    assert silent.verdict == "unknown"
+    assert belief([(-5.0, -1.0)] * 3, [OLD] * 3, names=(NEW, OLD)).verdict == "stale"
+    assert belief([(-1.0, -5.0)] * 3, [OLD] * 3, names=(NEW, OLD)).verdict == "inconsistent"
 
 
 def test_all_old_values_are_candidates_once() -> None:

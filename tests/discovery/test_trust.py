@@ -35,6 +35,7 @@ from discovery.trust.evidence import domains, voices
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import load_relations
+from infra.budget import LocalBudget
 from infra.http import PoliteClient
 
 RELATIONS = load_relations()
@@ -313,7 +314,9 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
     and chances above one are no ratings; a service that is down is left alone."""
     endpoint, asked = lift_wing
     config = RevertRiskConfig(endpoint=endpoint, contact="a@b.org")
-    with PoliteClient(source="risk", contact="a@b.org", min_interval_s=0) as client:
+    with PoliteClient(
+        source="risk", contact="a@b.org", budget=LocalBudget(), min_interval_s=0
+    ) as client:
         assert scores([2, 3, 4, 12, 100, 6], client, config) == {2: 0.2, 4: 0.4, 6: 0.6}
         path, agent, value = asked[0]
         assert path == "/lw/v1/models/revertrisk-wikidata:predict" and value == {"rev_id": 2}
@@ -322,7 +325,9 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
         assert scores([1, 3, 5, 2], client, config) == {}
         assert len(asked) == 3
     gone = RevertRiskConfig(endpoint="http://127.0.0.1:9", contact="a@b.org")
-    with PoliteClient(source="risk", contact="a@b.org", min_interval_s=0) as client:
+    with PoliteClient(
+        source="risk", contact="a@b.org", budget=LocalBudget(), min_interval_s=0
+    ) as client:
         assert scores([2], client, gone) == {}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.budget import LocalBudget
 from infra.errors import ConfigError, SourceError
 from infra.http import PoliteClient
 from infra.replay import ReplayServer
@@ -41,7 +42,8 @@ def server():
 
 def client(clock, **options):
     defaults = {"source": "wd", "contact": "ops@example.org", "min_interval_s": 0.0}
-    return PoliteClient(**{**defaults, **options}, clock=clock.time, sleep=clock.sleep)
+    defaults["budget"] = LocalBudget(clock.time, clock.sleep)
+    return PoliteClient(**{**defaults, **options}, clock=clock.time)
 
 
 @pytest.mark.parametrize("contact", [None, "", "me", "example.org", "a b@c.d"])

@@ -1,0 +1,142 @@
+"""How fast two snapshots are compared: by the diff stage, and by the rules alone.
+
+    PYTHONPATH=. python benchmarks/diff_speed.py --facts 1000000 --changed 0.01
+
+The facts are those of the demo's sources as of 2023-06-30, again and again with other ids, in as
+many buckets as keep one at about 60,000 facts. The later snapshot has another object in a share of
+its groups. The window is one month. `rules alone` judges every group of one bucket with the
+functions that the stage uses for those that may have changed. One process, one thread.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from demo_job import commit, machine
+
+from discovery.buckets import bucket_file
+from discovery.crawl import crawl
+from discovery.dates import days
+from discovery.diff import diff, diff_facts
+from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact, from_table
+from discovery.snapshot import MANIFEST, snapshot
+from discovery.verbalise import load_relations
+from infra.runner import InProcessRunner
+from infra.storage import Artifact, StageDir, Workspace, write_json, write_table
+from pipeline.config import load_config
+
+OLD, NEW = date(2023, 5, 31), date(2023, 6, 30)
+BUCKET_ROWS = 60_000
+DEMO = Path("examples/demo.toml")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--facts", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--changed", type=float, nargs="+", default=[0.01])
+    given = parser.parse_args()
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    print(f"{machine()}, commit {commit()}\n")
+    heads = "facts", "buckets", "changed", "seconds", "facts/s", "changes", "peak MB"
+    print("| " + " | ".join((*heads, "rules alone, facts/s", "ratio")) + " |")
+    print("|" + "---|" * (len(heads) + 2))
+    with tempfile.TemporaryDirectory() as directory:
+        real = real_facts(Path(directory))
+        for number in given.facts:
+            for share in given.changed:
+                row(Path(directory), real, number, share)
+
+
+def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
+    """One line of the table."""
+    num_buckets = max(1, round(number / BUCKET_ROWS))
+    old = made(directory / "old", real, number, num_buckets, OLD, 0.0)
+    new = made(directory / "new", real, number, num_buckets, NEW, share)
+    out = StageDir(directory / f"diff-{number}-{share}")
+    out.path.mkdir()
+    started = time.perf_counter()
+    counts = diff(old, new, load_relations(), out=out, runner=InProcessRunner())
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    pace, alone = number / seconds, rules_alone(old, new)
+    cells = f"{number:,}", num_buckets, f"{share:.1%}", f"{seconds:.1f}", f"{pace:,.0f}"
+    rest = f"{counts['changes']:,}", f"{peak:,.0f}", f"{alone:,.0f}", f"{pace / alone:.1f}"
+    print("| " + " | ".join(map(str, (*cells, *rest))) + " |", flush=True)
+
+
+def rules_alone(old: Artifact, new: Artifact) -> float:
+    """Facts a second of one bucket where every group is judged, objects and all."""
+    functional = frozenset(key for key, r in load_relations().items() if r.functional)
+    started = time.perf_counter()
+    before, after = (
+        from_table(pq.read_table(a.path / bucket_file("facts", 0)), Fact) for a in (old, new)
+    )
+    diff_facts(before, after, old_day=days(OLD), new_day=days(NEW), functional=functional)
+    return len(after) / (time.perf_counter() - started)
+
+
+def real_facts(directory: Path) -> pa.Table:
+    """The demo's facts as of its last edition."""
+    config = load_config(DEMO)
+    place, runner = Workspace(directory / "real"), InProcessRunner()
+    sources, base = config.sources, DEMO.parent.absolute()
+    crawled = place.run_stage(
+        "crawl", "1", code=1, config=None, inputs={},
+        body=lambda out: crawl(sources, NEW, out=out, runner=runner, cache=directory / "http",
+                               base_dir=base),
+    )  # fmt: skip
+    seen = place.run_stage(
+        "snapshot", "1", code=1, config=None, inputs={},
+        body=lambda out: snapshot(crawled, sources, NEW, out=out, runner=runner),
+    )  # fmt: skip
+    return pa.concat_tables(
+        [pq.read_table(path) for path in sorted((seen.path / "facts").glob("*.parquet"))]
+    ).combine_chunks()
+
+
+def made(
+    directory: Path, real: pa.Table, number: int, num_buckets: int, day: date, share: float
+) -> Artifact:
+    """A snapshot of so many facts; in a share of them the object is another, of a new statement."""
+    rows = -(-number // num_buckets)
+    for bucket in range(num_buckets):
+        copies = -(-rows // real.num_rows)
+        table = pa.concat_tables([real] * copies).slice(0, rows).combine_chunks()
+        copy = np.repeat(np.arange(copies), real.num_rows)[:rows]
+        suffix = pa.array(np.char.add(f"x{bucket}x", copy.astype(str)))
+        for name in ("subject", "statement_id"):
+            column = pc.binary_join_element_wise(table[name].combine_chunks(), suffix, "")
+            table = put(table, name, column)
+        moved = pa.array(np.random.default_rng(bucket).random(rows) < share)
+        for name in ("value", "statement_id"):
+            other = pc.binary_join_element_wise(table[name].combine_chunks(), "x", "")
+            column = pc.if_else(moved, other, table[name].combine_chunks())
+            table = put(table, name, column)
+        order = [(name, "ascending") for name in ("subject", "relation", "statement_id")]
+        table = table.sort_by(order)
+        write_table(directory / bucket_file("facts", bucket), table)
+        write_table(directory / bucket_file("entities", bucket), ENTITY_SCHEMA.empty_table())
+    write_json(directory / MANIFEST, {"as_of": day.isoformat(), "num_buckets": num_buckets})
+    return Artifact(directory, {})
+
+
+def put(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    """The table with another column in the place of one."""
+    return table.set_column(table.schema.get_field_index(name), FACT_SCHEMA.field(name), column)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""How entities are fetched: few requests, and one that cannot be read costs no other."""
+
+from datetime import date
+
+import pytest
+from discovery_helpers import EXAMPLES
+from pydantic import ValidationError
+
+from discovery.sources import WikidataConfig
+from discovery.sources.observation import Partition, Signal, Since
+from discovery.sources.sparql import read_items
+from discovery.sources.wikidata import WikidataSource
+from infra.budget import LocalBudget
+from infra.http import PoliteClient
+from infra.replay import ReplayServer
+
+OCTOBER = EXAMPLES / "recordings" / "october"
+BASE = 9_100_000_000
+LAST = date(2022, 10, 31)
+
+
+@pytest.fixture
+def server():
+    return ReplayServer(OCTOBER)
+
+
+def fetched(base, keys, known=None, as_of=LAST):
+    """Observations of a partition, and the source."""
+    config = WikidataConfig(name="w", endpoint=base, entities=keys, contact="a@example.org")
+    source = WikidataSource(config)
+    part = Partition(id="0", as_of=as_of, keys=keys, known=tuple(known or [None] * len(keys)))
+    with PoliteClient(
+        source="w", contact="a@example.org", budget=LocalBudget(), min_interval_s=0
+    ) as client:
+        return list(source.fetch(part, client)), source
+
+
+def ids(numbers):
+    return tuple(f"Q{BASE + n}" for n in numbers)
+
+
+def test_what_has_not_changed_costs_one_request_for_fifty(server):
+    """A sweep of known revisions fetches no entity and no label."""
+    with server as base:
+        found, _ = fetched(base, ids(range(36)))
+        revisions = {o.about: o.revision for o in found if o.kind in ("entity", "redirect")}
+        before = len(server.requests)
+        again, _ = fetched(base, ids(range(36)), [revisions[key] for key in ids(range(36))])
+    assert len(server.requests) - before == 1
+    assert {o.absent for o in again} == {"no such entity"}  # the deleted one
+
+
+def test_a_first_crawl_asks_in_batches(server):
+    """Thirty-six entities: a sweep, a batch, and their labels fifty at a time; the target of the
+    merge is looked up by itself."""
+    with server as base:
+        found, _ = fetched(base, ids(range(36)))
+    labels = sum(o.kind == "labels" for o in found)
+    assert sum("props=info" in r.path for r in server.requests) == 1
+    assert len(server.requests) == 1 + 1 + labels + 2
+
+
+def test_an_entity_that_cannot_be_read_costs_no_other(server):
+    """The server's answer is broken whenever one certain entity is in it: the others of its batch
+    are found by halves, and it is a fault, which takes nothing away from what is known of it."""
+    bad = ids([7])[0]
+    answer = server.recording.answer
+
+    def broken(path, query):
+        status, body = answer(path, query)
+        hit = query.get("action") == "wbgetentities" and bad in query.get("ids", "").split("|")
+        return status, body[: len(body) // 2] if hit and "claims" in query["props"] else body
+
+    server.recording.answer = broken
+    with server as base:
+        found, source = fetched(base, ids(range(16)))
+    kinds = {o.about: (o.kind, o.absent) for o in found if o.kind != "labels"}
+    assert kinds[bad] == ("fault", "entity is unreadable")
+    assert (
+        sum(kind == ("entity", None) for kind in kinds.values()) == 13
+    )  # beside them one merged, one deleted
+    assert [source.parse(o).facts for o in found if o.about == bad] == [()]
+
+
+def test_an_entity_edited_between_the_sweep_and_the_batch(server):
+    """What comes is then looked up as of the day, not taken for the revision that was swept."""
+    key, answer = ids([5])[0], server.recording.answer
+
+    def later(path, query):
+        status, body = answer(path, query)
+        if query.get("action") == "wbgetentities" and "claims" in query.get("props", ""):
+            revision = server.recording._known(key)[-1]["revision"]
+            body = body.replace(str(revision).encode(), b"1999999999")
+        return status, body
+
+    server.recording.answer = later
+    with server as base:
+        found, _ = fetched(base, (key,))
+    (entity,) = (o for o in found if o.kind == "entity")
+    assert entity.revision == server.recording._known(key)[-1]["revision"]
+    assert "Special:EntityData" in entity.url
+
+
+def test_a_merged_entity_is_a_redirect_and_its_target_is_fetched(server):
+    """Though the target was not asked for."""
+    ((merged, about),) = server.recording.redirects.items()
+    with server as base:
+        found, source = fetched(base, (merged,))
+    kinds = {o.about: o.kind for o in found if o.kind != "labels"}
+    assert kinds == {merged: "redirect", about["to"]: "entity"}
+    (redirect,) = (o for o in found if o.kind == "redirect")
+    (entity,) = source.parse(redirect).entities
+    assert (entity.id, entity.redirect, entity.label) == (merged, about["to"], None)
+
+
+def test_without_entities_and_query_there_is_nothing_to_watch():
+    """One line that says so."""
+    with pytest.raises(ValidationError, match="give entities, or a query"):
+        WikidataConfig(name="w", contact="a@example.org")
+
+
+def test_partitions_are_what_may_have_changed():
+    """With a stream: what it told of, of what is watched, and what was never fetched; with a gap in
+    it, everything."""
+    config = WikidataConfig(name="w", entities=("Q1", "Q2"), stream="https://example.org/s")
+    source = WikidataSource(config)
+    since = Since(cursor={"at": "2022-10-01T00:00:00Z"}, revisions={"Q1": 11, "Q3": 33})
+
+    def watched(**signal):
+        parts = source.partitions(LAST, since, [Signal(cursor={}, done=True, **signal)])
+        return {key: known for p in parts for key, known in zip(p.keys, p.known, strict=True)}
+
+    assert watched(subjects=("Q3", "Q9")) == {"Q2": None, "Q3": 33}
+    assert watched(selected=("Q5",)) == {"Q2": None, "Q5": None}
+    assert watched(gap="silent") == {"Q1": 11, "Q2": None, "Q3": 33}
+
+
+def test_a_query_may_select_other_things_than_items():
+    """They are skips; items are sorted by number, once each."""
+
+    def uri(text):
+        return {"item": {"type": "uri", "value": f"http://www.wikidata.org/entity/{text}"}}
+
+    bindings = [uri("Q10"), uri("Q9"), uri("Q10"), uri("P31"), {}]
+    bindings.append({"item": {"type": "literal", "value": "Q7"}})
+    selected, skips = read_items(
+        {"head": {"vars": ["x", "item"]}, "results": {"bindings": bindings}}, "w"
+    )
+    assert selected == ("Q9", "Q10")
+    assert len(skips) == 3 and {skip.reason for skip in skips} == {
+        "result of the query is no item in ?item"
+    }
