@@ -162,7 +162,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     for config in sources:
         if isinstance(config, BulkConfig):
             paths = [base_dir / config.path]
-        elif config.endpoint is None:
+        elif config.endpoint is None or config.kind == "feed":
             paths = config.local_paths(base_dir)
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
@@ -200,7 +200,7 @@ class _Worker:
         """The client of a source, None where it is local."""
         if config.endpoint is None:
             return None
-        replayed = config.endpoint in self.origins
+        replayed, of_pages = config.endpoint in self.origins, config.kind == "feed"
         return PoliteClient(
             source=config.name,
             contact=config.contact,
@@ -208,6 +208,8 @@ class _Worker:
             cache=self.cache,
             min_interval_s=0.0 if replayed else config.min_interval_s,
             origins=self.origins,
+            robots=of_pages,
+            cross_host=of_pages,
         )
 
 

@@ -1,10 +1,10 @@
 """Feeds and pages: what an extractor reads in new and changed entries and pages.
 
-`listen` asks for every feed and page (conditionally, where the server allows) and compares what it
-says with what was read before; `fetch` extracts. An extractor may be a language model, so its
-triples are part of the observation, with the text, the sentences and the identity of the extractor;
-`parse` only turns them into facts. Nobody vouches for any of it: every fact carries the sentence
-that says it, and the source is quarantined.
+`listen` asks for every feed and page (as robots.txt allows, and conditionally where the server has
+ETags) and compares what it says with what was read before; `fetch` extracts. An
+extractor may be a language model, so its triples are part of the observation, with the text, the
+sentences and the identity of the extractor; `parse` only turns them into facts. Nobody vouches for
+any of it: every fact carries the sentence that says it, and the source is quarantined.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from discovery.dates import iso_interval
-from discovery.extract import EXTRACTORS, ExtractorConfig, is_plain
+from discovery.extractors import EXTRACTORS
+from discovery.extractors.sentences import MAX_SENTENCE_CHARS, sentences
+from discovery.extractors.triple import ExtractorConfig, is_plain
 from discovery.fact import Entity, Fact
-from discovery.sentences import MAX_SENTENCE_CHARS, sentences
 from discovery.sources.feed_items import Item, Unreadable, is_web, read_feed, read_page
 from discovery.sources.observation import (
     MAX_SAMPLE,
@@ -37,7 +38,7 @@ from discovery.sources.observation import (
     Skip,
 )
 from discovery.verbalise import Relation, clean_label, load_relations
-from infra.errors import AnswerError, ConfigError
+from infra.errors import ConfigError, SourceError
 from infra.http import PoliteClient
 from infra.pages import Page
 from infra.settings import nearest
@@ -115,23 +116,36 @@ class FeedSource:
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
         """Which items of the next address are new or changed; `subjects` is the address and their
-        ids. An item of a later day is left for later, and counted."""
+        ids. An item of a later day is left for later, and counted, as is an address that cannot be
+        read. Raises SourceError where none can be reached."""
         assert client is not None
         at: int = cursor["at"] if cursor else 0
         known: dict[str, str] = dict(cursor["known"]) if cursor else {}
-        url = self.addresses[at % len(self.addresses)]
-        items, _, faults = self._items(url, client)
-        skips = [Skip(self.name, reason, url) for reason in faults]
+        url = self.addresses[at]
+        items, page, skips = self._items(url, client)
+        unreached = (cursor["unreached"] if at else 0) + (page is None)
+        if unreached == len(self.addresses):
+            raise SourceError(
+                f"source {self.name}: none of its addresses can be fetched; the last: "
+                f"{skips[0].sample}"
+            )
         changed = []
         for item in items:
             if item.day is not None and item.day > as_of:
                 skips.append(Skip(self.name, "dated after the day of the crawl", item.url))
                 continue
             if known.pop(item.id, None) != item.digest:
-                changed.append(item.id)
+                if item.text:
+                    changed.append(item.id)
+                else:
+                    skips.append(Skip(self.name, "entry has no text", item.url))
             known[item.id] = item.digest
         done = at + 1 >= len(self.addresses)
-        following = {"at": 0 if done else at + 1, "known": list(known.items())[-MAX_KNOWN:]}
+        following = {
+            "at": 0 if done else at + 1,
+            "unreached": unreached,
+            "known": [list(pair) for pair in known.items()][-MAX_KNOWN:],
+        }
         return Signal(
             subjects=(url, *changed) if changed else (),
             cursor=following,
@@ -153,7 +167,9 @@ class FeedSource:
         ConfigError for an unknown relation."""
         assert client is not None
         url, *wanted = partition.keys
-        items, page, _ = self._items(url, client)
+        items, page, faults = self._items(url, client)
+        if page is None:  # what is known already must not be passed over
+            raise SourceError(faults[0].sample)
         found = {item.id: item for item in items}
         for key in wanted:
             if key not in found:
@@ -209,21 +225,21 @@ class FeedSource:
                 )
         return [known[key] for key in self.config.relations]
 
-    def _items(self, url: str, client: PoliteClient) -> tuple[list[Item], Page | None, list[str]]:
-        """What an address holds now, and why not more."""
+    def _items(self, url: str, client: PoliteClient) -> tuple[list[Item], Page | None, list[Skip]]:
+        """What an address holds now, the page it is read from, and why there is not more."""
         try:
             page = client.get(url, allow=ANY_STATUS)
-        except AnswerError:
-            return [], None, ["answer cannot be used"]
-        if page.status != 200:
-            return [], page, [f"HTTP {page.status}"]
+        except SourceError as error:
+            return [], None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
         try:
-            if url in self.config.feeds:
-                items, fault = read_feed(page.body, url, page.headers)
-                return items, page, [fault] if fault else []
-            return [read_page(page.body, url, page.headers)], page, []
+            if page.status != 200:
+                raise Unreadable(f"HTTP {page.status}")
+            if url not in self.config.feeds:
+                return [read_page(page.body, url, page.headers)], page, []
+            items, fault = read_feed(page.body, url, page.headers)
+            return items, page, [Skip(self.name, fault, url)] if fault else []
         except Unreadable as error:
-            return [], page, [str(error)]
+            return [], page, [Skip(self.name, str(error), url)]
 
     def _followed(self, item: Item, feed_url: str, client: PoliteClient) -> Item:
         """The item with the text of its page in place of the feed's; as it is, with the reason,
@@ -231,7 +247,7 @@ class FeedSource:
         if not self.config.follow or item.url == feed_url or feed_url in self.config.pages:
             return item
         allowed = {urlsplit(url).hostname for url in self.addresses} | set(self.config.hosts)
-        reason: str | None = "link of an entry leads to another host"
+        reason = "link of an entry leads to another host"
         if urlsplit(item.url).hostname in allowed:
             try:
                 page = client.get(item.url, allow=ANY_STATUS)
@@ -239,12 +255,13 @@ class FeedSource:
                     read = read_page(page.body, item.url, page.headers)
                     return replace(item, text=read.text, faults=(*item.faults, *read.faults))
                 reason = f"page of an entry: HTTP {page.status}"
-            except (AnswerError, Unreadable) as error:
-                said = str(error) if isinstance(error, Unreadable) else "answer cannot be used"
-                reason = f"page of an entry: {said}"
+            except Unreadable as error:
+                reason = f"page of an entry: {error}"
+            except SourceError:
+                reason = "page of an entry: cannot be fetched"
         return replace(item, faults=(*item.faults, reason))
 
-    def _extracted(self, item: Item, page: Page | None) -> dict[str, Any]:
+    def _extracted(self, item: Item, page: Page) -> dict[str, Any]:
         """The payload: what was read, by what, and what it says."""
         extractor = EXTRACTORS[self.config.extractor.name](self.config.extractor)
         read = [sentence for sentence in sentences(item.text) if not _unread(sentence)]
@@ -258,14 +275,14 @@ class FeedSource:
             "faults": list(item.faults),
             "extractor": dict(extractor.identity()),
             "triples": [asdict(triple) for triple in triples],
-            "body": hashlib.sha256(page.body if page else b"").hexdigest(),
+            "body": hashlib.sha256(page.body).hexdigest(),
         }
 
     def _observe(
         self,
         partition: Partition,
         url: str,
-        page: Page | None,
+        page: Page,
         payload: bytes,
         absent: str | None = None,
     ) -> Observation:
@@ -278,8 +295,8 @@ class FeedSource:
             url=url,
             payload=payload,
             absent=absent,
-            etag=page.etag if page else None,
-            fetched_at=page.fetched_at if page else "",
+            etag=page.etag,
+            fetched_at=page.fetched_at,
         )
 
 

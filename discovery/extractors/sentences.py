@@ -20,7 +20,7 @@ _ABBREVIATIONS = re.compile(
     r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|No|vs|Gen|Col|Lt|Sgt|Sen|Rep|Gov|Inc|Ltd|Co|Corp|"
     r"approx|ca|e\.g|i\.e|etc|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\.$"
 )
-_END = re.compile(r"[.!?][\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_])")
+_END = re.compile(r"[.!?][\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]*[^\W_])")
 _MONTHS = (
     "January|February|March|April|May|June|July|August|September|October|November|December|"
     "Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
@@ -30,16 +30,25 @@ _DATE = re.compile(
     r"\d{4}-\d\d-\d\d|(?:1[0-9]|20)\d\d)\b"
 )
 _NUMBER = re.compile(r"\b\d[\d,]*(?:\.\d+)?(?:\s+(?:thousand|million|billion))?\b")
-_WORD = re.compile(r"(?:[^\W\d_]\.)+|\w+(?:[-'’&]\w+)*", re.UNICODE)
-_JOINS = frozenset("of the de la le du des van von der den del di da do dos al bin ibn y e".split())
-_NOT_NAMES = frozenset(
-    "the a an this that these those there here he she it they we i you his her hers its their our "
-    "my your who whom whose which what when where while in on at by for from to with without as and "
-    "or but if after before since until during under over between among about against into through "
-    "is are was were be been has had have do does did not no yes also however although because so "
-    "then now both each every some many most all one two three four five six seven eight nine ten "
-    "according despite following including meanwhile later today yesterday tomorrow".split()
-)
+_WORD = re.compile(r"(?:[^\W\d_]\.)+|\w+(?:[-'\u2019&]\w+)*", re.UNICODE)
+# fmt: off
+_JOINS = frozenset({
+    "of", "the", "de", "la", "le", "du", "des", "van", "von", "der", "den", "del", "di", "da",
+    "do", "dos", "al", "bin", "ibn", "y", "e"
+})
+_NOT_NAMES = frozenset({
+    "the", "a", "an", "this", "that", "these", "those", "there", "here", "he", "she", "it",
+    "they", "we", "i", "you", "his", "her", "hers", "its", "their", "our", "my", "your", "who",
+    "whom", "whose", "which", "what", "when", "where", "while", "in", "on", "at", "by", "for",
+    "from", "to", "with", "without", "as", "and", "or", "but", "if", "after", "before", "since",
+    "until", "during", "under", "over", "between", "among", "about", "against", "into", "through",
+    "is", "are", "was", "were", "be", "been", "has", "had", "have", "do", "does", "did", "not",
+    "no", "yes", "also", "however", "although", "because", "so", "then", "now", "both", "each",
+    "every", "some", "many", "most", "all", "one", "two", "three", "four", "five", "six", "seven",
+    "eight", "nine", "ten", "according", "despite", "following", "including", "meanwhile",
+    "later", "today", "yesterday", "tomorrow"
+})
+# fmt: on
 _NOUN = re.compile(r"\b(?:a|an|the|as)\s+((?:[^\W\d_A-Z][\w-]*\s+){0,2}[^\W\d_A-Z][\w-]*)")
 
 
@@ -89,13 +98,13 @@ def _names(sentence: str) -> list[Span]:
             run.pop(0)
         if run:
             start, end = run[0].start(), run[-1].end()
-            text = re.sub(r"['’]s$", "", sentence[start:end])
+            text = re.sub(r"['\u2019]s$", "", sentence[start:end])
             names.append(Span(start, start + len(text), text, "name"))
         run.clear()
 
     for word in _WORD.finditer(sentence):
         gap = sentence[run[-1].end() : word.start()] if run else ""
-        broken = gap.strip() not in ("", "-") or (run and run[-1][0].endswith(("'s", "’s")))
+        broken = gap.strip() not in ("", "-") or (run and run[-1][0].endswith(("'s", "\u2019s")))
         if run and broken:
             close()
         if word[0][0].isupper() or (run and word[0] in _JOINS) or (run and word[0].isdigit()):
@@ -113,5 +122,7 @@ def _span(match: re.Match[str], kind: SpanKind, group: int = 0) -> Span:
 def _free(candidates: list[Span], taken: list[Span]) -> list[Span]:
     """Candidates that do not overlap what is taken."""
     return [
-        span for span in candidates if all(span.end <= t.start or span.start >= t.end for t in taken)
+        span
+        for span in candidates
+        if all(span.end <= t.start or span.start >= t.end for t in taken)
     ]
