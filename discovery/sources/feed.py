@@ -26,7 +26,8 @@ from discovery.extractors import EXTRACTORS
 from discovery.extractors.sentences import MAX_SENTENCE_CHARS, sentences
 from discovery.extractors.triple import ExtractorConfig, is_plain
 from discovery.fact import Entity, Fact
-from discovery.sources.feed_items import Item, Unreadable, is_web, read_feed, read_page
+from discovery.sources import confined
+from discovery.sources.feed_items import Item, Unreadable, is_web
 from discovery.sources.observation import (
     MAX_SAMPLE,
     Coverage,
@@ -234,9 +235,8 @@ class FeedSource:
         try:
             if page.status != 200:
                 raise Unreadable(f"HTTP {page.status}")
-            if url not in self.config.feeds:
-                return [read_page(page.body, url, page.headers)], page, []
-            items, fault = read_feed(page.body, url, page.headers)
+            kind = "feed" if url in self.config.feeds else "page"
+            items, fault = confined.read(kind, page.body, url, page.headers)
             return items, page, [Skip(self.name, fault, url)] if fault else []
         except Unreadable as error:
             return [], page, [Skip(self.name, str(error), url)]
@@ -252,7 +252,7 @@ class FeedSource:
             try:
                 page = client.get(item.url, allow=ANY_STATUS)
                 if page.status == 200:
-                    read = read_page(page.body, item.url, page.headers)
+                    (read,), _ = confined.read("page", page.body, item.url, page.headers)
                     return replace(item, text=read.text, faults=(*item.faults, *read.faults))
                 reason = f"page of an entry: HTTP {page.status}"
             except Unreadable as error:

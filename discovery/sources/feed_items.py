@@ -2,7 +2,9 @@
 
 Feeds are read by feedparser (RSS 0.9-2.0, RDF, Atom), the main text of a page by trafilatura. Both
 are given bytes that anybody may have written: what they cannot read is an `Unreadable` with a
-reason, and of what they can, links that do not lead to the web are left out.
+reason, and of what they can, links that do not lead to the web are left out. Markup can be written
+that costs them hours, or more memory than there is; so a crawl calls this file as a program, which
+gives itself limits (`discovery.sources.confined`).
 """
 
 from __future__ import annotations
@@ -11,17 +13,27 @@ import hashlib
 import io
 import json
 import re
+import resource
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
 MAX_BYTES = 8 * 2**20
 """Of a feed or a page; a larger one is no text for people."""
+MEMORY_BYTES = 2 * 2**30
+"""What a process may use to read one document."""
 MAX_TEXT_CHARS = 200_000
 """Of an item; what is beyond is cut, and the item says so."""
 
+
+_ROOT = re.compile(
+    rb"[^<]{0,64}(?:<\?[^>]*>\s*|<!--.{0,10000}?-->\s*|<!doctype\b[^>\[]*(?:\[.*?\]\s*)?>\s*)*"
+    rb"<(?:rss|rdf:RDF|feed|channel|atom:feed)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BLOCK_END = re.compile(r"</(?:p|div|li|h\d|tr|td|blockquote)\s*>|<br\s*/?>", re.IGNORECASE)
@@ -59,22 +71,28 @@ def read_feed(body: bytes, url: str, headers: Mapping[str, str]) -> tuple[list[I
     A feed that is cut short gives what stands before the cut. Raises Unreadable.
     """
     _check_size(body)
-    if _ENTITY.search(body) or _ENTITY.search(body.replace(b"\0", b"")):
+    text = body.replace(b"\0", b"")  # UTF-16 and UTF-32 too show their marks
+    if not _ROOT.match(text):
+        is_html = re.search(rb"<html|<!doctype html", text[:4096], re.IGNORECASE)
+        raise Unreadable("HTML where a feed was due" if is_html else "not a feed")
+    if _ENTITY.search(text):
         raise Unreadable("feed declares entities")
     import feedparser
 
     told = {"content-location": url, "content-type": headers.get("content-type", "")}
     try:  # a stream: bytes would be tried as the name of a file
-        feed: Any = feedparser.parse(io.BytesIO(body), response_headers=told)
+        feed: Any = feedparser.parse(
+            io.BytesIO(body),
+            response_headers=told,
+            sanitize_html=False,  # markup is taken off here, in linear time
+            resolve_relative_uris=False,
+        )
         items = {item.id: item for item in (_entry(entry, url) for entry in feed.entries)}
     except Exception as error:  # whatever a parser of foreign bytes trips over
         raise Unreadable(f"feed cannot be parsed ({type(error).__name__})") from error
     fault = None
     if "SAX" in type(feed.get("bozo_exception")).__name__:
         fault = "feed is not well-formed: there may be more of it"
-    if not items and not feed.get("version"):
-        is_html = re.search(rb"<html|<!doctype html", body[:4096], re.IGNORECASE)
-        raise Unreadable("HTML where a feed was due" if is_html else "not a feed")
     return list(items.values()), fault
 
 
@@ -184,3 +202,28 @@ def _iso_day(text: str | None) -> date | None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def main() -> None:
+    """Read one document: arguments are `feed` or `page`, its URL, and seconds of CPU time; on
+    standard input a line of JSON, the headers, and then the body; on standard output JSON, of which
+    `unreadable` is the reason."""
+    kind, url, seconds = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    headers = json.loads(sys.stdin.buffer.readline())
+    body = sys.stdin.buffer.read()
+    answer: dict[str, Any] = {"items": [], "fault": None, "unreadable": None}
+    try:
+        if kind == "feed":
+            items, answer["fault"] = read_feed(body, url, headers)
+        else:
+            items = [read_page(body, url, headers)]
+        answer["items"] = [{**asdict(item), "day": item.day and str(item.day)} for item in items]
+    except Unreadable as error:
+        answer["unreadable"] = str(error)
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from infra.http import PoliteClient
 
 FEEDS = Path(__file__).parent / "data" / "feeds"
 TODAY = date(2024, 6, 30)
+RELATIONS = ("P26", "P108", "P36")
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Crawled:
 
 def crawl_feed(cache=None, cursor=None, as_of=TODAY, **settings):
     """One crawl of a source, slice by slice, as the stage does it."""
-    config = FeedConfig(name="news", **{"relations": ("P26", "P108", "P36"), **settings})
+    config = FeedConfig.model_validate({"name": "news", "relations": RELATIONS, **settings})
     source = FeedSource(config)
     with PoliteClient(
         source="news",

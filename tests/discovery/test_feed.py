@@ -13,10 +13,13 @@ from discovery.dates import iso_interval
 from discovery.fact import Fact, from_table
 from discovery.snapshot import bucket_file, snapshot
 from discovery.sources import SOURCES, FeedConfig, make_source
-from discovery.sources.feed import MAX_KNOWN
+from discovery.sources.feed import MAX_KNOWN, FeedSource
 from discovery.sources.feed_items import read_feed, read_page
+from discovery.sources.observation import Since
 from discovery.trust.config import TrustConfig, standings
+from infra.budget import LocalBudget
 from infra.errors import ConfigError, SourceError
+from infra.http import PoliteClient
 
 ADA = {
     "title": "A wedding",
@@ -84,7 +87,7 @@ def test_parsing_needs_no_extractor(site):
 def test_every_fact_of_it_is_quarantined():
     """The source's kind says so, and no policy of trust lifts it."""
     config = FeedConfig(name="news", feeds=("https://e.org/feed",), relations=("P36",))
-    assert SOURCES["feed"].quarantined
+    assert FeedSource.quarantined and SOURCES["feed"] is FeedSource
     generous = TrustConfig.model_validate({"sources": {"news": {"base_trust": 1.0}}})
     for policy in (TrustConfig(), generous):
         standing = standings((config,), policy)["news"]
@@ -116,7 +119,7 @@ def test_crawls_one_by_one_find_what_one_crawl_finds(site, tmp_path):
         {**ADA, "guid": str(n), "description": f"Person {n} is married to Spouse {n}."}
         for n in range(10, 16)
     ]
-    union, cursor = {}, None
+    union, cursor, url = {}, None, ""
     for n in range(1, 7):
         url = site.put("/feed", rss(*entries[:n]))
         step = crawl_feed(tmp_path, cursor, feeds=(url,))
@@ -213,17 +216,13 @@ def test_sentences_that_only_seem_to_say_it(site):
 
 def test_an_entry_that_leaves_before_it_is_read(site):
     """Between hearing of an entry and reading it the feed may drop it: that is counted."""
-    from discovery.sources.feed import FeedSource
-    from discovery.sources.observation import Since
-    from infra.budget import LocalBudget
-    from infra.http import PoliteClient
-
     url = site.put("/feed", rss(ADA, BOB))
     source = FeedSource(FeedConfig(name="news", feeds=(url,), relations=("P26",)))
     with PoliteClient(
         source="n", contact="o@example.org", budget=LocalBudget(), min_interval_s=0.0
     ) as client:
         signal = source.listen(TODAY, None, client)
+        assert signal is not None
         site.put("/feed", rss(ADA))
         (part,) = source.partitions(TODAY, Since(), [signal])
         observations = list(source.fetch(part, client))
@@ -251,7 +250,7 @@ def test_settings_that_are_refused(site):
         ({"feeds": ("https://e.org",), "extractor": {"name": "guess"}}, "extractor"),
     ):
         with pytest.raises(ValidationError, match=words):
-            FeedConfig(name="news", **{"relations": ("P26",), **settings})
+            FeedConfig.model_validate({"name": "news", "relations": ("P26",), **settings})
     url = site.put("/feed", rss(ADA))
     with pytest.raises(ConfigError, match="did you mean 'P26'"):
         crawl_feed(feeds=(url,), relations=("P266",))
@@ -303,8 +302,8 @@ def test_a_file_of_templates_counts(tmp_path):
     raw = json.loads((EXAMPLES.parent / "discovery/relations/en.json").read_text())
     path.write_text(json.dumps({"relations": {"mine": raw["relations"]["P26"]}}))
     settings = {"feeds": ("https://e.org/feed",), "relations": ("mine",), "templates": "own.json"}
-    config = FeedConfig(name="news", **settings)
-    (relation,) = make_source(config, tmp_path).relations
+    config = FeedConfig.model_validate({"name": "news", **settings})
+    (relation,) = FeedSource(config, tmp_path).relations
     assert relation.id == "mine"
     before = local_inputs((config,), tmp_path)
     path.write_text(path.read_text() + "\n")
