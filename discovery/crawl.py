@@ -42,6 +42,8 @@ from infra.storage import Artifact, Shard, StageDir, digest_of, file_digest
 
 OBSERVATIONS, FETCHED, SKIPS = "observations.parquet", "fetched.parquet", "skips.parquet"
 CRAWL = "crawl.json"
+ROWS_PER_GROUP = 256
+"""Observations that are parsed at a time."""
 REVISIONS = "revisions.parquet"
 """Of a snapshot: source, subject, and the revision that it holds."""
 VOLATILE = (FETCHED,)
@@ -229,7 +231,7 @@ class _Fetch(_Worker):
 def _write(out: StageDir, table: pa.Table) -> dict:
     """The three files and the counts."""
     moment = ["etag", "fetched_at"]
-    out.write_table(OBSERVATIONS, table.drop_columns(moment))
+    out.write_table(OBSERVATIONS, table.drop_columns(moment), rows_per_group=ROWS_PER_GROUP)
     out.write_table(FETCHED, table.select(["source", "partition", "about", "url", *moment]))
     observations = from_table(table, Observation)
     absent = [Skip(o.source, o.absent, o.about) for o in observations if o.absent]

@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from discovery.buckets import bucket_file
 from discovery.dates import days, iso_interval
 from discovery.fact import CHANGE_SCHEMA, ENTITY_SCHEMA, Change, Entity, Fact, from_table, to_table
 from discovery.rules import Decision, Group, decide
-from discovery.snapshot import MANIFEST, bucket_file
+from discovery.snapshot import MANIFEST
 from discovery.verbalise import Relation
 from infra.errors import StageError
 from infra.runner import Runner

@@ -8,7 +8,7 @@ so that "2021" is [2021-01-01, 2022-01-01) and nothing is padded to a false prec
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -195,12 +195,35 @@ CHANGE_SCHEMA = pa.schema(
 
 def to_table(records: Iterable[Any], schema: pa.Schema) -> pa.Table:
     """Records of one dataclass as an Arrow table of its schema."""
-    return pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+    rows = list(records)
+    columns = []
+    for field in schema:
+        values = [getattr(row, field.name) for row in rows]
+        if pa.types.is_nested(field.type):
+            values = [_plain(value) for value in values]
+        columns.append(pa.array(values, field.type))
+    return pa.table(columns, schema=schema)
 
 
 def from_table(table: pa.Table, cls: type[T]) -> list[T]:
     """The inverse of `to_table`: lists become tuples, structs become intervals."""
-    return [cls(**{name: _thaw(value) for name, value in row.items()}) for row in table.to_pylist()]
+    columns = []
+    for column in table.columns:
+        values = column.to_pylist()
+        if pa.types.is_nested(column.type):
+            values = [_thaw(value) for value in values]
+        columns.append(values)
+    names = table.column_names
+    return [cls(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    """Intervals as tuples, the form in which Arrow takes a struct."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Interval):
+        return value.earliest, value.latest, value.precision
+    return value
 
 
 def _thaw(value: Any) -> Any:

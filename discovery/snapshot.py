@@ -2,46 +2,66 @@
 
     facts/bucket-NNN.parquet      sorted by (subject, relation, statement id, source)
     entities/bucket-NNN.parquet   sorted by id; what several sources say of one is merged
+    parts/bucket-NNN.parquet      what each source says of an entity, to merge again later
+    mentions/bucket-NNN.parquet   which ids the facts of a bucket speak of, by source
+    revisions.parquet             the revision of every subject that was observed by itself
     skips.parquet                 what could not be read: source, reason, count, sample
-    manifest.json                 as-of day, sources, and `snapshot_id`, the digest of all rows
+    manifest.json                 as-of day, cursors, gaps, rows and digest of every file, and
+                                  `snapshot_id`, the digest of all rows
 
-The bucket of an id is blake2b(id) mod B, so equal subjects of two snapshots with the same B meet.
+The bucket of an id is a range of its blake2b, so equal subjects of two snapshots with as many
+buckets meet. With a snapshot to go on from, only the buckets are made in which something was found
+or replaced; of the others the files are taken over unread. Made in many steps or in one, a snapshot
+has the same id.
 """
+
+# pyarrow makes the functions of its compute module when it is imported:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from discovery.buckets import MADE_SCHEMA, MakeEntities, MakeFacts, bucket_file
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS, SKIPS, count_skips
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity, Fact, from_table, to_table
-from discovery.sources import SourceConfig, make_source
-from discovery.sources.observation import SKIP_SCHEMA, Observation, Skip
+from discovery.gather import Replaced, merge_mentions
+from discovery.parsed import (
+    ParseObservations,
+    bucket_of,
+    count_parsed,
+    hash_of,
+    hash_range,
+    read_parsed,
+)
+from discovery.sources import SourceConfig
+from discovery.sources.observation import Skip
+from infra.errors import StageError
 from infra.runner import Runner
-from infra.storage import Artifact, Shard, StageDir, digest_of, table_digest
+from infra.storage import Artifact, Shard, StageDir, digest_of
+from infra.table_digest import table_digest
 
 MANIFEST = "manifest.json"
+SCHEMA = 2
 NUM_BUCKETS = 16
-"""Fixed for all snapshots of a workspace, else they cannot be compared bucket by bucket."""
-OBSERVATIONS_PER_SHARD = 64
-
-PARSED_SCHEMA = pa.schema(
-    [
-        pa.field("bucket", pa.int32(), nullable=False),
-        ("fact", pa.struct(list(FACT_SCHEMA))),
-        ("entity", pa.struct(list(ENTITY_SCHEMA))),
-        ("skip", pa.struct(list(SKIP_SCHEMA))),
-    ]
-)
-"""What a shard of observations says; of the last three columns a row has one."""
+"""For a small world; a large one has as many as keep a bucket's rows in memory, say 256. All
+snapshots of a workspace have the same, else they could not be compared bucket by bucket."""
+ROWS_PER_TASK = 500_000
+"""Buckets are made together up to about as many rows."""
+MENTIONS = "mentions.parquet"
+KINDS = {"facts": ("facts", "mentions"), "entities": ("parts", "entities")}
+"""What is made of a bucket at once."""
+IDENTITY = ("facts", "parts", "entities")
 
 
 def snapshot(
@@ -50,156 +70,231 @@ def snapshot(
     as_of: date,
     *,
     previous: Artifact | None = None,
+    num_buckets: int = NUM_BUCKETS,
     out: StageDir,
     runner: Runner,
 ) -> dict:
-    """Parse all observations, then sort and merge bucket by bucket, whatever their order.
+    """Parse all observations, then merge and sort bucket by bucket, whatever their order.
 
-    previous  the snapshot the crawl went on from; of it stays what the crawl does not replace
+    previous     the snapshot the crawl went on from; of it stays what the crawl does not replace
+    num_buckets  of the first snapshot; later ones have as many as the one before
+
+    Raises StageError where `previous` cannot be gone on from.
     """
-    path = observations.path / OBSERVATIONS
-    total = pq.ParquetFile(path).metadata.num_rows
-    starts = range(0, total, OBSERVATIONS_PER_SHARD)
-    shards = [Shard(f"parsed-{n:07d}", (path, n)) for n in starts]
-    parsed = out.map_tables(runner, _Parse(tuple(sources)), shards)
-    order = {config.name: n for n, config in enumerate(sources)}
-    rows: dict[str, int] = {}
-    digests: dict[str, str] = {}
-    for kind, gather in (("facts", _gather_facts), ("entities", _gather_entities)):
-        made = out.map_tables(
-            runner,
-            _Gather(gather, parsed, order),
-            [Shard(f"{kind}-{bucket:03d}", bucket) for bucket in range(NUM_BUCKETS)],
-        )
-        rows[kind] = 0
-        for bucket, shard in enumerate(made):
-            table, name = pq.read_table(shard), bucket_file(kind, bucket)
-            out.write_table(name, table)
-            rows[kind] += table.num_rows
-            digests[name] = table_digest(table)
-    skipped = [Skip(**row["skip"]) for path in parsed for row in _rows(path, "skip")]
-    skips, counts = count_skips(skipped)
-    out.write_table(SKIPS, skips)
+    before = previous.json(MANIFEST) if previous else None
+    if before is not None:
+        if before["schema"] != SCHEMA:
+            raise StageError(
+                f"{previous and previous.path} is of format {before['schema']}, this version reads "
+                f"{SCHEMA}. Make the first snapshot again."
+            )
+        num_buckets = before["num_buckets"]
+    parsed = _parse(observations, sources, out, runner)
     crawled = observations.json(CRAWL)["sources"]
-    covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
-    out.write_table(REVISIONS, _observed_revisions(path, covered))
+    observed = _observed(observations, crawled)
+    replaced = _replaced(sources, crawled, before, observed, parsed)
+    step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
+    files = step.facts()
+    mentions = step.mentions(files)
+    files |= step.entities([config.name for config in sources], mentions)
+
+    skipped, _ = read_parsed(parsed, "skip")
+    skips, counts = count_skips([Skip(**row) for row in skipped.to_pylist()])
+    out.write_table(SKIPS, skips)
+    configured = [config.name for config in sources]
+    out.write_table(REVISIONS, _revisions(previous, observed, configured))
+    rows = {
+        kind: sum(about["rows"] for name, about in files.items() if name.startswith(f"{kind}/"))
+        for kind in ("facts", "entities")
+    }
+    identity = {
+        name: about["digest"] for name, about in files.items() if name.split("/")[0] in IDENTITY
+    }
     manifest = {
-        "schema": 1,
+        "schema": SCHEMA,
         "as_of": as_of.isoformat(),
-        "sources": [config.name for config in sources],
+        "sources": configured,
         "cursors": {name: about["cursor"] for name, about in crawled.items()},
         "gaps": {name: about["gaps"] for name, about in crawled.items() if about["gaps"]},
-        "previous": previous.json(MANIFEST)["snapshot_id"] if previous else None,
-        "num_buckets": NUM_BUCKETS,
+        "previous": before["snapshot_id"] if before else None,
+        "num_buckets": num_buckets,
         "rows": rows,
-        "snapshot_id": digest_of(digests),
+        "files": files,
+        "mentions": mentions,
+        "snapshot_id": digest_of(identity),
     }
     out.write_json(MANIFEST, manifest)
     return {**rows, "skipped": counts}
 
 
-def _observed_revisions(path: Path, covered: Sequence[str]) -> pa.Table:
-    """The revision of every subject of the covered sources as observed, null where it is absent."""
+def _parse(
+    observations: Artifact, sources: Sequence[SourceConfig], out: StageDir, runner: Runner
+) -> list[Path]:
+    """Parsed tables of everything that was observed."""
+    path = observations.path / OBSERVATIONS
+    shards = [
+        Shard(f"parsed-{n:07d}", n) for n in range(pq.ParquetFile(path).metadata.num_row_groups)
+    ]
+    return out.map_tables(runner, ParseObservations(tuple(sources), path), shards)
+
+
+def _observed(observations: Artifact, crawled: dict[str, Any]) -> pa.Table:
+    """The revision of every subject of the sources that cover subjects, null where it is absent;
+    of one that was observed twice the later."""
+    covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
     wanted = (pc.field("kind") == "entity") & pc.field("source").isin(
         pa.array(covered, pa.string())
     )
-    table = pq.read_table(path, columns=["source", "about", "revision"], filters=wanted)
+    columns = ["source", "about", "revision"]
+    table = pq.read_table(observations.path / OBSERVATIONS, columns=columns, filters=wanted)
     table = table.rename_columns(["source", "subject", "revision"])
+    latest = table.group_by(["source", "subject"]).aggregate([("revision", "max")])
+    return latest.rename_columns(["source", "subject", "revision"])
+
+
+def _revisions(
+    previous: Artifact | None, observed: pa.Table, configured: Sequence[str]
+) -> pa.Table:
+    """The revisions of the snapshot before, with what was observed since in their place."""
+    tables = [observed]
+    if previous is not None:
+        earlier = previous.table(REVISIONS)
+        earlier = earlier.filter(pc.is_in(earlier["source"], pa.array(configured)))
+        keys = ["source", "subject"]
+        tables.append(earlier.join(observed.select(keys), keys, join_type="left anti"))
+    table = pa.concat_tables([t.cast(observed.schema) for t in tables])
     return table.sort_by([("source", "ascending"), ("subject", "ascending")])
 
 
-def bucket_of(key: str) -> int:
-    """Bucket of an id; the same in every process and for ever."""
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % NUM_BUCKETS
-
-
-def bucket_file(kind: str, bucket: int) -> str:
-    """Path of a bucket's file in the snapshot; `kind` is `facts` or `entities`."""
-    return f"{kind}/bucket-{bucket:03d}.parquet"
+def _replaced(
+    sources: Sequence[SourceConfig],
+    crawled: dict[str, Any],
+    before: dict[str, Any] | None,
+    observed: pa.Table,
+    parsed: Sequence[Path],
+) -> Replaced:
+    """What of the snapshot before does not stay: by the sources' coverage, and everything of a
+    source that is no longer configured."""
+    if before is None:
+        return Replaced()
+    configured = {config.name for config in sources}
+    of = {
+        kind: [n for n, a in crawled.items() if a["coverage"] == kind]
+        for kind in ("source", "subject", "statement")
+    }
+    statements: dict[str, pa.Array] = {}
+    if of["statement"]:
+        facts, _ = read_parsed(parsed, "fact")
+        for name in of["statement"]:
+            mine = facts.filter(pc.equal(facts["source"], name))
+            statements[name] = pc.unique(mine["statement_id"])
+    return Replaced(
+        whole=frozenset({*of["source"], *(set(before["sources"]) - configured)}),
+        subjects={
+            name: observed.filter(pc.equal(observed["source"], name))["subject"].combine_chunks()
+            for name in of["subject"]
+        },
+        statements=statements,
+    )
 
 
 @dataclass(frozen=True)
-class _Parse:
-    """Builds the function that parses a run of observations."""
+class _Step:
+    """One snapshot being made on top of another, or of none."""
 
-    sources: tuple[SourceConfig, ...]
+    previous: Artifact | None
+    before: dict[str, Any] | None
+    num_buckets: int
+    parsed: list[Path]
+    replaced: Replaced
+    out: StageDir
+    runner: Runner
 
-    def __call__(self) -> Callable[[tuple[Path, int]], pa.Table]:
-        sources = {config.name: make_source(config) for config in self.sources}
+    def facts(self) -> dict[str, Any]:
+        """Make or take over the files of facts; rows and digest of each."""
+        found = count_parsed(self.parsed, "fact", self.num_buckets)
+        touched = (found > 0) | self._replaced_in("facts", self.replaced.statements)
+        worker = MakeFacts(self.out.path, self._path, self.parsed, self.num_buckets, self.replaced)
+        return self._make("facts", worker, touched, found)
 
-        def run(task: tuple[Path, int]) -> pa.Table:
-            path, start = task
-            table = pq.read_table(path).slice(start, OBSERVATIONS_PER_SHARD)
-            rows: list[dict[str, Any]] = []
-            for row in table.to_pylist():
-                parsed = sources[row["source"]].parse(Observation(**row, fetched_at=""))
-                rows += [{"bucket": bucket_of(f.subject), "fact": asdict(f)} for f in parsed.facts]
-                rows += [{"bucket": bucket_of(e.id), "entity": asdict(e)} for e in parsed.entities]
-                rows += [{"bucket": 0, "skip": asdict(s)} for s in parsed.skips]
-            return pa.Table.from_pylist(rows, schema=PARSED_SCHEMA)
+    def entities(self, order: Sequence[str], mentions: list[str]) -> dict[str, Any]:
+        """Make or take over the files of entities; rows and digest of each."""
+        found = count_parsed(self.parsed, "entity", self.num_buckets)
+        touched = (found > 0) | self._replaced_in("parts", ())
+        if self.before:
+            touched |= np.array(mentions) != np.array(self.before["mentions"])
+        worker = MakeEntities(
+            self.out.path,
+            self._path,
+            self.parsed,
+            self.num_buckets,
+            self.replaced,
+            {name: n for n, name in enumerate(order)},
+            self.out.path / MENTIONS,
+        )
+        made = self._make("entities", worker, touched, found)
+        (self.out.path / MENTIONS).unlink()
+        return made
 
-        return run
+    def mentions(self, files: dict[str, Any]) -> list[str]:
+        """Write which entities are spoken of at all, sorted by hash, for those that make the
+        entities; return the digest of each bucket's."""
+        names = [bucket_file("mentions", n) for n in range(self.num_buckets)]
+        table = merge_mentions(pq.read_table(self.out.path / name) for name in names)
+        self.out.write_table(MENTIONS, table)
+        hashes = table["hash"].to_numpy()
+        bounds = [hash_range(n, n, self.num_buckets)[0] for n in range(self.num_buckets)]
+        cuts = [*np.searchsorted(hashes, bounds).tolist(), len(hashes)]
+        return [table_digest(table.slice(a, b - a)) for a, b in itertools.pairwise(cuts)]
+
+    @property
+    def _path(self) -> Path | None:
+        return self.previous.path if self.previous else None
+
+    def _replaced_in(self, kind: str, statements: Any) -> np.ndarray:
+        """In which buckets something of the snapshot before does not stay."""
+        touched = np.full(self.num_buckets, self.before is None)
+        for n in range(self.num_buckets if self.before else 0):
+            assert self.before is not None
+            held = self.before["files"][bucket_file(kind, n)]["sources"].keys()
+            touched[n] = bool(held & self.replaced.whole) or bool(held & set(statements))
+        for keys in self.replaced.subjects.values():
+            for key in keys.to_pylist():
+                touched[bucket_of(hash_of(key), self.num_buckets)] = True
+        return touched
+
+    def _make(
+        self, kind: str, worker: Any, touched: np.ndarray, found: np.ndarray
+    ) -> dict[str, Any]:
+        """The files of all buckets, in tasks of neighbours that are touched."""
+        files: dict[str, Any] = {}
+        rows = found.copy()
+        _first, *_ = KINDS[kind]
+        for n in range(self.num_buckets if self.before else 0):
+            assert self.before is not None and self.previous is not None
+            names = [bucket_file(name, n) for name in KINDS[kind]]
+            rows[n] += self.before["files"][names[0]]["rows"]
+            for name in names if not touched[n] else ():
+                self.out.reuse(self.previous, name)
+                files[name] = self.before["files"][name]
+        shards = [Shard(f"{kind}-{a:05d}-{b:05d}", (a, b)) for a, b in _spans(touched, rows)]
+        for path in self.out.map_tables(self.runner, worker, shards):
+            for row in pq.read_table(path, schema=MADE_SCHEMA).to_pylist():
+                name = row.pop("name")
+                files[name] = {**row, "sources": json.loads(row["sources"])}
+                self.out.digests[name] = row["digest"]
+        return files
 
 
-@dataclass(frozen=True)
-class _Gather:
-    """Builds the function that makes one bucket of all parsed shards."""
-
-    gather: Callable[[list[dict[str, Any]], dict[str, int]], pa.Table]
-    parsed: Sequence[Path]
-    order: dict[str, int]
-
-    def __call__(self) -> Callable[[int], pa.Table]:
-        kind = "fact" if self.gather is _gather_facts else "entity"
-
-        def run(bucket: int) -> pa.Table:
-            rows = [row[kind] for path in self.parsed for row in _rows(path, kind, bucket)]
-            return self.gather(rows, self.order)
-
-        return run
-
-
-def _rows(path: Path, kind: str, bucket: int | None = None) -> list[dict[str, Any]]:
-    """Rows of a parsed shard that have `kind`."""
-    where = pc.field(kind).is_valid()
-    if bucket is not None:
-        where &= pc.field("bucket") == bucket
-    return pq.read_table(path, columns=[kind], filters=where).to_pylist()
-
-
-def _gather_facts(rows: list[dict[str, Any]], order: dict[str, int]) -> pa.Table:
-    """Facts of a bucket, sorted; a statement that was observed twice is one fact."""
-    facts = from_table(pa.Table.from_pylist(rows, schema=FACT_SCHEMA), Fact)
-    unique = {(f.subject, f.relation, f.statement_id, f.source): f for f in facts}
-    return to_table([unique[key] for key in sorted(unique)], FACT_SCHEMA)
-
-
-def _gather_entities(rows: list[dict[str, Any]], order: dict[str, int]) -> pa.Table:
-    """Entities of a bucket, sorted and merged by id."""
-    groups: dict[str, list[Entity]] = {}
-    for entity in from_table(pa.Table.from_pylist(rows, schema=ENTITY_SCHEMA), Entity):
-        groups.setdefault(entity.id, []).append(entity)
-    return to_table([_merge(groups[key], order) for key in sorted(groups)], ENTITY_SCHEMA)
-
-
-def _merge(entities: Iterable[Entity], order: dict[str, int]) -> Entity:
-    """One entity of several observations: the first source with a label names it."""
-    ranked = sorted(
-        entities,
-        key=lambda e: (
-            e.label is None,
-            order[e.source],
-            -e.num_sitelinks,
-            e.label or "",
-            e.aliases,
-        ),
-    )
-    names = {name for e in ranked for name in (*e.aliases, *filter(None, [e.label]))}
-    return replace(
-        ranked[0],
-        aliases=tuple(sorted(names - {ranked[0].label})),
-        types=tuple(sorted({kind for e in ranked for kind in e.types})),
-        num_sitelinks=max(e.num_sitelinks for e in ranked),
-        revision=max((e.revision for e in ranked if e.revision is not None), default=None),
-    )
+def _spans(touched: np.ndarray, rows: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of touched buckets, first and last, of about `ROWS_PER_TASK` rows."""
+    spans: list[tuple[int, int]] = []
+    held = 0
+    for n in np.flatnonzero(touched).tolist():
+        if spans and spans[-1][1] == n - 1 and held + rows[n] <= ROWS_PER_TASK:
+            spans[-1] = (spans[-1][0], n)
+            held += rows[n]
+        else:
+            spans.append((n, n))
+            held = rows[n]
+    return spans

@@ -8,10 +8,11 @@ import pytest
 from discovery_helpers import EXAMPLES
 
 from discovery import crawl as crawl_stage
+from discovery.buckets import bucket_file
 from discovery.crawl import OBSERVATIONS, SKIPS, VOLATILE, crawl, local_inputs
 from discovery.diff import CHANGES, diff
 from discovery.fact import Change, Fact, from_table
-from discovery.snapshot import MANIFEST, bucket_file, snapshot
+from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import TableConfig, WikidataConfig
 from discovery.verbalise import load_relations
 from infra.errors import SourceError, StageError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from infra.storage import (
     Workspace,
     file_digest,
     put_if_absent,
-    table_digest,
 )
+from infra.table_digest import table_digest
 
 
 def make(workspace: Workspace, config: Any = 1, **more: Any) -> Any:
@@ -124,7 +125,7 @@ def test_table_digest_is_equality_of_rows(
     sliced out of a larger table, or written and read again."""
     whole = pa.Table.from_pylist(rows, schema=DIGESTED)
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    parts = [whole.slice(a, b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [whole.slice(a, b - a) for a, b in itertools.pairwise(bounds)]
     inside = pa.Table.from_pylist([*others, *rows, *others], schema=DIGESTED).combine_chunks()
     sink = pa.BufferOutputStream()
     pq.write_table(whole, sink)
