@@ -56,9 +56,7 @@ class _Make:
         """What was found of every bucket from first to last."""
         table, hashes = read_parsed(self.parsed, kind, *hash_range(first, last, self.num_buckets))
         for bucket in range(first, last + 1):
-            low, high = hash_range(bucket, bucket, self.num_buckets)
-            start, stop = np.searchsorted(hashes, [low, high + 1])
-            yield bucket, table.slice(start, stop - start)
+            yield bucket, table.slice(*_run(hashes, bucket, self.num_buckets))
 
     def _earlier(self, kind: str, bucket: int, schema: pa.Schema) -> pa.Table:
         if self.previous is None:
@@ -76,6 +74,13 @@ class _Make:
             "digest": table_digest(table),
             "sources": json.dumps(sources, sort_keys=True),
         }
+
+
+def _run(hashes: np.ndarray, bucket: int, num_buckets: int) -> tuple[int, int]:
+    """Where a bucket's rows lie among some sorted hashes: the first, and how many."""
+    low, high = hash_range(bucket, bucket, num_buckets)
+    start = int(np.searchsorted(hashes, low, side="left"))
+    return start, int(np.searchsorted(hashes, high, side="right")) - start
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,11 @@ class MakeEntities(_Make):
             low, high = hash_range(*span, self.num_buckets)
             within = (pc.field("hash") >= low) & (pc.field("hash") <= high)
             mentions = pq.read_table(self.mentions, schema=MENTION_SCHEMA, filters=within)
+            hashes = mentions["hash"].to_numpy()
             for bucket, found in self._found("entity", *span):
                 earlier = self._earlier("parts", bucket, PART_SCHEMA)
-                parts = gather_parts(earlier, found, self.replaced, mentions)
+                mine = mentions.slice(*_run(hashes, bucket, self.num_buckets))
+                parts = gather_parts(earlier, found, self.replaced, mine)
                 made.append(self._write("parts", bucket, parts))
                 made.append(self._write("entities", bucket, merge_parts(parts, self.order)))
             return pa.Table.from_pylist(made, schema=MADE_SCHEMA)
