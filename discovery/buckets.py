@@ -21,6 +21,7 @@ from discovery.gather import (
     mentions_of,
     merge_parts,
 )
+from discovery.groups import groups_of
 from discovery.parsed import PART_SCHEMA, hash_range, read_parsed
 from infra.storage import write_table
 from infra.table_digest import table_digest
@@ -66,8 +67,10 @@ class _Make:
     def _write(self, kind: str, bucket: int, table: pa.Table) -> dict[str, object]:
         name = bucket_file(kind, bucket)
         write_table(self.out / name, table)
-        held = table.group_by("source").aggregate([([], "count_all")]).to_pylist()
-        sources = {row["source"]: row["count_all"] for row in held}
+        sources = {}
+        if "source" in table.column_names:
+            held = table.group_by("source").aggregate([([], "count_all")]).to_pylist()
+            sources = {row["source"]: row["count_all"] for row in held}
         return {
             "name": name,
             "rows": table.num_rows,
@@ -87,6 +90,9 @@ def _run(hashes: np.ndarray, bucket: int, num_buckets: int) -> tuple[int, int]:
 class MakeFacts(_Make):
     """Builds the function that makes the facts of the buckets from `first` to `last`."""
 
+    day: int
+    """The snapshot's."""
+
     def __call__(self) -> Callable[[tuple[int, int]], pa.Table]:
         def run(span: tuple[int, int]) -> pa.Table:
             made = []
@@ -95,6 +101,7 @@ class MakeFacts(_Make):
                 facts = gather_facts(earlier, found, self.replaced)
                 made.append(self._write("facts", bucket, facts))
                 made.append(self._write("mentions", bucket, mentions_of(facts)))
+                made.append(self._write("groups", bucket, groups_of(facts, self.day)))
             return pa.Table.from_pylist(made, schema=MADE_SCHEMA)
 
         return run

@@ -4,7 +4,7 @@
     2  several values of a functional group            conflict (ignored while it stays the same)
     3  disputed or hedged                              conflict
     4  only rank, references or qualifiers changed     keep
-    5  a date or a time value was refined              keep
+    5  a date, a time value or a quantity was refined  keep
     6  old and new value have the same label           ignored
     7  starts in the future                            ignored
     8  began and ended in the window                   ignored
@@ -15,6 +15,8 @@
     13 removed or deprecated without an end            forget
     14 ended or `novalue`, nothing in its place        vacated
     15 became `somevalue`                              ignored
+    16 the other side of a relation with an inverse    learn (`discovery.derive`)
+    17 the subject came into being in the window       learn
     18 began in the window                             learn
     19 ended while others remain                       forget
     20 a date of death                                 learn if the only one and in the window
@@ -22,21 +24,23 @@
     22 anything else                                   ignored
     first  there is no earlier snapshot                learn
 
-Not judged: 16 (derived changes), 17 (new entities), separator qualifiers, and quantities refined
-(5).
+Of a group that is what it was only what holds is said. Redirects are resolved and groups told apart
+by separator qualifiers before (`discovery.judge`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from discovery.dates import Holds, iso_interval, within
+from discovery.dates import Holds, within
+from discovery.evidence import content, match, refined, tenure, time_of
 from discovery.fact import ChangeKind, Fact, Interval
 from discovery.view import (
     CONTESTED,
     View,
     began_at,
+    begun,
     best_rank,
     has_ended,
     has_qualifier,
@@ -58,8 +62,8 @@ class Decision:
     reason: str
     """One sentence for a person."""
     old: tuple[Fact, ...] = ()
-    """What it was; of a functional `learn`, what the source says it was before; of a conflict, all.
-    """
+    """What it was; of a functional relation then all that it had been before, as far as the source
+    says; of a conflict, all that it is at once."""
     new: Fact | None = None
 
 
@@ -75,6 +79,8 @@ class Group:
     new_day: int
     functional: bool
     """At most one value at a time is expected."""
+    born: bool = False
+    """The subject is not in the earlier snapshot, and came into being in the window."""
     label: Callable[[str], str | None]
     """Label of an entity."""
 
@@ -88,19 +94,43 @@ def decide(group: Group) -> list[Decision]:
     else:
         old = view(group.old, group.old_day, functional=group.functional)
     if group.functional and len(new.current) > 1:
-        facts = tuple(new.current.values())
-        reason = f"{len(facts)} values hold at once where one is expected"
-        kind: ChangeKind = "ignored" if new.current.keys() == old.current.keys() else "conflict"
-        return [*decisions, Decision(kind, "2", reason, facts)]
+        return decisions + _several(group, old, new)
     if group.old_day is None:
-        former = new.former if group.functional else ()
         reason = "current in the first snapshot"
         return decisions + [
-            Decision("learn", "first", reason, former, fact) for fact in new.current.values()
+            Decision("learn", "first", reason, _history(group, fact), fact)
+            for fact in new.current.values()
         ]
     if group.functional and old.current and new.current:
         return [*decisions, _succession(group, old, new)]
     return decisions + _values(group, old, new)
+
+
+def _several(group: Group, old: View, new: View) -> list[Decision]:
+    """A functional group of several values: a conflict, unless it was the same before."""
+    facts = tuple(new.current.values())
+    sources = {fact.source for fact in facts}
+    reason = f"{len(facts)} values hold at once where one is expected"
+    if len(sources) == len(facts):
+        reason = f"sources disagree: {', '.join(sorted(sources))}"
+    if new.current.keys() != old.current.keys():
+        return [Decision("conflict", "2", reason, facts)]
+    if {content(fact) for fact in group.old} == {content(fact) for fact in group.new}:
+        return []
+    return [Decision("ignored", "2", f"{reason}, as before", facts)]
+
+
+def _history(group: Group, fact: Fact, superseded: Fact | None = None) -> tuple[Fact, ...]:
+    """Of a functional group, what was there before a value, as far as any snapshot says: what it
+    supersedes first, then the latest tenure first, each value once."""
+    if not group.functional:
+        return ()
+    found = {superseded.value: superseded} if superseded else {}
+    gone = [f for f in group.old if match(f, group.new) is None]
+    for other in begun([*group.new, *gone], group.new_day):
+        if other.value != fact.value and not _same_label(group, other, fact):
+            found.setdefault(other.value, other)
+    return tuple(found.values())
 
 
 def _succession(group: Group, old: View, new: View) -> Decision:
@@ -108,26 +138,25 @@ def _succession(group: Group, old: View, new: View) -> Decision:
     ((value, after),) = new.current.items()
     if value in old.current:
         return _kept(group, after)
-    before = tuple(old.current.values())
-    first = before[0]
-    if len(before) > 1:
-        return Decision(
-            "ignored", "10", "which of several values was replaced is open", before, after
-        )
-    if _same_label(group, first, after):
-        return Decision("ignored", "6", "old and new value have the same label", before, after)
-    if _refined(first, after):
-        return Decision("keep", "5", "the value became more precise", before, after)
+    several = tuple(old.current.values())
+    if len(several) > 1:
+        reason = "which of several values was replaced is open"
+        return Decision("ignored", "10", reason, several, after)
+    before = tenure(several[0], match(several[0], group.new))
+    if _same_label(group, before, after):
+        return Decision("ignored", "6", "old and new value have the same label", (before,), after)
+    if refined(before, after):
+        return Decision("keep", "5", "the value became more precise", (before,), after)
     evidence = _in_window(group, after)
-    if evidence == "yes":
-        return Decision(
-            "replace", "11", "the new value began after the earlier snapshot", before, after
-        )
     if evidence == "maybe" and not _promoted(group, after):
         reason = "whether the new value began after the earlier snapshot is open"
-        return Decision("ignored", "10", reason, before, after)
+        return Decision("ignored", "10", reason, (before,), after)
+    known = _history(group, after, before)
+    if evidence == "yes":
+        reason = "the new value began after the earlier snapshot"
+        return Decision("replace", "11", reason, known, after)
     reason = "the source changed the value without a date for it: a correction, to be reviewed"
-    return Decision("replace", "12", reason, before, after)
+    return Decision("replace", "12", reason, known, after)
 
 
 def _values(group: Group, old: View, new: View) -> list[Decision]:
@@ -150,14 +179,17 @@ def _values(group: Group, old: View, new: View) -> list[Decision]:
 def _added(group: Group, fact: Fact, new: View) -> Decision:
     """A value that holds now and did not before."""
     evidence = _in_window(group, fact)
+    if group.born:
+        reason = "the subject came into being after the earlier snapshot"
+        return Decision("learn", "17", reason, (), fact)
     if group.relation in DEATH:
         if evidence == "yes" and len(new.current) == 1:
             return Decision("learn", "20", "died after the earlier snapshot", (), fact)
         reason = "a date of death that is not the only one or not after the earlier snapshot"
         return Decision("ignored", "20", reason, (), fact)
     if evidence == "yes":
-        former = new.former if group.functional else ()
-        return Decision("learn", "18", "began after the earlier snapshot", former, fact)
+        reason = "began after the earlier snapshot"
+        return Decision("learn", "18", reason, _history(group, fact), fact)
     if evidence == "maybe":
         reason = "whether it began after the earlier snapshot is open"
         return Decision("ignored", "10", reason, (), fact)
@@ -169,7 +201,7 @@ def _added(group: Group, fact: Fact, new: View) -> Decision:
 
 def _gone(group: Group, fact: Fact, new: View) -> Decision:
     """A value that held before and does not now."""
-    facts, now = (fact,), _match(fact, group.new)
+    facts, now = (fact,), match(fact, group.new)
     if now in new.undecided:
         return Decision("ignored", "10", "whether it still holds is open", facts)
     if now is not None and now.end is not None and has_ended(now, group.new_day):
@@ -197,19 +229,21 @@ def _gone(group: Group, fact: Fact, new: View) -> Decision:
 
 def _kept(group: Group, fact: Fact) -> Decision:
     """A value that held before and holds now."""
-    before = _match(fact, group.old)
-    if before is None or _content(before) == _content(fact):
+    before = match(fact, group.old)
+    if before is None or content(before) == content(fact):
         return Decision("keep", "21", "held before and still holds", (), fact)
     if (before.start, before.end, before.point) != (fact.start, fact.end, fact.point):
         return Decision("keep", "5", "dates were refined; the value holds as before", (), fact)
+    if refined(before, fact):
+        return Decision("keep", "5", "the bounds of the quantity became narrower", (), fact)
     return Decision("keep", "4", "only rank, references or qualifiers changed", (), fact)
 
 
 def _judge_statements(group: Group) -> list[Decision]:
     """Statements of best rank that are new or altered, and decided by themselves."""
-    known = {_content(fact) for fact in group.old}
+    known = {content(fact) for fact in group.old}
     changed = [
-        f for f in best_rank(group.new) if f.snaktype == "value" and _content(f) not in known
+        f for f in best_rank(group.new) if f.snaktype == "value" and content(f) not in known
     ]
     return [judged for fact in changed if (judged := _judge(group, fact)) is not None]
 
@@ -222,7 +256,7 @@ def _judge(group: Group, fact: Fact) -> Decision | None:
         return Decision("conflict", "3", "the source says that it is disputed or hedged", (), fact)
     if fact.start is not None and fact.start.earliest > group.new_day:
         return Decision("ignored", "7", "starts in the future", (), fact)
-    before = _match(fact, group.old)
+    before = match(fact, group.old)
     if (
         group.old_day is not None
         and before is not None
@@ -240,45 +274,14 @@ def _judge(group: Group, fact: Fact) -> Decision | None:
     return None
 
 
-def _match(fact: Fact, others: tuple[Fact, ...]) -> Fact | None:
-    """The same statement in the other snapshot: by id, else by value and qualifiers, else by value,
-    since bots delete a statement and create it again."""
-    same = [f for f in others if f.source == fact.source]
-    by_id = [f for f in same if f.statement_id == fact.statement_id]
-    by_value = [f for f in same if (f.value, f.snaktype) == (fact.value, fact.snaktype)]
-    by_qualifiers = [f for f in by_value if f.qualifiers == fact.qualifiers]
-    return next(iter([*by_id, *by_qualifiers, *by_value]), None)
-
-
-def _content(fact: Fact) -> Fact:
-    """A fact without the revision it was read from."""
-    return replace(fact, revision=None, revision_time=None)
-
-
 def _in_window(group: Group, fact: Fact) -> Holds:
     """Whether the source dates the beginning of a fact into the window."""
     began: Interval | None = began_at(fact)
     if group.relation in DEATH:
-        began = _time(fact)
+        began = time_of(fact)
     if group.old_day is None or began is None:
         return "no"
     return within(began, group.old_day, group.new_day)
-
-
-def _time(fact: Fact) -> Interval | None:
-    """The interval of a time value, None where its text is no ISO date."""
-    try:
-        return iso_interval(fact.value) if fact.value_type == "time" else None
-    except ValueError:
-        return None
-
-
-def _refined(before: Fact, after: Fact) -> bool:
-    """Whether a time value became another within the bounds of the first."""
-    old, new = _time(before), _time(after)
-    if old is None or new is None:
-        return False
-    return old.earliest <= new.earliest and new.latest <= old.latest
 
 
 def _same_label(group: Group, before: Fact, after: Fact) -> bool:
@@ -290,5 +293,5 @@ def _same_label(group: Group, before: Fact, after: Fact) -> bool:
 
 def _promoted(group: Group, fact: Fact) -> bool:
     """The rank of the statement rose between the snapshots, or it came as preferred."""
-    before = _match(fact, group.old)
+    before = match(fact, group.old)
     return fact.rank == "preferred" and (before is None or before.rank != "preferred")

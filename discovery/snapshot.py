@@ -4,6 +4,7 @@
     entities/bucket-NNN.parquet   sorted by id; what several sources say of one is merged
     parts/bucket-NNN.parquet      what each source says of an entity, to merge again later
     mentions/bucket-NNN.parquet   which ids the facts of a bucket speak of, by source
+    groups/bucket-NNN.parquet     each (subject, relation) in a few numbers, to compare by
     revisions.parquet             the revision of every subject that was observed by itself
     skips.parquet                 what could not be read: source, reason, count, sample
     manifest.json                 as-of day, cursors, gaps, rows and digest of every file, and
@@ -35,6 +36,7 @@ import pyarrow.parquet as pq
 
 from discovery.buckets import MADE_SCHEMA, MakeEntities, MakeFacts, bucket_file
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS, SKIPS, count_skips
+from discovery.dates import days
 from discovery.gather import Replaced, merge_mentions
 from discovery.parsed import (
     ParseObservations,
@@ -59,7 +61,7 @@ snapshots of a workspace have the same, else they could not be compared bucket b
 ROWS_PER_TASK = 500_000
 """Buckets are made together up to about as many rows."""
 MENTIONS = "mentions.parquet"
-KINDS = {"facts": ("facts", "mentions"), "entities": ("parts", "entities")}
+KINDS = {"facts": ("facts", "mentions", "groups"), "entities": ("parts", "entities")}
 """What is made of a bucket at once."""
 IDENTITY = ("facts", "parts", "entities")
 
@@ -94,7 +96,7 @@ def snapshot(
     observed = _observed(observations, crawled)
     replaced = _replaced(sources, crawled, before, observed, parsed)
     step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
-    files = step.facts()
+    files = step.facts(days(as_of))
     mentions = step.mentions(files)
     files |= step.entities([config.name for config in sources], mentions)
 
@@ -210,11 +212,13 @@ class _Step:
     out: StageDir
     runner: Runner
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, day: int) -> dict[str, Any]:
         """Make or take over the files of facts; rows and digest of each."""
         found = count_parsed(self.parsed, "fact", self.num_buckets)
         touched = (found > 0) | self._replaced_in("facts", self.replaced.statements)
-        worker = MakeFacts(self.out.path, self._path, self.parsed, self.num_buckets, self.replaced)
+        worker = MakeFacts(
+            self.out.path, self._path, self.parsed, self.num_buckets, self.replaced, day
+        )
         return self._make("facts", worker, touched, found)
 
     def entities(self, order: Sequence[str], mentions: list[str]) -> dict[str, Any]:

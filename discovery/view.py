@@ -30,8 +30,6 @@ class View:
     """By value; of several statements of one value, the first."""
     undecided: tuple[Fact, ...] = ()
     """Statements whose dates leave open whether they hold."""
-    former: tuple[Fact, ...] = ()
-    """Statements that held and no longer do: ended, or superseded by a later dated observation."""
 
 
 def view(facts: Iterable[Fact], day: int, *, functional: bool) -> View:
@@ -42,34 +40,44 @@ def view(facts: Iterable[Fact], day: int, *, functional: bool) -> View:
     """
     current: list[Fact] = []
     undecided: list[Fact] = []
-    former: list[Fact] = []
     for fact in best_rank(facts):
-        if (
-            fact.snaktype != "value"
-            or has_qualifier(fact, RESTRICTIVE | CONTESTED)
-            or incoherent(fact)
-        ):
+        if not _plain(fact):
             continue
         state = holds_on(fact, day)
         if state == "yes":
             current.append(fact)
         elif state == "maybe":
             undecided.append(fact)
-        elif has_ended(fact, day):
-            former.append(fact)
     latest: dict[str, int] = defaultdict(lambda: -(2**63))
     for fact in current:
         latest[fact.source] = max(latest[fact.source], _seen_on(fact, default=-(2**63)))
     by_value: dict[str, Fact] = {}
     for fact in current:
-        if _seen_on(fact, default=latest[fact.source]) < latest[fact.source]:
-            (former if functional else undecided).append(fact)
-        else:
+        if _seen_on(fact, default=latest[fact.source]) == latest[fact.source]:
             by_value.setdefault(fact.value, fact)
-    return View(
-        by_value,
-        tuple(fact for fact in undecided if fact.value not in by_value),
-        tuple(fact for fact in former if fact.value not in by_value),
+        elif not functional:
+            undecided.append(fact)
+    return View(by_value, tuple(fact for fact in undecided if fact.value not in by_value))
+
+
+def begun(facts: Iterable[Fact], day: int) -> list[Fact]:
+    """Statements of any rank but deprecated that held on the day or at some time before, the
+    latest first."""
+    found = []
+    for fact in facts:
+        began = began_at(fact)
+        if fact.rank != "deprecated" and _plain(fact) and (not began or began.latest - 1 <= day):
+            dates = [d.latest for d in (fact.end, fact.start, fact.point) if d is not None]
+            found.append((-max(dates, default=-(2**63)), fact.statement_id, fact.value, fact))
+    return [fact for *_, fact in sorted(found, key=lambda item: item[:3])]
+
+
+def _plain(fact: Fact) -> bool:
+    """Whether a statement has a value, coherent dates, and nothing that narrows or contests it."""
+    return (
+        fact.snaktype == "value"
+        and not has_qualifier(fact, RESTRICTIVE | CONTESTED)
+        and not incoherent(fact)
     )
 
 

@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from discovery.dates import FAR_PAST, iso_interval, to_iso, wikibase_interval
+from discovery.evidence import BOUNDS
 from discovery.fact import Entity, Fact, Interval, Rank, ValueType
 from discovery.sources.observation import MAX_SAMPLE, Parsed, Skip
 
@@ -112,6 +113,8 @@ def _fact(
         for snak in snaks
         if name not in (START, END, POINT) or _text(snak) in ("somevalue", "novalue")
     )
+    if value_type == "quantity":
+        others = sorted([*others, *_bounds(main)])
     fact = Fact(
         statement_id=str(statement["id"]),
         subject=str(entity["id"]),
@@ -178,6 +181,17 @@ def _value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
         interval, _ = wikibase_interval(value)
         return to_iso(interval), "time"
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")), "other"
+
+
+def _bounds(snak: Mapping[str, Any]) -> list[list[str]]:
+    """How far off a quantity may be, as a pseudo-qualifier, so that its value stays its value.
+
+    The published example has the bounds swapped, so they are put in order."""
+    value = snak["datavalue"]["value"] if snak["snaktype"] == "value" else {}
+    if "lowerBound" not in value or "upperBound" not in value:
+        return []
+    low, high = sorted((Decimal(value["lowerBound"]), Decimal(value["upperBound"])))
+    return [[BOUNDS, f"{low:+f}/{high:+f}"]]
 
 
 def _text(snak: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from discovery_helpers import make_fact as fact
 
 from discovery.dates import iso_interval
-from discovery.diff import diff_facts
+from discovery.judge import diff_facts
 from discovery.fact import Entity
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
