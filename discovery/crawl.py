@@ -37,6 +37,7 @@ from discovery.sources.observation import (
     Skip,
     tally,
 )
+from discovery.sources.wikidata import WikidataConfig
 from infra.budget import Budget
 from infra.errors import SourceError
 from infra.http import PoliteClient
@@ -212,6 +213,9 @@ class _Worker:
         if config.endpoint is None:
             return None
         replayed = config.endpoint in self.origins
+        # A Wikibase is asked by its API, which has a policy of its own, at configured addresses;
+        # pages have robots.txt, and links that lead anywhere.
+        by_pages = not isinstance(config, WikidataConfig)
         return PoliteClient(
             source=config.name,
             contact=config.contact,
@@ -219,6 +223,9 @@ class _Worker:
             cache=self.cache,
             min_interval_s=0.0 if replayed else config.min_interval_s,
             origins=self.origins,
+            robots=by_pages,
+            cross_host=by_pages,
+            home=config.endpoint if by_pages else None,
         )
 
 

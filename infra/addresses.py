@@ -1,45 +1,104 @@
-"""Where a redirect must not lead: addresses that only this machine or its network can reach."""
+"""Addresses: which host a URL is at, and whether a crawler may be led there.
+
+Text from the network (a redirect, a link in a feed) must not make us ask machines that only we can
+reach. What is refused is every address that is not global by the IANA registries: private,
+loopback, link-local, multicast, unspecified, shared, reserved, and IPv6 addresses that stand for
+such an IPv4 one (mapped, 6to4, Teredo, NAT64 of RFC 6052).
+"""
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-from urllib.parse import urlsplit
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
 
-from infra.errors import SourceError
+from infra.errors import AddressError
 
-SCHEMES = ("http", "https")
+Reach = Literal["any", "local", "public"]
+"""`any` for the host that the operator configured; for others `public`, or with `local` the
+loopback too, where the configured host is on it."""
+
+_PORTS = {"http": 80, "https": 443}
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
-def check_target(source: str, origin: str, target: str) -> None:
-    """Whether a crawl of `origin` may be redirected to `target`: an http or https URL whose host
-    has public addresses alone, by every name it resolves to. What is configured on this machine
-    itself may lead on to this machine.
-
-    Raises SourceError. A name is looked up again when it is connected to, so one whose addresses
-    change in between is not caught.
+def host_of(url: str) -> str:
+    """`name` or `name:port` in lower case, without a port that goes without saying: the same for
+    all URLs that one host answers. Raises AddressError for what is no http(s) URL.
     """
-    parts = urlsplit(target)
-    where = f"source {source}: {origin} redirects to {target}, which"
-    if parts.scheme not in SCHEMES or not parts.hostname:
-        raise SourceError(f"{where} is no http or https address. Check the address.")
-    found = _addresses(parts.hostname)
-    if not found:
-        raise SourceError(f"{where} has no address. Check the address.")
-    at_home = all(address.is_loopback for address in _addresses(urlsplit(origin).hostname or ""))
-    for address in found:
-        if not (address.is_global or (at_home and address.is_loopback)) or address.is_multicast:
-            raise SourceError(
-                f"{where} is inside a private network ({address}). If that is meant, set it as the "
-                "address of the source."
-            )
+    parts = _split(url)
+    name = (parts.hostname or "").rstrip(".")
+    name = f"[{name}]" if ":" in name else name
+    port = parts.port or _PORTS[parts.scheme]
+    return name if port in _PORTS.values() else f"{name}:{port}"
 
 
-def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """All addresses of a host; IPv4 inside IPv6 as IPv4."""
+def origin_of(url: str) -> str:
+    """Scheme, name and port as they stand in the URL."""
+    parts = _split(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine by its name or number, without looking it up."""
+    name = _split(url).hostname or ""
     try:
-        infos = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
-    except (OSError, UnicodeError):
-        return []
-    found = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
-    return [getattr(address, "ipv4_mapped", None) or address for address in found]
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def check(address: str, reach: Reach) -> None:
+    """Raises AddressError if a numeric address is out of reach."""
+    found: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    while isinstance(found, IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
+        if found in _NAT64:
+            inner = IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is None:
+            break
+        found = inner
+    if reach == "any" or (reach == "local" and found.is_loopback):
+        return
+    if not found.is_global or found.is_multicast:
+        raise AddressError(
+            f"{address} is not a public address. Only the configured host may be on a private "
+            "network: set it as the endpoint if you trust it."
+        )
+
+
+def check_number(url: str, reach: Reach) -> None:
+    """`check` for a URL whose host is a number; names are checked when they are resolved."""
+    try:
+        ip_address((_split(url).hostname or "").partition("%")[0])
+    except ValueError:
+        return
+    check(_split(url).hostname or "", reach)
+
+
+def resolve(name: str, port: int, reach: Reach) -> list[str]:
+    """The numeric addresses of a name, in the system's order, of which none may be out of reach.
+
+    Raises AddressError for one that is, socket.gaierror for a name that has none.
+    """
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise AddressError(f"{name[:100]!r} is not a host's name. Check the address.") from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    for address in addresses:
+        try:
+            check(address, reach)
+        except AddressError as error:
+            raise AddressError(f"{name} resolves to {error}") from None
+    return addresses
+
+
+def _split(url: str) -> SplitResult:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in _PORTS and parts.hostname and parts.port != 0:
+            return parts
+    raise AddressError(f"{url[:200]!r} is not an http or https address. Check it.")

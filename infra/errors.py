@@ -16,6 +16,14 @@ class SourceError(CorrigendaError):
     """A knowledge source cannot be reached or answers with something that is not its format."""
 
 
+class AddressError(SourceError):
+    """Text from the network would lead us to where only we can reach."""
+
+
+class RobotsError(SourceError):
+    """A site's robots.txt keeps crawlers out of an address."""
+
+
 class AnswerError(SourceError):
     """A source was reached, and what it answered cannot be used; other answers of it may be."""
 

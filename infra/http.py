@@ -3,53 +3,39 @@
 Rules and their sources: a contact in the User-Agent (Wikimedia User-Agent policy), `maxlag` on
 every Action API call and its failure inside an HTTP 200 (mediawiki.org *Manual:Maxlag parameter*),
 `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), conditional requests (RFC 9110
-section 13), one budget for each host, which all clients share (`infra.budget`).
+section 13), one budget for each host, which all clients share (`infra.budget`), robots.txt
+(`infra.robots`), and no way from a public page to a private address (`infra.addresses`).
 """
 
 from __future__ import annotations
 
-import json
-import random
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ProtocolError, ReadTimeoutError
-from urllib3.util import Retry
-
-from infra.addresses import check_target
-from infra.budget import LEASE_S, Budget, turn
-from infra.errors import AnswerError, ConfigError, SourceError
+from infra.budget import Budget
+from infra.courier import STREAM_TYPE, Courier, Errand
+from infra.errors import ConfigError, SourceError
 from infra.pages import Page, PageStore
 from infra.robots import Robots
 from infra.sse import Event, read_events
+from infra.wire import LIBRARY, Broken, Reply, Silent, Wire
 
 MAXLAG_S = 5
 """Replication lag above which we wait; the value Wikimedia asks bots to use."""
-MAX_BACKOFF_S = 300.0
-"""Longest single pause that we choose ourselves; a server may ask for more."""
-MAX_REDIRECTS = 3
-"""Of one request; each takes its turn."""
-MAX_ROBOTS_REDIRECTS = 5
-"""Of a request for robots.txt (RFC 9309 section 2.3.1.2)."""
-STREAM_TYPE = "text/event-stream"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BUSY = ("maxlag", "ratelimited", "concurrency-limit")
+"""Codes of the Action API that say to come again later."""
 
 _CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 class PoliteClient:
-    """GET with a contact, one budget per host, retries, a conditional cache and a cap on size."""
+    """GET with a contact, in the host's turn, with retries, a conditional cache and caps."""
 
     def __init__(
         self,
@@ -57,28 +43,34 @@ class PoliteClient:
         source: str,
         contact: str | None,
         budget: Budget,
+        robots: bool = False,
+        cross_host: bool = False,
+        home: str | None = None,
         cache: Path | None = None,
         min_interval_s: float = 1.0,
         timeout_s: float = 30.0,
+        deadline_s: float = 120.0,
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
         origins: Mapping[str, str] | None = None,
-        robots: bool = False,
-        cross_host: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
         source          named in every error
         contact         URL or e-mail of whoever operates this crawler
         budget          whose turn it is at each host, shared with all other crawlers
+        robots          obey robots.txt. For pages and feeds; not for the MediaWiki API, which has a
+                        policy of its own, while robots.txt closes /w/ to crawlers of pages
+        cross_host      follow redirects to other hosts, if those are on the public network
+        home            URL whose host the operator configured: it alone may be on a private
+                        network. None takes each URL that is asked for as configured
         cache           directory of stored responses that carry an ETag or Last-Modified
         min_interval_s  seconds between the starts of two requests to one host
+        timeout_s       longest silence
+        deadline_s      longest time of one request from its turn to the last byte
+        max_body_bytes  of an unpacked body
         max_attempts    tries of one request while the server says 429, 503 or maxlag
         origins         prefix of URLs as configured -> the origin that serves them now (replay)
-        robots          whether pages are asked for as robots.txt says (RFC 9309). Not for a
-                        MediaWiki's API, whose own rules allow what its robots.txt, meant for
-                        crawlers of pages, forbids
-        cross_host      whether redirects to other public hosts are followed
 
         Raises ConfigError without a contact.
         """
@@ -88,21 +80,26 @@ class PoliteClient:
                 "Set `contact` to where the site's operators can reach you: they count by it."
             )
         self.source, self.store = source, PageStore(cache) if cache else None
-        self.min_interval_s, self.timeout_s = min_interval_s, timeout_s
-        self.max_body_bytes, self.max_attempts = max_body_bytes, max_attempts
-        self.origins = dict(origins or {})
-        self.budget, self.clock = budget, clock
-        self.user_agent = f"corrigenda/{_version()} ({contact}) requests/{requests.__version__}"
-        self._sessions: dict[str, requests.Session] = {}
-        self.cross_host = cross_host
-        self._robots = Robots(source, self._robots_page, clock) if robots else None
+        self.home, self.cross_host = home, cross_host
+        self.origins, self.clock = dict(origins or {}), clock
+        self.wire = Wire(timeout_s=timeout_s, deadline_s=deadline_s, max_body_bytes=max_body_bytes)
+        user_agent = f"corrigenda/{_version()} ({contact}) {LIBRARY}"
+        self.courier = Courier(
+            source=source,
+            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
+            wire=self.wire,
+            budget=budget,
+            robots=Robots(cache, clock) if robots else None,
+            clock=clock,
+            min_interval_s=min_interval_s,
+            max_attempts=max_attempts,
+        )
 
     def __enter__(self) -> PoliteClient:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for session in self._sessions.values():
-            session.close()
+        self.wire.close()
 
     def get(
         self,
@@ -115,37 +112,26 @@ class PoliteClient:
         """The page at `url`, from the store where the server says it has not changed.
 
         `again` looks at a whole page and returns seconds to wait before asking once more, or None.
-        Raises SourceError for an unreachable host, a status outside 200 and `allow`, an oversize
-        body, or patience at an end.
+
+        Raises RobotsError for what robots.txt closes, SourceError for an unreachable host, a
+        status outside 200 and `allow`, an oversize body, or patience at an end.
         """
         if params:
             url = f"{url}?{urlencode(params)}"
         stored = self.store.load(url) if self.store else None
-        for attempt in range(self.max_attempts):
-            page = self._request(url, stored)
-            backoff = min(MAX_BACKOFF_S, MAXLAG_S * 2**attempt) * random.uniform(1.0, 1.25)
-            if page.status in (429, 503):
-                wait = _retry_after(page.headers, self.clock())
-                self._pause(url, backoff if wait is None else wait)
-                continue
-            if page.status == 304 and stored is not None:
-                page = replace(stored, fetched_at=page.fetched_at, revalidated=True)
-            elif page.status != 200 and page.status not in allow:
-                raise SourceError(
-                    f"source {self.source}: {self._real(url)} answers HTTP {page.status} "
-                    f"({_excerpt(page.body)}). Check the address and the id."
-                )
-            wait = again(page)
-            if wait is not None:
-                self._pause(url, max(wait, backoff))
-                continue
-            if self.store and page.status == 200 and not page.revalidated:
-                self.store.save(page)
-            return page
-        raise SourceError(
-            f"source {self.source}: {self._real(url)} was still too busy after "
-            f"{self.max_attempts} tries. Run the same command later to continue."
+        errand = Errand(
+            url,
+            self._real(url),
+            self._real(self.home or url),
+            headers=stored.conditions() if stored else {},
+            allow=allow,
+            again=again,
+            cross_host=self.cross_host,
         )
+        page = self.courier.fetch(errand, stored)
+        if self.store and page.status == 200 and not page.revalidated:
+            self.store.save(page)
+        return page
 
     def get_json(self, url: str, params: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """The JSON value at `url`, with the page it came in: `(value, page)`."""
@@ -154,24 +140,17 @@ class PoliteClient:
 
     def post_json(self, url: str, value: Any) -> Any:
         """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
-        real = self._real(url)
-        with self._turn(real):
-            page, _ = self._ask(url, real, {"User-Agent": self.user_agent}, value)
-        if page.status != 200:
-            raise SourceError(
-                f"source {self.source}: {real} answers HTTP {page.status} "
-                f"({_excerpt(page.body)}). Check the address."
-            )
-        return self.decode(page)
+        home = self._real(self.home or url)
+        errand = Errand(url, self._real(url), home, posted=value, busy=())
+        return self.decode(self.courier.fetch(errand, None))
 
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
         """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as SourceError."""
 
         def lagged(page: Page) -> float | None:
-            error = _error(self.decode(page))
-            if error.get("code") not in ("maxlag", "ratelimited"):
+            if _error(self.decode(page)).get("code") not in BUSY:
                 return None
-            return max(MAXLAG_S, _retry_after(page.headers, self.clock()) or 0.0)
+            return max(MAXLAG_S, page.retry_after_s(self.clock()) or 0.0)
 
         fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}
         value, page = self.get_json(url, {**params, **fixed}, again=lagged)
@@ -183,6 +162,10 @@ class PoliteClient:
             )
         return value, page
 
+    def decode(self, page: Page) -> Any:
+        """A page's JSON. Raises AnswerError that says what came instead."""
+        return page.json(f"source {self.source}: {self._real(page.url)}")
+
     def stream(
         self,
         url: str,
@@ -191,193 +174,49 @@ class PoliteClient:
         last_event_id: str | None = None,
         read_timeout_s: float = 60.0,
     ) -> Generator[Event, None, None]:
-        """Server-sent events as they come, until the server ends them; close the iterator to stop.
+        """The server-sent events at `url`, each as it comes, until the server ends the stream.
 
-        last_event_id   the id to go on behind, as the stream gave it
-        read_timeout_s  longest silence
+        Close the generator to hang up, and go on later from the last event's id. A stream takes its
+        turn to connect and holds none while it lasts, so that its host can be asked for other
+        things meanwhile.
 
-        Raises SourceError for an unreachable host, what is no event stream, or too long a silence.
-        A connection that breaks in the middle ends the stream as its end would.
+        last_event_id   of the last event seen, sent verbatim
+        read_timeout_s  longest silence, comments being no silence
+
+        Raises SourceError for a host that cannot be reached, a status other than 200 and 204 (no
+        more events), another content type and silence. A connection that breaks ends the stream as
+        its end would.
         """
-        if params:
-            url = f"{url}?{urlencode(params)}"
-        real = self._real(url)
-        headers = {"User-Agent": self.user_agent, "Accept": "text/event-stream"}
+        url = f"{url}?{urlencode(params)}" if params else url
+        headers = {"Accept": STREAM_TYPE, "Cache-Control": "no-store"}
+        headers["Accept-Encoding"] = "identity"
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
             headers["Last-Event-ID"] = last_event_id.encode()  # type: ignore[assignment]
-        with self._begin_stream(real, headers, read_timeout_s) as response:
-            if response.status_code == 204:  # there will be no more
-                return
-            yield from read_events(self._chunks(real, response), f"source {self.source}: {real}")
-
-    def _begin_stream(
-        self, real: str, headers: Mapping[str, str], read_timeout_s: float
-    ) -> requests.Response:
-        """The response whose body is the stream, once the server is not too busy for it."""
-        for attempt in range(self.max_attempts):
-            with self._turn(real):
-                pass  # a stream that is open keeps nobody waiting
-            try:
-                response = self._session(urlsplit(real).netloc).get(
-                    real,
-                    headers=headers,
-                    timeout=(self.timeout_s, read_timeout_s),
-                    stream=True,
-                    allow_redirects=False,
-                )
-            except requests.RequestException as error:
-                raise self._unreachable(real, error) from error
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if response.status_code == 204 or (response.status_code == 200 and kind == STREAM_TYPE):
-                return response
-            answered = {name.lower(): text for name, text in response.headers.items()}
-            body = self._read(real, response)
-            response.close()
-            if response.status_code not in (429, 503):
-                raise SourceError(
-                    f"source {self.source}: {real} answers HTTP {response.status_code} and "
-                    f"{kind or 'no type'} instead of an event stream ({_excerpt(body)}). "
-                    "Check the address."
-                )
-            wait = _retry_after(answered, self.clock())
-            self._pause(real, MAXLAG_S * 2**attempt if wait is None else wait)
-        raise SourceError(
-            f"source {self.source}: {real} was still too busy after {self.max_attempts} tries. "
-            "Run the same command later to continue."
-        )
-
-    def _chunks(self, real: str, response: requests.Response) -> Iterator[bytes]:
-        """A body piece by piece, as soon as there is one; a broken connection is its end."""
-        try:
-            while chunk := response.raw.read1(2**16):
-                yield chunk
-        except (TimeoutError, ReadTimeoutError) as error:
-            raise self._unreachable(real, error) from error
-        except (ProtocolError, OSError):
-            return
-
-    def _unreachable(self, real: str, error: BaseException) -> SourceError:
-        return SourceError(
-            f"source {self.source}: cannot reach {real}: {_cause(error)}. Check the address "
-            "and the network; run the same command again to continue."
-        )
-
-    def decode(self, page: Page) -> Any:
-        """A page's JSON. Raises AnswerError that says what came instead."""
-        kind = page.headers.get("content-type", "").partition(";")[0].strip().lower()
-        where = f"source {self.source}: {self._real(page.url)}"
-        if kind and "json" not in kind:
-            raise AnswerError(
-                f"{where} answers {kind} instead of JSON ({_excerpt(page.body)}). "
-                "Check the endpoint; a proxy or a login page may stand in between."
-            )
-        try:
-            return json.loads(page.body)
-        except (ValueError, RecursionError) as error:
-            raise AnswerError(
-                f"{where} answers broken JSON of {len(page.body)} bytes ({error}). "
-                "Run the same command again to continue."
-            ) from error
-
-    def _request(self, url: str, stored: Page | None) -> Page:
-        """One request in its turn, and those that it redirects to."""
-        headers = {"User-Agent": self.user_agent, "Accept-Encoding": "gzip"}
-        headers |= stored.conditions() if stored else {}
-        return self._follow(url, headers, MAX_REDIRECTS, self._robots)
-
-    def _robots_page(self, url: str) -> Page:
-        """A site's rules, for which there are no rules."""
-        return self._follow(url, {"User-Agent": self.user_agent}, MAX_ROBOTS_REDIRECTS, None)
-
-    def _follow(
-        self, url: str, headers: Mapping[str, str], max_redirects: int, robots: Robots | None
-    ) -> Page:
-        """The page at the end of the redirects, each asked for in its turn and as it is allowed."""
-        real = origin = self._real(url)
-        for _ in range(1 + max_redirects):
-            delay = robots.check(real) if robots else 0.0
-            with self._turn(real, delay):
-                page, target = self._ask(url, real, headers)
-            if target is None:
-                return page
-            if urlsplit(target).netloc != urlsplit(real).netloc:
-                if not self.cross_host:
-                    raise SourceError(
-                        f"source {self.source}: {real} redirects to another host ({target}). "
-                        "Set that address as the endpoint if you trust it."
-                    )
-                check_target(self.source, origin, target)
-            real = target
-        raise SourceError(
-            f"source {self.source}: {origin} redirects more than {max_redirects} times. "
-            "Check the address."
-        )
-
-    def _ask(
-        self, url: str, real: str, headers: Mapping[str, str], posted: Any = None
-    ) -> tuple[Page, str | None]:
-        """One exchange, a POST where there is a JSON value for it: the page, and where it redirects
-        to."""
-        try:
-            with self._session(urlsplit(real).netloc).request(
-                "GET" if posted is None else "POST",
-                real,
-                headers=headers,
-                json=posted,
-                timeout=self.timeout_s,
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                page = Page(
-                    url=url,
-                    status=response.status_code,
-                    headers={name.lower(): text for name, text in response.headers.items()},
-                    body=self._read(real, response),
-                    fetched_at=datetime.fromtimestamp(self.clock(), UTC).isoformat("T", "seconds"),
-                )
-                redirected = response.is_redirect
-        except requests.RequestException as error:
-            raise self._unreachable(real, error) from error
-        return page, urljoin(real, page.headers["location"]) if redirected else None
-
-    def _read(self, real: str, response: requests.Response) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_content(2**16):
-            body += chunk
-            if len(body) > self.max_body_bytes:
-                raise AnswerError(
-                    f"source {self.source}: {real} answers more than {self.max_body_bytes} bytes. "
-                    "Ask for less, or raise the cap if the size is right."
-                )
-        return bytes(body)
-
-    def _session(self, host: str) -> requests.Session:
-        if host not in self._sessions:
-            session = self._sessions[host] = requests.Session()
-            session.trust_env = (
-                urlsplit(f"//{host}").hostname not in LOOPBACK
-            )  # no proxy to ourselves
-            retry = Retry(
-                connect=2, read=2, redirect=0, status=0, backoff_factor=0.2, raise_on_status=False
-            )
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=retry))
-        return self._sessions[host]
-
-    def _turn(self, real: str, delay: float = 0.0) -> AbstractContextManager[object]:
-        """The host's permission for one request; `delay` is what it wants between two, seconds."""
-        return turn(self.budget, urlsplit(real).netloc, max(self.min_interval_s, delay), LEASE_S)
-
-    def _pause(self, url: str, seconds: float) -> None:
-        """Nothing more is asked of the whole host for so long."""
-        self.budget.pause(urlsplit(self._real(url)).netloc, seconds)
+        errand = Errand(url, self._real(url), self._real(self.home or url), headers=headers)
+        with ExitStack() as stack:
+            reply = self.courier.connect(errand, read_timeout_s, stack)
+            if reply.status != 204:
+                where = f"source {self.source}: {reply.url}"
+                yield from read_events(_until_broken(reply, where), where)
 
     def _real(self, url: str) -> str:
         for prefix, origin in self.origins.items():
             if url.startswith(prefix):
                 return origin + url[len(prefix) :]
         return url
+
+
+def _until_broken(reply: Reply, where: str) -> Iterator[bytes]:
+    """The chunks of a stream. Raises SourceError where they stay away, though it is still open."""
+    try:
+        yield from reply.chunks
+    except Silent as error:
+        raise SourceError(
+            f"{where} timed out. Run the same command again to go on from the last event."
+        ) from error
+    except Broken:
+        return
 
 
 def _version() -> str:
@@ -387,32 +226,7 @@ def _version() -> str:
         return "0"
 
 
-def _retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Seconds to wait by `Retry-After`, which is a number of seconds or an HTTP date."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
-    except ValueError:
-        return None
-
-
 def _error(value: Any) -> Mapping[str, Any]:
     """The Action API's error object, empty where there is none."""
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) else {}
-
-
-def _excerpt(body: bytes) -> str:
-    """The start of a body on one line."""
-    return " ".join(body[:200].decode("utf-8", "replace").split())[:80] or "empty"
-
-
-def _cause(error: BaseException) -> str:
-    """The plainest words for why a request failed, out of the exceptions' chain."""
-    text = str(error)
-    for words in ("connection refused", "name or service not known", "timed out", "reset by peer"):
-        if words in text.lower():
-            return words
-    return type(error).__name__ if len(text) > 120 else text

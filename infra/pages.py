@@ -6,9 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from infra.errors import AnswerError
 from infra.storage import write_atomic
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
@@ -42,6 +45,41 @@ class Page:
     def conditions(self) -> dict[str, str]:
         """Request headers that ask for the page only if it is no longer this one."""
         return {VALIDATORS[name]: self.headers[name] for name in VALIDATORS if name in self.headers}
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def excerpt(self) -> str:
+        """The start of the body on one line."""
+        return " ".join(self.body[:200].decode("utf-8", "replace").split())[:80] or "empty"
+
+    def retry_after_s(self, now_s: float) -> float | None:
+        """Seconds to wait by `Retry-After`, a number of seconds or an HTTP date (RFC 9110 section
+        10.2.3); None where it says nothing that can be read.
+        """
+        return retry_after_s(self.headers, now_s)
+
+    def json(self, where: str) -> Any:
+        """The body's JSON as RFC 8259 has it: UTF-8, no NaN. `where` begins the error's line.
+
+        Raises AnswerError that says what came instead.
+        """
+        if self.media_type and "json" not in self.media_type:
+            raise AnswerError(
+                f"{where} answers {self.media_type} instead of JSON ({self.excerpt}). "
+                "Check the endpoint; a proxy or a login page may stand in between."
+            )
+        try:
+            return json.loads(self.body.decode("utf-8-sig"), parse_constant=_no_constant)
+        except RecursionError:
+            fault, advice = "is nested too deeply", "Check the endpoint."
+        except ValueError as error:
+            fault, advice = str(error), "Run the same command again to continue."
+        raise AnswerError(
+            f"{where} answers broken JSON of {len(self.body)} bytes ({fault}). {advice}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +116,21 @@ class PageStore:
     def _paths(self, url: str) -> tuple[Path, Path]:
         stem = hashlib.sha256(url.encode()).hexdigest()
         return self.directory / f"{stem}.json", self.directory / f"{stem}.body"
+
+
+def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """As `Page.retry_after_s`, of headers whose names are in lower case."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _write(data: bytes, path: Path) -> None:

@@ -6,6 +6,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from requests.adapters import HTTPAdapter
 
 from infra.budget import LocalBudget
 from infra.errors import ConfigError, SourceError
@@ -89,6 +90,31 @@ def test_retry_after_as_seconds_and_as_date(clock, server, status):
     assert clock.naps == [pytest.approx(7), pytest.approx(30, abs=1)]
 
 
+def test_a_busy_host_is_paused_for_all(clock, server):
+    """What one client is told by Retry-After, every client of the budget waits for."""
+    budget = LocalBudget(clock.time, clock.sleep)
+    server.fail(1, status=503, headers={"Retry-After": "100"})
+    with server as base, client(clock, budget=budget, max_attempts=1) as told:
+        with pytest.raises(SourceError, match="too busy after 1 tries"):
+            told.get(base + PAGE)
+        with client(clock, budget=budget) as other:
+            other.get(base + PAGE)
+    assert clock.naps == [100]
+
+
+def test_connections_are_kept(clock, server):
+    """Requests to one host share a connection, also after one whose body was not wanted."""
+    with server as base, client(clock) as http:
+        http.get(base + PAGE)
+        http.get(base + "/nowhere", allow=(404,))
+        http.get(base + PAGE)
+        (session,) = http.wire._sessions.values()
+        adapter = session.get_adapter(base)
+        assert isinstance(adapter, HTTPAdapter)
+        pools = adapter.poolmanager.pools
+        assert sum(pools[key].num_connections for key in pools.keys()) == 1  # noqa: SIM118
+
+
 def test_redirects_stay_on_the_host_and_end(clock, server):
     """A redirect on the same host is followed in its turn, but not round and round."""
     server.fail(1, status=302, headers={"Location": PAGE})
@@ -96,9 +122,15 @@ def test_redirects_stay_on_the_host_and_end(clock, server):
         assert json.loads(http.get(f"{base}/elsewhere").body)["id"] == "Q42"
         assert clock.naps == [1.0]
         server.fail(9, status=302, headers={"Location": "/again"})
-        with pytest.raises(SourceError, match="redirects more than 3 times"):
+        with pytest.raises(SourceError, match="redirects in a circle"):
             http.get(f"{base}/elsewhere")
-    assert len(server.requests) == 6
+        assert len(server.requests) == 4
+        server.faults.clear()
+        for n in range(6):
+            server.fail(1, status=302, headers={"Location": f"/{n}"})
+        with pytest.raises(SourceError, match="redirects more than 5 times"):
+            http.get(f"{base}/elsewhere")
+    assert len(server.requests) == 4 + 6
 
 
 def test_gives_up_in_one_line(clock, server):
