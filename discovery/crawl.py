@@ -54,6 +54,8 @@ REVISIONS = "revisions.parquet"
 VOLATILE = (FETCHED,)
 """Files for `Workspace.run_stage(volatile=...)`."""
 REPLAY = "replay:"
+ANSWER_S = 65.0
+"""Seconds that an answer may take: Wikidata's query service gives up after 60."""
 
 
 def crawl(
@@ -222,6 +224,7 @@ class _Worker:
             budget=self.budget,
             cache=self.cache,
             min_interval_s=0.0 if replayed else config.min_interval_s,
+            timeout_s=ANSWER_S,
             origins=self.origins,
             robots=by_pages,
             cross_host=by_pages,

@@ -93,7 +93,8 @@ def snapshot(
     asked = _parse(observations, sources, out, runner)
     parsed = asked + sorted((observations.path / PARSED).glob("*.parquet"))
     crawled = observations.json(CRAWL)["sources"]
-    observed = _observed(observations, crawled)
+    observed = _observed(observations, crawled, WHOLE)
+    faults = _observed(observations, crawled, ("fault",))
     replaced = _replaced(sources, crawled, before, observed, parsed)
     step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
     files = step.facts()
@@ -103,7 +104,7 @@ def snapshot(
     skipped = read_parsed(asked, "skip")[0].to_pylist()  # those of bulk sources the crawl counted
     skips, counts = count_skips([Skip(**row) for row in skipped])
     out.write_table(SKIPS, skips)
-    out.write_table(REVISIONS, _revisions(previous, observed, configured))
+    out.write_table(REVISIONS, _revisions(previous, (observed, faults), configured))
     rows = {
         kind: sum(about["rows"] for name, about in files.items() if name.startswith(f"{kind}/"))
         for kind in ("facts", "entities")
@@ -140,11 +141,11 @@ def _parse(
     return out.map_tables(runner, ParseObservations(tuple(sources), path), shards)
 
 
-def _observed(observations: Artifact, crawled: dict[str, Any]) -> pa.Table:
-    """The revision of every subject of the sources that cover subjects, null where it is absent;
+def _observed(observations: Artifact, crawled: dict[str, Any], kinds: Sequence[str]) -> pa.Table:
+    """The revision of every subject of the sources that cover subjects, null where there is none;
     of one that was observed twice the later."""
     covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
-    wanted = pc.field("kind").isin(WHOLE) & pc.field("source").isin(pa.array(covered, pa.string()))
+    wanted = pc.field("kind").isin(kinds) & pc.field("source").isin(pa.array(covered, pa.string()))
     columns = ["source", "about", "revision"]
     table = pq.read_table(observations.path / OBSERVATIONS, columns=columns, filters=wanted)
     table = table.rename_columns(["source", "subject", "revision"])
@@ -153,16 +154,18 @@ def _observed(observations: Artifact, crawled: dict[str, Any]) -> pa.Table:
 
 
 def _revisions(
-    previous: Artifact | None, observed: pa.Table, configured: Sequence[str]
+    previous: Artifact | None, found: Sequence[pa.Table], configured: Sequence[str]
 ) -> pa.Table:
-    """The revisions of the snapshot before, with what was observed since in their place."""
-    tables = [observed]
+    """The revisions of the snapshot before, with what was found since in their place: what was
+    observed, then what could not be read, of which no revision is known, lest it stay unread."""
+    keys, tables = ["source", "subject"], [*found]
     if previous is not None:
         earlier = previous.table(REVISIONS)
-        earlier = earlier.filter(pc.is_in(earlier["source"], pa.array(configured)))
-        keys = ["source", "subject"]
-        tables.append(earlier.join(observed.select(keys), keys, join_type="left anti"))
-    table = pa.concat_tables([t.cast(observed.schema) for t in tables])
+        tables.append(earlier.filter(pc.is_in(earlier["source"], pa.array(configured))))
+    table = tables[0]
+    for older in tables[1:]:
+        kept = older.join(table.select(keys), keys, join_type="left anti")
+        table = pa.concat_tables([table, kept.cast(table.schema)])
     return table.sort_by([("source", "ascending"), ("subject", "ascending")])
 
 

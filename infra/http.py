@@ -145,7 +145,7 @@ class PoliteClient:
         return self.decode(self.courier.fetch(errand, None))
 
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
-        """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as SourceError."""
+        """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as AnswerError."""
 
         def lagged(page: Page) -> float | None:
             if _error(self.decode(page)).get("code") not in BUSY:
@@ -156,7 +156,7 @@ class PoliteClient:
         value, page = self.get_json(url, {**params, **fixed}, again=lagged)
         error = _error(value)
         if error:
-            raise SourceError(
+            raise AnswerError(
                 f"source {self.source}: {self._real(page.url)} refuses: {error.get('code')}: "
                 f"{str(error.get('info'))[:200]}"
             )

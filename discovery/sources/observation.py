@@ -24,7 +24,8 @@ class Since:
     cursor: Any = None
     """The last signal's, a JSON value; None where the source was never crawled."""
     revisions: Mapping[str, int | None] = field(default_factory=dict)
-    """By subject, of a source whose coverage is `subject`; None is a subject that is not there."""
+    """By subject, of a source whose coverage is `subject`; None is a subject that is not there, or
+    could not be read: it is asked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

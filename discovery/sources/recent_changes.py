@@ -27,6 +27,8 @@ SKEW = timedelta(minutes=10)
 """An event may be dated so far behind our clock; one that is later has a broken clock itself."""
 SLICE_EVENTS = 20_000
 """Events of one slice, at most: about an hour of all Wikimedia's changes."""
+LATE = timedelta(minutes=1)
+"""How far events may be out of order: so long after the end one of before it may still come."""
 MAX_EMPTY = 2
 """Connections that close without a new event until there is taken to be nothing more."""
 NAMESPACES = frozenset({0})
@@ -60,12 +62,14 @@ class Slice:
     skips: list[Skip] = field(default_factory=list)
     gap: str | None = None
     num_events: int = 0
+    passed: bool = False
+    """Whether an event of after the end was sent: the position then stays before it."""
 
     def take(self, change: Change, event_id: str | None) -> None:
         """Go on to this event."""
         self.num_events += 1
         self._mind_gap(change.at, "goes on")
-        if change.at >= self.at:  # what is sent again is no way back
+        if change.at >= self.at and not self.passed:  # what is sent again is no way back
             self.event_id, self.at = event_id or self.event_id, change.at
         if change.canary or change.item is None:
             return
@@ -75,8 +79,11 @@ class Slice:
         self.items.add(change.item)
 
     def end(self, until: datetime) -> None:
-        """There is nothing more, though the time that is wanted may not have been reached."""
+        """All of before `until` was heard. Behind a gap the stream is followed from there: all
+        entities are looked at, and the last id would be passed over again."""
         self._mind_gap(until, "had to be followed")
+        if until - self.at > HEARTBEAT:
+            self.event_id, self.at = None, until
 
     def signal(self, state: Mapping[str, Any], *, done: bool) -> Signal:
         cursor = {**state, "event_id": self.event_id, "at": _text(self.at)}
@@ -123,8 +130,12 @@ def follow(
                     reason = "event is malformed" if change is None else "event is of the future"
                     heard.skips.append(Skip(source, reason, event.data[:MAX_SAMPLE]))
                     continue
-                if change.at >= until:
+                if change.at >= until + LATE:
+                    heard.end(until)
                     return heard.signal(state, done=True)
+                if change.at >= until:
+                    heard.passed = True
+                    continue
                 heard.take(change, event.id)
                 if heard.num_events >= SLICE_EVENTS:
                     return heard.signal(state, done=False)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from discovery.sources.observation import Observation, Partition
+from discovery.sources.wikibase_json import find_entity
+from discovery.sources.wikidata_config import ITEM_ID
 from infra.errors import AnswerError, SourceError
 from infra.http import PoliteClient
 from infra.pages import Page
@@ -22,6 +24,7 @@ BATCH = 50
 """Ids in one call, the limit without `apihighlimits`."""
 PROPS = "info|claims|labels|aliases|sitelinks"
 UNREADABLE = "entity is unreadable"
+NAMELESS = "label is unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +78,45 @@ class WikibaseApi:
                         pinned.append(key)
         for batch in batches(list(whole)):
             for observation in self._whole({key: whole[key] for key in batch}):
-                if observation is None:
-                    continue
-                yield observation
-                if observation.kind == "redirect":
-                    pinned.append(json.loads(observation.payload)["redirect"])
-        for key in dict.fromkeys(pinned):
-            found = self._pinned(key, known.get(key))
+                if observation is not None:
+                    yield observation
+                    pinned += self._target(observation)
+        asked: set[str] = set()
+        while pinned:
+            key = pinned.pop(0)
+            found = None if key in asked else self._pinned(key, known.get(key))
+            asked.add(key)
             if found is not None:
                 yield found
+                pinned += self._target(found)
+
+    def _target(self, observation: Observation) -> list[str]:
+        """What a redirect leads to, unless the partition has it anyway."""
+        if observation.kind != "redirect":
+            return []
+        target = json.loads(observation.payload)["redirect"]
+        return [] if target in self.partition.keys else [target]
 
     def labels(self, ids: Iterable[str]) -> Iterator[Observation]:
         """How some items and properties are called, in batches."""
-        params = {"action": "wbgetentities", "props": "labels|aliases", "languages": "en"}
         for batch in batches(sorted(ids)):
-            url, about = f"{self.endpoint}/w/api.php", "|".join(batch)
-            _, page = self.client.api(url, {**params, "ids": about})
-            yield self._observe("labels", about, page, page.body)
+            yield from self._labels(batch)
+
+    def _labels(self, keys: Sequence[str]) -> Iterator[Observation]:
+        """In one answer; by halves where that cannot be read."""
+        url, about = f"{self.endpoint}/w/api.php", "|".join(keys)
+        params = {"action": "wbgetentities", "props": "labels|aliases", "languages": "en"}
+        try:
+            value, page = self.client.api(url, {**params, "ids": about})
+            dict(value["entities"])
+        except (AnswerError, KeyError, TypeError, ValueError):
+            if len(keys) == 1:
+                yield self._observe("labels", about, Page.unread(url), absent=NAMELESS)
+                return
+            for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+                yield from self._labels(half)
+            return
+        yield self._observe("labels", about, page, page.body)
 
     def _sweep(self, keys: Sequence[str]) -> Iterator[tuple[str, Revision | None, Page]]:
         """The last revision of each page; None where there is no page."""
@@ -132,15 +157,26 @@ class WikibaseApi:
         self, key: str, revision: Revision, entity: Mapping[str, Any], page: Page
     ) -> Observation | None:
         """One entity of an answer, which may have been edited since the sweep."""
+        if not isinstance(entity, dict):
+            return self._observe("fault", key, page, absent=UNREADABLE)
         if "missing" in entity:
             return self._observe("entity", key, page, absent="no such entity")
         if entity.get("id") != key:
-            payload = json.dumps({"redirect": entity.get("id")}).encode()
-            return self._observe("redirect", key, page, payload, **revision.stamp)
+            return self._redirect(key, revision, entity, page)
         if entity.get("lastrevid") != revision.number:
             return self._pinned(key, None)
         payload = json.dumps(entity, ensure_ascii=False, separators=(",", ":")).encode()
         return self._observe("entity", key, page, payload, **revision.stamp)
+
+    def _redirect(
+        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Page
+    ) -> Observation:
+        """That another entity stands where this one was asked for."""
+        target = entity.get("id")
+        if not isinstance(target, str) or not ITEM_ID.fullmatch(target):
+            return self._observe("fault", key, page, absent=UNREADABLE)
+        payload = json.dumps({"redirect": target}).encode()
+        return self._observe("redirect", key, page, payload, **revision.stamp)
 
     def _pinned(self, key: str, known: int | None) -> Observation | None:
         """The entity at the last revision of the day, or that there is none; None where it is the
@@ -165,14 +201,18 @@ class WikibaseApi:
         if revision.number == known:
             return None
         url = f"{self.endpoint}/wiki/Special:EntityData/{key}.json"
-        page = self.client.get(url, {"revision": revision.number}, allow=(404,))
-        if page.status == 404:
-            reason = "revision is not readable"
-            return self._observe("fault", key, page, absent=reason)
         try:
-            self.client.decode(page)
+            page = self.client.get(url, {"revision": revision.number}, allow=(404,))
+            if page.status == 404:
+                reason = "revision is not readable"
+                return self._observe("fault", key, page, absent=reason)
+            entity = find_entity(self.client.decode(page), key)
         except AnswerError:
+            entity, page = None, Page.unread(url)
+        if entity is None:
             return self._observe("fault", key, page, absent=UNREADABLE)
+        if entity.get("id") != key:
+            return self._redirect(key, revision, entity, page)
         return self._observe("entity", key, page, page.body, **revision.stamp)
 
     def _pages(self, answer: Any, page: Page) -> Sequence[Mapping[str, Any]]:

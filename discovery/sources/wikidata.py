@@ -67,14 +67,15 @@ class WikidataSource:
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
     ) -> list[Partition]:
-        """Of all that is watched, what may have changed; what was never fetched always may."""
+        """Of all that is watched, what may have changed; what could not be fetched always may."""
         heard = signals or ()
         watched = {*self.config.entities, *since.revisions}
         watched.update(key for signal in heard for key in signal.selected)
         told = self.config.stream is not None and not any(signal.gap for signal in heard)
         if told and "at" in (since.cursor or {}):
             changed = {key for signal in heard for key in signal.subjects}
-            watched = {key for key in watched if key in changed or key not in since.revisions}
+            unread = {key for key in watched if since.revisions.get(key) is None}
+            watched = (watched & changed) | unread
         entities = sorted(watched, key=lambda key: int(key[1:]))
         return [
             Partition(

@@ -1,5 +1,6 @@
 """How entities are fetched: few requests, and one that cannot be read costs no other."""
 
+import json
 from datetime import date
 
 import pytest
@@ -52,12 +53,12 @@ def test_what_has_not_changed_costs_one_request_for_fifty(server):
 
 def test_a_first_crawl_asks_in_batches(server):
     """Thirty-six entities: a sweep, a batch, and their labels fifty at a time; the target of the
-    merge is looked up by itself."""
+    merge is one of them."""
     with server as base:
         found, _ = fetched(base, ids(range(36)))
     labels = sum(o.kind == "labels" for o in found)
     assert sum("props=info" in r.path for r in server.requests) == 1
-    assert len(server.requests) == 1 + 1 + labels + 2
+    assert len(server.requests) == 1 + 1 + labels
 
 
 def test_an_entity_that_cannot_be_read_costs_no_other(server):
@@ -80,6 +81,83 @@ def test_an_entity_that_cannot_be_read_costs_no_other(server):
         sum(kind == ("entity", None) for kind in kinds.values()) == 13
     )  # beside them one merged, one deleted
     assert [source.parse(o).facts for o in found if o.about == bad] == [()]
+
+
+def test_a_label_that_cannot_be_read_costs_no_other(server):
+    """An id that the API refuses makes it refuse the whole call: the others are found by halves."""
+    answer = server.recording.answer
+    with server as base:
+        found, source = fetched(base, ids(range(16)))
+        before = {e.id for o in found if o.kind == "labels" for e in source.parse(o).entities}
+        bad = sorted(before)[3]
+
+        def refusing(path, query):
+            if bad in query.get("ids", "").split("|"):
+                return 200, b'{"error": {"code": "no-such-entity", "info": "Invalid"}}'
+            return answer(path, query)
+
+        server.recording.answer = refusing
+        found, _ = fetched(base, ids(range(16)))
+    labels = [o for o in found if o.kind == "labels"]
+    assert [o.about for o in labels if o.absent == "label is unreadable"] == [bad]
+    named = {entity.id for o in labels for entity in source.parse(o).entities}
+    assert named == before - {bad}
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", []])
+def test_an_answer_that_holds_no_entity_where_one_is_due(server, value):
+    """It is that entity's fault alone."""
+    answer, bad = server.recording.answer, ids([7])[0]
+
+    def odd(path, query):
+        status, body = answer(path, query)
+        if query.get("action") == "wbgetentities" and "claims" in query["props"]:
+            whole = json.loads(body)
+            whole["entities"][bad] = value
+            body = json.dumps(whole).encode()
+        return status, body
+
+    server.recording.answer = odd
+    with server as base:
+        found, _ = fetched(base, ids(range(6, 9)))
+    kinds = {o.about: o.kind for o in found if o.kind != "labels"}
+    assert kinds.pop(bad) == "fault" and set(kinds.values()) == {"entity"}
+
+
+@pytest.mark.parametrize("length", [0.5, 0.0])
+def test_a_pinned_revision_that_cannot_be_read(server, length):
+    """Cut off, or another thing than the entity: a fault, and the crawl goes on."""
+    answer = server.recording.answer
+
+    def cut(path, query):
+        status, body = answer(path, query)
+        if "EntityData" in path:
+            body = body[: int(len(body) * length)] if length else b'{"entities": []}'
+        return status, body
+
+    server.recording.answer = cut
+    with server as base:
+        found, _ = fetched(base, ids(range(4)), as_of=date(2022, 10, 1))
+    faults = [o for o in found if o.kind == "fault"]
+    assert faults and {o.absent for o in faults} == {"entity is unreadable"}
+
+
+def test_a_pinned_revision_that_is_a_redirect(server):
+    """As one whose merge was edited after the day: its target is fetched, and a circle ends."""
+    answer, (one, other) = server.recording.answer, ids((0, 1))
+
+    def merged(path, query):
+        status, body = answer(path, query)
+        if "EntityData" in path:
+            target = other if one in path else one
+            body = json.dumps({"entities": {target: {"id": target}}}).encode()
+        return status, body
+
+    server.recording.answer = merged
+    with server as base:
+        found, source = fetched(base, (one,), as_of=date(2022, 10, 1))
+    redirects = [entity for o in found for entity in source.parse(o).entities]
+    assert [(e.id, e.redirect) for e in redirects] == [(one, other), (other, one)]
 
 
 def test_an_entity_edited_between_the_sweep_and_the_batch(server):
