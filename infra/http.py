@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from infra.budget import Budget
 from infra.courier import STREAM_TYPE, Courier, Errand
-from infra.errors import ConfigError, SourceError
+from infra.errors import AnswerError, ConfigError, SourceError
 from infra.pages import Page, PageStore
 from infra.robots import Robots
 from infra.sse import Event, read_events
