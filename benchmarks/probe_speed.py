@@ -52,7 +52,7 @@ class Item:
 
     def statement(self, answer: str) -> str:
         """As lm-pub-quiz writes it: a capital first."""
-        text = self.template.replace("[Y]", answer).replace("[X]", self.subject)
+        text = self.filled(self.template, answer)
         return text[0].upper() + text[1:]
 
     def divided(self, answer: str) -> tuple[str, str]:
@@ -60,9 +60,12 @@ class Item:
         later = max(self.template.index("[X]"), self.template.index("[Y]"))
         head, tail = self.template[:later], self.template[later:]
         cut = head.rindex(" ")
-        fill = lambda text: text.replace("[Y]", answer).replace("[X]", self.subject)  # noqa: E731
-        first = fill(head[:cut])
-        return first[0].upper() + first[1:], fill(head[cut + 1 :] + tail)
+        first = self.filled(head[:cut], answer)
+        return first[0].upper() + first[1:], self.filled(head[cut + 1 :] + tail, answer)
+
+    def filled(self, text: str, answer: str) -> str:
+        """A piece of the template with what stands in its places."""
+        return text.replace("[Y]", answer).replace("[X]", self.subject)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Which changes are put to the model, with which candidate answers, in which questions.
 
-change -> refused with a reason, over the budget, or asked
+change -> refused with a reason, or asked
 candidates: the new value, every old one, distractors (objects of other subjects)
 questions: each statement of the relation with the subject, and once without one for the prior
 """
@@ -8,10 +8,7 @@ questions: each statement of the relation with the subject, and once without one
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
 
 from discovery.fact import Change
 from discovery.labels import clean_label
@@ -47,50 +44,6 @@ def screen(change: Change, relations: Mapping[str, Relation]) -> str | None:
     if not clean_label(change.new_label):
         return "the object has no English label"
     return None
-
-
-def by_priority(
-    eligible: Sequence[Change], changes: Sequence[Change], live: Collection[tuple[str, str]]
-) -> list[Change]:
-    """Eligible changes, the first to be probed first.
-
-    Live edits come before all; then popularity x the relation's change rate, which are the factors
-    of priority (discovery specification, section 9) that are known before the model is asked.
-    Relations take turns in proportion to it, else the most changeable one would have them all: a
-    change's turn is the sum of 1 / priority over its relation down to itself.
-
-    changes  all of the diff: a relation's rate is the share of its groups that moved (Laplace's)
-    """
-    total = Counter(c.relation for c in changes)
-    moved = Counter(c.relation for c in changes if _moved(c))
-    usual = _usual_popularity(changes)
-    turns: dict[str, tuple[bool, float, str]] = {}
-
-    def priority(change: Change) -> float:
-        rate = (moved[change.relation] + 1) / (total[change.relation] + 2)
-        return rate * (math.log1p(change.popularity) or usual)
-
-    waits: dict[str, float] = {}
-    for change in sorted(eligible, key=lambda c: (-priority(c), c.id)):
-        waits[change.relation] = waits.get(change.relation, 0.0) + 1 / priority(change)
-        is_live = (change.subject, change.relation) in live
-        turns[change.id] = (not is_live, waits[change.relation], change.id)
-    return sorted(eligible, key=lambda c: turns[c.id])
-
-
-def _moved(change: Change) -> bool:
-    return change.kind in ("replace", "forget", "vacated") or bool(
-        change.kind == "learn" and change.old_values
-    )
-
-
-def _usual_popularity(changes: Iterable[Change]) -> float:
-    """log1p of sitelinks, for subjects of which a source says nothing: the median of the others.
-
-    Of all relations together, for one known subject must not speak for all of its relation.
-    """
-    known = {c.subject: math.log1p(c.popularity) for c in changes if c.popularity > 0}
-    return median(known.values()) if known else 1.0
 
 
 def candidates_of(change: Change) -> tuple[str, ...]:

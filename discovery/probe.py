@@ -1,7 +1,7 @@
 """Stage 4: ask the model what it believes of each change; a verdict with its reasons.
 
-Chosen under a budget (`discovery.candidates`), put in each of the relation's statements, judged by
-likelihood and by the model's own words (`discovery.verdict`). Some facts that did not change are
+Each is put in all of its relation's statements (`discovery.candidates`), and judged by likelihood
+and by the model's own words (`discovery.verdict`). Some facts that did not change are
 asked in the same run: confidence is calibrated on them (`discovery.calibration`). The dates of what
 is believed give the model's effective cut-off (`discovery.cutoff`).
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -25,7 +25,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from discovery.calibration import Calibration, calibrate, holds_in_paraphrases
 from discovery.candidates import (
     Priors,
-    by_priority,
     candidates_of,
     choose_candidates,
     paraphrases_of,
@@ -50,8 +49,8 @@ class ProbeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_changes: int = Field(default=400, ge=1)
-    """Changes probed in one run; changes to live edits come first, then by popularity of the
-    subject and change rate of the relation."""
+    """Changes probed in one edition: those of live edits first, then by popularity of the subject
+    and change rate of the relation."""
     max_unchanged: int = Field(default=60, ge=0)
     """Facts that did not change, asked to calibrate confidence; 0 asks none."""
     num_distractors: int = Field(default=2, ge=1, le=20)
@@ -69,24 +68,21 @@ def probe(
     as_of_date: date,
     named: Mapping[str, Entity],
     examinee: Examinee,
-    live: Collection[tuple[str, str]],
     config: ProbeConfig,
     compute: Compute,
     out: StageDir,
     runner: Runner,
 ) -> dict[str, Any]:
-    """Write the files above; return counts.
+    """Ask about all changes that can be asked about; write the files above; return counts.
 
     named  what the source calls relations, by id
-    live   (subject, relation) of the edits that are in the model now
 
     Raises ConfigError where a relation's id means something else to the source.
     """
     check_labels(relations, named)
     said = with_fallbacks(relations, named)
     refused = {change.id: screen(change, said) for change in changes}
-    eligible = [change for change in changes if refused[change.id] is None]
-    chosen = by_priority(eligible, changes, live)[: config.max_changes]
+    chosen = [change for change in changes if refused[change.id] is None]
     unchanged = choose_unchanged(changes, chosen, said, config.max_unchanged)
     candidates = choose_candidates([*chosen, *unchanged], config.num_distractors)
     heard = _ask(chosen, unchanged, said, candidates, examinee, compute, out, runner)
@@ -110,9 +106,8 @@ def probe(
         c.id: _verdict(c, said[c.relation], candidates[c.id], beliefs[c.id], calibration, today)
         for c in chosen
     }
-    over = f"over the probe budget of {config.max_changes} changes"
     rows = [
-        verdicts.get(c.id) or Verdict(change_id=c.id, verdict=None, reason=refused[c.id] or over)
+        verdicts.get(c.id) or Verdict(change_id=c.id, verdict=None, reason=refused[c.id] or "")
         for c in changes
     ]
     out.write_table("verdicts.parquet", to_table(rows, VERDICT_SCHEMA))

@@ -46,7 +46,7 @@ class Errand:
     """Where that is served now."""
     home: str
     """URL of the host that the operator trusts."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | bytes] = field(default_factory=dict)
     """Beside the courier's own, which they overrule."""
     allow: Collection[int] = ()
     """Statuses beside 200 that are an answer."""
@@ -66,7 +66,7 @@ class Courier:
 
     source: str
     """Begins the line of every error."""
-    headers: Mapping[str, str]
+    headers: Mapping[str, str | bytes]
     """Sent with everything."""
     wire: Wire
     budget: Budget

@@ -123,7 +123,7 @@ class PoliteClient:
             url,
             self._real(url),
             self._real(self.home or url),
-            headers=stored.conditions() if stored else {},
+            headers={**(stored.conditions() if stored else {})},
             allow=allow,
             again=again,
             cross_host=self.cross_host,
@@ -188,11 +188,11 @@ class PoliteClient:
         its end would.
         """
         url = f"{url}?{urlencode(params)}" if params else url
-        headers = {"Accept": STREAM_TYPE, "Cache-Control": "no-store"}
+        headers: dict[str, str | bytes] = {"Accept": STREAM_TYPE, "Cache-Control": "no-store"}
         headers["Accept-Encoding"] = "identity"
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
-            headers["Last-Event-ID"] = last_event_id.encode()  # type: ignore[assignment]
+            headers["Last-Event-ID"] = last_event_id.encode()
         errand = Errand(url, self._real(url), self._real(self.home or url), headers=headers)
         with ExitStack() as stack:
             reply = self.courier.connect(errand, read_timeout_s, stack)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import bz2
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from isal import igzip_lib
 
@@ -21,7 +21,7 @@ READ_BYTES = 1 << 20
 PIECE_BYTES = 96 << 10
 """Largest piece: less than what the C library asks the system for anew each time, which would cost
 more than the unpacking. Of a damaged file so much before the damage may be lost."""
-_ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
+_ISAL_ERROR = cast(type[Exception], igzip_lib.IsalError)
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 
 

@@ -85,7 +85,7 @@ class Wire:
             session.close()
 
     def ask(
-        self, url: str, headers: Mapping[str, str], reach: Reach, posted: Any = None
+        self, url: str, headers: Mapping[str, str | bytes], reach: Reach, posted: Any = None
     ) -> tuple[Reply, bytes]:
         """A whole exchange, a POST where there is a JSON value for it.
 
@@ -120,7 +120,7 @@ class Wire:
     def open(
         self,
         url: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str | bytes],
         reach: Reach,
         read_timeout_s: float | None = None,
         posted: Any = None,

@@ -69,11 +69,11 @@ class Asking:
         unchanged = [change for change in intake.changes if change.kind == "keep"]
         unedited = Examinee(name="base", path=self.base.path)
         serving = as_released(self.parent, "parent") if self.parent else unedited
-        counts |= self.put([*asked, *unchanged], serving, live, out)
+        counts |= self.put([*asked, *unchanged], serving, out)
         known = [c for c in asked if (c.subject, c.relation) in live]
         if known:
             inner = StageDir(out.path / UNEDITED)
-            self.put(known, unedited, live, inner)
+            self.put(known, unedited, inner)
             shutil.rmtree(inner.path / SHARDS, ignore_errors=True)
             (inner.path / PROGRESS).unlink(missing_ok=True)
         return counts
@@ -103,7 +103,6 @@ class Asking:
         self,
         changes: Sequence[Change],
         examinee: Examinee,
-        live: frozenset[tuple[str, str]],
         out: StageDir,
     ) -> dict[str, Any]:
         """Put changes to a model, and what has not changed too, as far as it is wanted to know how
@@ -114,7 +113,6 @@ class Asking:
             as_of_date=self.edition.as_of,
             named=properties(self.snapshot, {change.relation for change in changes}),
             examinee=examinee,
-            live=live,
             config=self.run.config.probe,
             compute=self.run.config.model.compute,
             out=out,

@@ -15,7 +15,7 @@ writes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -186,14 +186,7 @@ def take_in(
         if assessments[c.id].state == "eligible"
         and route_change(c, relations, policy.route).to == "weights"
     ]
-    eligible.sort(
-        key=lambda c: (
-            (c.subject, c.relation) not in live,
-            -worth_asking(c, shares.get(c.relation, NEVER_SEEN)),
-            c.id in merged.since,
-            c.id,
-        )
-    )
+    eligible = in_order(eligible, live, shares, merged.since)
     return Intake(
         merged.changes,
         assessments,
@@ -202,6 +195,25 @@ def take_in(
         merged.since,
         merged.dropped,
         [c.id for c in eligible[: policy.max_asked]],
+    )
+
+
+def in_order(
+    eligible: Sequence[Change],
+    live: Collection[tuple[str, str]],
+    rates: Mapping[str, float],
+    since: Collection[str],
+) -> list[Change]:
+    """Changes, the first to be asked about first: those of live edits, then by what they are worth,
+    those of this edition before those of earlier ones (`since`)."""
+    return sorted(
+        eligible,
+        key=lambda c: (
+            (c.subject, c.relation) not in live,
+            -worth_asking(c, rates.get(c.relation, NEVER_SEEN)),
+            c.id in since,
+            c.id,
+        ),
     )
 
 

@@ -9,7 +9,7 @@ but what it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -37,16 +37,6 @@ AskedConfig = WikidataConfig | TableConfig | SqlConfig
 BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
-
-SOURCES: dict[str, type[WikidataSource] | type[TableSource] | type[SqlSource]] = {
-    "wikidata": WikidataSource,
-    "table": TableSource,
-    "sql": SqlSource,
-}
-BULK_SOURCES: dict[str, type[DumpSource] | type[RdfSource]] = {
-    "dump": DumpSource,
-    "rdf": RdfSource,
-}
 
 
 class Source(Protocol):
@@ -92,11 +82,23 @@ class BulkSource(Protocol):
         ...
 
 
+SOURCES: dict[str, Callable[[Any, Path], Source]] = {
+    "wikidata": WikidataSource,
+    "table": TableSource,
+    "sql": SqlSource,
+}
+BULK_SOURCES: dict[str, Callable[[Any, Path], BulkSource]] = {
+    "dump": DumpSource,
+    "rdf": RdfSource,
+}
+"""By the `kind` of their config."""
+
+
 def make_bulk_source(config: BulkConfig, base_dir: Path = Path()) -> BulkSource:
     """The bulk source of a config. `read` needs no directory."""
-    return BULK_SOURCES[config.kind](config, base_dir)  # type: ignore[arg-type]
+    return BULK_SOURCES[config.kind](config, base_dir)
 
 
 def make_source(config: AskedConfig, base_dir: Path = Path()) -> Source:
     """The source of a config; relative paths are below `base_dir`. `parse` needs no directory."""
-    return SOURCES[config.kind](config, base_dir)  # type: ignore[arg-type]
+    return SOURCES[config.kind](config, base_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyoxigraph as ox
 
@@ -34,7 +34,7 @@ class Triples:
 
     def __iter__(self) -> Iterator[tuple[Any, str, Any]]:
         if self._turtle:
-            parsers = iter([ox.parse(self, format=ox.RdfFormat.TURTLE)])  # type: ignore[arg-type]
+            parsers = iter([ox.parse(cast(IO[bytes], self), format=ox.RdfFormat.TURTLE)])
         else:
             parsers = (ox.parse(text, format=ox.RdfFormat.N_TRIPLES) for text in self._texts())
         errors = 0

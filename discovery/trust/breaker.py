@@ -19,11 +19,15 @@ NUM_EDITIONS = 8
 """Earlier editions that the median is taken over."""
 
 
+Kind = Literal["user", "domain", "relation"]
+"""Of an actor: who or what a change can be part of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """How much one user, domain or relation changed in one edition."""
 
-    actor: Literal["user", "domain", "relation"]
+    actor: Kind
     name: str
     subjects: int
     """Distinct subjects changed."""
@@ -41,9 +45,9 @@ ACTIVITY_SCHEMA = pa.schema(
 )
 
 
-def actors(change: Change) -> list[tuple[str, str]]:
+def actors(change: Change) -> list[tuple[Kind, str]]:
     """Who stands behind a change: its user, the domains of its references, its relation."""
-    users = [("user", change.user)] if change.user else []
+    users: list[tuple[Kind, str]] = [("user", change.user)] if change.user else []
     return [
         *users,
         *(("domain", name) for name in sorted(domains(change.references))),
@@ -53,8 +57,8 @@ def actors(change: Change) -> list[tuple[str, str]]:
 
 def activity(changes: Iterable[Change]) -> list[Activity]:
     """The counts of one edition, sorted. What was there in the first snapshot nobody changed."""
-    moved: dict[tuple[str, str], set[str]] = {}
-    seen: dict[tuple[str, str], set[str]] = {}
+    moved: dict[tuple[Kind, str], set[str]] = {}
+    seen: dict[tuple[Kind, str], set[str]] = {}
     for change in changes:
         if change.kind == "ignored" or change.rule == "first":
             continue
@@ -65,7 +69,7 @@ def activity(changes: Iterable[Change]) -> list[Activity]:
     keys = sorted(moved.keys() | seen.keys())
     return [
         Activity(
-            actor=actor,  # type: ignore[arg-type]
+            actor=actor,
             name=name,
             subjects=len(moved.get((actor, name), ())),
             seen=len(seen.get((actor, name), moved.get((actor, name), ()))),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from discovery_helpers import make_change
 
 from discovery.cutoff import ALL, Dated, as_json, as_of, as_page, curves, tenures
 from discovery.dates import days, holds, iso_interval
@@ -65,22 +66,13 @@ def test_few_subjects_have_a_curve_and_no_cutoff() -> None:
 def change(**settings: Any) -> Change:
     """One with two tenures of one old value."""
     fields: dict[str, Any] = {
-        "id": "ab",
-        "kind": "replace",
-        "rule": "11",
-        "reason": "",
-        "subject": "Q1",
-        "subject_label": "Ann",
-        "relation": "P54",
-        "value_type": "entity",
         "old_labels": ("Old", "Older", "Old"),
         "old_starts": (iso_interval("2010"), None, iso_interval("2015-03")),
         "old_ends": (iso_interval("2012"), None, iso_interval("2018-07-01")),
         "new_label": "New",
         "since": iso_interval("2018-07-01"),
-        "source": "test",
     }
-    return Change(**{**fields, **settings})
+    return make_change(**{**fields, **settings})
 
 
 def test_a_belief_is_dated_by_the_tenure_of_its_value() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -11,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from discovery_helpers import make_change as change
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.parquet import read_table
 
 from discovery.calibration import MIN_FACTS, calibrate, fit, holds_in_paraphrases
-from discovery.candidates import by_priority, candidates_of, choose_candidates, screen
+from discovery.candidates import candidates_of, choose_candidates, screen
 from discovery.dates import days, iso_interval
 from discovery.fact import Change, from_table
 from discovery.probe import ProbeConfig, choose_unchanged, probe
@@ -28,25 +28,6 @@ from infra.storage import StageDir, Workspace
 
 RELATIONS = load_relations()
 NEW, OLD, OTHER = "New Club", "Old Club", "Third Club"
-
-
-def change(**settings: Any) -> Change:
-    defaults: dict[str, Any] = {
-        "id": "00000000000000ab",
-        "kind": "replace",
-        "rule": "11",
-        "reason": "",
-        "subject": "Q1",
-        "subject_label": "Ann",
-        "relation": "P54",
-        "value_type": "entity",
-        "old_values": ("Q2",),
-        "old_labels": (OLD,),
-        "new_value": "Q3",
-        "new_label": NEW,
-        "source": "test",
-    }
-    return Change(**{**defaults, **settings})
 
 
 def belief(
@@ -205,44 +186,6 @@ def test_abstention_is_unknown() -> None:
     assert (spoken.verdict, spoken.abstained) == ("knows", 0)
 
 
-def test_live_edits_first_then_relations_in_turn() -> None:
-    """Under a budget each relation gets its part, in it the popular come first; nothing is lost and
-    the order of input does not matter."""
-    changes = [
-        change(
-            id=f"{i:016x}",
-            subject=f"Q{i}",
-            relation=("P54", "P108")[i % 2],
-            popularity=i,
-            kind="replace" if i % 2 else "learn",
-            old_labels=(),
-            old_values=(),
-        )
-        for i in range(40)
-    ]
-    ordered = by_priority(changes, changes, {("Q0", "P54")})
-    assert [c.id for c in ordered] == [
-        c.id for c in by_priority(changes[::-1], changes, {("Q0", "P54")})
-    ]
-    assert ordered[0].subject == "Q0" and Counter(ordered) == Counter(changes)
-    for relation in ("P54", "P108"):
-        popular = [c.popularity for c in ordered[1:] if c.relation == relation]
-        assert popular == sorted(popular, reverse=True)
-    first = Counter(c.relation for c in ordered[:20])
-    assert first["P108"] > first["P54"] > 0
-
-
-def test_an_unknown_popularity_is_the_usual_one() -> None:
-    """Of two relations with subjects that no source counts, one popular subject in one of them does
-    not give that one all the turns."""
-    changes = [
-        change(id=f"{i:016x}", subject=f"Q{i}", relation=("P54", "P108")[i % 2]) for i in range(40)
-    ]
-    changes[0] = replace(changes[0], popularity=300)
-    first = Counter(c.relation for c in by_priority(changes, changes, set())[:20])
-    assert abs(first["P54"] - first["P108"]) <= 2
-
-
 @given(
     st.lists(
         st.tuples(st.floats(-50, 0), st.floats(-50, 0), st.floats(-50, 0)), min_size=3, max_size=3
@@ -341,7 +284,7 @@ def test_the_stage_writes_a_row_a_change_and_its_reports(
     checkpoint: Callable[[str], Path], workspace: Workspace, runner: Any
 ) -> None:
     """A real model over a real exam: objects of many tokens that begin alike, several old values, a
-    change that is refused and one over the budget; calibrated where enough did not change."""
+    change that is refused; calibrated where enough did not change."""
     day = iso_interval("2019-05-01")
     names = ["the Navy", "the Navy in London", "Paris", "Apple", "Derby"]
     learn = [
@@ -369,8 +312,7 @@ def test_the_stage_writes_a_row_a_change_and_its_reports(
         as_of_date=date(2020, 1, 1),
         named={},
         examinee=Examinee(name="tiny", path=checkpoint("llama")),
-        live=set(),
-        config=ProbeConfig(max_changes=5),
+        config=ProbeConfig(),
         compute=Compute(max_new_tokens=4),
         out=out,
         runner=runner,
@@ -378,7 +320,7 @@ def test_the_stage_writes_a_row_a_change_and_its_reports(
     rows = from_table(read_table(out.path / "verdicts.parquet"), Verdict)
     assert [row.change_id for row in rows] == [c.id for c in changes]
     asked = [row for row in rows if row.verdict]
-    assert len(asked) == counts["probed"] == 5 and counts["unchanged"] == 30
+    assert len(asked) == counts["probed"] == 6 and counts["unchanged"] == 30
     for row in asked:
         assert row.num_candidates in (4, 5) and row.abstained is not None
         assert 0 <= (row.p_stale or 0) <= 1 and 0 <= (row.confidence or 0) <= 1

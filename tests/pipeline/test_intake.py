@@ -4,11 +4,15 @@ edition is an edit of the next, and the fact sheet follows."""
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plan_helpers import change
 from worlds import VERSIONS, job
 
 from infra.errors import ConfigError
@@ -16,6 +20,7 @@ from infra.storage import Artifact, Workspace
 from pipeline.config import load_config
 from pipeline.fact_sheet import SHEET, SHEET_LINES
 from pipeline.flow import run_editions
+from pipeline.intake import in_order
 
 
 def found(root: Path, stage: str, version: str) -> Artifact:
@@ -55,6 +60,23 @@ def test_over_the_budget_waits_on_the_sheet_and_is_taken_up(
     edited = {e["change_id"] for e in rows(second, "edits.parquet")}
     waits = {h["id"] for h in rows(second, "held.parquet")}
     assert taken <= refused | edited | waits
+
+
+def test_live_edits_first_then_what_is_worth_most() -> None:
+    """Whatever the order of input: changes of live edits, then popular subjects of relations that
+    change often, then what was held before; nothing is lost."""
+    changes = [change(i, relation=("P54", "P108")[i % 2], popularity=i // 4) for i in range(40)]
+    live, rates = {("Q0", "P54")}, {"P54": 0.1, "P108": 0.4}
+    since = {c.id for c in changes if int(c.id, 16) % 4 > 1}
+    ordered = in_order(changes, live, rates, since)
+    assert ordered == in_order(changes[::-1], live, rates, since)
+    assert ordered[0].subject == "Q0" and Counter(ordered) == Counter(changes)
+    worth = [rates[c.relation] * (1 + math.log1p(c.popularity)) for c in ordered[1:]]
+    assert worth == sorted(worth, reverse=True)
+    for relation in rates:
+        mine = [c for c in ordered[1:] if c.relation == relation]
+        pairs = [(a, b) for a, b in pairwise(mine) if a.popularity == b.popularity]
+        assert pairs and all((a.id in since) <= (b.id in since) for a, b in pairs)
 
 
 def test_a_distrusted_source_teaches_nothing(world: Callable[..., Path], tmp_path: Path) -> None:
