@@ -10,7 +10,7 @@ nothing is decided: precision outranks recall.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from discovery.buckets import bucket_file
 from discovery.dates import days, iso_interval
 from discovery.fact import CHANGE_SCHEMA, ENTITY_SCHEMA, Change, Entity, Fact, from_table, to_table
+from discovery.merged import redirects_of, resolved_bucket, resolved_values
 from discovery.rules import Decision, Group, decide
 from discovery.snapshot import MANIFEST
 from discovery.unchanged import to_judge
@@ -64,15 +65,18 @@ def diff(
             f"the earlier snapshot is of {dates[0]}, the later of {dates[-1]}. Swap them."
         )
     functional = frozenset(key for key, relation in relations.items() if relation.functional)
+    num_buckets = manifests[-1]["num_buckets"]
     worker = _DiffBucket(
         None if old is None else old.path,
         new.path,
         None if old is None else days(dates[0]),
         days(dates[-1]),
         functional,
-        -(-max_kept // manifests[-1]["num_buckets"]),
+        -(-max_kept // num_buckets),
+        num_buckets,
+        redirects_of(new.path),
     )
-    shards = [Shard(f"bucket-{n:03d}", n) for n in range(manifests[-1]["num_buckets"])]
+    shards = [Shard(f"bucket-{n:03d}", n) for n in range(num_buckets)]
     paths = out.map_tables(runner, worker, shards)
     unchanged = sum(int(pq.read_schema(path).metadata[UNCHANGED.encode()]) for path in paths)
     table = pa.concat_tables([pq.read_table(path, schema=CHANGE_SCHEMA) for path in paths])
@@ -98,31 +102,40 @@ def diff_facts(
     new_day: int,
     functional: frozenset[str] = frozenset(),
     entities: Mapping[str, Entity] | None = None,
+    since: Mapping[str, int] | None = None,
 ) -> list[Change]:
     """The diff of two lists of facts, sorted; pure. `old` None: there is no earlier snapshot.
 
     entities  names; rule 6 and all labels come from it
+    since     by subject, the day from which its changes count; unset is worked out of `old`
     """
     names = entities or {}
     keys = sorted({(f.subject, f.relation) for f in (*(old or ()), *new)})
     before, after = _grouped(old or []), _grouped(new)
-    revised = {f.subject: f.revision_time for f in old or () if f.revision_time}
+    begun = since if since is not None else window_begins(old or (), old_day)
     changes = []
     for subject, relation in keys:
-        since = old_day
-        if old_day is not None and subject in revised:
-            since = min(old_day, iso_interval(revised[subject] or "").earliest)
         group = Group(
             relation=relation,
             old=tuple(before.get((subject, relation), ())),
             new=tuple(after.get((subject, relation), ())),
-            old_day=since,
+            old_day=begun.get(subject, old_day) if old_day is not None else None,
             new_day=new_day,
             functional=relation in functional,
             label=lambda key: names[key].label if key in names else None,
         )
         changes += [_change(subject, relation, decision, names) for decision in decide(group)]
     return sorted(changes, key=lambda c: tuple(getattr(c, name) for name in _ORDER))
+
+
+def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:
+    """By subject, the day of its earliest revision, if that is before the snapshot's."""
+    begun: dict[str, int] = {}
+    for fact in old:
+        if fact.revision_time and old_day is not None:
+            day = iso_interval(fact.revision_time).earliest
+            begun[fact.subject] = min(day, begun.get(fact.subject, old_day))
+    return begun
 
 
 def _grouped(facts: list[Fact]) -> dict[tuple[str, str], list[Fact]]:
@@ -201,22 +214,26 @@ class _DiffBucket:
     new_day: int
     functional: frozenset[str]
     max_kept: int
+    num_buckets: int
+    redirects: Mapping[str, str]
 
     def __call__(self) -> Callable[[int], pa.Table]:
         def run(bucket: int) -> pa.Table:
             name = bucket_file("facts", bucket)
             after, unchanged = pq.read_table(self.new / name), 0
-            old = None
+            after = resolved_values(after, self.redirects)
+            old = since = None
             if self.old is not None and self.old_day is not None:
-                before, after, unchanged = to_judge(
-                    pq.read_table(self.old / name),
+                found = to_judge(
+                    resolved_bucket(self.old, bucket, self.num_buckets, self.redirects),
                     after,
                     old_day=self.old_day,
                     new_day=self.new_day,
                     wanted=self.functional,
                     max_kept=self.max_kept,
                 )
-                old = from_table(before, Fact)
+                old, after = from_table(found.old, Fact), found.new
+                since, unchanged = found.since, found.unchanged
             new = from_table(after, Fact)
             wanted = {key for f in (*(old or ()), *new) for key in (f.subject, f.value) if key}
             entities = _entities(self.old, wanted) | _entities(self.new, wanted)
@@ -227,6 +244,7 @@ class _DiffBucket:
                 new_day=self.new_day,
                 functional=self.functional,
                 entities=entities,
+                since=since,
             )
             told = {UNCHANGED: str(unchanged)}
             return to_table(changes, CHANGE_SCHEMA).replace_schema_metadata(told)

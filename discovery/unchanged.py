@@ -11,7 +11,8 @@ objects.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,18 @@ SLACK = 2
 means is for the rules to say."""
 
 
+@dataclass(frozen=True, slots=True)
+class ToJudge:
+    """What is left for the rules."""
+
+    old: pa.Table
+    new: pa.Table
+    since: Mapping[str, int]
+    """By subject, the day from which its changes count: also facts that are left out say it."""
+    unchanged: int
+    """Groups that are left out."""
+
+
 def to_judge(
     old: pa.Table,
     new: pa.Table,
@@ -36,8 +49,8 @@ def to_judge(
     new_day: int,
     wanted: Collection[str],
     max_kept: int,
-) -> tuple[pa.Table, pa.Table, int]:
-    """The facts of both tables whose groups have to be judged, and how many groups were left out.
+) -> ToJudge:
+    """The facts of both tables whose groups have to be judged.
 
     old_day   the earlier snapshot's; of a subject whose revision is older, that revision's day
     max_kept  unchanged groups of each of the `wanted` relations that are judged all the same, those
@@ -45,7 +58,7 @@ def to_judge(
     """
     both = pa.concat_tables([old, new]).combine_chunks()
     if not both.num_rows:
-        return old, new, 0
+        return ToJudge(old, new, {}, 0)
     group_R = _codes([both["subject"], both["relation"]])
     num_groups = int(group_R.max()) + 1
     changed_G = _differ(group_R, _codes(_content(both)), old.num_rows, num_groups)
@@ -58,9 +71,11 @@ def to_judge(
     asked = pc.is_in(first["relation"], pa.array(sorted(wanted), pa.string()))
     kept_G &= ~_sampled(first, kept_G & asked.to_numpy(zero_copy_only=False), max_kept)
     judged_R = ~kept_G[group_R]
-    return (
+    subjects = both["subject"].filter(pa.array(judged_R)).to_pylist()
+    return ToJudge(
         old.filter(pa.array(judged_R[: old.num_rows])),
         new.filter(pa.array(judged_R[old.num_rows :])),
+        dict(zip(subjects, since_R[judged_R].tolist(), strict=True)),
         int(kept_G.sum()),
     )
 

@@ -44,7 +44,8 @@ def one_query(text: str) -> str:
     if ";" in bare:
         raise ValueError("query is more than one statement. Give one SELECT")
     if not _FIRST.match(bare):
-        raise ValueError(f"query begins with {bare.split(None, 1)[:1]}. Give one SELECT")
+        first = next(iter(bare.split()), "nothing")
+        raise ValueError(f"query begins with {first}. Give one SELECT")
     written = _WRITES.search(bare)
     if written:
         raise ValueError(f"query has {written[0].upper()}, and sources are only read")

@@ -42,7 +42,7 @@ def unique(found):
 
 def judged(old, new, max_kept, wanted=("P6", "P190")):
     """Changes by way of the columns, and how many groups were left out."""
-    before, after, left = to_judge(
+    found = to_judge(
         to_table(old, FACT_SCHEMA),
         to_table(new, FACT_SCHEMA),
         old_day=T_OLD,
@@ -50,15 +50,16 @@ def judged(old, new, max_kept, wanted=("P6", "P190")):
         wanted=wanted,
         max_kept=max_kept,
     )
-    changes = changes_of(from_table(before, Fact), from_table(after, Fact))
-    return changes, left
+    sides = from_table(found.old, Fact), from_table(found.new, Fact)
+    return changes_of(*sides, since=found.since), found.unchanged
 
 
-def changes_of(old, new):
-    return diff_facts(old, new, old_day=T_OLD, new_day=T_NEW, functional=FUNCTIONAL)
+def changes_of(old, new, **more):
+    days = {"old_day": T_OLD, "new_day": T_NEW}
+    return diff_facts(old, new, functional=FUNCTIONAL, **days, **more)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(facts(), max_size=10), st.lists(facts(), max_size=4), st.integers(0, 3))
 def test_what_is_left_out_is_only_kept(before, more, drop):
     """Every change that the rules find is found by way of the columns too; what is missing are
@@ -92,3 +93,21 @@ def test_the_sample_is_bounded_by_relation():
     assert [sum(c.relation == r for c in changes) for r in ("P6", "P190")] == [7, 7]
     assert {change.relation for change in judged(world, world, 7, wanted=("P6",))[0]} == {"P6"}
     assert judged(world, world, 7, wanted=()) == ([], 200)
+
+
+def test_the_window_of_a_subject_is_told_by_facts_that_are_left_out():
+    """A group that changed is judged from the day of its subject's earlier revision, which only an
+    unchanged fact has."""
+    still = replace(fact("Q10", "s1", relation="P6"), revision_time="2015-01-01T00:00:00Z")
+    added = fact("Q20", "s2", relation="P190", start="2016-02-01")
+    changes, left = judged([still], [still, added], 0)
+    assert left == 1
+    assert [(c.kind, c.rule) for c in changes] == [("learn", "18")]
+
+
+@given(st.lists(facts(), max_size=8), st.randoms())
+def test_the_order_of_facts_does_not_matter(before, draw):
+    """Whatever revisions they are of."""
+    old = unique(before)
+    mixed = draw.sample(old, len(old))
+    assert changes_of(old, old) == changes_of(mixed, old)

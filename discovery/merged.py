@@ -1,0 +1,77 @@
+"""Entities that were merged into others: the facts of both snapshots under the ids that stand now.
+
+A source that merges two entities moves the statements of one to the other and keeps a redirect.
+Compared as they stand, the one would have lost all its facts and the other have gained them.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from discovery.buckets import bucket_file
+from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
+from discovery.parsed import bucket_of, hash_of
+
+
+def redirects_of(snapshot: Path) -> dict[str, str]:
+    """What each merged entity is now, by its redirects to their end; one in a circle is itself."""
+    entities = ds.dataset(snapshot / "entities", schema=ENTITY_SCHEMA, format="parquet")
+    table = entities.to_table(columns=["id", "redirect"], filter=pc.field("redirect").is_valid())
+    step = dict(zip(table["id"].to_pylist(), table["redirect"].to_pylist(), strict=True))
+    found = {}
+    for key in step:
+        seen, target = {key}, step[key]
+        while target in step and target not in seen:
+            seen.add(target)
+            target = step[target]
+        if target not in seen:
+            found[key] = target
+    return found
+
+
+def resolved_values(facts: pa.Table, redirects: Mapping[str, str]) -> pa.Table:
+    """The facts with merged entities among their values as what they are now."""
+    values = facts["value"].combine_chunks()
+    places = pc.index_in(values, pa.array(list(redirects), pa.string()))
+    merged = pc.and_(pc.is_valid(places), pc.equal(facts["value_type"], "entity").combine_chunks())
+    if not pc.any(merged).as_py():
+        return facts
+    targets = pa.array(list(redirects.values()), pa.string()).take(places)
+    column = pc.if_else(merged, targets, values)
+    return facts.set_column(
+        facts.schema.get_field_index("value"), FACT_SCHEMA.field("value"), column
+    )
+
+
+def resolved_bucket(
+    snapshot: Path, bucket: int, num_buckets: int, redirects: Mapping[str, str]
+) -> pa.Table:
+    """A bucket's facts of an earlier snapshot under the ids of now: without those of entities that
+    were merged, with those of entities that were merged into one of its own."""
+    facts = pq.read_table(snapshot / bucket_file("facts", bucket), schema=FACT_SCHEMA)
+    gone = pc.is_in(facts["subject"], pa.array(list(redirects), pa.string()))
+    tables = [facts.filter(pc.invert(gone))]
+    for key, target in sorted(redirects.items()):
+        if bucket_of(hash_of(target), num_buckets) == bucket:
+            tables.append(_facts_of(snapshot, key, num_buckets, target))
+    return resolved_values(pa.concat_tables(tables), redirects)
+
+
+def _facts_of(snapshot: Path, key: str, num_buckets: int, subject: str) -> pa.Table:
+    """The facts of one entity, said of another."""
+    name = bucket_file("facts", bucket_of(hash_of(key), num_buckets))
+    wanted = pc.field("subject") == key
+    facts = pq.read_table(snapshot / name, schema=FACT_SCHEMA, filters=wanted)
+    said = pa.array([subject] * facts.num_rows, pa.string())
+    return facts.set_column(
+        facts.schema.get_field_index("subject"), FACT_SCHEMA.field("subject"), said
+    )
