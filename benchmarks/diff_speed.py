@@ -33,8 +33,9 @@ from discovery.diff import diff, diff_facts
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact, from_table
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import load_relations
+from infra.files import write_json, write_table
 from infra.runner import InProcessRunner
-from infra.storage import Artifact, StageDir, Workspace, write_json, write_table
+from infra.storage import Artifact, StageDir, Workspace
 from pipeline.config import load_config
 
 OLD, NEW = date(2023, 5, 31), date(2023, 6, 30)

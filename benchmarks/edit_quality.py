@@ -29,10 +29,11 @@ from benchmarks.demo_job import commit, machine
 from editors import EDITORS
 from infra.checkpoint import Checkpoint
 from infra.cluster import runner_at
+from infra.digest import digest_of
 from infra.errors import CorrigendaError
 from infra.models import EMBEDDED, cache_directory, locate, quiet_transformers
 from infra.settings import nested
-from infra.storage import Artifact, Workspace, digest_of
+from infra.storage import Artifact, Workspace
 from jobs.assess import cell
 from pipeline.assess import Assessment, System
 from pipeline.cases import Case

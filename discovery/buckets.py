@@ -25,7 +25,8 @@ from discovery.gather import (
     merge_parts,
 )
 from discovery.parsed import PART_SCHEMA, hash_range, read_parsed
-from infra.storage import table_digest, write_table
+from infra.digest import table_digest
+from infra.files import write_table
 
 MADE_SCHEMA = pa.schema(
     [

@@ -39,11 +39,12 @@ from discovery.sources.observation import (
 )
 from discovery.sources.wikidata import WikidataConfig
 from infra.budget import Budget
+from infra.digest import digest_of, file_digest
 from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.replay import ReplayServer
 from infra.runner import Resources, Runner
-from infra.storage import Artifact, Shard, StageDir, digest_of, file_digest
+from infra.storage import Artifact, Shard, StageDir
 
 OBSERVATIONS, FETCHED, SKIPS = "observations.parquet", "fetched.parquet", "skips.parquet"
 CRAWL = "crawl.json"

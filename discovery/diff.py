@@ -28,9 +28,10 @@ from discovery.rules import Decision, Group, decide
 from discovery.snapshot import MANIFEST
 from discovery.unchanged import to_judge
 from discovery.verbalise import Relation
+from infra.digest import digest_of
 from infra.errors import StageError
 from infra.runner import Runner
-from infra.storage import Artifact, Shard, StageDir, digest_of
+from infra.storage import Artifact, Shard, StageDir
 
 CHANGES = "changes.parquet"
 UNCHANGED = "unchanged"

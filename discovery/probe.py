@@ -38,9 +38,10 @@ from discovery.properties import check_labels, with_fallbacks
 from discovery.verbalise import Relation
 from discovery.verdict import VERDICT_SCHEMA, Belief, Verdict, judge
 from infra.examine import Compute, Exam, Examinee, examine
+from infra.files import write_atomic
 from infra.lm import Answer
 from infra.runner import Runner
-from infra.storage import StageDir, write_atomic
+from infra.storage import StageDir
 
 
 class ProbeConfig(BaseModel):

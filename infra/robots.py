@@ -17,7 +17,7 @@ from pathlib import Path
 from protego import Protego
 
 from infra.addresses import origin_of
-from infra.storage import write_atomic
+from infra.files import write_atomic
 
 PRODUCT = "corrigenda"
 """Our product token (RFC 9309 section 2.2.1)."""

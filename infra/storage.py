@@ -8,17 +8,12 @@ the inputs), its *digest* everything that came out. The same fingerprint is neve
 and a different one under an old version is refused: a version means one thing for ever.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions as it is loaded.
-
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,159 +21,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from infra.digest import canonical_json, digest_of, file_digest
 from infra.errors import ConfigError, StageError
+from infra.files import ROWS_PER_GROUP, link, write_atomic, write_json, write_table
 from infra.runner import Resources, Runner
 
 RECORD = "record.json"
 FINGERPRINT = "fingerprint.json"
 SHARDS = "shards"
 PROGRESS = "progress.json"
-ROWS_PER_GROUP = 1 << 16
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(
-        value,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-        default=str,
-    ).encode()
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, hexadecimal."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content; of a Parquet file, of its rows, which outlive the writer's
-    version."""
-    if path.suffix == ".parquet":
-        return table_digest(pq.read_table(path))
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def table_digest(table: pa.Table) -> str:
-    """SHA-256 of a table's schema and rows, whatever its chunking and slicing.
-
-    Column after column, and of nested ones part after part: which values are there, their lengths,
-    the values. What lies in a buffer below a null or outside a slice does not count.
-    """
-    sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in table.schema]))
-    sink.update(table.num_rows.to_bytes(8, "little"))
-    for column in table.columns:
-        _hash_array(sink, pa.concat_arrays(column.chunks) if column.chunks else None)
-    return sink.hexdigest()
-
-
-def _spell(kind: pa.DataType) -> str:
-    """A type's name, without the names that Parquet's files give to the elements of lists."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list<{_spell(kind.value_type)}>"
-    if pa.types.is_struct(kind):
-        return f"struct<{', '.join(f'{field.name}: {_spell(field.type)}' for field in kind)}>"
-    return _spell(kind.value_type) if pa.types.is_dictionary(kind) else str(kind)
-
-
-def _hash_array(sink: Any, array: pa.Array | None) -> None:
-    """Feed one column, or one part of a nested one."""
-    if array is None or len(array) == 0 or pa.types.is_null(array.type):
-        return
-    sink.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)))
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        _hash_array(sink, array.dictionary_decode())
-    elif pa.types.is_struct(kind):
-        for child in array.flatten():
-            _hash_array(sink, child)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        sink.update(_lengths(pc.list_value_length(array)))
-        _hash_array(sink, array.flatten())
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        large = pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()
-        _hash_bytes(sink, array.cast(large))
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        _hash_bytes(sink, array)
-    elif pa.types.is_boolean(kind):
-        sink.update(np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)))
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        sink.update(np.ascontiguousarray(array.fill_null(0).to_numpy(zero_copy_only=False)))
-    else:
-        raise TypeError(f"a column of {kind} has no digest: give it a type of this list")
-
-
-def _hash_bytes(sink: Any, array: pa.Array) -> None:
-    """Lengths and bytes of binary values; a null has none, whatever its slot spans."""
-    array = array.fill_null(b"")
-    sink.update(_lengths(pc.binary_length(array)))
-    width = np.int64 if pa.types.is_large_binary(array.type) else np.int32
-    _, offsets, data = array.buffers()
-    bounds = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
-    if data is not None:
-        sink.update(memoryview(data)[int(bounds[0]) : int(bounds[-1])])
-
-
-def _lengths(lengths: pa.Array) -> Any:
-    """Lengths as 64-bit integers, so that a column's large variant has them too."""
-    return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-
-
-def _beside(path: Path) -> Path:
-    """A hidden name in the same directory that no other writer has."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a name beside `path`, then rename: readers see the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_table(path: Path, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
-    """A Parquet file (zstd), atomically, in row groups that a reader may pass over."""
-    options = {"compression": "zstd", "row_group_size": rows_per_group}
-    write_atomic(path, lambda beside: pq.write_table(table, beside, **options))
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """An indented JSON file with sorted keys, atomically."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def put_if_absent(path: Path, text: str) -> bool:
-    """Create a file with this content unless it exists; the test and the creation are one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    beside.write_text(text, encoding="utf-8")
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        return False
-    finally:
-        beside.unlink()
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +59,12 @@ class StageDir:
 
     def reuse(self, artifact: Artifact, name: str) -> None:
         """The same file of a finished output: a hard link, or a copy where there can be none."""
-        write_atomic(self.path / name, lambda beside: _link(artifact.path / name, beside))
+        write_atomic(self.path / name, lambda beside: link(artifact.path / name, beside))
         self.digests[name] = artifact.record["files"][name]
 
     def keep(self, path: Path, name: str) -> None:
         """Make a finished shard part of the output, under a name of its own."""
-        write_atomic(self.path / name, lambda beside: _link(path, beside))
+        write_atomic(self.path / name, lambda beside: link(path, beside))
 
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.digest import digest_of, file_digest
 from infra.errors import ConfigError
 from infra.examine import Compute, Examinee
 from infra.models import ModelRef
 from infra.runner import Runner
-from infra.storage import Artifact, StageDir, Workspace, digest_of, file_digest
+from infra.storage import Artifact, StageDir, Workspace
 from pipeline.cases import CaseSet
 from pipeline.edit import REPORTS, EditConfig, edit, text_path
 from pipeline.evaluate import evaluate

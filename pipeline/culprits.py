@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.storage import SHARDS, StageDir, digest_of, write_json
+from infra.digest import digest_of
+from infra.files import write_json
+from infra.storage import SHARDS, StageDir
 from infra.text import normalise
 from pipeline.bisect import MAX_PROBES, Group, Search, search
 from pipeline.bounds import GateConfig

@@ -28,12 +28,14 @@ from editors.delta import Delta
 from editors.editor import EditReport
 from editors.request import EditRequest
 from infra.checkpoint import Checkpoint
+from infra.digest import canonical_json, digest_of
 from infra.errors import ConfigError, EditError
+from infra.files import write_atomic
 from infra.meter import Meter
 from infra.models import ModelRef, load
 from infra.runner import Resources, Runner
 from infra.settings import nearest, validate
-from infra.storage import SHARDS, StageDir, canonical_json, digest_of, write_atomic
+from infra.storage import SHARDS, StageDir
 
 DELTA = "delta.safetensors"
 WEIGHTS = "weights.safetensors"

@@ -20,7 +20,9 @@ from discovery.route import Route
 from discovery.trust.assess import told
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import Relation, clean_label
-from infra.storage import StageDir, digest_of, write_atomic
+from infra.digest import digest_of
+from infra.files import write_atomic
+from infra.storage import StageDir
 from pipeline.edits import PlannedEdit
 
 SHEET, SHEET_LINES = "fact_sheet.parquet", "fact_sheet.jsonl"

@@ -15,8 +15,9 @@ from discovery.diff import diff
 from discovery.fact import from_table
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import Relation, load_relations
+from infra.digest import digest_of
 from infra.models import ModelRef, locate
-from infra.storage import Artifact, Workspace, digest_of
+from infra.storage import Artifact, Workspace
 from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.asking import UNEDITED, VERDICTS, Asking, read_verdicts

@@ -22,7 +22,8 @@ from discovery.trust.assess import ASSESSED
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import Relation
 from discovery.verdict import Verdict
-from infra.storage import StageDir, digest_of, file_digest
+from infra.digest import digest_of, file_digest
+from infra.storage import StageDir
 from pipeline.decisions import Decisions
 from pipeline.edits import (
     EDIT_SCHEMA,

@@ -16,9 +16,10 @@ from typing import Any
 
 from discovery.fact import to_table
 from infra.checkpoint import link
+from infra.digest import digest_of, file_digest
 from infra.examine import Examinee
 from infra.models import ModelRef
-from infra.storage import Artifact, StageDir, digest_of, file_digest
+from infra.storage import Artifact, StageDir
 from pipeline.edit import DELTA, AttachCodebook
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
 from pipeline.evaluate import FACTS, REPORT

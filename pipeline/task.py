@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from infra.digest import digest_of
 from infra.errors import ConfigError
 from infra.settings import nearest
-from infra.storage import digest_of
 
 TASKS = Path(__file__).parent / "tasks"
 CARRIED = ("arc_challenge", "arc_easy", "mmlu", "openbookqa")

@@ -12,9 +12,10 @@ from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Change, Entity, from_tabl
 from discovery.merged import redirects_of, resolved_bucket, resolved_values
 from discovery.parsed import bucket_of, hash_of
 from discovery.verbalise import load_relations
+from infra.files import write_table
 from infra.replay import ReplayServer
 from infra.runner import InProcessRunner
-from infra.storage import StageDir, write_table
+from infra.storage import StageDir
 
 B = 4
 

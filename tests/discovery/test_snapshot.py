@@ -23,9 +23,10 @@ from discovery.parsed import bucket_of, hash_of, hash_range
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import TableConfig, WikidataConfig
 from discovery.sources.observation import OBSERVATION_SCHEMA, Observation
+from infra.digest import file_digest
 from infra.errors import StageError
 from infra.runner import InProcessRunner
-from infra.storage import Artifact, Workspace, file_digest
+from infra.storage import Artifact, Workspace
 
 WIKIDATA = WikidataConfig(name="wd", entities=("Q1",), contact="ops@example.org")
 COVERAGE = {"wd": "subject", "hr": "source", "log": "statement", "odd": "source"}

@@ -1,0 +1,107 @@
+"""Digests of JSON values, of files, and of tables by their rows, however these are stored."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        default=str,
+    ).encode()
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value, hexadecimal."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content; of a Parquet file, of its rows, which outlive the writer's
+    version."""
+    if path.suffix == ".parquet":
+        return table_digest(pq.read_table(path))
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def table_digest(table: pa.Table) -> str:
+    """SHA-256 of a table's schema and rows, whatever its chunking and slicing.
+
+    Column after column, and of nested ones part after part: which values are there, their lengths,
+    the values. What lies in a buffer below a null or outside a slice does not count.
+    """
+    sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in table.schema]))
+    sink.update(table.num_rows.to_bytes(8, "little"))
+    for column in table.columns:
+        _hash_array(sink, pa.concat_arrays(column.chunks) if column.chunks else None)
+    return sink.hexdigest()
+
+
+def _spell(kind: pa.DataType) -> str:
+    """A type's name, without the names that Parquet's files give to the elements of lists."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{_spell(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{field.name}: {_spell(field.type)}' for field in kind)}>"
+    return _spell(kind.value_type) if pa.types.is_dictionary(kind) else str(kind)
+
+
+def _hash_array(sink: Any, array: pa.Array | None) -> None:
+    """Feed one column, or one part of a nested one."""
+    if array is None or len(array) == 0 or pa.types.is_null(array.type):
+        return
+    sink.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)))
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        _hash_array(sink, array.dictionary_decode())
+    elif pa.types.is_struct(kind):
+        for child in array.flatten():
+            _hash_array(sink, child)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        sink.update(_lengths(pc.list_value_length(array)))
+        _hash_array(sink, array.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        large = pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()
+        _hash_bytes(sink, array.cast(large))
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        _hash_bytes(sink, array)
+    elif pa.types.is_boolean(kind):
+        sink.update(np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        sink.update(np.ascontiguousarray(array.fill_null(0).to_numpy(zero_copy_only=False)))
+    else:
+        raise TypeError(f"a column of {kind} has no digest: give it a type of this list")
+
+
+def _hash_bytes(sink: Any, array: pa.Array) -> None:
+    """Lengths and bytes of binary values; a null has none, whatever its slot spans."""
+    array = array.fill_null(b"")
+    sink.update(_lengths(pc.binary_length(array)))
+    width = np.int64 if pa.types.is_large_binary(array.type) else np.int32
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
+    if data is not None:
+        sink.update(memoryview(data)[int(bounds[0]) : int(bounds[-1])])
+
+
+def _lengths(lengths: pa.Array) -> Any:
+    """Lengths as 64-bit integers, so that a column's large variant has them too."""
+    return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,0 +1,65 @@
+"""Files that are there whole or not at all: written beside their place, then put there at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_GROUP = 1 << 16
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same directory that no other writer has."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a name beside `path`, then rename: readers see the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
+    """A Parquet file (zstd), atomically, in row groups that a reader may pass over."""
+    options = {"compression": "zstd", "row_group_size": rows_per_group}
+    write_atomic(path, lambda beside: pq.write_table(table, beside, **options))
+
+
+def link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """An indented JSON file with sorted keys, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def put_if_absent(path: Path, text: str) -> bool:
+    """Create a file with this content unless it exists; the test and the creation are one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    beside.write_text(text, encoding="utf-8")
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink()
+    return True
