@@ -1,30 +1,23 @@
-"""Trust: each rule by itself, at its edges, with an injected clock; and what a person may lift."""
+"""Trust: each rule by itself, at its edges, with an injected clock."""
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from statistics import median
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from discovery_helpers import make_fact
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from trust_helpers import DAY, NOW, OWN, RISK, TWO, assess, change
 
 from discovery.dates import days
-from discovery.fact import Change, Entity
+from discovery.fact import Entity
 from discovery.sources.table import TableConfig
 from discovery.sources.wikidata import WikidataConfig
-from discovery.trust.assess import SEVERITY, Assessment, Court, Finding, end_of
-from discovery.trust.breaker import activity, anomalies, rates
+from discovery.trust.assess import SEVERITY, end_of
 from discovery.trust.config import (
-    RevertRiskConfig,
     SourceTrust,
     Standing,
     TrustConfig,
@@ -32,51 +25,7 @@ from discovery.trust.config import (
     standings,
 )
 from discovery.trust.evidence import domains, voices
-from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import load_relations
-from infra.budget import LocalBudget
-from infra.http import PoliteClient
-
-RELATIONS = load_relations()
-DAY = date(2023, 6, 30)
-NOW = end_of(DAY)
-TWO = ("https://www.bbc.co.uk/a", "https://lemonde.fr/b")
-OWN = Standing(1.0)
-
-
-def change(**more: Any) -> Change:
-    """Q1's head of government is Q2, by Wikidata, with two references, long ago."""
-    fields: dict[str, Any] = {
-        "id": "00000000000000ab",
-        "kind": "replace",
-        "rule": "11",
-        "reason": "",
-        "subject": "Q1",
-        "subject_label": "Town",
-        "relation": "P6",
-        "value_type": "entity",
-        "new_value": "Q2",
-        "new_label": "Ann",
-        "source": "wd",
-        "revision_new": 5,
-        "revision_time": "2023-06-01T00:00:00Z",
-        "references": TWO,
-        **more,
-    }
-    return Change(**fields)
-
-
-def assess(c: Change, *, anew: bool = True, config: Any = None, **more: Any) -> Assessment:
-    subjects = more.pop("subjects", Subjects.of([], day=days(DAY)))
-    court = Court(
-        config=TrustConfig(**(config or {})),
-        now=NOW,
-        subjects=subjects,
-        relations=RELATIONS,
-        **more,
-    )
-    return court.assess(c, anew=anew)
 
 
 def test_what_has_stood_with_two_voices_is_eligible_and_says_why() -> None:
@@ -255,173 +204,6 @@ def test_contradicting_sources_are_named_with_their_values() -> None:
     one = Subjects.of([make_fact("Q2"), make_fact("Q3")], day=days(DAY))
     assert assess(c, subjects=one, standings={"wd": OWN}).state == "eligible"  # to be contested
     assert "quorum" in assess(c, subjects=subjects).rules  # each value needs its voices
-
-
-RISK = {"revert_risk": {"contact": "a@b.org", "limit": 0.5}}
-
-
-def test_revert_risk() -> None:
-    """Above the limit held; at it not; unrated is neutral: it lifts no other rule and ranks below
-    what was rated safe."""
-    assert assess(change(), config=RISK, scores={5: 0.51}).state == "held"
-    assert assess(change(), config=RISK, scores={5: 0.5}).state == "eligible"
-    unrated, safe = (assess(change(), config=RISK, scores=s) for s in ({}, {5: 0.01}))
-    assert unrated.state == "eligible" and "the revision was not rated" in unrated.reasons
-    assert unrated.weight < safe.weight
-    lone = change(references=())
-    assert assess(lone, config=RISK, scores={5: 0.0}).state == "held"
-    before = {change().id: [Finding("held", "revert risk", "it was 0.9")]}
-    assert assess(change(), config=RISK, lasting=before, anew=False).state == "held"
-    assert assess(change(), config=RISK, lasting=before, scores={5: 0.1}).state == "eligible"
-
-
-@pytest.fixture()
-def lift_wing() -> Iterator[tuple[str, list[Any]]]:
-    """A service on loopback: rates even revisions, does not know odd ones, is broken at 100."""
-    asked: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            size = int(self.headers["Content-Length"])
-            asked.append((self.path, self.headers["User-Agent"], json.loads(self.rfile.read(size))))
-            revision = asked[-1][2]["rev_id"]
-            status = 200 if revision % 2 == 0 else 422
-            value: Any = {"output": {"probabilities": {"true": revision / 10, "false": 0}}}
-            value = [] if revision == 100 else value
-            body = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/lw/", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
-    lift_wing: tuple[str, list[Any]],
-) -> None:
-    """Over real HTTP: model and revision are sent, with a contact; errors, answers of another form
-    and chances above one are no ratings; a service that is down is left alone."""
-    endpoint, asked = lift_wing
-    config = RevertRiskConfig(endpoint=endpoint, contact="a@b.org")
-    with PoliteClient(
-        source="risk", contact="a@b.org", budget=LocalBudget(), min_interval_s=0
-    ) as client:
-        assert scores([2, 3, 4, 12, 100, 6], client, config) == {2: 0.2, 4: 0.4, 6: 0.6}
-        path, agent, value = asked[0]
-        assert path == "/lw/v1/models/revertrisk-wikidata:predict" and value == {"rev_id": 2}
-        assert "a@b.org" in agent
-        asked.clear()
-        assert scores([1, 3, 5, 2], client, config) == {}
-        assert len(asked) == 3
-    gone = RevertRiskConfig(endpoint="http://127.0.0.1:9", contact="a@b.org")
-    with PoliteClient(
-        source="risk", contact="a@b.org", budget=LocalBudget(), min_interval_s=0
-    ) as client:
-        assert scores([2], client, gone) == {}
-
-
-def test_only_public_revisions_are_rated_popular_subjects_first() -> None:
-    """Each once, up to the number that is allowed."""
-    changes = [change(popularity=p, revision_new=r) for p, r in ((1, 5), (9, 6), (3, 5), (2, 7))]
-    own = change(source="people", revision_new=8)
-    config = RevertRiskConfig(contact="a@b.org", max_revisions=2)
-    assert to_rate([*changes, own], {"people": OWN}, config) == [6, 5]
-
-
-def crowd(number: int, **more: Any) -> list[Change]:
-    """Changes to so many subjects by one user."""
-    fields = {"user": "Bot", **more}
-    return [change(id=f"{n:016x}", subject=f"Q{n}", **fields) for n in range(number)]
-
-
-def test_the_breaker_trips_on_unusual_numbers() -> None:
-    """Against the trailing median, or an absolute limit without one; the whole set of a user, a
-    domain or a relation."""
-    config = TrustConfig(bulk_floor=3, bulk_factor=2, bulk_first=9)
-    assert anomalies(activity(crowd(9)), [], config) == {}
-    first = anomalies(activity(crowd(10)), [], config)
-    assert set(first) == {
-        ("user", "Bot"),
-        ("relation", "P6"),
-        ("domain", "bbc.co.uk"),
-        ("domain", "lemonde.fr"),
-    }
-    history = [activity(crowd(n)) for n in (4, 100, 4)]
-    assert anomalies(activity(crowd(8)), history, config) == {}
-    found = anomalies(activity(crowd(9)), history, config)
-    assert found["user", "Bot"] == (
-        "user Bot changed 9 subjects at once, more than 8 (the median of 3 earlier editions is 4); "
-        "a person may approve user:Bot"
-    )
-    stranger = anomalies(activity(crowd(4, user="New", references=())), history, config)
-    assert set(stranger) == {("user", "New")}
-    assert activity(crowd(50, rule="first")) == []  # nobody changed what was there at first
-
-
-def test_a_set_that_is_held_stays_held_until_a_person_approves_it() -> None:
-    """Also in later editions, which do not see the crowd; by user, by relation or by change."""
-    c = change(user="Bot")
-    crowd_of = {("user", "Bot"): "user Bot changed 99 subjects"}
-    found = assess(c, anomalies=crowd_of)
-    assert found.decisive == [("bulk user:Bot", "user Bot changed 99 subjects")]
-    later = {c.id: [Finding("held", *found.decisive[0])]}
-    assert assess(c, anew=False, lasting=later).state == "held"
-    assert assess(c, anew=False).state == "eligible"
-    for name in ("user:Bot", c.id):
-        config = {"approve": [name]}
-        assert assess(c, anomalies=crowd_of, config=config).state == "eligible", name
-        assert assess(c, anew=False, lasting=later, config=config).state == "eligible", name
-    for name in ("user:Other", "relation:P6", "domain:bbc.co.uk", "f" * 16):
-        config = {"approve": [name]}
-        assert assess(c, anomalies=crowd_of, config=config).state == "held", name
-        assert assess(c, anew=False, lasting=later, config=config).state == "held", name
-
-
-@pytest.mark.parametrize("given", ["Bot", "user:", "relation: P6", "00AB"])
-def test_an_approval_of_nothing_is_a_mistake(given: str) -> None:
-    """One that names neither a change nor a set would silently approve nothing."""
-    with pytest.raises(ValidationError, match="approve"):
-        TrustConfig(approve=(given,))
-
-
-def test_the_rate_of_a_relation() -> None:
-    """Share of its subjects that changed, over editions, one of each added."""
-    kept = [change(id=f"{n:016x}", subject=f"Q{n}", kind="keep") for n in range(10, 16)]
-    counted = activity([*crowd(4), *kept])
-    assert rates([counted]) == {"P6": (4 + 1) / (10 + 2)}
-    assert rates([counted, counted]) == {"P6": (8 + 1) / (20 + 2)}
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    earlier=st.lists(st.integers(0, 30), max_size=5),
-    now=st.integers(0, 60),
-    floor=st.integers(1, 20),
-    factor=st.integers(1, 4),
-)
-def test_the_breaker_is_the_median_in_words(
-    earlier: list[int], now: int, floor: int, factor: int
-) -> None:
-    """A user's crowd is held exactly above max(floor, factor x median), an edition in which they
-    did nothing counting as none; of another user in the same editions nothing is said."""
-    config = TrustConfig(bulk_floor=floor, bulk_factor=factor, bulk_first=1000)
-    other = [change(id="f" * 16, user="Other", relation="P35", references=())]
-    history = [activity([*crowd(n), *other]) for n in earlier]
-    found = anomalies(activity(crowd(now)), history, config)
-    limit = max(floor, factor * median(earlier)) if earlier else 1000
-    assert (("user", "Bot") in found) == (now > limit)
-    assert ("user", "Other") not in found
 
 
 @settings(max_examples=100, deadline=None)

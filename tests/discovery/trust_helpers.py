@@ -1,0 +1,57 @@
+"""A change in one line, and its assessment, for the tests of trust."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from discovery.dates import days
+from discovery.fact import Change
+from discovery.trust.assess import Assessment, Court, end_of
+from discovery.trust.config import (
+    Standing,
+    TrustConfig,
+)
+from discovery.trust.subjects import Subjects
+from discovery.verbalise import load_relations
+
+RELATIONS = load_relations()
+DAY = date(2023, 6, 30)
+NOW = end_of(DAY)
+TWO = ("https://www.bbc.co.uk/a", "https://lemonde.fr/b")
+OWN = Standing(1.0)
+RISK = {"revert_risk": {"contact": "a@b.org", "limit": 0.5}}
+
+
+def change(**more: Any) -> Change:
+    """Q1's head of government is Q2, by Wikidata, with two references, long ago."""
+    fields: dict[str, Any] = {
+        "id": "00000000000000ab",
+        "kind": "replace",
+        "rule": "11",
+        "reason": "",
+        "subject": "Q1",
+        "subject_label": "Town",
+        "relation": "P6",
+        "value_type": "entity",
+        "new_value": "Q2",
+        "new_label": "Ann",
+        "source": "wd",
+        "revision_new": 5,
+        "revision_time": "2023-06-01T00:00:00Z",
+        "references": TWO,
+        **more,
+    }
+    return Change(**fields)
+
+
+def assess(c: Change, *, anew: bool = True, config: Any = None, **more: Any) -> Assessment:
+    subjects = more.pop("subjects", Subjects.of([], day=days(DAY)))
+    court = Court(
+        config=TrustConfig(**(config or {})),
+        now=NOW,
+        subjects=subjects,
+        relations=RELATIONS,
+        **more,
+    )
+    return court.assess(c, anew=anew)
