@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from discovery.bulk import BulkRead, read_bulk
 from discovery.fact import from_table, to_table
 from discovery.sources import AskedConfig, BulkConfig, SourceConfig, make_source
+from discovery.sources.feed import FeedConfig
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
@@ -177,7 +178,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
     for config in sources:
         if isinstance(config, BulkConfig):
             paths = [base_dir / config.path]
-        elif config.endpoint is None:
+        elif config.endpoint is None or isinstance(config, FeedConfig):
             paths = config.local_paths(base_dir)
         elif config.endpoint.startswith(REPLAY):
             paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))

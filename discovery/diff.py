@@ -190,6 +190,7 @@ def _change(subject: str, relation: str, decision: Decision, names: Mapping[str,
         user=shown.user,
         since=(new.start or new.point) if new else None,
         references=new.references if new else (),
+        quote=new.quote if new else None,
     )
 
 

@@ -59,6 +59,8 @@ class Fact:
     """Canonical JSON of the other qualifiers: sorted [[property, value], ...]."""
     references: tuple[str, ...] = ()
     """Reference URLs and `stated in` ids, sorted."""
+    quote: str | None = None
+    """The sentence that says so, where it was read in text."""
     source: str
     revision: int | None = None
     revision_time: str | None = None
@@ -81,6 +83,7 @@ FACT_SCHEMA = pa.schema(
         ("point", INTERVAL),
         ("qualifiers", pa.string()),
         ("references", pa.list_(pa.string())),
+        ("quote", pa.string()),
         pa.field("source", pa.string(), nullable=False),
         ("revision", pa.int64()),
         ("revision_time", pa.string()),
@@ -161,6 +164,8 @@ class Change:
     since: Interval | None = None
     """When the new value began to hold, as far as the source says."""
     references: tuple[str, ...] = ()
+    quote: str | None = None
+    """The sentence that says so, where it was read in text."""
 
 
 CHANGE_SCHEMA = pa.schema(
@@ -191,6 +196,7 @@ CHANGE_SCHEMA = pa.schema(
         ("user", pa.string()),
         ("since", INTERVAL),
         ("references", pa.list_(pa.string())),
+        ("quote", pa.string()),
     ]
 )
 

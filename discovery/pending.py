@@ -247,5 +247,6 @@ def _with_evidence(change: Change, fact: Fact) -> Change:
         revision_time=fact.revision_time,
         user=fact.user,
         references=fact.references,
+        quote=fact.quote,
         since=fact.start or fact.point,
     )

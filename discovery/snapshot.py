@@ -54,7 +54,7 @@ from infra.runner import Runner
 from infra.storage import Artifact, Shard, StageDir
 
 MANIFEST = "manifest.json"
-SCHEMA = 2
+SCHEMA = 3
 NUM_BUCKETS = 16
 """For a small world; a large one has as many as keep a bucket's rows in memory, say 256. All
 snapshots of a workspace have the same, else they could not be compared bucket by bucket."""

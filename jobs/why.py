@@ -252,6 +252,8 @@ def _change_lines(change: Row) -> Iterator[str]:
     yield f"  rule {change['rule']}: {change['reason']}"
     revision = change["revision_new"] or change["revision_old"]
     yield f"  {_evidence(change, change['new_statement'], revision)}"
+    if change["quote"]:
+        yield f"  it says: {change['quote']}"
     if taken := change.get("taken_up"):
         yield f"  taken up again, held since {taken['since']}"
     if trust := change.get("trust"):

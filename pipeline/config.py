@@ -62,7 +62,7 @@ class Edition(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     as_of: date = Field(default_factory=date.today)
-    version: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    version: str = Field(default="", pattern=r"^[A-Za-z0-9._-]+$")
     """Name of the release; unset is the date, `2026.11.23`."""
     teach_unknown: bool | None = None
     """Overrides plan.teach_unknown for this edition."""
@@ -78,6 +78,11 @@ class Edition(BaseModel):
     @classmethod
     def _name_by_date(cls, raw: dict[str, Any]) -> dict[str, Any]:
         as_of = raw.get("as_of") or date.today()
+        if isinstance(as_of, str):
+            try:
+                as_of = date.fromisoformat(as_of)
+            except ValueError:
+                return raw  # refused by its own field
         if isinstance(as_of, date):
             return {"version": as_of.strftime("%Y.%m.%d"), **raw, "as_of": as_of}
         return raw

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import Field
 
 from discovery.sources.dump import DumpConfig, DumpSource
+from discovery.sources.feed import FeedConfig, FeedSource
 from discovery.sources.lines import Block
 from discovery.sources.observation import (
     Coverage,
@@ -33,7 +34,7 @@ from discovery.sources.wikidata import WikidataSource
 from discovery.sources.wikidata_config import WikidataConfig
 from infra.http import PoliteClient
 
-AskedConfig = WikidataConfig | TableConfig | SqlConfig
+AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
 BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
@@ -86,6 +87,7 @@ SOURCES: dict[str, Callable[[Any, Path], Source]] = {
     "wikidata": WikidataSource,
     "table": TableSource,
     "sql": SqlSource,
+    "feed": FeedSource,
 }
 BULK_SOURCES: dict[str, Callable[[Any, Path], BulkSource]] = {
     "dump": DumpSource,

@@ -99,7 +99,7 @@ class Observation:
 
     source: str
     partition: str
-    kind: Literal["entity", "redirect", "fault", "labels", "table"]
+    kind: Literal["entity", "redirect", "fault", "labels", "table", "page"]
     """What the payload is; a `fault` has none, and what is known of its entity stays."""
     about: str
     """The entity or path asked for."""

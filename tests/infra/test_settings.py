@@ -19,6 +19,7 @@ from pipeline.edit import EditConfig, make_editor
     [
         ("[probing]\nx = 1\n", "setting 'probing' is unknown .did you mean 'probe'"),
         ("[[editions]]\nas_off = 2022-01-01\n", "did you mean 'as_of'"),
+        ('[[editions]]\nas_of = "June"\n', "as_of"),
         ("[[editions]]\nas_of = 2019-01-01\n", "in the order of their as_of"),
         ("[[editions\n", "is not TOML"),
         (
@@ -35,6 +36,14 @@ def test_a_bad_config_is_one_clear_line(
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(world(text))
     assert "\n" not in str(caught.value)
+
+
+def test_an_edition_is_named_by_its_day(world: Callable[..., Path]) -> None:
+    """Whether the day is a TOML date or text."""
+    config = load_config(world("[[editions]]\nas_of = 2024-01-01\n"))
+    assert [edition.version for edition in config.editions[-1:]] == ["2024.01.01"]
+    config = load_config(world('[[editions]]\nas_of = "2024-02-01"\n'))
+    assert [edition.version for edition in config.editions[-1:]] == ["2024.02.01"]
 
 
 def test_a_missing_config(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from feed_site import rss, serve
 from rich.console import Console
 from worlds import VERSIONS, job
 
@@ -126,3 +127,19 @@ def test_the_command(
     assert code == 0 and json.loads(out) == why(Workspace.at(str(workspace)), "Neymar")
     code, out, err = run("Nobody At All")
     assert code == 1 and not out and err.count("\n") == 1
+
+
+def test_what_a_feed_says_waits_with_its_sentence(
+    world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A fact read in a feed is held for its source, and shown with the sentence and the page."""
+    with serve() as site:
+        page = "https://example.org/1"
+        url = site.put("/feed", rss({"link": page, "description": "Eve is married to Bob."}))
+        feed = f'name = "news"\nfeeds = ["{url}"]\nrelations = ["P26"]\ncontact = "me@example.org"'
+        config = world(f'[[sources]]\nkind = "feed"\n{feed}\nmin_interval_s = 0.0\n')
+        run_editions(job(config, tmp_path / "ws"), until="plan")
+    (fact,) = why(Workspace.at(str(tmp_path / "ws")), "Eve")
+    text = printed([fact])
+    assert "it says: Eve is married to Bob." in text and page in text
+    assert "source news has no trust of its own: a person has to look" in text

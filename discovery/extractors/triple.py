@@ -1,0 +1,70 @@
+"""Triples: what an extractor makes of a sentence, and the settings of extractors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from discovery.extractors.sentences import SpanKind
+from discovery.verbalise import Relation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triple:
+    """What one sentence says."""
+
+    subject: str
+    relation: str
+    """Id."""
+    object: str
+    sentence: str
+    """The whole of it, which holds subject and object as they stand."""
+    score: float
+    """The extractor's own measure; comparable between triples of one extractor only."""
+
+
+class ExtractorConfig(BaseModel):
+    """Which extractor, and how it is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["patterns", "model"] = "patterns"
+    model: str | None = None
+    """Of `model`: a directory or a Hugging Face id; unset is the embedded model."""
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    dtype: str = Field(default="auto", pattern=r"^(auto|float32|bfloat16|float16)$")
+    margin: float = 1.0
+    """Of `model`: nats by which a statement must lead."""
+
+
+_DOUBT = re.compile(
+    r"\b(?:not|no|never|nor|neither|cannot|\w+n['\u2019]t|without|denie[sd]|deny|refute[sd]?|false|"
+    r"falsely|untrue|hoax|fake|alleged(?:ly)?|reported(?:ly)?|rumou?r\w*|claim(?:s|ed)?|"
+    r"supposed(?:ly)?|"
+    r"might|may|could|would|should|if|whether|unless|perhaps|possibly|probably|likely|expected|"
+    r"former(?:ly)?|ex|once|until|fictional|novel|imagine[sd]?)\b|\?\s*$",
+    re.IGNORECASE,
+)
+_MAY = re.compile(r"\b(?:[0-3]?\d\s+May|May\s+(?:[0-3]?\d|\d{4}))\b|\bin May\b")
+
+
+def is_plain(sentence: str) -> bool:
+    """Whether a sentence states, and does not deny, doubt, ask, suppose or look back."""
+    return not _DOUBT.search(_MAY.sub(" ", sentence))
+
+
+NOUNS = frozenset({"occupation", "genre", "instrument", "position", "material", "class"})
+"""Types of objects that are written in lower case too."""
+
+
+def kinds_of(relation: Relation) -> frozenset[SpanKind]:
+    """Kinds of spans that can be a relation's object."""
+    kinds: set[SpanKind] = {"name"}
+    if relation.object_type in ("date", "number"):
+        kinds = {"date"} if relation.object_type == "date" else {"number"}
+    elif relation.object_type in NOUNS:
+        kinds = {"name", "noun"}
+    return frozenset(kinds)
