@@ -26,14 +26,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from demo_job import commit, machine
 
-from discovery.buckets import bucket_file
+from discovery.buckets import bucket_file, write_bucket
 from discovery.crawl import crawl
 from discovery.dates import days
 from discovery.diff import diff, diff_facts
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact, from_table
+from discovery.groups import groups_of
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import load_relations
-from infra.files import write_json, write_table
+from infra.files import write_json
 from infra.runner import InProcessRunner
 from infra.storage import Artifact, StageDir, Workspace
 from pipeline.config import load_config
@@ -128,8 +129,9 @@ def made(
             table = put(table, name, column)
         order = [(name, "ascending") for name in ("subject", "relation", "statement_id")]
         table = table.sort_by(order)
-        write_table(directory / bucket_file("facts", bucket), table)
-        write_table(directory / bucket_file("entities", bucket), ENTITY_SCHEMA.empty_table())
+        write_bucket(directory, "facts", bucket, table)
+        write_bucket(directory, "groups", bucket, groups_of(table))
+        write_bucket(directory, "entities", bucket, ENTITY_SCHEMA.empty_table())
     write_json(directory / MANIFEST, {"as_of": day.isoformat(), "num_buckets": num_buckets})
     return Artifact(directory, {})
 

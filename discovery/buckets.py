@@ -1,4 +1,4 @@
-"""Workers that make the files of a run of a snapshot's buckets, and say what they made."""
+"""Files of a snapshot's buckets: workers that make those of a run, and what reads rows of them."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions as it is loaded.
@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from discovery.fact import FACT_SCHEMA
+from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
 from discovery.gather import (
     MENTION_SCHEMA,
     Replaced,
@@ -24,7 +25,8 @@ from discovery.gather import (
     mentions_of,
     merge_parts,
 )
-from discovery.parsed import PART_SCHEMA, hash_range, read_parsed
+from discovery.groups import groups_of
+from discovery.parsed import PART_SCHEMA, bucket_of, hash_of, hash_range, read_parsed
 from infra.digest import table_digest
 from infra.files import write_table
 
@@ -42,6 +44,51 @@ MADE_SCHEMA = pa.schema(
 def bucket_file(kind: str, bucket: int) -> str:
     """Path of a bucket's file in the snapshot; `kind` is `facts`, `entities`, ..."""
     return f"{kind}/bucket-{bucket:03d}.parquet"
+
+
+DISTINCT = {"facts": ("statement_id",), "groups": ("subject", "content")}
+"""By kind of file, columns without a dictionary."""
+ROWS_PER_GROUP = 1 << 13
+"""Of a file of facts: so much is read for the sake of one row."""
+
+
+def write_bucket(root: Path, kind: str, bucket: int, table: pa.Table) -> str:
+    """Write a bucket's file; its name."""
+    name = bucket_file(kind, bucket)
+    distinct = DISTINCT.get(kind, ())
+    write_table(root / name, table, rows_per_group=ROWS_PER_GROUP, distinct=distinct)
+    return name
+
+
+def read_marked(path: Path, marked: np.ndarray, schema: pa.Schema) -> pa.Table:
+    """The marked rows of a file, of which no row group without any is read."""
+    file = pq.ParquetFile(path, memory_map=True)
+    sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    starts = np.cumsum([0, *sizes])
+    wanted = [n for n in range(len(sizes)) if marked[starts[n] : starts[n + 1]].any()]
+    if not wanted:
+        return schema.empty_table()
+    read = np.concatenate([marked[starts[n] : starts[n + 1]] for n in wanted])
+    return file.read_row_groups(wanted).cast(schema).filter(pa.array(read))
+
+
+KEYS = {"facts": ("subject", FACT_SCHEMA), "entities": ("id", ENTITY_SCHEMA)}
+
+
+def read_rows(
+    snapshot: Path, kind: Literal["facts", "entities"], ids: Collection[str], num_buckets: int
+) -> pa.Table:
+    """The rows of some ids, out of the buckets where they fall."""
+    column, schema = KEYS[kind]
+    by_bucket: dict[int, list[str]] = {}
+    for key in sorted(ids):
+        by_bucket.setdefault(bucket_of(hash_of(key), num_buckets), []).append(key)
+    tables = [schema.empty_table()]
+    for bucket, keys in sorted(by_bucket.items()):
+        path = snapshot / bucket_file(kind, bucket)
+        wanted = pc.field(column).isin(pa.array(keys, pa.string()))
+        tables.append(pq.read_table(path, schema=schema, filters=wanted))
+    return pa.concat_tables(tables)
 
 
 @dataclass(frozen=True)
@@ -69,9 +116,9 @@ class _Make:
         return pq.read_table(self.previous / bucket_file(kind, bucket), schema=schema)
 
     def _write(self, kind: str, bucket: int, table: pa.Table) -> dict[str, object]:
-        name = bucket_file(kind, bucket)
-        write_table(self.out / name, table)
-        held = pc.value_counts(table["source"]) if table.num_rows else []
+        name = write_bucket(self.out, kind, bucket, table)
+        by_source = "source" in table.column_names and table.num_rows
+        held = pc.value_counts(table["source"]) if by_source else []
         sources = {str(row["values"]): row["counts"].as_py() for row in held}
         return {
             "name": name,
@@ -92,7 +139,10 @@ class MakeFacts(_Make):
                 earlier = self._earlier("facts", bucket, FACT_SCHEMA)
                 facts = gather_facts(earlier, found, self.replaced)
                 made.append(self._write("facts", bucket, facts))
-                made.append(self._write("mentions", bucket, mentions_of(facts)))
+                made.append(self._write("groups", bucket, groups_of(facts)))
+                made.append(
+                    self._write("mentions", bucket, mentions_of(facts, self.replaced.observed))
+                )
             return pa.Table.from_pylist(made, schema=MADE_SCHEMA)
 
         return run

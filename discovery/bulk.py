@@ -6,7 +6,6 @@ blocks become a parsed table, and many of these one file, sorted as a snapshot r
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,6 +18,7 @@ from discovery.parsed import merge_parsed, parsed_table, read_parsed
 from discovery.sources import BulkConfig, make_bulk_source
 from discovery.sources.lines import Block
 from discovery.sources.observation import Skip
+from infra.garbage import no_collection
 from infra.runner import Runner
 from infra.storage import Shard, StageDir
 
@@ -80,13 +80,8 @@ class _Read:
         source = make_bulk_source(self.config)
 
         def run(blocks: tuple[Block, ...]) -> pa.Table:
-            collects = gc.isenabled()
-            gc.disable()  # it would look through the many young records again and again
-            try:
+            with no_collection():
                 return parsed_table((source.read(block), False) for block in blocks)
-            finally:
-                if collects:
-                    gc.enable()
 
         return run
 

@@ -5,36 +5,49 @@ of `discovery.view`. The window is (T_old, T_new], where T_old is the day of the
 revision if it has one, for what happened after that day was not in the earlier snapshot; else the
 earlier snapshot's day. Where the dates leave it open whether something is current or in the window,
 nothing is decided: precision outranks recall.
+
+First the groups that have to be judged are chosen, bucket by bucket (`discovery.unchanged`), and
+their facts read; then they are judged, so many at a time, by names that lie in any bucket.
 """
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from discovery.buckets import bucket_file
-from discovery.dates import days, iso_interval
-from discovery.fact import CHANGE_SCHEMA, ENTITY_SCHEMA, Change, Entity, Fact, from_table, to_table
-from discovery.merged import redirects_of, resolved_bucket, resolved_values
+from discovery.buckets import read_rows
+from discovery.chosen import (
+    CHOSEN_SCHEMA,
+    UNCHANGED,
+    Before,
+    Choose,
+    runs_of,
+    wanted_of,
+    window_begins,
+)
+from discovery.dates import days
+from discovery.fact import CHANGE_SCHEMA, FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
+from discovery.merged import redirects_of
 from discovery.rules import Decision, Group, decide
 from discovery.snapshot import MANIFEST
-from discovery.unchanged import to_judge
 from discovery.verbalise import Relation
 from infra.digest import digest_of
 from infra.errors import StageError
+from infra.garbage import no_collection
 from infra.runner import Runner
 from infra.storage import Artifact, Shard, StageDir
 
 CHANGES = "changes.parquet"
-UNCHANGED = "unchanged"
 MAX_KEPT = 1000
 """Enough unchanged facts of each relation to measure what an edit does to its neighbours."""
 
@@ -67,19 +80,16 @@ def diff(
         )
     functional = frozenset(key for key, relation in relations.items() if relation.functional)
     num_buckets = manifests[-1]["num_buckets"]
-    worker = _DiffBucket(
-        None if old is None else old.path,
-        new.path,
-        None if old is None else days(dates[0]),
-        days(dates[-1]),
-        functional,
-        -(-max_kept // num_buckets),
-        num_buckets,
-        redirects_of(new.path),
+    before = None if old is None else Before(old.path, days(dates[0]))
+    wanted = [] if old is None else wanted_of(new.path, num_buckets, functional, max_kept)
+    choose = Choose(before, new.path, wanted, num_buckets, redirects_of(new.path))
+    chosen = out.map_tables(
+        runner, choose, [Shard(f"chosen-{n:05d}", n) for n in range(num_buckets)]
     )
-    shards = [Shard(f"bucket-{n:03d}", n) for n in range(num_buckets)]
-    paths = out.map_tables(runner, worker, shards)
-    unchanged = sum(int(pq.read_schema(path).metadata[UNCHANGED.encode()]) for path in paths)
+    unchanged = sum(int(pq.read_schema(path).metadata[UNCHANGED]) for path in chosen)
+    judge = _Judge(before, new.path, days(dates[-1]), functional, num_buckets)
+    runs = [Shard(f"judged-{n:05d}", run) for n, run in enumerate(runs_of(chosen))]
+    paths = out.map_tables(runner, judge, runs)
     table = pa.concat_tables([pq.read_table(path, schema=CHANGE_SCHEMA) for path in paths])
     out.write_table(CHANGES, table.sort_by([(key, "ascending") for key in _ORDER]))
     kinds = Counter(table["kind"].to_pylist())
@@ -127,16 +137,6 @@ def diff_facts(
         )
         changes += [_change(subject, relation, decision, names) for decision in decide(group)]
     return sorted(changes, key=lambda c: tuple(getattr(c, name) for name in _ORDER))
-
-
-def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:
-    """By subject, the day of its earliest revision, if that is before the snapshot's."""
-    begun: dict[str, int] = {}
-    for fact in old:
-        if fact.revision_time and old_day is not None:
-            day = iso_interval(fact.revision_time).earliest
-            begun[fact.subject] = min(day, begun.get(fact.subject, old_day))
-    return begun
 
 
 def _grouped(facts: list[Fact]) -> dict[tuple[str, str], list[Fact]]:
@@ -207,57 +207,43 @@ def _label(fact: Fact, names: Mapping[str, Entity]) -> str | None:
 
 
 @dataclass(frozen=True)
-class _DiffBucket:
-    """Builds the function that diffs one bucket."""
+class _Judge:
+    """Builds the function that judges what was chosen of some buckets."""
 
-    old: Path | None
+    before: Before | None
     new: Path
-    old_day: int | None
     new_day: int
     functional: frozenset[str]
-    max_kept: int
     num_buckets: int
-    redirects: Mapping[str, str]
 
-    def __call__(self) -> Callable[[int], pa.Table]:
-        def run(bucket: int) -> pa.Table:
-            name = bucket_file("facts", bucket)
-            after, unchanged = pq.read_table(self.new / name), 0
-            after = resolved_values(after, self.redirects)
-            old = since = None
-            if self.old is not None and self.old_day is not None:
-                found = to_judge(
-                    resolved_bucket(self.old, bucket, self.num_buckets, self.redirects),
-                    after,
-                    old_day=self.old_day,
-                    new_day=self.new_day,
-                    wanted=self.functional,
-                    max_kept=self.max_kept,
-                )
-                old, after = from_table(found.old, Fact), found.new
-                since, unchanged = found.since, found.unchanged
-            new = from_table(after, Fact)
-            wanted = {key for f in (*(old or ()), *new) for key in (f.subject, f.value) if key}
-            entities = _entities(self.old, wanted) | _entities(self.new, wanted)
-            changes = diff_facts(
-                old,
-                new,
-                old_day=self.old_day,
-                new_day=self.new_day,
-                functional=self.functional,
-                entities=entities,
-                since=since,
-            )
-            told = {UNCHANGED: str(unchanged)}
-            return to_table(changes, CHANGE_SCHEMA).replace_schema_metadata(told)
+    def __call__(self) -> Callable[[list[Path]], pa.Table]:
+        def run(paths: list[Path]) -> pa.Table:
+            rows = pa.concat_tables([pq.read_table(path, schema=CHOSEN_SCHEMA) for path in paths])
+            with no_collection():
+                return to_table(self._changes(rows), CHANGE_SCHEMA)
 
         return run
 
+    def _changes(self, rows: pa.Table) -> list[Change]:
+        facts = rows.select(FACT_SCHEMA.names)
+        since = rows.group_by("subject").aggregate([("since", "min")])
+        return diff_facts(
+            None if self.before is None else from_table(facts.filter(rows["is_old"]), Fact),
+            from_table(facts.filter(pc.invert(rows["is_old"])), Fact),
+            old_day=self.before.day if self.before else None,
+            new_day=self.new_day,
+            functional=self.functional,
+            entities=self._names(facts),
+            since=dict(zip(*(column.to_pylist() for column in since.columns), strict=True)),
+        )
 
-def _entities(snapshot: Path | None, wanted: set[str]) -> dict[str, Entity]:
-    """Names of the wanted ids, which fall in any bucket."""
-    if snapshot is None:
-        return {}
-    everything = ds.dataset(snapshot / "entities", schema=ENTITY_SCHEMA, format="parquet")
-    table = everything.to_table(filter=pc.field("id").isin(pa.array(sorted(wanted), pa.string())))
-    return {entity.id: entity for entity in from_table(table, Entity)}
+    def _names(self, facts: pa.Table) -> dict[str, Entity]:
+        """The entities that facts speak of, as they are called now, else as they were."""
+        objects = facts.filter(pc.equal(facts["value_type"], "entity"))["value"]
+        wanted = {*facts["subject"].to_pylist(), *objects.to_pylist()} - {""}
+        sides = ([self.before.path] if self.before else []) + [self.new]
+        return {
+            entity.id: entity
+            for path in sides
+            for entity in from_table(read_rows(path, "entities", wanted, self.num_buckets), Entity)
+        }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
@@ -228,14 +229,34 @@ def _struct(values: list[Any], kind: pa.StructType) -> pa.Array:
 
 def from_table(table: pa.Table, cls: type[T]) -> list[T]:
     """The inverse of `to_table`: lists become tuples, structs become intervals."""
-    columns = []
-    for column in table.columns:
-        values = column.to_pylist()
-        if pa.types.is_nested(column.type):
-            values = [_thaw(value) for value in values]
-        columns.append(values)
     names = table.column_names
+    columns = [_values(column.combine_chunks()) for column in table.columns]
     return [cls(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Column by column down to the parts of nested ones, of which most are absent or empty."""
+    if pa.types.is_struct(column.type):
+        found: list[Any] = [None] * len(column)
+        where = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        parts = [part.to_pylist() for part in column.take(pa.array(where)).flatten()]
+        for place, *value in zip(where.tolist(), *parts, strict=True):
+            found[place] = Interval(*value)
+        return found
+    if pa.types.is_list(column.type):
+        items = _values(column.flatten())
+        ends = np.cumsum(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+        starts = [0, *ends.tolist()]
+        found = [tuple(items[a:b]) if a < b else () for a, b in pairwise(starts)]
+        return found if column.null_count == 0 else _where_valid(column, found)
+    return column.to_pylist()
+
+
+def _where_valid(column: pa.Array, values: list[Any]) -> list[Any]:
+    return [
+        value if there else None
+        for value, there in zip(values, column.is_valid().to_pylist(), strict=True)
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -244,12 +265,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Interval):
         return value.earliest, value.latest, value.precision
-    return value
-
-
-def _thaw(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_thaw(item) for item in value)
-    if isinstance(value, dict):
-        return Interval(**value)
     return value

@@ -40,6 +40,8 @@ class Replaced:
     """By source, ids of statements that were found again, perhaps of another subject."""
     bulk: frozenset[str] = frozenset()
     """Sources that may hold a subject twice: then the later revision is all there is of it."""
+    observed: frozenset[str] = frozenset()
+    """Sources that observe every subject by itself: their facts speak of their values only."""
 
     def stays(self, table: pa.Table, subject: str) -> pa.Array:
         """Which rows of the earlier snapshot stay; `subject` names the column of ids."""
@@ -98,13 +100,15 @@ def merge_parts(parts: pa.Table, order: Mapping[str, int]) -> pa.Table:
     return pa.concat_tables([single.cast(ENTITY_SCHEMA), merged]).sort_by("id")
 
 
-def mentions_of(facts: pa.Table) -> pa.Table:
-    """What each source's facts speak of: subjects, and values that are entities; sorted, once."""
+def mentions_of(facts: pa.Table, observed: frozenset[str] = frozenset()) -> pa.Table:
+    """What each source's facts speak of: values that are entities, and subjects, but for those of
+    sources that observe them by themselves; sorted, once."""
     entity = pc.equal(facts["value_type"], "entity")
     values = facts.filter(pc.and_(entity, pc.not_equal(facts["value"], "")))
+    by_itself = pc.is_in(facts["source"], pa.array(sorted(observed), pa.string()))
     return merge_mentions(
         pa.table([hashes_of(table[column]), table["source"]], schema=MENTION_SCHEMA)
-        for table, column in ((facts, "subject"), (values, "value"))
+        for table, column in ((facts.filter(pc.invert(by_itself)), "subject"), (values, "value"))
     )
 
 

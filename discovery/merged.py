@@ -15,9 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from discovery.buckets import bucket_file
+from discovery.buckets import read_rows
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
 from discovery.parsed import bucket_of, hash_of
 
@@ -52,26 +51,22 @@ def resolved_values(facts: pa.Table, redirects: Mapping[str, str]) -> pa.Table:
     )
 
 
-def resolved_bucket(
+def merged_into(bucket: int, num_buckets: int, redirects: Mapping[str, str]) -> dict[str, str]:
+    """The redirects that lead into a bucket."""
+    return {
+        key: target
+        for key, target in redirects.items()
+        if bucket_of(hash_of(target), num_buckets) == bucket
+    }
+
+
+def moved_facts(
     snapshot: Path, bucket: int, num_buckets: int, redirects: Mapping[str, str]
 ) -> pa.Table:
-    """A bucket's facts of an earlier snapshot under the ids of now: without those of entities that
-    were merged, with those of entities that were merged into one of its own."""
-    facts = pq.read_table(snapshot / bucket_file("facts", bucket), schema=FACT_SCHEMA)
-    gone = pc.is_in(facts["subject"], pa.array(list(redirects), pa.string()))
-    tables = [facts.filter(pc.invert(gone))]
-    for key, target in sorted(redirects.items()):
-        if bucket_of(hash_of(target), num_buckets) == bucket:
-            tables.append(_facts_of(snapshot, key, num_buckets, target))
-    return resolved_values(pa.concat_tables(tables), redirects)
-
-
-def _facts_of(snapshot: Path, key: str, num_buckets: int, subject: str) -> pa.Table:
-    """The facts of one entity, said of another."""
-    name = bucket_file("facts", bucket_of(hash_of(key), num_buckets))
-    wanted = pc.field("subject") == key
-    facts = pq.read_table(snapshot / name, schema=FACT_SCHEMA, filters=wanted)
-    said = pa.array([subject] * facts.num_rows, pa.string())
-    return facts.set_column(
-        facts.schema.get_field_index("subject"), FACT_SCHEMA.field("subject"), said
-    )
+    """The facts of an earlier snapshot about entities that were merged into one of a bucket, said
+    of that one."""
+    into = merged_into(bucket, num_buckets, redirects)
+    moved = read_rows(snapshot, "facts", into.keys(), num_buckets)
+    said = pa.array([into[key] for key in moved["subject"].to_pylist()], pa.string())
+    place = FACT_SCHEMA.get_field_index("subject")
+    return moved.set_column(place, FACT_SCHEMA.field("subject"), said)

@@ -1,6 +1,7 @@
 """Stage 2, snapshot: observations -> facts and entities, in buckets that compare one by one.
 
     facts/bucket-NNN.parquet      sorted by (subject, relation, statement id, source)
+    groups/bucket-NNN.parquet     by what a diff tells whether a (subject, relation) changed
     entities/bucket-NNN.parquet   sorted by id; what several sources say of one is merged
     parts/bucket-NNN.parquet      what each source says of an entity, to merge again later
     mentions/bucket-NNN.parquet   which ids the facts of a bucket speak of, by source
@@ -61,7 +62,7 @@ snapshots of a workspace have the same, else they could not be compared bucket b
 ROWS_PER_TASK = 500_000
 """Buckets are made together up to about as many rows."""
 MENTIONS = "mentions.parquet"
-KINDS = {"facts": ("facts", "mentions"), "entities": ("parts", "entities")}
+KINDS = {"facts": ("facts", "groups", "mentions"), "entities": ("parts", "entities")}
 """What is made of a bucket at once."""
 IDENTITY = ("facts", "parts", "entities")
 
@@ -180,8 +181,9 @@ def _replaced(
     """What of the snapshot before does not stay: by the sources' coverage, and everything of a
     source that is no longer configured."""
     bulk = frozenset(name for name, about in crawled.items() if about.get("bulk"))
+    own = frozenset(name for name, about in crawled.items() if about["coverage"] == "subject")
     if before is None:
-        return Replaced(bulk=bulk)
+        return Replaced(bulk=bulk, observed=own)
     configured = {config.name for config in sources}
     of = {
         kind: [n for n, a in crawled.items() if a["coverage"] == kind]
@@ -201,6 +203,7 @@ def _replaced(
         },
         statements=statements,
         bulk=bulk,
+        observed=own,
     )
 
 

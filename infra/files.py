@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,22 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
-    """A Parquet file (zstd), atomically, in row groups that a reader may pass over."""
-    options = {"compression": "zstd", "row_group_size": rows_per_group}
+def write_table(
+    path: Path,
+    table: pa.Table,
+    *,
+    rows_per_group: int = ROWS_PER_GROUP,
+    distinct: Collection[str] = (),
+) -> None:
+    """A Parquet file (zstd), atomically, in row groups that a reader may pass over.
+
+    distinct  columns whose values are mostly different: without a dictionary they are read in a
+              fifth of the time
+    """
+    options: dict[str, Any] = {"compression": "zstd", "row_group_size": rows_per_group}
+    if distinct:
+        repeated = [name for name in table.column_names if name not in distinct]
+        options["use_dictionary"] = repeated
     write_atomic(path, lambda beside: pq.write_table(table, beside, **options))
 
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
+from discovery.buckets import read_rows
 from discovery.dates import days, iso_interval
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity, Fact, from_table
+from discovery.fact import Entity, Fact, from_table
 from discovery.snapshot import MANIFEST
 from discovery.view import has_ended, view
 from infra.storage import Artifact
@@ -127,12 +124,10 @@ def read_subjects(
 ) -> Subjects:
     """Facts and entities of the wanted subjects, out of the snapshot's files."""
     manifest = snapshot.json(MANIFEST)
-    ids = pa.array(sorted(wanted), pa.string())
-    facts = ds.dataset(snapshot.path / "facts", schema=FACT_SCHEMA, format="parquet")
-    entities = ds.dataset(snapshot.path / "entities", schema=ENTITY_SCHEMA, format="parquet")
+    num_buckets = manifest["num_buckets"]
     return Subjects.of(
-        from_table(facts.to_table(filter=pc.field("subject").isin(ids)), Fact),
-        from_table(entities.to_table(filter=pc.field("id").isin(ids)), Entity),
+        from_table(read_rows(snapshot.path, "facts", wanted, num_buckets), Fact),
+        from_table(read_rows(snapshot.path, "entities", wanted, num_buckets), Entity),
         day=days(date.fromisoformat(manifest["as_of"])),
         functional=functional,
         sources=manifest["sources"],

@@ -1,15 +1,18 @@
 """A merge is no change of facts: both snapshots are compared under the ids that stand now."""
 
 from datetime import date
+from operator import attrgetter
 
 import pyarrow.parquet as pq
 from discovery_helpers import make_fact as fact
 from test_month import BEFORE, LAST, OCTOBER, observe, source
 
 from discovery.buckets import bucket_file
+from discovery.chosen import Before, Choose
 from discovery.diff import diff
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Change, Entity, from_table, to_table
-from discovery.merged import redirects_of, resolved_bucket, resolved_values
+from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
+from discovery.groups import groups_of
+from discovery.merged import redirects_of, resolved_values
 from discovery.parsed import bucket_of, hash_of
 from discovery.verbalise import load_relations
 from infra.files import write_table
@@ -24,7 +27,9 @@ def snapshot(root, facts, redirects):
     """The files of a snapshot of some facts and redirects."""
     for bucket in range(B):
         mine = [f for f in facts if bucket_of(hash_of(f.subject), B) == bucket]
-        write_table(root / bucket_file("facts", bucket), to_table(mine, FACT_SCHEMA))
+        table = to_table(sorted(mine, key=attrgetter("subject", "relation")), FACT_SCHEMA)
+        write_table(root / bucket_file("facts", bucket), table)
+        write_table(root / bucket_file("groups", bucket), groups_of(table))
     entities = [Entity(id=a, label=None, redirect=b, source="wd") for a, b in redirects]
     write_table(root / bucket_file("entities", 0), to_table(entities, ENTITY_SCHEMA))
     return root
@@ -42,13 +47,15 @@ def test_facts_are_said_of_what_they_are_now(tmp_path):
     redirects = {f"Q{n}": f"Q{n + 100}" for n in range(20)}
     facts = [fact(f"Q{n}", f"s{n}", subject=f"Q{n + 1}") for n in range(40)]
     facts.append(fact("Q3", "text", subject="Q300", value_type="string"))
-    root = snapshot(tmp_path, facts, [])
-    found = [
-        f
-        for bucket in range(B)
-        for f in from_table(resolved_bucket(root, bucket, B, redirects), type(facts[0]))
-        if bucket_of(hash_of(f.subject), B) == bucket
-    ]
+    before = Before(snapshot(tmp_path / "old", facts, []), 0)
+    choose = Choose(before, snapshot(tmp_path / "new", [], []), [{}] * B, B, redirects)()
+    found = []
+    for bucket in range(B):
+        table = choose(bucket)
+        assert all(table["is_old"].to_pylist())
+        mine = from_table(table.select(FACT_SCHEMA.names), Fact)
+        assert {bucket_of(hash_of(f.subject), B) for f in mine} <= {bucket}
+        found += mine
     expected = {
         (redirects.get(f.subject, f.subject), f.statement_id,
          redirects.get(f.value, f.value) if f.value_type == "entity" else f.value)

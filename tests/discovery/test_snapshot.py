@@ -187,6 +187,20 @@ def histories(draw) -> list[Step]:
     return steps
 
 
+AGAIN = [
+    Step({"Q1": (1, ("Q1",))}, {"Q1": "Q1 called 0"}, (), (), ()),
+    Step({"Q1": None}, {}, (), (), ()),
+    Step({"Q1": (4, ("Q5",))}, {"Q5": "Q5 called 3"}, (), (), ()),
+]
+
+
+@pytest.mark.parametrize("cuts", [set(), {1}, {2}, {1, 2}])
+def test_a_subject_that_was_gone_for_a_while(tmp_path, cuts):
+    """What it was once called as somebody's value is no more of it when it is back than where
+    nobody saw it go."""
+    check_history(tmp_path, AGAIN, cuts, 1)
+
+
 @settings(max_examples=12, deadline=None)
 @given(histories(), st.data())
 def test_many_increments_are_one_snapshot(history, data):
@@ -195,25 +209,29 @@ def test_many_increments_are_one_snapshot(history, data):
     num_buckets = data.draw(st.integers(1, 3))
     cuts = data.draw(st.sets(st.integers(1, 3)))
     with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        whole = history[0]
-        for step in history[1:]:
-            whole = whole.then(step)
-        once = made(root, "once", whole, num_buckets=num_buckets, reverse=True)
-        earlier, pending = None, None
-        for number, step in enumerate(history):
-            pending = pending.then(step) if pending else step
-            if number + 1 in cuts or number + 1 == len(history):
-                earlier = made(root, f"{number}", pending, earlier, num_buckets=num_buckets)
-                pending = None
-        assert earlier is not None
-        manifests = [artifact.json(MANIFEST) for artifact in (once, earlier)]
-        assert manifests[0]["files"] == manifests[1]["files"]
-        assert manifests[0]["snapshot_id"] == manifests[1]["snapshot_id"]
-        assert once.table(REVISIONS) == earlier.table(REVISIONS)
-        for name, digest in earlier.record["files"].items():
-            assert file_digest(earlier.path / name) == digest
-        check_against_the_obvious(earlier, whole)
+        check_history(Path(directory), history, cuts, num_buckets)
+
+
+def check_history(root, history, cuts, num_buckets):
+    """Crawls cut there are one crawl."""
+    whole = history[0]
+    for step in history[1:]:
+        whole = whole.then(step)
+    once = made(root, "once", whole, num_buckets=num_buckets, reverse=True)
+    earlier, pending = None, None
+    for number, step in enumerate(history):
+        pending = pending.then(step) if pending else step
+        if number + 1 in cuts or number + 1 == len(history):
+            earlier = made(root, f"{number}", pending, earlier, num_buckets=num_buckets)
+            pending = None
+    assert earlier is not None
+    manifests = [artifact.json(MANIFEST) for artifact in (once, earlier)]
+    assert manifests[0]["files"] == manifests[1]["files"]
+    assert manifests[0]["snapshot_id"] == manifests[1]["snapshot_id"]
+    assert once.table(REVISIONS) == earlier.table(REVISIONS)
+    for name, digest in earlier.record["files"].items():
+        assert file_digest(earlier.path / name) == digest
+    check_against_the_obvious(earlier, whole)
 
 
 def check_against_the_obvious(artifact: Artifact, whole: Step) -> None:

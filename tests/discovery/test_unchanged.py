@@ -1,7 +1,10 @@
 """The columns decide what need not be judged, and never more than that."""
 
 from dataclasses import replace
+from operator import attrgetter
 
+import numpy as np
+import pyarrow as pa
 from discovery_helpers import make_fact as fact
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,10 +12,13 @@ from hypothesis import strategies as st
 from discovery.dates import iso_interval
 from discovery.diff import diff_facts
 from discovery.fact import FACT_SCHEMA, Fact, from_table, to_table
-from discovery.unchanged import to_judge
+from discovery.groups import groups_of
+from discovery.parsed import hash_of
+from discovery.unchanged import shares, to_judge
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
 FUNCTIONAL = frozenset({"P6"})
+KEY = attrgetter("subject", "relation", "statement_id", "source")
 DATES = st.sampled_from(
     [None, "1990", "2016-08", "2016-08-30", "2016-08-31", "2017", "2023", "2023-06-30", "2025"]
 )
@@ -42,16 +48,18 @@ def unique(found):
 
 def judged(old, new, max_kept, wanted=("P6", "P190")):
     """Changes by way of the columns, and how many groups were left out."""
-    found = to_judge(
-        to_table(old, FACT_SCHEMA),
-        to_table(new, FACT_SCHEMA),
-        old_day=T_OLD,
-        new_day=T_NEW,
-        wanted=wanted,
-        max_kept=max_kept,
+    sides = [to_table(sorted(side, key=KEY), FACT_SCHEMA) for side in (old, new)]
+    groups = [groups_of(side) for side in sides]
+    found = to_judge(*groups, old_day=T_OLD, wanted={r: max_kept for r in wanted})
+    before, after = (
+        from_table(side.filter(pa.array(np.repeat(mask, group["rows"].to_numpy()))), Fact)
+        for side, mask, group in zip(sides, (found.old, found.new), groups, strict=True)
     )
-    sides = from_table(found.old, Fact), from_table(found.new, Fact)
-    return changes_of(*sides, since=found.since), found.unchanged
+    days = zip((*groups[0]["subject"].to_pylist(), *groups[1]["subject"].to_pylist()),
+               (*found.since_old.tolist(), *found.since_new.tolist()), strict=True)  # fmt: skip
+    since = dict(days)
+    by_subject = {f.subject: since[hash_of(f.subject)] for f in (*before, *after)}
+    return changes_of(before, after, since=by_subject), found.unchanged
 
 
 def changes_of(old, new, **more):
@@ -95,6 +103,14 @@ def test_the_sample_is_bounded_by_relation():
     assert judged(world, world, 7, wanted=()) == ([], 200)
 
 
+def test_the_sample_is_taken_from_the_first_buckets():
+    """Of each relation as many groups as there are, bucket after bucket, until there are enough."""
+    p6, p190 = hash_of("P6"), hash_of("P190")
+    counts = [{p6: 5}, {p6: 5, p190: 1}, {p6: 5, p190: 1}]
+    assert shares(counts, ["P6", "P190"], 7) == [{"P6": 5}, {"P6": 2, "P190": 1}, {"P190": 1}]
+    assert shares(counts, ["P6"], 0) == [{}, {}, {}]
+
+
 def test_the_window_of_a_subject_is_told_by_facts_that_are_left_out():
     """A group that changed is judged from the day of its subject's earlier revision, which only an
     unchanged fact has."""
@@ -111,3 +127,32 @@ def test_the_order_of_facts_does_not_matter(before, draw):
     old = unique(before)
     mixed = draw.sample(old, len(old))
     assert changes_of(old, old) == changes_of(mixed, old)
+
+
+WORDS = st.text("ab\0", max_size=2)
+
+
+@given(
+    st.lists(st.tuples(WORDS, WORDS, st.lists(WORDS, max_size=2).map(tuple)), max_size=3),
+    st.lists(st.tuples(WORDS, WORDS, st.lists(WORDS, max_size=2).map(tuple)), max_size=3),
+)
+def test_groups_of_the_same_digest_say_the_same(one, other):
+    """However their texts are cut into pieces, and whatever characters they hold."""
+
+    def content(said):
+        facts = [fact(value, key, value_type="string", references=heard)
+                 for key, value, heard in said]  # fmt: skip
+        found = groups_of(to_table(facts, FACT_SCHEMA))["content"].to_pylist()
+        return found or None
+
+    assert (content(one) == content(other)) == (one == other)
+
+
+@given(st.lists(facts(), max_size=12))
+def test_groups_cover_the_rows(found):
+    """Group after group, in the order of the rows, under the hashes of their ids."""
+    rows = sorted(unique(found), key=KEY)
+    groups = groups_of(to_table(rows, FACT_SCHEMA)).to_pylist()
+    keys = [(g["subject"], g["relation"]) for g in groups for _ in range(g["rows"])]
+    assert keys == [(hash_of(f.subject), hash_of(f.relation)) for f in rows]
+    assert len({(g["subject"], g["relation"]) for g in groups}) == len(groups)

@@ -1,0 +1,138 @@
+"""What of two snapshots has to be judged, read bucket by bucket: the diff's first half."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from discovery.buckets import bucket_file, read_marked
+from discovery.dates import iso_interval
+from discovery.fact import FACT_SCHEMA, Fact, from_table
+from discovery.merged import merged_into, moved_facts, resolved_values
+from discovery.parsed import hash_of
+from discovery.unchanged import ToJudge, shares, to_judge
+
+UNCHANGED = b"unchanged"
+"""In the schema of what was chosen, how many groups were left out."""
+ROWS_PER_TASK = 200_000
+"""Facts that are judged at a time, about; each time names are looked for in all buckets."""
+
+CHOSEN_SCHEMA = pa.schema([*FACT_SCHEMA, ("is_old", pa.bool_()), ("since", pa.int64())])
+"""Facts to be judged; `since` is the day from which changes of the subject count."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """The earlier snapshot."""
+
+    path: Path
+    day: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Builds the function that reads what is to be judged of one bucket."""
+
+    before: Before | None
+    new: Path
+    wanted: Sequence[Mapping[str, int]]
+    """By bucket and relation, how many unchanged groups are judged too."""
+    num_buckets: int
+    redirects: Mapping[str, str]
+
+    def __call__(self) -> Callable[[int], pa.Table]:
+        def run(bucket: int) -> pa.Table:
+            name, unchanged = bucket_file("facts", bucket), 0
+            if self.before is None:
+                tables = [_marked(pq.read_table(self.new / name, schema=FACT_SCHEMA), False, None)]
+            else:
+                found, sizes = self._to_judge(self.before, bucket)
+                unchanged = found.unchanged
+                paths, masks = (self.before.path, self.new), (found.old, found.new)
+                sinces, tables = (found.since_old, found.since_new), []
+                for side in (0, 1):
+                    judged_G, rows_G = masks[side], sizes[side]
+                    marked = np.repeat(judged_G, rows_G)
+                    facts = read_marked(paths[side] / name, marked, FACT_SCHEMA)
+                    since = np.repeat(sinces[side][judged_G], rows_G[judged_G])
+                    tables.append(_marked(facts, side == 0, since))
+                tables[:1] = self._as_now(self.before, tables[0], bucket)
+            table = resolved_values(pa.concat_tables(tables), self.redirects)
+            return table.replace_schema_metadata({UNCHANGED: str(unchanged)})
+
+        return run
+
+    def _to_judge(self, before: Before, bucket: int) -> tuple[ToJudge, list[np.ndarray]]:
+        """What has to be judged, and the rows of each group of both."""
+        name = bucket_file("groups", bucket)
+        groups = [pq.read_table(path / name) for path in (before.path, self.new)]
+        into = merged_into(bucket, self.num_buckets, self.redirects)
+        found = to_judge(
+            *groups,
+            old_day=before.day,
+            wanted=self.wanted[bucket],
+            forced={hash_of(target) for target in into.values()},
+        )
+        return found, [side["rows"].to_numpy() for side in groups]
+
+    def _as_now(self, before: Before, facts: pa.Table, bucket: int) -> list[pa.Table]:
+        """Earlier facts under the subjects of now."""
+        gone = pc.is_in(facts["subject"], pa.array(list(self.redirects), pa.string()))
+        moved = moved_facts(before.path, bucket, self.num_buckets, self.redirects)
+        begun = window_begins(from_table(moved, Fact), before.day)
+        since = [begun.get(subject, before.day) for subject in moved["subject"].to_pylist()]
+        return [facts.filter(pc.invert(gone)), _marked(moved, True, since)]
+
+
+def _marked(facts: pa.Table, is_old: bool, since: Sequence[int] | np.ndarray | None) -> pa.Table:
+    """Facts as rows of `CHOSEN_SCHEMA`."""
+    sides = pa.array(np.full(facts.num_rows, is_old))
+    days = pa.nulls(facts.num_rows, pa.int64()) if since is None else pa.array(since, pa.int64())
+    return facts.append_column("is_old", sides).append_column("since", days).cast(CHOSEN_SCHEMA)
+
+
+def wanted_of(
+    snapshot: Path, num_buckets: int, relations: Collection[str], max_kept: int
+) -> list[dict[str, int]]:
+    """By bucket and relation, how many unchanged groups may be kept, of a snapshot."""
+    counts = []
+    for bucket in range(num_buckets):
+        path = snapshot / bucket_file("groups", bucket)
+        column = pq.read_table(path, columns=["relation"])["relation"]
+        counts.append({row["values"].as_py(): row["counts"].as_py()
+                       for row in pc.value_counts(column)})  # fmt: skip
+    return shares(counts, sorted(relations), max_kept)
+
+
+def runs_of(paths: Sequence[Path]) -> list[list[Path]]:
+    """Files one after another, of about `ROWS_PER_TASK` rows together."""
+    runs: list[list[Path]] = []
+    held = 0
+    for path in paths:
+        rows = pq.read_metadata(path).num_rows
+        if runs and held + rows <= ROWS_PER_TASK:
+            runs[-1].append(path)
+        else:
+            runs.append([path])
+            held = 0
+        held += rows
+    return runs
+
+
+def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:
+    """By subject, the day of its earliest revision, if that is before the snapshot's."""
+    begun: dict[str, int] = {}
+    for fact in old:
+        if fact.revision_time and old_day is not None:
+            day = iso_interval(fact.revision_time).earliest
+            begun[fact.subject] = min(day, begun.get(fact.subject, old_day))
+    return begun
