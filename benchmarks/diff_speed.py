@@ -27,13 +27,14 @@ import pyarrow.parquet as pq
 from demo_job import commit, machine
 
 from discovery.buckets import bucket_file, write_bucket
+from discovery.compare import diff_facts
 from discovery.crawl import crawl
 from discovery.dates import days
-from discovery.diff import diff, diff_facts
+from discovery.diff import diff
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact, from_table
 from discovery.groups import groups_of
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.verbalise import load_relations
+from discovery.verbalise import functional_of, load_relations
 from infra.files import write_json
 from infra.runner import InProcessRunner
 from infra.storage import Artifact, StageDir, Workspace
@@ -81,7 +82,7 @@ def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
 
 def rules_alone(old: Artifact, new: Artifact) -> float:
     """Facts a second of one bucket where every group is judged, objects and all."""
-    functional = frozenset(key for key, r in load_relations().items() if r.functional)
+    functional = functional_of(load_relations())
     started = time.perf_counter()
     before, after = (
         from_table(pq.read_table(a.path / bucket_file("facts", 0)), Fact) for a in (old, new)

@@ -86,8 +86,10 @@ def read_rows(
     tables = [schema.empty_table()]
     for bucket, keys in sorted(by_bucket.items()):
         path = snapshot / bucket_file(kind, bucket)
-        wanted = pc.field(column).isin(pa.array(keys, pa.string()))
-        tables.append(pq.read_table(path, schema=schema, filters=wanted))
+        known = pq.ParquetFile(path, memory_map=True).read([column])[column]
+        marked = pc.is_in(known, pa.array(keys, pa.string())).to_numpy()
+        if marked.any():
+            tables.append(read_marked(path, marked, schema))
     return pa.concat_tables(tables)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from discovery.fact import Change
+from discovery.fact import DERIVED, Change
 from discovery.labels import clean_label
 from discovery.verbalise import Relation
 from infra.lm import Answer, Question
@@ -25,12 +25,17 @@ def screen(change: Change, relations: Mapping[str, Relation]) -> str | None:
     relation = relations.get(change.relation)
     if change.kind not in ("learn", "replace"):
         return f"{change.kind}: nothing to teach"
+    if change.rule == DERIVED:
+        return f"{change.reason}: never edited alone"
     if relation is None:
         return f"unknown relation {change.relation}: no templates"
     if change.value_type not in ("entity", "string"):
         return f"{change.value_type} values change too fast for weights: fact sheet"
     if relation.fallback and not relation.functional:
         return f"{relation.label} ({relation.id}) is in no relations file: no templates"
+    if change.scope:
+        where = "without a qualifier" if change.scope == "[]" else f"for {change.scope}"
+        return f"{relation.label} ({relation.id}) is one of several, this {where}: fact sheet"
     if not relation.functional:
         return f"{relation.label} ({relation.id}) holds several values at once: fact sheet"
     if change.subject_label is None or not clean_label(change.subject_label):

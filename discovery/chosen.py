@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.buckets import bucket_file, read_marked
-from discovery.dates import iso_interval
+from discovery.compare import window_begins
 from discovery.fact import FACT_SCHEMA, Fact, from_table
 from discovery.merged import merged_into, moved_facts, resolved_values
 from discovery.parsed import hash_of
@@ -26,8 +26,11 @@ UNCHANGED = b"unchanged"
 ROWS_PER_TASK = 200_000
 """Facts that are judged at a time, about; each time names are looked for in all buckets."""
 
-CHOSEN_SCHEMA = pa.schema([*FACT_SCHEMA, ("is_old", pa.bool_()), ("since", pa.int64())])
-"""Facts to be judged; `since` is the day from which changes of the subject count."""
+CHOSEN_SCHEMA = pa.schema(
+    [*FACT_SCHEMA, ("is_old", pa.bool_()), ("since", pa.int64()), ("known", pa.bool_())]
+)
+"""Facts to be judged; `since` is the day from which changes of the subject count, `known` whether
+the earlier snapshot has the subject."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,20 @@ class Choose:
         def run(bucket: int) -> pa.Table:
             name, unchanged = bucket_file("facts", bucket), 0
             if self.before is None:
-                tables = [_marked(pq.read_table(self.new / name, schema=FACT_SCHEMA), False, None)]
+                tables = [_marked(pq.read_table(self.new / name, schema=FACT_SCHEMA), False)]
             else:
                 found, sizes = self._to_judge(self.before, bucket)
                 unchanged = found.unchanged
                 paths, masks = (self.before.path, self.new), (found.old, found.new)
                 sinces, tables = (found.since_old, found.since_new), []
+                knowns = (np.full(len(found.old), True), found.known)
                 for side in (0, 1):
                     judged_G, rows_G = masks[side], sizes[side]
                     marked = np.repeat(judged_G, rows_G)
                     facts = read_marked(paths[side] / name, marked, FACT_SCHEMA)
                     since = np.repeat(sinces[side][judged_G], rows_G[judged_G])
-                    tables.append(_marked(facts, side == 0, since))
+                    known = np.repeat(knowns[side][judged_G], rows_G[judged_G])
+                    tables.append(_marked(facts, side == 0, since, known))
                 tables[:1] = self._as_now(self.before, tables[0], bucket)
             table = resolved_values(pa.concat_tables(tables), self.redirects)
             return table.replace_schema_metadata({UNCHANGED: str(unchanged)})
@@ -74,7 +79,8 @@ class Choose:
     def _to_judge(self, before: Before, bucket: int) -> tuple[ToJudge, list[np.ndarray]]:
         """What has to be judged, and the rows of each group of both."""
         name = bucket_file("groups", bucket)
-        groups = [pq.read_table(path / name) for path in (before.path, self.new)]
+        paths = (before.path / name, self.new / name)
+        groups = [pq.ParquetFile(path, memory_map=True).read() for path in paths]
         into = merged_into(bucket, self.num_buckets, self.redirects)
         found = to_judge(
             *groups,
@@ -90,14 +96,25 @@ class Choose:
         moved = moved_facts(before.path, bucket, self.num_buckets, self.redirects)
         begun = window_begins(from_table(moved, Fact), before.day)
         since = [begun.get(subject, before.day) for subject in moved["subject"].to_pylist()]
-        return [facts.filter(pc.invert(gone)), _marked(moved, True, since)]
+        known = np.full(len(since), True)
+        return [facts.filter(pc.invert(gone)), _marked(moved, True, since, known)]
 
 
-def _marked(facts: pa.Table, is_old: bool, since: Sequence[int] | np.ndarray | None) -> pa.Table:
+def _marked(
+    facts: pa.Table,
+    is_old: bool,
+    since: Sequence[int] | np.ndarray | None = None,
+    known: np.ndarray | None = None,
+) -> pa.Table:
     """Facts as rows of `CHOSEN_SCHEMA`."""
-    sides = pa.array(np.full(facts.num_rows, is_old))
-    days = pa.nulls(facts.num_rows, pa.int64()) if since is None else pa.array(since, pa.int64())
-    return facts.append_column("is_old", sides).append_column("since", days).cast(CHOSEN_SCHEMA)
+    columns = {
+        "is_old": np.full(facts.num_rows, is_old),
+        "since": pa.nulls(facts.num_rows, pa.int64()) if since is None else since,
+        "known": np.full(facts.num_rows, False) if known is None else known,
+    }
+    for name, column in columns.items():
+        facts = facts.append_column(name, pa.array(column, CHOSEN_SCHEMA.field(name).type))
+    return facts.cast(CHOSEN_SCHEMA)
 
 
 def wanted_of(
@@ -107,7 +124,7 @@ def wanted_of(
     counts = []
     for bucket in range(num_buckets):
         path = snapshot / bucket_file("groups", bucket)
-        column = pq.read_table(path, columns=["relation"])["relation"]
+        column = pq.ParquetFile(path, memory_map=True).read(["relation"])["relation"]
         counts.append({row["values"].as_py(): row["counts"].as_py()
                        for row in pc.value_counts(column)})  # fmt: skip
     return shares(counts, sorted(relations), max_kept)
@@ -126,13 +143,3 @@ def runs_of(paths: Sequence[Path]) -> list[list[Path]]:
             held = 0
         held += rows
     return runs
-
-
-def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:
-    """By subject, the day of its earliest revision, if that is before the snapshot's."""
-    begun: dict[str, int] = {}
-    for fact in old:
-        if fact.revision_time and old_day is not None:
-            day = iso_interval(fact.revision_time).earliest
-            begun[fact.subject] = min(day, begun.get(fact.subject, old_day))
-    return begun

@@ -33,15 +33,15 @@ from discovery.chosen import (
     Choose,
     runs_of,
     wanted_of,
-    window_begins,
 )
+from discovery.compare import ORDER, diff_facts, grouped
 from discovery.dates import days
+from discovery.derived import derivable, derived
 from discovery.fact import CHANGE_SCHEMA, FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
-from discovery.merged import redirects_of
-from discovery.rules import Decision, Group, decide
+from discovery.merged import redirects_of, resolved_values
 from discovery.snapshot import MANIFEST
-from discovery.verbalise import Relation
-from infra.digest import digest_of
+from discovery.verbalise import Relation, functional_of
+from discovery.view import Functional, current
 from infra.errors import StageError
 from infra.garbage import no_collection
 from infra.runner import Runner
@@ -78,20 +78,23 @@ def diff(
         raise StageError(
             f"the earlier snapshot is of {dates[0]}, the later of {dates[-1]}. Swap them."
         )
-    functional = frozenset(key for key, relation in relations.items() if relation.functional)
+    functional = functional_of(relations)
+    inverses = {key: relation.inverse for key, relation in relations.items() if relation.inverse}
     num_buckets = manifests[-1]["num_buckets"]
     before = None if old is None else Before(old.path, days(dates[0]))
     wanted = [] if old is None else wanted_of(new.path, num_buckets, functional, max_kept)
-    choose = Choose(before, new.path, wanted, num_buckets, redirects_of(new.path))
+    redirects = redirects_of(new.path)
+    choose = Choose(before, new.path, wanted, num_buckets, redirects)
     chosen = out.map_tables(
         runner, choose, [Shard(f"chosen-{n:05d}", n) for n in range(num_buckets)]
     )
     unchanged = sum(int(pq.read_schema(path).metadata[UNCHANGED]) for path in chosen)
-    judge = _Judge(before, new.path, days(dates[-1]), functional, num_buckets)
+    day = days(dates[-1])
+    judge = _Judge(before, new.path, day, functional, inverses, num_buckets, redirects)
     runs = [Shard(f"judged-{n:05d}", run) for n, run in enumerate(runs_of(chosen))]
     paths = out.map_tables(runner, judge, runs)
     table = pa.concat_tables([pq.read_table(path, schema=CHANGE_SCHEMA) for path in paths])
-    out.write_table(CHANGES, table.sort_by([(key, "ascending") for key in _ORDER]))
+    out.write_table(CHANGES, table.sort_by([(key, "ascending") for key in ORDER]))
     kinds = Counter(table["kind"].to_pylist())
     rules = Counter(table["rule"].to_pylist())
     return {
@@ -102,110 +105,6 @@ def diff(
     }
 
 
-_ORDER = ("subject", "relation", "kind", "id")
-
-
-def diff_facts(
-    old: list[Fact] | None,
-    new: list[Fact],
-    *,
-    old_day: int | None,
-    new_day: int,
-    functional: frozenset[str] = frozenset(),
-    entities: Mapping[str, Entity] | None = None,
-    since: Mapping[str, int] | None = None,
-) -> list[Change]:
-    """The diff of two lists of facts, sorted; pure. `old` None: there is no earlier snapshot.
-
-    entities  names; rule 6 and all labels come from it
-    since     by subject, the day from which its changes count; unset is worked out of `old`
-    """
-    names = entities or {}
-    keys = sorted({(f.subject, f.relation) for f in (*(old or ()), *new)})
-    before, after = _grouped(old or []), _grouped(new)
-    begun = since if since is not None else window_begins(old or (), old_day)
-    changes = []
-    for subject, relation in keys:
-        group = Group(
-            relation=relation,
-            old=tuple(before.get((subject, relation), ())),
-            new=tuple(after.get((subject, relation), ())),
-            old_day=begun.get(subject, old_day) if old_day is not None else None,
-            new_day=new_day,
-            functional=relation in functional,
-            label=lambda key: names[key].label if key in names else None,
-        )
-        changes += [_change(subject, relation, decision, names) for decision in decide(group)]
-    return sorted(changes, key=lambda c: tuple(getattr(c, name) for name in _ORDER))
-
-
-def _grouped(facts: list[Fact]) -> dict[tuple[str, str], list[Fact]]:
-    """Facts by (subject, relation), in an order that does not depend on that of the input."""
-    groups: dict[tuple[str, str], list[Fact]] = {}
-    for fact in sorted(facts, key=lambda f: (f.statement_id, f.source, f.value)):
-        groups.setdefault((fact.subject, fact.relation), []).append(fact)
-    return groups
-
-
-def _change(subject: str, relation: str, decision: Decision, names: Mapping[str, Entity]) -> Change:
-    """A decision with names and evidence."""
-    old, new = decision.old, decision.new
-    entity = names.get(subject)
-    shown = new or old[0]
-    named = names.get(new.value) if new and new.value_type == "entity" else None
-    identity = [
-        subject,
-        relation,
-        decision.kind,
-        [[f.value, f.snaktype] for f in old],
-        [new.value, new.snaktype] if new else None,
-        []
-        if decision.kind != "ignored"
-        else [f.statement_id for f in (*old, *([new] if new else []))],
-    ]
-    return Change(
-        id=digest_of(identity)[:16],
-        kind=decision.kind,
-        rule=decision.rule,
-        reason=decision.reason,
-        subject=subject,
-        subject_label=entity.label if entity else None,
-        subject_aliases=entity.aliases if entity else (),
-        popularity=entity.num_sitelinks if entity else 0,
-        relation=relation,
-        value_type=shown.value_type,
-        old_values=tuple(f.value for f in old),
-        old_labels=tuple(_label(f, names) or f.value for f in old),
-        old_starts=tuple(f.start or f.point for f in old),
-        old_ends=tuple(f.end for f in old),
-        new_value=new.value if new else None,
-        new_label=_label(new, names) if new else None,
-        new_aliases=named.aliases if named else (),
-        source=shown.source,
-        old_statements=tuple(f.statement_id for f in old),
-        new_statement=new.statement_id if new else None,
-        revision_old=max((f.revision for f in old if f.revision is not None), default=None),
-        revision_new=new.revision if new else None,
-        revision_time=shown.revision_time,
-        user=shown.user,
-        since=(new.start or new.point) if new else None,
-        references=new.references if new else (),
-        quote=new.quote if new else None,
-    )
-
-
-def _label(fact: Fact, names: Mapping[str, Entity]) -> str | None:
-    """How a value is said: an entity's label if it has one, a number without its plus, text as it
-    is."""
-    if fact.value_type == "entity":
-        return names[fact.value].label if fact.value in names else None
-    if fact.value_type == "quantity":
-        return (
-            None if " " in fact.value else fact.value.removeprefix("+")
-        )  # the unit has no name here
-    return fact.value or None
-
-
 @dataclass(frozen=True)
 class _Judge:
     """Builds the function that judges what was chosen of some buckets."""
@@ -213,8 +112,10 @@ class _Judge:
     before: Before | None
     new: Path
     new_day: int
-    functional: frozenset[str]
+    functional: Functional
+    inverses: Mapping[str, str]
     num_buckets: int
+    redirects: Mapping[str, str]
 
     def __call__(self) -> Callable[[list[Path]], pa.Table]:
         def run(paths: list[Path]) -> pa.Table:
@@ -227,15 +128,30 @@ class _Judge:
     def _changes(self, rows: pa.Table) -> list[Change]:
         facts = rows.select(FACT_SCHEMA.names)
         since = rows.group_by("subject").aggregate([("since", "min")])
-        return diff_facts(
+        names = self._names(facts)
+        changes = diff_facts(
             None if self.before is None else from_table(facts.filter(rows["is_old"]), Fact),
             from_table(facts.filter(pc.invert(rows["is_old"])), Fact),
             old_day=self.before.day if self.before else None,
             new_day=self.new_day,
             functional=self.functional,
-            entities=self._names(facts),
+            entities=names,
             since=dict(zip(*(column.to_pylist() for column in since.columns), strict=True)),
+            known=set(rows.filter(rows["known"])["subject"].to_pylist()),
         )
+        return changes + self._derived(changes, names)
+
+    def _derived(self, changes: list[Change], names: Mapping[str, Entity]) -> list[Change]:
+        """What follows from changes about subjects of any bucket."""
+        objects = {str(c.new_value) for c in changes if derivable(c, self.inverses)}
+        table = read_rows(self.new, "facts", objects, self.num_buckets)
+        facts = grouped(from_table(resolved_values(table, self.redirects), Fact))
+
+        def now(subject: str, relation: str) -> Mapping[str, Fact]:
+            group = facts.get((subject, relation), ())
+            return current(group, self.new_day, relation, self.functional)
+
+        return derived(changes, self.inverses, self.functional, now, names)
 
     def _names(self, facts: pa.Table) -> dict[str, Entity]:
         """The entities that facts speak of, as they are called now, else as they were."""

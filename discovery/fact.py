@@ -49,6 +49,8 @@ class Fact:
     relation: str
     value: str
     """Canonical: entity id, text, signed decimal, or ISO date; empty unless snaktype `value`."""
+    bounds: str | None = None
+    """Of a quantity that its source gives within bounds, these: `+1.5..+2.5`."""
     value_type: ValueType
     snaktype: SnakType = "value"
     rank: Rank = "normal"
@@ -76,6 +78,7 @@ FACT_SCHEMA = pa.schema(
         pa.field("subject", pa.string(), nullable=False),
         pa.field("relation", pa.string(), nullable=False),
         pa.field("value", pa.string(), nullable=False),
+        ("bounds", pa.string()),
         pa.field("value_type", pa.string(), nullable=False),
         pa.field("snaktype", pa.string(), nullable=False),
         pa.field("rank", pa.string(), nullable=False),
@@ -124,6 +127,10 @@ ENTITY_SCHEMA = pa.schema(
 )
 
 
+DERIVED = "16"
+"""Rule of a change that no source states, but that follows from another."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What happened to one (subject, relation) between two snapshots, and why we say so."""
@@ -141,6 +148,9 @@ class Change:
     popularity: int = 0
     """Sitelinks of the subject."""
     relation: str
+    scope: str = ""
+    """Where the source tells several facts of a relation apart by qualifiers (`separators`), those
+    of this one: canonical JSON, `[]` for the one without; empty where there is but one."""
     value_type: ValueType
     old_values: tuple[str, ...] = ()
     """What it was; of a functional `learn`, what the source says it was at some time before; of a
@@ -180,6 +190,7 @@ CHANGE_SCHEMA = pa.schema(
         ("subject_aliases", pa.list_(pa.string())),
         ("popularity", pa.int64()),
         pa.field("relation", pa.string(), nullable=False),
+        pa.field("scope", pa.string(), nullable=False),
         pa.field("value_type", pa.string(), nullable=False),
         ("old_values", pa.list_(pa.string())),
         ("old_labels", pa.list_(pa.string())),

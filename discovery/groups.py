@@ -30,7 +30,16 @@ is a digest of what the statements say, without the revisions they were read fro
 group's facts; `latest` is the last day that any of its dates may mean, null without dates;
 `revised` the day of its earliest revision, null where none has a time."""
 
-TEXTS = ("statement_id", "value", "value_type", "snaktype", "rank", "qualifiers", "source")
+TEXTS = (
+    "statement_id",
+    "value",
+    "bounds",
+    "value_type",
+    "snaktype",
+    "rank",
+    "qualifiers",
+    "source",
+)
 DATES = ("start", "end", "point")
 BOUNDS = ("earliest", "latest", "precision")
 NEVER = np.iinfo(np.int64).min

@@ -178,6 +178,8 @@ def _supersedes(newer: Change, change: Change, functional: bool) -> bool:
     if newer.kind == "keep" or _same_conflict(change, newer):
         return False
     touched = change.new_value in (newer.new_value, *newer.old_values)
+    if newer.kind == "forget":
+        return change.new_value in newer.old_values  # what else is no more is nothing against it
     if newer.kind in MOVING:
         return functional or touched
     if newer.kind == "ignored" and newer.rule in (SCHEDULED, UNDECIDED):

@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.candidates import MAX_OBJECT_CHARS, screen
-from discovery.fact import Change
+from discovery.fact import DERIVED, Change
 from discovery.verbalise import Relation
 from discovery.verdict import Verdict
 
@@ -67,6 +67,8 @@ def route_change(change: Change, relations: Mapping[str, Relation], config: Rout
             return Route("none", "incoherent", f"conflict: {change.reason}")
         case "ignored" | "forget" | "vacated":
             return Route("none", change.kind, f"{change.kind}: {change.reason}")
+    if change.rule == DERIVED:
+        return Route("none", "derived", screen_reason(change, relations))
     if relation is None:
         return Route("none", "no templates", screen_reason(change, relations))
     if change.subject_label is None or not labels(change):
@@ -82,6 +84,8 @@ def route_change(change: Change, relations: Mapping[str, Relation], config: Rout
         return Route("fact sheet", "number", f"{where} is a number, which changes too fast")
     if change.value_type == "time":
         return Route("fact sheet", "date", f"{where} is a date, which no prompt can end in")
+    if change.scope:
+        return Route("fact sheet", "scoped", screen_reason(change, relations))
     if not relation.functional:
         return Route("fact sheet", "set", f"{where} holds several values at once")
     if len(change.new_label or "") > MAX_OBJECT_CHARS:

@@ -1,29 +1,28 @@
 """One (subject, relation) in two snapshots -> what happened to it, and by which rule. Pure.
 
-    1  starts after it ends                            conflict
-    2  several values of a functional group            conflict (ignored while it stays the same)
-    3  disputed or hedged                              conflict
-    4  only rank, references or qualifiers changed     keep
-    5  a date or a time value was refined              keep
-    6  old and new value have the same label           ignored
-    7  starts in the future                            ignored
-    8  began and ended in the window                   ignored
-    9  ended before the window                         ignored
-    10 a deciding date is open                         ignored
-    11 functional, another value began in the window   replace
-    12 functional, another value without such a date   replace (a correction, for review)
-    13 removed or deprecated without an end            forget
-    14 ended or `novalue`, nothing in its place        vacated
-    15 became `somevalue`                              ignored
-    18 began in the window                             learn
-    19 ended while others remain                       forget
-    20 a date of death                                 learn if the only one and in the window
-    21 held before and still holds                     keep
-    22 anything else                                   ignored
-    first  there is no earlier snapshot                learn
-
-Not judged: 16 (derived changes), 17 (new entities), separator qualifiers, and quantities refined
-(5).
+1  starts after it ends                            conflict
+2  several values of a functional group            conflict (ignored while it stays the same)
+3  disputed or hedged                              conflict
+4  only rank, references or qualifiers changed     keep
+5  a date, a time value or a quantity was refined  keep
+6  old and new value have the same label           ignored
+7  starts in the future                            ignored
+8  began and ended in the window                   ignored
+9  ended before the window                         ignored
+10 a deciding date is open                         ignored
+11 functional, another value began in the window   replace
+12 functional, another value without such a date   replace (a correction, for review)
+13 removed or deprecated without an end            forget
+14 ended or `novalue`, nothing in its place        vacated
+15 became `somevalue`                              ignored
+16 follows from another change (discovery.derived) learn
+17 of a new subject that began in the window       learn
+18 began in the window                             learn
+19 ended while others remain                       forget
+20 a date of death                                 learn if the only one and in the window
+21 held before and still holds                     keep
+22 anything else                                   ignored
+first  there is no earlier snapshot                learn
 """
 
 from __future__ import annotations
@@ -32,8 +31,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-from discovery.dates import Holds, iso_interval, within
+from discovery.dates import Holds, within
 from discovery.fact import ChangeKind, Fact, Interval
+from discovery.precision import refined, time_of
 from discovery.view import (
     CONTESTED,
     View,
@@ -47,7 +47,7 @@ from discovery.view import (
 )
 
 _content = attrgetter(
-    *(f.name for f in fields(Fact) if f.name not in ("revision", "revision_time", "user"))
+    *(f.name for f in fields(Fact) if f.name not in ("revision", "revision_time", "user", "quote"))
 )
 """What a fact says, without the revision it was read from."""
 
@@ -77,10 +77,15 @@ class Group:
     old: tuple[Fact, ...]
     new: tuple[Fact, ...]
     old_day: int | None
-    """The window is (old_day, new_day]; None: there is no earlier snapshot."""
+    """The earlier snapshot's; None: there is none."""
+    since: int | None
+    """The window is (since, new_day]. What a source has changed counts from the revision that the
+    earlier snapshot has of the subject; what it has not, as time goes by."""
     new_day: int
     functional: bool
     """At most one value at a time is expected."""
+    newborn: bool = False
+    """The subject was not in the earlier snapshot, and began after it."""
     label: Callable[[str], str | None]
     """Label of an entity."""
 
@@ -105,15 +110,21 @@ def decide(group: Group) -> list[Decision]:
             Decision("learn", "first", reason, former, fact) for fact in new.current.values()
         ]
     if group.functional and old.current and new.current:
-        return [*decisions, _succession(group, old, new)]
+        return [*decisions, *_succession(group, old, new)]
     return decisions + _values(group, old, new)
 
 
-def _succession(group: Group, old: View, new: View) -> Decision:
+def _succession(group: Group, old: View, new: View) -> list[Decision]:
     """A functional group with values before and exactly one now."""
     ((value, after),) = new.current.items()
     if value in old.current:
-        return _kept(group, after)
+        gone = [fact for other, fact in old.current.items() if other != value]
+        return [_kept(group, after), *(_gone(group, fact, new) for fact in gone)]
+    return [_successor(group, old, after)]
+
+
+def _successor(group: Group, old: View, after: Fact) -> Decision:
+    """Another value than those before."""
     before = tuple(old.current.values())
     first = before[0]
     if len(before) > 1:
@@ -122,7 +133,7 @@ def _succession(group: Group, old: View, new: View) -> Decision:
         )
     if _same_label(group, first, after):
         return Decision("ignored", "6", "old and new value have the same label", before, after)
-    if _refined(first, after):
+    if refined(first, after):
         return Decision("keep", "5", "the value became more precise", before, after)
     evidence = _in_window(group, after)
     if evidence == "yes":
@@ -156,6 +167,10 @@ def _values(group: Group, old: View, new: View) -> list[Decision]:
 def _added(group: Group, fact: Fact, new: View) -> Decision:
     """A value that holds now and did not before."""
     evidence = _in_window(group, fact)
+    if group.newborn and evidence != "maybe":
+        former = new.former if group.functional else ()
+        reason = "the subject is new, and began after the earlier snapshot"
+        return Decision("learn", "17", reason, former, fact)
     if group.relation in DEATH:
         if evidence == "yes" and len(new.current) == 1:
             return Decision("learn", "20", "died after the earlier snapshot", (), fact)
@@ -179,7 +194,7 @@ def _gone(group: Group, fact: Fact, new: View) -> Decision:
     if now in new.undecided:
         return Decision("ignored", "10", "whether it still holds is open", facts)
     if now is not None and now.end is not None and has_ended(now, group.new_day):
-        since = group.new_day if group.old_day is None else group.old_day
+        since = group.new_day if group.since is None else group.since
         ended = within(now.end, since, group.new_day)
         if ended == "no":
             return Decision("ignored", "9", "ended before the earlier snapshot", facts)
@@ -208,6 +223,8 @@ def _kept(group: Group, fact: Fact) -> Decision:
         return Decision("keep", "21", "held before and still holds", (), fact)
     if (before.start, before.end, before.point) != (fact.start, fact.end, fact.point):
         return Decision("keep", "5", "dates were refined; the value holds as before", (), fact)
+    if before.bounds != fact.bounds:
+        return Decision("keep", "5", "bounds were refined; the value holds as before", (), fact)
     return Decision("keep", "4", "only rank, references or qualifiers changed", (), fact)
 
 
@@ -238,7 +255,7 @@ def _judge(group: Group, fact: Fact) -> Decision | None:
     if has_ended(fact, group.new_day):
         if _in_window(group, fact) == "yes":
             return Decision("ignored", "8", "began and ended after the earlier snapshot", (), fact)
-        if group.old_day is None or has_ended(fact, group.old_day + 1):
+        if group.since is None or has_ended(fact, group.since + 1):
             return Decision("ignored", "9", "ended before the earlier snapshot", (), fact)
         return Decision("ignored", "22", "ended since, but was not recorded before", (), fact)
     if holds_on(fact, group.new_day) == "maybe":
@@ -260,26 +277,10 @@ def _in_window(group: Group, fact: Fact) -> Holds:
     """Whether the source dates the beginning of a fact into the window."""
     began: Interval | None = began_at(fact)
     if group.relation in DEATH:
-        began = _time(fact)
-    if group.old_day is None or began is None:
+        began = time_of(fact)
+    if group.since is None or began is None:
         return "no"
-    return within(began, group.old_day, group.new_day)
-
-
-def _time(fact: Fact) -> Interval | None:
-    """The interval of a time value, None where its text is no ISO date."""
-    try:
-        return iso_interval(fact.value) if fact.value_type == "time" else None
-    except ValueError:
-        return None
-
-
-def _refined(before: Fact, after: Fact) -> bool:
-    """Whether a time value became another within the bounds of the first."""
-    old, new = _time(before), _time(after)
-    if old is None or new is None:
-        return False
-    return old.earliest <= new.earliest and new.latest <= old.latest
+    return within(began, group.since, group.new_day)
 
 
 def _same_label(group: Group, before: Fact, after: Fact) -> bool:

@@ -35,6 +35,8 @@ class ToJudge:
     left out say it."""
     since_new: np.ndarray
     """The same of every later group."""
+    known: np.ndarray
+    """Of every later group, whether the earlier snapshot has its subject."""
     unchanged: int
     """Groups that are left out."""
 
@@ -56,9 +58,9 @@ def to_judge(
     num_old = old.num_rows
     both = {name: np.concatenate([_numbers(old, name), _numbers(new, name)])
             for name in ("subject", "relation", "content")}  # fmt: skip
-    since_G = _since(both["subject"], _numbers(old, "revised", old_day), old_day)
+    since_G, known_G = _subjects(both["subject"], _numbers(old, "revised", old_day), old_day)
     latest_G = np.concatenate([_numbers(side, "latest", NEVER) for side in (old, new)])
-    open_G = (latest_G >= since_G - SLACK) | np.isin(both["subject"], list(forced))
+    open_G = (latest_G >= old_day - SLACK) | np.isin(both["subject"], list(forced))
     key_G = both["subject"].view(np.uint64) * _ODD + both["relation"].view(np.uint64)
     order = np.argsort(key_G, kind="stable")  # of a group in both, the earlier comes first
     first, second = order[:-1], order[1:]
@@ -76,6 +78,7 @@ def to_judge(
         judged_G[num_old:],
         since_G[:num_old],
         since_G[num_old:],
+        known_G[num_old:],
         int((~sampled).sum()),
     )
 
@@ -85,13 +88,18 @@ def _numbers(groups: pa.Table, name: str, absent: int = 0) -> np.ndarray:
     return column.cast(pa.int64()).fill_null(absent).to_numpy(zero_copy_only=False)
 
 
-def _since(subject_G: np.ndarray, revised_G: np.ndarray, old_day: int) -> np.ndarray:
-    """The day from which changes of each group's subject count: its earlier revision's, if that is
-    before the snapshot's. `revised_G` is of the earlier groups, which come first."""
+def _subjects(
+    subject_G: np.ndarray, revised_G: np.ndarray, old_day: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each group's subject, the day from which its changes count, which is its earlier
+    revision's, if that is before the snapshot's; and whether it was there before. `revised_G` is of
+    the earlier groups, which come first."""
     subjects, subject_of_G = np.unique(subject_G, return_inverse=True)
-    since_S = np.full(len(subjects), old_day)
-    np.minimum.at(since_S, subject_of_G[: len(revised_G)], revised_G)
-    return since_S[subject_of_G]
+    since_S, known_S = np.full(len(subjects), old_day), np.full(len(subjects), False)
+    earlier = subject_of_G[: len(revised_G)]
+    np.minimum.at(since_S, earlier, revised_G)
+    known_S[earlier] = True
+    return since_S[subject_of_G], known_S[subject_of_G]
 
 
 def _sampled(

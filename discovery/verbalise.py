@@ -153,6 +153,11 @@ def fallback_relation(
     return Relation(id=key, label=label, object_type=object_type, functional=functional, **made)
 
 
+def functional_of(relations: Mapping[str, Relation]) -> dict[str, tuple[str, ...]]:
+    """The relations of one object at a time, with their separators."""
+    return {key: r.separators for key, r in relations.items() if r.functional}
+
+
 def load_relations(extra_path: Path | None = None) -> Mapping[str, Relation]:
     """The built-in English relations by id, with those of a user's file added or put in their
     place.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from discovery.dates import Holds, holds
@@ -20,6 +20,11 @@ longer says what it seems to: applies to part, of, applies to jurisdiction, vali
 period."""
 CONTESTED = frozenset({"P1310", "P5102"})
 """Disputed by; nature of statement (hedged)."""
+
+
+Functional = Mapping[str, tuple[str, ...]]
+"""Relations that have at most one object at a time, with the qualifiers (`separators`, P4155) by
+which a source tells several such facts of one subject apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,31 @@ def view(facts: Iterable[Fact], day: int, *, functional: bool) -> View:
         tuple(fact for fact in undecided if fact.value not in by_value),
         tuple(fact for fact in former if fact.value not in by_value),
     )
+
+
+def scoped(facts: Iterable[Fact], separators: tuple[str, ...]) -> dict[str, list[Fact]]:
+    """Facts by the values of their separators: canonical JSON, `[]` without; all under `[]` where
+    the relation has none."""
+    if not separators:
+        return {"[]": list(facts)}
+    found: dict[str, list[Fact]] = {}
+    for fact in facts:
+        pairs = [pair for pair in json.loads(fact.qualifiers) if pair[0] in separators]
+        key = json.dumps(pairs, ensure_ascii=False, separators=(",", ":"))
+        found.setdefault(key, []).append(fact)
+    return found
+
+
+def current(
+    facts: Iterable[Fact], day: int, relation: str, functional: Functional
+) -> dict[str, Fact]:
+    """What holds on a day, by value: of each group that separators tell apart."""
+    is_functional = relation in functional
+    return {
+        value: fact
+        for _, group in sorted(scoped(facts, functional.get(relation, ())).items())
+        for value, fact in view(group, day, functional=is_functional).current.items()
+    }
 
 
 def best_rank(facts: Iterable[Fact]) -> list[Fact]:

@@ -137,7 +137,8 @@ def _holds(row: SheetRow, subjects: Subjects) -> bool:
     current = subjects.current(row.subject, row.relation)
     if row.value not in current:
         return False
-    return row.contested or row.relation not in subjects.functional or len(current) == 1
+    several = row.relation not in subjects.functional or subjects.functional[row.relation]
+    return row.contested or bool(several) or len(current) == 1
 
 
 def _rows(

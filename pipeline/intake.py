@@ -23,7 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from discovery.fact import CHANGE_SCHEMA, Change, from_table, to_table
+from discovery.fact import CHANGE_SCHEMA, DERIVED, Change, from_table, to_table
 from discovery.pending import Held, held_table, merge, read_held
 from discovery.route import RouteConfig, route_change, worth_asking
 from discovery.trust.assess import (
@@ -37,7 +37,7 @@ from discovery.trust.breaker import ACTIVITY_SCHEMA, Activity, activity, anomali
 from discovery.trust.config import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
-from discovery.verbalise import Relation
+from discovery.verbalise import Relation, functional_of
 from infra.budget import Budget
 from infra.http import PoliteClient
 from infra.storage import Artifact, StageDir, Workspace
@@ -166,8 +166,8 @@ def take_in(
         | {c.subject for c in changes if c.kind in ASSESSED}
     )
     merged = merge(earlier.held, changes, subjects)
-    counted = activity(changes)
-    judged = [c for c in merged.changes if c.kind in ASSESSED]
+    counted = activity([c for c in changes if c.rule != DERIVED])
+    judged = [c for c in merged.changes if c.kind in ASSESSED and c.rule != DERIVED]
     court = Court(
         config=policy.trust,
         now=end_of(as_of),
@@ -223,8 +223,7 @@ NEVER_SEEN = 0.5
 
 def reader(snapshot: Artifact, relations: Mapping[str, Relation]) -> Callable[[set[str]], Subjects]:
     """Reads some subjects out of a snapshot."""
-    functional = {key for key, relation in relations.items() if relation.functional}
-    return partial(read_subjects, snapshot, functional=functional)
+    return partial(read_subjects, snapshot, functional=functional_of(relations))
 
 
 def rater(

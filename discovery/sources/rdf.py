@@ -28,8 +28,9 @@ from discovery.sources.dump import LATE
 from discovery.sources.lines import BLOCK_BYTES, Block, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
 from discovery.sources.triples import FORMATS, Triples, by_subject, suffix_of
-from discovery.sources.wikibase_json import LANGUAGE, MAX_NAME, MAX_VALUE, parse_entity
+from discovery.sources.wikibase_json import LANGUAGE, MAX_NAME, parse_entity
 from discovery.sources.wikibase_rdf import WikibaseReader
+from discovery.sources.wikibase_snaks import MAX_VALUE
 from infra.errors import SourceError
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -17,6 +17,7 @@ NAMES = {
     **{f"{_WIKIBASE}{name}": name for name in ("rank", "sitelinks", "propertyType")},
     **{f"{_WIKIBASE}{name}": name for name in ("timeValue", "timePrecision", "timeCalendarModel")},
     **{f"{_WIKIBASE}{name}": name for name in ("quantityAmount", "quantityUnit")},
+    **{f"{_WIKIBASE}{name}": name for name in ("quantityLowerBound", "quantityUpperBound")},
     **{f"{_WIKIBASE}{name}": name for name in ("geoLatitude", "geoLongitude", "geoPrecision")},
     f"{_WIKIBASE}geoGlobe": "geoGlobe",
 }

@@ -10,25 +10,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from discovery.dates import FAR_PAST, iso_interval, to_iso, wikibase_interval
-from discovery.fact import Entity, Fact, Interval, Rank, ValueType
+from discovery.fact import Entity, Fact, Interval, Rank
 from discovery.sources.observation import MAX_SAMPLE, Parsed, Skip
+from discovery.sources.wikibase_snaks import (
+    as_text,
+    compact,
+    read_bounds,
+    read_date,
+    read_value,
+    type_of,
+)
 
-ENTITY_ID = re.compile(r"[QPL][1-9]\d{0,14}")
 START, END, POINT = "P580", "P582", "P585"
 INSTANCE_OF = "P31"
 STATED_IN, REFERENCE_URL = "P248", "P854"
 LANGUAGE = "en"
 MAX_NAME = 1_000
 """Characters; Wikibase allows 250 of a label or alias."""
-MAX_VALUE, MAX_DIGITS = 10_000, 1_000
-"""Characters of a value, and places of a quantity; Wikibase allows 2,500 and 127."""
 
 _MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
-_PREFIX = {"item": "Q", "property": "P", "lexeme": "L"}
 _RANKS: dict[str, Rank] = {"preferred": "preferred", "normal": "normal", "deprecated": "deprecated"}
 
 
@@ -50,7 +52,7 @@ def referenced_items(entity: Mapping[str, Any], relations: Container[str] | None
     found = set()
     for _, statement in _statements(entity, relations):
         try:
-            value, value_type = _value(statement["mainsnak"])
+            value, value_type = read_value(statement["mainsnak"])
         except _MALFORMED:
             continue
         if value_type == "entity":
@@ -127,9 +129,9 @@ def _fact(
     main, remarks = statement["mainsnak"], []
     snaktype = main["snaktype"]
     if snaktype == "value":
-        value, value_type = _value(main)
+        value, value_type = read_value(main)
     elif snaktype in ("somevalue", "novalue"):
-        value, value_type = "", _value_type(main)
+        value, value_type = "", type_of(main)
     else:
         raise ValueError(f"snaktype {snaktype!r} is unknown")
     revision, modified, user = stamp
@@ -138,21 +140,22 @@ def _fact(
     for name, snaks in _map(statement.get("qualifiers")).items():
         dated = name in (START, END, POINT)
         if dated:
-            dates[name], texts = _date(snaks, modified)
+            dates[name], texts = read_date(snaks, modified)
             remarks.extend(texts)
-        others += [[name, _text(s)] for s in snaks if not dated or s["snaktype"] != "value"]
+        others += [[name, as_text(s)] for s in snaks if not dated or s["snaktype"] != "value"]
     fact = Fact(
         statement_id=str(statement["id"]),
         subject=key,
         relation=relation,
         value=value,
+        bounds=read_bounds(main) if value_type == "quantity" and value else None,
         value_type=value_type,
         snaktype=snaktype,
         rank=_RANKS[statement.get("rank", "normal")],
         start=dates.get(START),
         end=dates.get(END),
         point=dates.get(POINT),
-        qualifiers=_compact(sorted(others)) if others else "[]",
+        qualifiers=compact(sorted(others)) if others else "[]",
         references=_references(statement),
         source=source,
         revision=revision,
@@ -162,78 +165,15 @@ def _fact(
     return fact, remarks
 
 
-def _date(snaks: list[Any], modified: str | None) -> tuple[Interval | None, list[str]]:
-    """The first date of a qualifier; `somevalue` is some day up to the revision, `novalue` none."""
-    for snak in snaks:
-        if snak["snaktype"] == "somevalue":
-            latest = iso_interval(modified).latest if modified else -FAR_PAST
-            return Interval(FAR_PAST, latest, 0), []
-        if snak["snaktype"] == "value":
-            interval, remark = wikibase_interval(snak["datavalue"]["value"])
-            return interval, [remark] if remark else []
-    return None, []
-
-
-def _value_type(snak: Mapping[str, Any]) -> ValueType:
-    """The type by the property's datatype, for snaks without a value."""
-    types: dict[str, ValueType] = {
-        "wikibase-item": "entity",
-        "wikibase-property": "entity",
-        "string": "string",
-        "quantity": "quantity",
-        "time": "time",
-    }
-    return types.get(snak.get("datatype", ""), "other")
-
-
-def _value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
-    """Canonical text and type of a snak's value. Raises ValueError with the reason."""
-    text, value_type = _plain_value(snak)
-    if len(text) > MAX_VALUE:
-        raise ValueError(f"value is longer than {MAX_VALUE} characters")
-    return text, value_type
-
-
-def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
-    """As `_value`, however long."""
-    value, kind = snak["datavalue"]["value"], snak["datavalue"]["type"]
-    if kind == "wikibase-entityid":
-        key = value.get("id") or f"{_PREFIX[value['entity-type']]}{value['numeric-id']}"
-        if not ENTITY_ID.fullmatch(key):
-            raise ValueError("value is an entity of an unsupported kind")
-        return key, "entity"
-    if kind == "string":
-        if not isinstance(value, str):
-            raise ValueError("value of a string is none")
-        plain = snak.get("datatype", "string") == "string"
-        return value, "string" if plain else "other"
-    if kind == "quantity":
-        try:
-            amount = Decimal(value["amount"])
-        except InvalidOperation:
-            raise ValueError("amount of a quantity is not a decimal number") from None
-        if not amount.is_finite() or abs(amount.adjusted()) > MAX_DIGITS:
-            raise ValueError("amount of a quantity has too many digits")
-        unit = str(value.get("unit", "1")).rpartition("/")[2]
-        return f"{amount:+f}" + (f" {unit}" if unit != "1" else ""), "quantity"
-    if kind == "time":
-        interval, _ = wikibase_interval(value)
-        return to_iso(interval), "time"
-    return _compact(value), "other"
-
-
-def _text(snak: Mapping[str, Any]) -> str:
-    """A qualifier's value as canonical text, or its snaktype."""
-    return snak["snaktype"] if snak["snaktype"] != "value" else _value(snak)[0]
-
-
 def _references(statement: Mapping[str, Any]) -> tuple[str, ...]:
     """URLs and `stated in` ids; P143 (imported from) is no evidence and left out."""
     found = set()
     for reference in statement.get("references", []):
         snaks = _map(reference.get("snaks"))
         for name in (STATED_IN, REFERENCE_URL):
-            found.update(_text(snak) for snak in snaks.get(name, []) if snak["snaktype"] == "value")
+            found.update(
+                as_text(snak) for snak in snaks.get(name, []) if snak["snaktype"] == "value"
+            )
     return tuple(sorted(found))
 
 
@@ -288,10 +228,6 @@ def _statements(
 def _map(value: Any) -> Mapping[str, Any]:
     """A JSON map; PHP writes an empty one as `[]`."""
     return value if isinstance(value, dict) else {}
-
-
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-"""The one JSON text of a value."""
 
 
 def _general(reason: str) -> str:

@@ -77,6 +77,9 @@ class Values:
             unit = known["quantityUnit"]
             unit = "1" if unit.endswith("/Q199") else unit
             value = {"amount": known["quantityAmount"], "unit": unit}
+            for name in ("lowerBound", "upperBound"):
+                if (bound := known.get(f"quantity{name[0].upper()}{name[1:]}")) is not None:
+                    value[name] = bound
             return _with(prop, value, "quantity", "quantity")
         precision = known.get("geoPrecision")
         value = {

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
+from types import MappingProxyType
 
 from discovery.buckets import read_rows
 from discovery.dates import days, iso_interval
 from discovery.fact import Entity, Fact, from_table
 from discovery.snapshot import MANIFEST
-from discovery.view import has_ended, view
+from discovery.view import Functional, current, has_ended
 from infra.storage import Artifact
 
 HUMAN = "Q5"
@@ -30,7 +31,7 @@ class Subjects:
     entities: Mapping[str, Entity] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     """Names of all sources of the snapshot."""
-    functional: frozenset[str] = frozenset()
+    functional: Functional = field(default_factory=dict)
     """Relations of one object at a time."""
 
     @classmethod
@@ -40,7 +41,7 @@ class Subjects:
         entities: Iterable[Entity] = (),
         *,
         day: int,
-        functional: Collection[str] = (),
+        functional: Functional = MappingProxyType({}),
         sources: Collection[str] = (),
     ) -> Subjects:
         groups: dict[tuple[str, str], list[Fact]] = {}
@@ -51,13 +52,13 @@ class Subjects:
             {key: tuple(group) for key, group in groups.items()},
             {entity.id: entity for entity in entities},
             frozenset(sources) | {f.source for group in groups.values() for f in group},
-            frozenset(functional),
+            functional,
         )
 
     def current(self, subject: str, relation: str) -> Mapping[str, Fact]:
         """Facts that hold on the day, by value."""
         facts = self.facts.get((subject, relation), ())
-        return view(facts, self.day, functional=relation in self.functional).current
+        return current(facts, self.day, relation, self.functional)
 
     def agreeing(self, subject: str, relation: str, value: str, source: str) -> frozenset[str]:
         """Other sources that say the same now."""
@@ -65,11 +66,10 @@ class Subjects:
         for fact in self.facts.get((subject, relation), ()):
             if fact.source != source:
                 others.setdefault(fact.source, []).append(fact)
-        functional = relation in self.functional
         return frozenset(
             name
             for name, facts in others.items()
-            if value in view(facts, self.day, functional=functional).current
+            if value in current(facts, self.day, relation, self.functional)
         )
 
     def sources_of(self, subject: str, relation: str, value: str) -> list[str]:
@@ -119,9 +119,7 @@ class Subjects:
         return None
 
 
-def read_subjects(
-    snapshot: Artifact, wanted: Collection[str], functional: Collection[str]
-) -> Subjects:
+def read_subjects(snapshot: Artifact, wanted: Collection[str], functional: Functional) -> Subjects:
     """Facts and entities of the wanted subjects, out of the snapshot's files."""
     manifest = snapshot.json(MANIFEST)
     num_buckets = manifest["num_buckets"]

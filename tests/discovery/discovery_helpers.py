@@ -1,9 +1,21 @@
 """Facts and changes in one line, for the discovery tests."""
 
+from operator import attrgetter
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
+from discovery.buckets import write_bucket
 from discovery.dates import iso_interval
-from discovery.fact import Change, Fact
+from discovery.diff import diff
+from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Change, Fact, from_table, to_table
+from discovery.groups import groups_of
+from discovery.parsed import bucket_of, hash_of
+from discovery.snapshot import MANIFEST
+from discovery.verbalise import load_relations
+from infra.files import write_json
+from infra.runner import InProcessRunner
+from infra.storage import Artifact, StageDir
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -41,3 +53,31 @@ def make_change(**settings):
         "source": "test",
     }
     return Change(**{**fields, **settings})
+
+
+NUM_BUCKETS = 4
+
+
+def make_snapshot(root, facts, entities=(), day="2023-06-30"):
+    """The files of a snapshot that a diff reads."""
+
+    def of(bucket, rows, key):
+        return [row for row in rows if bucket_of(hash_of(getattr(row, key)), NUM_BUCKETS) == bucket]
+
+    order = attrgetter("subject", "relation", "statement_id", "source")
+    for bucket in range(NUM_BUCKETS):
+        table = to_table(sorted(of(bucket, facts, "subject"), key=order), FACT_SCHEMA)
+        write_bucket(root, "facts", bucket, table)
+        write_bucket(root, "groups", bucket, groups_of(table))
+        named = to_table(of(bucket, entities, "id"), ENTITY_SCHEMA)
+        write_bucket(root, "entities", bucket, named)
+    write_json(root / MANIFEST, {"as_of": day, "num_buckets": NUM_BUCKETS})
+    return Artifact(root, {})
+
+
+def diff_of(root, old, new, **options):
+    """The changes that the stage writes between two snapshots' files."""
+    out = StageDir(root / "diff")
+    out.path.mkdir()
+    diff(old, new, load_relations(), out=out, runner=InProcessRunner(), **options)
+    return from_table(pq.read_table(out.path / "changes.parquet"), Change)

@@ -144,7 +144,11 @@ def value_of(snak: Any) -> tuple[str, dict[str, str] | None]:
     if kind == "quantity":
         unit = "wd:Q199" if value["unit"] == "1" else f"wd:{value['unit'].rpartition('/')[2]}"
         amount = literal(value["amount"], XSD + "decimal")
-        return amount, {"quantityAmount": amount, "quantityUnit": iri(unit)}
+        node = {"quantityAmount": amount, "quantityUnit": iri(unit)}
+        for name in ("lowerBound", "upperBound"):
+            if name in value:
+                node[f"quantity{name[0].upper()}{name[1:]}"] = literal(value[name], XSD + "decimal")
+        return amount, node
     if kind == "time":
         text = literal(gregorian(value), XSD + "dateTime")
         precision = literal(str(value["precision"]), XSD + "integer")

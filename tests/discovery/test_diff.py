@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from discovery_helpers import make_fact as fact
 
+from discovery.compare import diff_facts
 from discovery.dates import iso_interval
-from discovery.diff import diff_facts
 from discovery.fact import Entity
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
-FUNCTIONAL = frozenset({"P6", "P570"})
+FUNCTIONAL = {"P6": (), "P570": (), "P2044": ()}
 
 
 def changes(old, new, **options):
@@ -26,6 +26,7 @@ def outcome(old, new, **options):
 
 A, B = fact("Q10"), fact("Q20", start="2018-05-01")
 OTHER = {"relation": "P190"}
+HIGH = {"relation": "P2044", "value_type": "quantity", "subject": "Q7"}
 DEATH = {"relation": "P570", "value_type": "time", "subject": "Q7"}
 
 CASES = {
@@ -51,6 +52,36 @@ CASES = {
         [fact("2010-03-04", "s", **DEATH)],
         "keep",
         "5",
+    ),
+    "5 quantity refined": (
+        [fact("+8848 Q11573", "s", bounds="+8840..+8860", **HIGH)],
+        [fact("+8848.86 Q11573", "s", bounds="+8848.8..+8848.9", **HIGH)],
+        "keep",
+        "5",
+    ),
+    "5 bounds refined": (
+        [fact("+8848 Q11573", "s", bounds="+8840..+8860", **HIGH)],
+        [fact("+8848 Q11573", "s", **HIGH)],
+        "keep",
+        "5",
+    ),
+    "12 quantity beyond the bounds": (
+        [fact("+8848 Q11573", "s", bounds="+8840..+8850", **HIGH)],
+        [fact("+8848.86 Q11573", "s", bounds="+8845..+8851", **HIGH)],
+        "replace",
+        "12",
+    ),
+    "12 quantity of another unit": (
+        [fact("+8848 Q11573", "s", bounds="+1..+9999", **HIGH)],
+        [fact("+29 Q3710", "s", **HIGH)],
+        "replace",
+        "12",
+    ),
+    "12 quantity without bounds": (
+        [fact("+8848 Q11573", "s", **HIGH)],
+        [fact("+8849 Q11573", "s", **HIGH)],
+        "replace",
+        "12",
     ),
     "7 scheduled": ([], [fact("Q20", start="2024")], "ignored", "7"),
     "8 transient": ([], [fact("Q20", start="2017", end="2019")], "ignored", "8"),
@@ -129,6 +160,48 @@ def test_multi_valued_groups():
         ("keep", "21"),
         ("learn", "18"),
     ]
+
+
+BORN = {"relation": "P571", "value_type": "time"}
+
+
+@pytest.mark.parametrize(
+    ("began", "learned"), [("2019-05", True), ("2001", False), ("2016-08", False), ("2030", False)]
+)
+def test_a_new_subject(began, learned):
+    """17: of a subject that is new and began in the window, what holds is learned, dated or not; of
+    one that is only new to the source it is not."""
+    facts = [fact(began, **BORN), fact("Q10"), fact("Q20", **OTHER), fact("Q5", start="2018")]
+    facts[-1] = replace(facts[-1], relation="P31")
+    found = {c.relation: (c.kind, c.rule) for c in changes([], facts)}
+    undated = ("learn", "17") if learned else ("ignored", "22")
+    assert (found["P6"], found["P190"]) == (undated, undated)
+    assert found["P31"] == ("learn", "17" if learned else "18")
+    old = [fact("Q1", relation="P1")]
+    assert outcome(old, [*old, *facts])[0] != ("learn", "17")
+    known = {c.relation: c.rule for c in changes([], facts, known={"Q1"})}
+    assert known["P6"] == "22"
+
+
+SCOPES = {"functional": {"P6": ("P3831",)}}
+
+
+def test_separators_tell_facts_apart():
+    """Of a relation with separators each value of these is a group: a successor in one is none in
+    the other, two at once are no conflict, and the change says which it is of."""
+    first, second = ({"qualifiers": f'[["P3831","{role}"]]'} for role in ("Q1", "Q2"))
+    old = [fact("Q10", **first), fact("Q11", **second)]
+    new = [fact("Q20", start="2018", **first), fact("Q11", **second)]
+    found = changes(old, new, **SCOPES)
+    assert [(c.kind, c.rule, c.old_values, c.new_value, c.scope) for c in found] == [
+        ("keep", "21", (), "Q11", '[["P3831","Q2"]]'),
+        ("replace", "11", ("Q10",), "Q20", '[["P3831","Q1"]]'),
+    ]
+    assert outcome(old, new) == [("conflict", "2")]
+    plain = changes([A], [B], **SCOPES)
+    assert [(c.kind, c.rule, c.scope) for c in plain] == [("replace", "11", "")]
+    beside = changes([A], [B, fact("Q11", **second)], **SCOPES)
+    assert {c.scope for c in beside} == {"[]", '[["P3831","Q2"]]'}
 
 
 def test_older_observation_of_a_multi_valued_relation_is_undecided():

@@ -1,38 +1,24 @@
 """A merge is no change of facts: both snapshots are compared under the ids that stand now."""
 
 from datetime import date
-from operator import attrgetter
 
-import pyarrow.parquet as pq
+from discovery_helpers import NUM_BUCKETS, diff_of, make_snapshot
 from discovery_helpers import make_fact as fact
 from test_month import BEFORE, LAST, OCTOBER, observe, source
 
-from discovery.buckets import bucket_file
 from discovery.chosen import Before, Choose
-from discovery.diff import diff
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
-from discovery.groups import groups_of
+from discovery.fact import FACT_SCHEMA, Entity, Fact, from_table, to_table
 from discovery.merged import redirects_of, resolved_values
 from discovery.parsed import bucket_of, hash_of
-from discovery.verbalise import load_relations
-from infra.files import write_table
 from infra.replay import ReplayServer
-from infra.runner import InProcessRunner
-from infra.storage import StageDir
 
-B = 4
+B = NUM_BUCKETS
 
 
 def snapshot(root, facts, redirects):
     """The files of a snapshot of some facts and redirects."""
-    for bucket in range(B):
-        mine = [f for f in facts if bucket_of(hash_of(f.subject), B) == bucket]
-        table = to_table(sorted(mine, key=attrgetter("subject", "relation")), FACT_SCHEMA)
-        write_table(root / bucket_file("facts", bucket), table)
-        write_table(root / bucket_file("groups", bucket), groups_of(table))
     entities = [Entity(id=a, label=None, redirect=b, source="wd") for a, b in redirects]
-    write_table(root / bucket_file("entities", 0), to_table(entities, ENTITY_SCHEMA))
-    return root
+    return make_snapshot(root, facts, entities).path
 
 
 def test_redirects_are_followed_to_their_end(tmp_path):
@@ -82,10 +68,7 @@ def test_the_month_s_merge_takes_nothing_back(tmp_path):
             early = early.model_copy(update={"endpoint": then, "query_endpoint": f"{then}/sparql"})
             _, before = observe(tmp_path / "a", early, BEFORE)
         _, after = observe(tmp_path / "b", late, LAST)
-    out = StageDir(tmp_path / "diff")
-    out.path.mkdir()
-    diff(before, after, load_relations(), out=out, runner=InProcessRunner())
-    changes = from_table(pq.read_table(out.path / "changes.parquet"), Change)
+    changes = diff_of(tmp_path, before, after)
     forgotten = {c.subject for c in changes if c.kind in ("forget", "vacated")}
     assert merged not in {c.subject for c in changes}
     assert deleted in forgotten and about["to"] not in forgotten

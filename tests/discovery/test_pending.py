@@ -10,13 +10,13 @@ from discovery_helpers import make_fact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from discovery.compare import diff_facts
 from discovery.dates import iso_interval
-from discovery.diff import diff_facts
 from discovery.fact import Change, Fact
 from discovery.pending import Held, held_table, merge, read_held
 from discovery.trust.subjects import Subjects
 
-FUNCTIONAL = frozenset({"P6"})
+FUNCTIONAL = {"P6": ()}
 DAYS = [iso_interval(text).earliest for text in ("2020-06-30", "2021-06-30", "2022-06-30")]
 
 

@@ -198,7 +198,7 @@ def test_contradicting_sources_are_named_with_their_values() -> None:
         references=(),
     )
     facts = [make_fact("Q2", references=TWO), make_fact("Q3", source="people")]
-    subjects = Subjects.of(facts, day=days(DAY), functional=["P6"])
+    subjects = Subjects.of(facts, day=days(DAY), functional={"P6": ()})
     found = assess(c, subjects=subjects, standings={"people": OWN, "wd": OWN})
     assert found.decisive == [("contradiction", "sources disagree: wd: Ann; people: Bob")]
     one = Subjects.of([make_fact("Q2"), make_fact("Q3")], day=days(DAY))

@@ -15,11 +15,12 @@ from discovery.dates import iso_interval
 from discovery.fact import Fact, from_table
 from discovery.route import Route
 from discovery.trust.subjects import Subjects
+from discovery.verbalise import functional_of
 from infra.storage import StageDir
 from pipeline.fact_sheet import SHEET, SHEET_LINES, SheetRow, fact_sheet, row_id, write_sheet
 
 DAY = iso_interval("2023-06-30").earliest
-FUNCTIONAL = {key for key, relation in RELATIONS.items() if relation.functional}
+FUNCTIONAL = functional_of(RELATIONS)
 NUMBER = Route("fact sheet", "number", "population (P1082) is a number")
 
 

@@ -180,7 +180,7 @@ def test_a_statement_that_its_source_takes_back(facts: list[Fact], reason: str |
     tell."""
     first = replace(change(1), new_statement="s1")
     live = planned([first], ["unknown"]).edits
-    subjects = Subjects.of(facts, day=0, sources=["test"], functional=["P54"])
+    subjects = Subjects.of(facts, day=0, sources=["test"], functional={"P54": ()})
     made = planned([], [], live=live, subjects=subjects)
     assert [r.reason for r in made.removals] == ([TAKEN_BACK + reason] if reason else [])
     elsewhere = Subjects.of([], day=0, sources=["other"])
