@@ -1,6 +1,7 @@
 """Feeds and pages as they should not be: counted with a reason, and nothing else happens."""
 
 import gzip
+import json
 import re
 import resource
 import time
@@ -237,3 +238,25 @@ def test_a_long_feed_takes_time_in_proportion(site):
 
     seconds(50)
     assert seconds(1600) < 4 * seconds(800) + 0.5
+
+
+def test_names_of_megabytes(site):
+    """A title is cut, a subject of a megabyte is no name, a GUID as long is an id like others; ten
+    megabytes are no feed."""
+    long = "A" + "b" * 1_000_000
+    entries = [
+        {**ADA, "title": "T" * 3_000_000},
+        {**BOB, "guid": "g" * 3_000_000},
+        {**ADA, "guid": "3", "description": f"{long} is married to {long}."},
+    ]
+    url = site.put("/feed", rss(*entries))
+    crawled = crawl_feed(feeds=(url,))
+    assert crawled.said == {("Ada Lovelace", "P26", "William King"), ("Bob Smith", "P108", "Acme")}
+    assert max(len(json.loads(o.payload)["title"]) for o in crawled.observations) <= 1000
+    assert "text is longer than 200000 characters" in crawled.reasons
+    assert all(len(skip.sample) <= 200 for skip in crawled.skips)
+    site.put("/feed", rss({**ADA, "title": "T" * 10_000_000}))
+    other = site.put("/other", rss(BOB))
+    crawled = crawl_feed(feeds=(url, other))
+    assert crawled.said == {("Bob Smith", "P108", "Acme")}
+    assert crawled.reasons == [f"larger than {MAX_BYTES} bytes"]

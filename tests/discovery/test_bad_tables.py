@@ -185,3 +185,43 @@ def test_any_bytes_are_facts_skips_or_one_line(tmp_path, name, noise):
     assert parsed.facts[0].subject == "Ada"
     pa.array([text for skip in parsed.skips for text in (skip.reason, skip.sample)], pa.string())
     pa.array([fact.value for fact in parsed.facts], pa.string())
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+@pytest.mark.parametrize("role", ["subject", "relation", "object_id", "date"])
+def test_no_role_takes_ten_megabytes(tmp_path, name, role):
+    """Whichever cell it is, it costs its own row."""
+    rows = [{"object_id": "Q2", "date": "2015", **GOOD}] * 2
+    write(tmp_path / name, [rows[0], {**rows[1], role: HUGE}])
+    parsed = read(tmp_path / name)
+    assert [(fact.subject, fact.value) for fact in parsed.facts] == [("Ada", "Q2")]
+    assert reasons(parsed) == {f"{role} is longer than 10000 characters": 1}
+    assert len(parsed.skips[0].sample) <= 200
+
+
+def test_a_row_of_a_million_cells(tmp_path):
+    """It is longer than the header, and its sample is short."""
+    (tmp_path / "t.csv").write_text(HEADER + "Ada,P54,Ajax\n" + "x," * 1_000_000 + "\n")
+    parsed = read(tmp_path / "t.csv")
+    assert len(parsed.facts) == 1
+    assert reasons(parsed) == {"row has more cells than the header": 1}
+    assert len(parsed.skips[0].sample) <= 200
+
+
+@pytest.mark.parametrize("depth", [20, 300])
+def test_parquet_that_is_nested(tmp_path, depth):
+    """A cell that is a list of lists costs its row; a schema deeper than the reader goes is one
+    line."""
+    deep = pa.array(["Ajax"])
+    for _ in range(depth):
+        deep = pa.ListArray.from_arrays([0, 1], deep)
+    pq.write_table(pa.table({"subject": ["A"], "relation": ["B"], "object": deep}),
+                   tmp_path / "t.parquet")  # fmt: skip
+    if depth == 20:
+        assert reasons(read(tmp_path / "t.parquet")) == {
+            "object is not text, a number or a date": 1
+        }
+        return
+    with pytest.raises(SourceError, match="nested") as caught:
+        read(tmp_path / "t.parquet")
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 from discovery_helpers import make_fact as fact
 
 from discovery.compare import diff_facts
-from discovery.dates import iso_interval
+from discovery.dates import iso_interval, wikibase_interval
 from discovery.fact import Entity
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
@@ -295,3 +295,34 @@ def test_changes_have_their_own_ids():
     found = changes(old, new)
     assert len({c.id for c in found}) == len(found)
     assert changes([A], [B])[0].id == changes([A], [B, fact("Q5", **OTHER)])[1].id
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "rule"),
+    [
+        ("+2016-00-00", "ignored", "10"),
+        ("+2016-07-00", "replace", "12"),
+        ("+2016-08-00", "ignored", "10"),
+        ("+2016-09-00", "replace", "11"),
+        ("+2023-05-00", "replace", "11"),
+        ("+2023-06-00", "ignored", "10"),
+        ("+2023-07-00", "ignored", "7"),
+        ("+2023-00-00", "ignored", "10"),
+    ],
+)
+def test_an_unknown_month_or_day_at_the_windows_edge(start, kind, rule):
+    """Of a window from the middle of a month to that of another: a month or year is in it when all
+    of it is, outside when none is, and open in between."""
+    value = {"time": f"{start}T00:00:00Z", "precision": 11}
+    began, _ = wikibase_interval(value)
+    middle = {"old_day": T_OLD - 16, "new_day": T_NEW - 15}
+    found = changes([A], [replace(B, start=began)], **middle)
+    assert [(c.kind, c.rule) for c in found if c.new_value == "Q20"] == [(kind, rule)]
+
+
+@pytest.mark.parametrize("qualifier", ["P518", "P642", "P1001", "P1264", "P3005"])
+def test_what_is_said_of_a_part_is_not_said_of_the_whole(qualifier):
+    """A value that a qualifier narrows replaces none, and one that is narrowed is not forgotten."""
+    narrow = {"qualifiers": f'[["{qualifier}","Q9"]]'}
+    assert outcome([A], [A, replace(B, **narrow)]) == [("keep", "21")]
+    assert outcome([A], [replace(A, **narrow)]) == [("ignored", "22")]

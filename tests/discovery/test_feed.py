@@ -201,6 +201,17 @@ def test_entries_of_a_later_day_wait(site):
     assert late.said == {("Ada Lovelace", "P26", "William King")} and not late.reasons
 
 
+def test_a_page_of_a_later_day_waits(site):
+    """One that says it was published after the day is counted and not read, until its day."""
+    head = '<meta property="article:published_time" content="2024-05-06">'
+    told = article("Ada Lovelace is married to William King.", *FILLER, head=head)
+    url = site.put("/p", told, Content_Type="text/html")
+    early = crawl_feed(as_of=date(2024, 5, 5), pages=(url,))
+    assert not early.said and early.reasons == ["dated after the day of the crawl"]
+    late = crawl_feed(cursor=early.cursor, as_of=date(2024, 5, 6), pages=(url,))
+    assert late.said == {("Ada Lovelace", "P26", "William King")} and not late.reasons
+
+
 def test_sentences_that_only_seem_to_say_it(site):
     """What is denied, doubted, asked or long past is not read, and is counted."""
     text = (

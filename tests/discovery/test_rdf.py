@@ -138,3 +138,15 @@ def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
     nested = "<http://a/0> <http://b> " + "[ <http://c> " * 100_000 + "1" + " ]" * 100_000 + " .\n"
     found = read_text(tmp_path, GOOD.format(n=1) + nested, "d.ttl")
     assert "1" in {fact.value for fact in found.facts} and found.reasons
+
+
+@pytest.mark.parametrize("name", ["label", "altLabel"])
+def test_names_of_hostile_size(tmp_path: Path, name: str) -> None:
+    """A name of ten megabytes is none; its subject's facts and its neighbour are read."""
+    space = {"label": "2000/01/rdf-schema", "altLabel": "2004/02/skos/core"}[name]
+    huge = f'<http://a/1> <http://www.w3.org/{space}#{name}> "{"x" * 10_000_000}" .\n'
+    found = read_text(tmp_path, huge + GOOD.format(n=1) + GOOD.format(n=2))
+    assert [fact.value for fact in found.facts] == ["1", "2"]
+    assert found.reasons == {"name is no text of 1000 characters at most": 1}
+    assert [(e.label, e.aliases) for e in found.entities] == [(None, ()), (None, ())]
+    assert len(found.skips[0].sample) <= 200

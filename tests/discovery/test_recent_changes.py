@@ -8,6 +8,7 @@ from discovery_helpers import EXAMPLES
 
 from discovery.sources.recent_changes import follow, read_event
 from infra.budget import LocalBudget
+from infra.errors import SourceError
 from infra.http import PoliteClient
 from infra.replay import STREAM, ReplayServer
 
@@ -204,3 +205,20 @@ def test_what_cannot_be_read_is_counted(server):
     reasons = ["event is malformed", "event is of the future", "event was delivered twice"]
     assert [skip.reason for skip in signal.skips] == reasons
     assert signal.subjects == ("Q1",) and signal.gap is None
+
+
+def test_a_listener_that_is_refused_waits_and_is_heard_once(server):
+    """A site that takes one listener at a time refuses the second with HTTP 429: it asks again with
+    the same position, loses nothing, and gives up in one line."""
+    events = [event("01:00:00", "Q1", 1), *(canary(f"{h:02}:30:00") for h in range(1, 24))]
+    busy = {"status": 429, "headers": {"Retry-After": "0", "Content-Type": "text/html"}}
+    server.fail(2, **busy, body=b"<html>Too many connections")
+    with server as base:
+        signal = heard(server, base, events)
+        assert signal.subjects == ("Q1",) and signal.gap is None and signal.skips == ()
+        first, second, third = (request.path for request in streams(server)[:3])
+        assert first == second == third
+        server.fail(9, **busy)
+        with pytest.raises(SourceError, match="too busy after 6 tries") as caught:
+            heard(server, base, events)
+    assert "\n" not in str(caught.value)

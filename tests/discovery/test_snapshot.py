@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 
 from discovery.buckets import bucket_file
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS
-from discovery.fact import FACT_SCHEMA, Entity, Fact, from_table, to_table
+from discovery.diff import CHANGES, diff
+from discovery.fact import FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
 from discovery.gather import Replaced, gather_facts
 from discovery.parsed import bucket_of, hash_of, hash_range
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import TableConfig, WikidataConfig
 from discovery.sources.observation import OBSERVATION_SCHEMA, Observation
+from discovery.verbalise import load_relations
 from infra.digest import file_digest
 from infra.errors import StageError
 from infra.runner import InProcessRunner
-from infra.storage import Artifact, Workspace
+from infra.storage import Artifact, StageDir, Workspace
 
 WIKIDATA = WikidataConfig(name="wd", entities=("Q1",), contact="ops@example.org")
 COVERAGE = {"wd": "subject", "hr": "source", "log": "statement", "odd": "source"}
@@ -329,3 +331,16 @@ def test_buckets_are_as_many_as_before(tmp_path):
     assert new.json(MANIFEST)["num_buckets"] == 3
     assert len(list((new.path / "facts").iterdir())) == 3
     assert pq.read_schema(new.path / bucket_file("facts", 0)).names == FACT_SCHEMA.names
+
+
+def test_another_label_is_no_change(tmp_path):
+    """A subject and an object that are called something else say what they said, under the names
+    of now."""
+    old = made(tmp_path, "old", Step({"Q1": (1, ("Q5",))}, {"Q5": "five"}))
+    new = made(tmp_path, "new", Step({"Q1": (2, ("Q5",))}, {"Q5": "cinq"}), old)
+    out = StageDir(tmp_path / "diff")
+    out.path.mkdir()
+    diff(old, new, load_relations(), out=out, runner=InProcessRunner())
+    (change,) = from_table(pq.read_table(out.path / CHANGES), Change)
+    assert (change.kind, change.rule) == ("keep", "21")
+    assert (change.subject_label, change.new_label) == ("Q1 at 2", "cinq")

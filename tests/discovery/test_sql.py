@@ -147,6 +147,39 @@ def test_a_secret_in_the_config_is_refused(arguments):
     assert not any(value in str(caught.value) for value in arguments.values() if len(value) > 1)
 
 
+@pytest.mark.parametrize("role", ["who", "what", "whom", "began"])
+def test_no_column_takes_ten_megabytes(path, tmp_path, role):
+    """A cell of that size costs its row, and the record of the crawl does not hold it."""
+    change(path, f"UPDATE job SET {role} = ? WHERE id = 2", "x" * 10_000_000)
+    facts, skips, observations, _ = crawled(config(path), tmp_path)
+    assert {fact.subject for fact in facts.values()} == {"Ada", "Eve"}
+    roles = {"who": "subject", "what": "relation", "whom": "object", "began": "start"}
+    assert [skip.reason for skip in skips] == [f"{roles[role]} is longer than 10000 characters"]
+    assert len(skips[0].sample) <= 200 and sum(len(o.payload) for o in observations) < 20_000
+
+
+@pytest.mark.parametrize("depth", [2, 400])
+def test_lists_of_lists_cost_their_row(tmp_path, depth):
+    """However deep."""
+    query = (
+        f"SELECT 1 AS id, 's' AS subject, 'r' AS relation, {'[' * depth}1{']' * depth} AS object"
+    )
+    settings = SqlConfig(name="d", connect="duckdb:", query=query, key="id")
+    facts, skips, _, _ = crawled(settings, tmp_path)
+    assert not facts
+    assert [skip.reason for skip in skips] == ["object is not text, a number or a date"]
+
+
+def test_a_key_of_ten_megabytes_is_none(tmp_path):
+    """Its row is refused; the others are known by theirs."""
+    query = "SELECT *, 's' AS subject, 'r' AS relation, 'o' AS object FROM (VALUES ('a'), ('b'), "
+    query += "(repeat('k', 10000000))) keys(id)"
+    settings = SqlConfig(name="d", connect="duckdb:", query=query, key="id")
+    facts, skips, _, _ = crawled(settings, tmp_path)
+    assert len(facts) == 2
+    assert [skip.reason for skip in skips] == ["key is longer than 10000 characters"]
+
+
 # What changed since a cursor
 
 

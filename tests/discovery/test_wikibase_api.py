@@ -228,3 +228,55 @@ def test_a_query_may_select_other_things_than_items():
     assert len(skips) == 3 and {skip.reason for skip in skips} == {
         "result of the query is no item in ?item"
     }
+
+
+def hostile(server, about, change):
+    """The server's answers say something else of one entity, as text of JSON."""
+    answer = server.recording.answer
+
+    def changed(path, query):
+        status, body = answer(path, query)
+        if query.get("action") == "wbgetentities" and about in query["ids"].split("|"):
+            whole = json.loads(body)
+            whole["entities"][about]["here"] = "?"
+            body = json.dumps(whole).replace('"here": "?"', change).encode()
+        return status, body
+
+    server.recording.answer = changed
+
+
+HUGE = "x" * 10_000_000
+LONG = f'"labels": {{"en": {{"value": "{HUGE}"}}}}, "aliases": {{"en": [{{"value": "{HUGE}"}}]}}'
+
+
+@pytest.mark.parametrize("kind", ["entity", "labels"])
+def test_names_of_hostile_size(server, kind):
+    """A label and an alias of ten megabytes are no names, of a subject or an object; all that is
+    said besides is there."""
+    with server as base:
+        before, source = fetched(base, ids(range(3)))
+        named = {
+            e.id for o in before if o.kind == kind for e in source.parse(o).entities if e.label
+        }
+        hostile(server, sorted(named)[0], LONG)
+        found, _ = fetched(base, ids(range(3)))
+    parsed = [source.parse(o) for o in found]
+    assert [p.facts for p in parsed] == [source.parse(o).facts for o in before]
+    nameless = {e.id for p in parsed for e in p.entities if e.label is None}
+    assert sorted(named)[0] in nameless and len(named - nameless) == len(named) - 1
+    reasons = [skip.reason for p in parsed for skip in p.skips]
+    assert reasons.count("name is longer than 1000 characters") == 2
+    assert all(len(skip.sample) <= 200 for p in parsed for skip in p.skips)
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_depths_that_no_entity_has(server, depth):
+    """An entity nested deeper than can be read is a fault of its own; one that can be read is."""
+    bad = ids([1])[0]
+    hostile(server, bad, '"deep": ' + "[" * depth + "]" * depth)
+    with server as base:
+        found, source = fetched(base, ids(range(4)))
+    kinds = {o.about: o.kind for o in found if o.kind != "labels"}
+    assert kinds[bad] == ("entity" if depth == 900 else "fault")
+    assert all(source.parse(o).facts for o in found if o.kind == "entity" and not o.absent)
+    assert list(kinds.values()).count("entity") >= 2

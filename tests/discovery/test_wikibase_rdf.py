@@ -258,3 +258,23 @@ def test_an_entity_of_too_many_triples(tmp_path: Path, monkeypatch: pytest.Monke
     found = read_text(tmp_path, TRUTHY)
     assert len(found.facts) == 2
     assert found.reasons["entity has more than 3 triples: the rest is lost"] == 1
+
+
+def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
+    """A label and a value of ten megabytes are neither, and a value a hundred thousand brackets
+    deep is an unknown one; what else the entity says is read."""
+    label, direct = (
+        "http://www.w3.org/2000/01/rdf-schema#label",
+        "http://www.wikidata.org/prop/direct",
+    )
+    huge = "x" * 10_000_000
+    good = f"<{ENTITY}/Q1> <{direct}/P6> <{ENTITY}/Q2> .\n"
+    for predicate in (label, f"{direct}/P856"):
+        found = read_text(tmp_path, f'<{ENTITY}/Q1> <{predicate}> "{huge}"@en .\n{good}')
+        assert [(f.relation, f.value) for f in found.facts] == [("P6", "Q2")]
+        assert [(e.id, e.label) for e in found.entities] == [("Q1", None)]
+        (reason,) = found.reasons.keys() - {wikibase.TRUTHY}
+        assert " is longer than 1" in reason
+    deep = "[ <http://c> " * 100_000 + "1" + " ]" * 100_000
+    found = read_text(tmp_path, f"{good}<{ENTITY}/Q1> <{direct}/P35> {deep} .\n", "d.ttl")
+    assert {f.relation: f.snaktype for f in found.facts} == {"P6": "value", "P35": "somevalue"}
