@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_table import ROWS, read, write
 
+from discovery.fact import FACT_SCHEMA, to_table
 from infra.errors import ConfigError, CorrigendaError, SourceError
 
 GOOD = {"subject": "Ada", "relation": "P54", "object": "Ajax"}
@@ -225,3 +226,20 @@ def test_parquet_that_is_nested(tmp_path, depth):
     with pytest.raises(SourceError, match="nested") as caught:
         read(tmp_path / "t.parquet")
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_without_end(tmp_path):
+    """An integer of four hundred digits costs its row."""
+    rows = [GOOD, {**GOOD, "object": 10**400}]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parsed = read(tmp_path / "t.jsonl")
+    assert [fact.value for fact in parsed.facts] == ["Ajax"] and len(parsed.skips) == 1
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+@pytest.mark.parametrize("role", ["date", "start", "end"])
+def test_a_year_without_end(tmp_path, name, role):
+    """A date of twenty digits costs its row: what is kept can be written."""
+    write(tmp_path / name, [{**GOOD, role: "2015"}, {**GOOD, role: "-99999999999999999999"}])
+    parsed = read(tmp_path / name)
+    assert to_table(parsed.facts, FACT_SCHEMA).num_rows == 1 and len(parsed.skips) == 1

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import date, timedelta
 from pathlib import Path
@@ -266,3 +267,50 @@ def test_killed_at_random_and_started_again(tmp_path, whole, seed):
         told, _ = process.communicate()
     assert process.returncode == 0 and told.strip() == whole
     assert kills >= 1 and not list(Path(tmp_path).glob("*/*.partial"))
+
+
+LISTENER = """
+import sys
+from pathlib import Path
+from test_month import BEFORE, LAST, observe, source
+base, root = sys.argv[1:]
+_, before = observe(Path(root), source(base), BEFORE)
+observe(Path(root), source(base), LAST, before)
+"""
+
+
+def test_a_second_listener_is_refused(tmp_path):
+    """While one process listens for a workspace another that begins the same crawl is refused in
+    one line and asks the site for nothing; the first ends as if nothing had happened."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    server, go_on = ReplayServer(OCTOBER), threading.Event()
+    events = server.events
+
+    def slow(last_id, since):
+        go_on.wait(20)
+        return events(last_id, since)
+
+    server.events = slow
+    with server as base:
+        command = [sys.executable, "-c", LISTENER, base, str(tmp_path)]
+        first, second = None, None
+        try:
+            first = subprocess.Popen(command, env=environment)
+            while not heard_by(server):
+                time.sleep(0.01)
+            second = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            while second.poll() is None and len(heard_by(server)) == 1:
+                time.sleep(0.01)
+            listeners = len(heard_by(server))
+        finally:
+            go_on.set()
+        _, told = second.communicate()
+        first.wait()
+    assert listeners == 1
+    assert second.returncode != 0 and "StageError" in told.strip().splitlines()[-1]
+    assert first.returncode == 0
+
+
+def heard_by(server):
+    """Connections to the stream so far."""
+    return [request for request in server.requests if request.path.startswith(STREAM)]

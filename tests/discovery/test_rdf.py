@@ -150,3 +150,12 @@ def test_names_of_hostile_size(tmp_path: Path, name: str) -> None:
     assert found.reasons == {"name is no text of 1000 characters at most": 1}
     assert [(e.label, e.aliases) for e in found.entities] == [(None, ()), (None, ())]
     assert len(found.skips[0].sample) <= 200
+
+
+@pytest.mark.parametrize(
+    "triple", ['<http://a/{0}> <http://b> "2"', "<http://a/2> <http://b> <http://c/{0}>"]
+)
+def test_ids_of_hostile_size(tmp_path: Path, triple: str) -> None:
+    """An IRI of ten megabytes costs its triple, as a text of that size does."""
+    found = read_text(tmp_path, GOOD.format(n=1) + triple.format("x" * 10_000_000) + " .\n")
+    assert [fact.value for fact in found.facts] == ["1"] and len(found.skips) == 1

@@ -15,7 +15,7 @@ from test_stages import run_snapshot
 
 from discovery.crawl import VOLATILE, crawl
 from discovery.dates import iso_interval
-from discovery.fact import Fact, from_table
+from discovery.fact import FACT_SCHEMA, Fact, from_table, to_table
 from discovery.snapshot import bucket_file, snapshot
 from discovery.sources import SqlConfig, make_source
 
@@ -162,3 +162,11 @@ def facts_of(artifact):
 
 
 # What is refused
+
+
+@pytest.mark.parametrize("year", ["-99999999999999999999", "99999999999999999999"])
+def test_a_year_without_end(path, tmp_path, year):
+    """A date of twenty digits costs its row: what is kept can be written."""
+    change(path, "UPDATE job SET began = ? WHERE id = 2", year)
+    facts, skips, _, _ = crawled(config(path, cursor="written"), tmp_path, NEW)
+    assert to_table(list(facts.values()), FACT_SCHEMA).num_rows == 3 and len(skips) == 1

@@ -280,3 +280,25 @@ def test_depths_that_no_entity_has(server, depth):
     assert kinds[bad] == ("entity" if depth == 900 else "fault")
     assert all(source.parse(o).facts for o in found if o.kind == "entity" and not o.absent)
     assert list(kinds.values()).count("entity") >= 2
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", []])
+def test_an_answer_that_holds_no_label_where_one_is_due(server, value):
+    """It is that object's fault alone: the others are named."""
+    with server as base:
+        before, source = fetched(base, ids(range(3)))
+        named = {e.id for o in before if o.kind == "labels" for e in source.parse(o).entities}
+        bad, answer = sorted(named)[0], server.recording.answer
+
+        def odd(path, query):
+            status, body = answer(path, query)
+            if bad in query.get("ids", "").split("|"):
+                whole = json.loads(body)
+                whole["entities"][bad] = value
+                body = json.dumps(whole).encode()
+            return status, body
+
+        server.recording.answer = odd
+        found, _ = fetched(base, ids(range(3)))
+    labels = [source.parse(o) for o in found if o.kind == "labels"]
+    assert {e.id for parsed in labels for e in parsed.entities if e.label} == named - {bad}

@@ -278,3 +278,15 @@ def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
     deep = "[ <http://c> " * 100_000 + "1" + " ]" * 100_000
     found = read_text(tmp_path, f"{good}<{ENTITY}/Q1> <{direct}/P35> {deep} .\n", "d.ttl")
     assert {f.relation: f.snaktype for f in found.facts} == {"P6": "value", "P35": "somevalue"}
+
+
+@pytest.mark.parametrize(
+    "predicate", ["http://wikiba.se/ontology#sitelinks", "http://schema.org/version"]
+)
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_numbers_without_end(tmp_path: Path, predicate: str, digits: int) -> None:
+    """A count or a revision of so many digits is none; the entity is read."""
+    about = f"<https://www.wikidata.org/wiki/Special:EntityData/Q1> <{predicate}>"
+    good = f"<{ENTITY}/Q1> <http://www.wikidata.org/prop/direct/P6> <{ENTITY}/Q2> .\n"
+    found = read_text(tmp_path, f'{about} "{"9" * digits}" .\n{good}')
+    assert [(f.value, f.revision) for f in found.facts] == [("Q2", None)]

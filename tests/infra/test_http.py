@@ -222,3 +222,16 @@ def test_unreachable_host_is_one_clear_line(clock):
         f"source wd: cannot reach {base}{PAGE}: connection refused. Check the address and the "
         "network; run the same command again to continue."
     )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["99999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"],
+    ids=["year", "inf", "date"],
+)
+def test_a_wait_without_reason_is_not_waited(clock, server, asked):
+    """Nobody waits for thousands of years: the error says what was asked for, in one line."""
+    server.fail(9, status=429, headers={"Retry-After": asked})
+    with server as base, client(clock) as http, pytest.raises(SourceError) as caught:
+        http.get(base + PAGE)
+    assert "\n" not in str(caught.value) and sum(clock.naps) < 7 * 24 * 3600
