@@ -24,7 +24,9 @@ FAR_PAST = -(10**13)
 Holds = Literal["yes", "no", "maybe"]
 
 _WIKIBASE = re.compile(r"([+-]?)(\d{1,16})-(\d\d)-(\d\d)T\d\d:\d\d:\d\dZ")
-_ISO = re.compile(r"([+-]?\d{4,})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?")
+MAX_YEAR = 10**12
+"""Older than anything; more days than 64 bits hold are not far from it."""
+_ISO = re.compile(r"([+-]?\d{4,18})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?")
 
 
 def days(day: date) -> int:
@@ -129,6 +131,8 @@ def _interval(
 ) -> tuple[Interval, str | None]:
     """`year` is historical (no 0, -1 is 1 BCE); 00 and impossible days widen the interval."""
     remark = None
+    if abs(year) > MAX_YEAR:
+        raise ValueError(f"year {year} is before or after anything")
     if precision >= MONTH and month == 0:
         precision = YEAR
     if precision == DAY and day == 0:

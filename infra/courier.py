@@ -28,6 +28,8 @@ BACKOFF_S = 5.0
 """First pause of a host that is busy and does not say how long; doubled each time."""
 MAX_BACKOFF_S = 300.0
 """Longest single pause that we choose ourselves; a server may ask for more."""
+MAX_WAIT_S = 86_400.0
+"""A host that asks to be left alone for longer is asked again by another run."""
 MAX_REDIRECTS = 5
 """Of one request; each takes its turn. RFC 9309 section 2.3.1.2 asks for as many."""
 MAX_BREAKS = 2
@@ -190,6 +192,11 @@ class Courier:
     def _pause(self, reply: Reply, attempt: int) -> None:
         """The whole host rests as long as it asks for, from before our turn ends."""
         wait_s = retry_after_s(reply.headers, self.clock())
+        if wait_s is not None and wait_s > MAX_WAIT_S:
+            raise SourceError(
+                f"source {self.source}: {reply.url} asks to wait for {wait_s:.3g} s, more than a "
+                "day. Run the same command later to continue."
+            )
         self.budget.pause(host_of(reply.url), _backoff_s(attempt) if wait_s is None else wait_s)
 
     def _interval_s(self, at: str, errand: Errand) -> float:

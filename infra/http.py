@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from infra.budget import Budget
-from infra.courier import STREAM_TYPE, Courier, Errand
+from infra.courier import MAX_WAIT_S, STREAM_TYPE, Courier, Errand
 from infra.errors import AnswerError, ConfigError, SourceError
 from infra.pages import Page, PageStore
 from infra.robots import Robots
@@ -150,7 +150,8 @@ class PoliteClient:
         def lagged(page: Page) -> float | None:
             if _error(self.decode(page)).get("code") not in BUSY:
                 return None
-            return max(MAXLAG_S, page.retry_after_s(self.clock()) or 0.0)
+            wait_s = max(MAXLAG_S, page.retry_after_s(self.clock()) or 0.0)
+            return min(wait_s, MAX_WAIT_S)
 
         fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}
         value, page = self.get_json(url, {**params, **fixed}, again=lagged)

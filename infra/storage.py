@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from infra.digest import canonical_json, digest_of, file_digest
 from infra.errors import ConfigError, StageError
-from infra.files import ROWS_PER_GROUP, link, write_atomic, write_json, write_table
+from infra.files import ROWS_PER_GROUP, link, only_one, write_atomic, write_json, write_table
 from infra.runner import Resources, Runner
 
 RECORD = "record.json"
@@ -228,43 +228,60 @@ class Workspace:
         if found and not replace:
             raise StageError(_conflict(final, found.record, fingerprint))
         partial = final.with_name(final.name + ".partial")
-        started = time.monotonic()
+        about = {
+            "schema": 1,
+            "stage": stage,
+            "version": version,
+            "fingerprint": key,
+            "made_from": json.loads(canonical_json(fingerprint)),
+        }
         try:
-            if restart:
-                shutil.rmtree(partial, ignore_errors=True)
-            _open_partial(partial, key)
-            out = StageDir(partial)
-            counts = dict(body(out))
-            shutil.rmtree(partial / SHARDS, ignore_errors=True)
-            (partial / FINGERPRINT).unlink()
-            (partial / PROGRESS).unlink(missing_ok=True)
-            files = {
-                name: out.digests.get(name) or file_digest(path)
-                for path in sorted(partial.rglob("*"))
-                if path.is_file() and (name := path.relative_to(partial).as_posix())
-            }
-            record = {
-                "schema": 1,
-                "stage": stage,
-                "version": version,
-                "fingerprint": key,
-                "made_from": json.loads(canonical_json(fingerprint)),
-                "digest": digest_of({k: v for k, v in files.items() if k not in volatile}),
-                "files": files,
-                "counts": counts,
-                "duration_s": round(time.monotonic() - started, 3),
-                **(stamp or {}),
-            }
-            write_json(partial / RECORD, record)
-            if found:
-                shutil.rmtree(final)
-            os.rename(partial, final)
+            with only_one(final.with_name(f".{final.name}.lock")):
+                if restart:
+                    shutil.rmtree(partial, ignore_errors=True)
+                record = {**about, **_made(partial, key, body, volatile), **(stamp or {})}
+                write_json(partial / RECORD, record)
+                if final.exists():
+                    shutil.rmtree(final)
+                os.rename(partial, final)
+        except BlockingIOError:
+            raise StageError(
+                f"{stage} {version}: another process is making it in {self.root}. Wait until it "
+                "has ended, or give another --workspace."
+            ) from None
         except OSError as error:
             raise StageError(
                 f"{stage} {version}: cannot write {error.filename or partial}: {error.strerror}. "
                 "What was finished is kept; mend this and run the same command again."
             ) from error
         return Artifact(final, record, made_now=True)
+
+
+def _made(
+    partial: Path,
+    key: str,
+    body: Callable[[StageDir], Mapping[str, Any]],
+    volatile: Sequence[str],
+) -> dict[str, Any]:
+    """Make the content of an output; what its record says of it."""
+    started = time.monotonic()
+    _open_partial(partial, key)
+    out = StageDir(partial)
+    counts = dict(body(out))
+    shutil.rmtree(partial / SHARDS, ignore_errors=True)
+    (partial / FINGERPRINT).unlink()
+    (partial / PROGRESS).unlink(missing_ok=True)
+    files = {
+        name: out.digests.get(name) or file_digest(path)
+        for path in sorted(partial.rglob("*"))
+        if path.is_file() and (name := path.relative_to(partial).as_posix())
+    }
+    return {
+        "digest": digest_of({k: v for k, v in files.items() if k not in volatile}),
+        "files": files,
+        "counts": counts,
+        "duration_s": round(time.monotonic() - started, 3),
+    }
 
 
 def _open_partial(partial: Path, key: str) -> None:

@@ -15,7 +15,8 @@ STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gat
 
 CODE: dict[str, int] = {
     **dict.fromkeys(STAGES, 1),
-    **{"probe": 2, "plan": 2, "evaluate": 2, "gate": 2, "release": 3},
+    **{"crawl": 2, "snapshot": 2, "diff": 2, "probe": 3, "plan": 3},
+    **{"evaluate": 2, "gate": 2, "release": 3},
 }
 """Version of each stage's code; counts up when it makes something else of the same input."""
 

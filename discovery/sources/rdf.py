@@ -149,6 +149,9 @@ class RdfSource:
     def _plain(self, entry: dict[str, Any]) -> Parsed:
         """The triples of one subject."""
         subject = self._short(entry["subject"])
+        if len(subject) > MAX_VALUE:
+            reason = f"subject is longer than {MAX_VALUE} characters"
+            return Parsed(skips=(Skip(self.name, reason, subject[:MAX_SAMPLE]),))
         facts: dict[str, Fact] = {}
         names: dict[str, list[str]] = defaultdict(list)
         skips: list[Skip] = []
@@ -194,12 +197,12 @@ class RdfSource:
 
     def _value(self, kind: str, value: str, datatype: str) -> tuple[str, ValueType]:
         """Canonical text and type of an object. Raises ValueError with the reason."""
+        if len(value) > MAX_VALUE:
+            raise ValueError(f"value is longer than {MAX_VALUE} characters")
         if kind == "iri":
             return self._short(value), "entity"
         if kind != "literal":
             raise ValueError("object has no name of its own")
-        if len(value) > MAX_VALUE:
-            raise ValueError(f"value is longer than {MAX_VALUE} characters")
         name = datatype.removeprefix(XSD) if datatype.startswith(XSD) else ""
         if name in DATES:
             try:

@@ -165,6 +165,8 @@ def _cell(value: Any, role: str) -> str:
     if not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"{role} is not text, a number or a date")
     if not isinstance(value, str):
+        if isinstance(value, int) and value.bit_length() > 128:
+            raise ValueError(f"{role} is a number of too many digits")
         if not math.isfinite(value):
             raise ValueError(f"{role} is not a finite number")
         return str(value)

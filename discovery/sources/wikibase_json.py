@@ -64,6 +64,9 @@ def parse_labels(payload: Any, source: str) -> Parsed:
     """Entities of a `wbgetentities` answer with labels and aliases; absent ones are skips."""
     entities, skips = [], []
     for key, entity in sorted(_map(payload.get("entities")).items()):
+        if not isinstance(entity, dict):
+            skips.append(Skip(source, "object without a label: the answer is malformed", key))
+            continue
         if "missing" in entity:
             skips.append(Skip(source, "object without a label: no such entity", key))
             continue

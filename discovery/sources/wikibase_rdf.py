@@ -195,7 +195,10 @@ class WikibaseReader:
 
 
 def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    """A count or a revision, which fits in 63 bits."""
+    if text is None or not text.isdecimal() or len(text) > 18:
+        return None
+    return int(text)
 
 
 def _novalue(iri: str) -> str | None:
