@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
 from discovery.gather import (
     MENTION_SCHEMA,
-    Replaced,
     gather_facts,
     gather_parts,
     mentions_of,
@@ -27,6 +26,7 @@ from discovery.gather import (
 )
 from discovery.groups import groups_of
 from discovery.parsed import PART_SCHEMA, bucket_of, hash_of, hash_range, read_parsed
+from discovery.replaced import Replaced
 from infra.digest import table_digest
 from infra.files import write_table
 

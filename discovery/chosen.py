@@ -19,7 +19,7 @@ from discovery.compare import window_begins
 from discovery.fact import FACT_SCHEMA, Fact, from_table
 from discovery.merged import merged_into, moved_facts, resolved_values
 from discovery.parsed import hash_of
-from discovery.unchanged import ToJudge, shares, to_judge
+from discovery.unchanged import Side, ToJudge, shares, to_judge
 
 UNCHANGED = b"unchanged"
 """In the schema of what was chosen, how many groups were left out."""
@@ -58,19 +58,11 @@ class Choose:
             if self.before is None:
                 tables = [_marked(pq.read_table(self.new / name, schema=FACT_SCHEMA), False)]
             else:
-                found, sizes = self._to_judge(self.before, bucket)
+                found, (old_rows_G, new_rows_G) = self._to_judge(self.before, bucket)
                 unchanged = found.unchanged
-                paths, masks = (self.before.path, self.new), (found.old, found.new)
-                sinces, tables = (found.since_old, found.since_new), []
-                knowns = (np.full(len(found.old), True), found.known)
-                for side in (0, 1):
-                    judged_G, rows_G = masks[side], sizes[side]
-                    marked = np.repeat(judged_G, rows_G)
-                    facts = read_marked(paths[side] / name, marked, FACT_SCHEMA)
-                    since = np.repeat(sinces[side][judged_G], rows_G[judged_G])
-                    known = np.repeat(knowns[side][judged_G], rows_G[judged_G])
-                    tables.append(_marked(facts, side == 0, since, known))
-                tables[:1] = self._as_now(self.before, tables[0], bucket)
+                old = _read(self.before.path / name, found.old, old_rows_G, is_old=True)
+                new = _read(self.new / name, found.new, new_rows_G, is_old=False)
+                tables = [*self._as_now(self.before, old, bucket), new]
             table = resolved_values(pa.concat_tables(tables), self.redirects)
             return table.replace_schema_metadata({UNCHANGED: str(unchanged)})
 
@@ -98,6 +90,12 @@ class Choose:
         since = [begun.get(subject, before.day) for subject in moved["subject"].to_pylist()]
         known = np.full(len(since), True)
         return [facts.filter(pc.invert(gone)), _marked(moved, True, since, known)]
+
+
+def _read(path: Path, side: Side, num_G: np.ndarray, *, is_old: bool) -> pa.Table:
+    """The facts of the groups to be judged, as rows of `CHOSEN_SCHEMA`; num_G are each group's."""
+    facts = read_marked(path, np.repeat(side.judged, num_G), FACT_SCHEMA)
+    return _marked(facts, is_old, side.rows(side.since, num_G), side.rows(side.known, num_G))
 
 
 def _marked(

@@ -230,7 +230,6 @@ class _Worker:
             origins=self.origins,
             robots=by_pages,
             cross_host=by_pages,
-            home=config.endpoint if by_pages else None,
         )
 
 

@@ -11,7 +11,7 @@ does not depend on the order of rows, nor on how many crawls the observations ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from discovery.fact import ENTITY_SCHEMA, Entity, from_table, to_table
 from discovery.parsed import hashes_of
+from discovery.replaced import Replaced
 
 FACT_KEY = ("subject", "relation", "statement_id", "source")
 PART_KEY = ("id", "source", "whole")
@@ -26,37 +27,6 @@ MENTION_SCHEMA = pa.schema(
     [pa.field("hash", pa.int64(), nullable=False), pa.field("source", pa.string(), nullable=False)]
 )
 """Hashes of the ids that the facts of a source speak of."""
-
-
-@dataclass(frozen=True)
-class Replaced:
-    """What of an earlier snapshot a crawl replaces, besides rows that it has found anew."""
-
-    whole: frozenset[str] = frozenset()
-    """Sources of which nothing stays."""
-    subjects: Mapping[str, pa.Array] = field(default_factory=dict)
-    """By source, subjects that were observed, absent ones too."""
-    statements: Mapping[str, pa.Array] = field(default_factory=dict)
-    """By source, ids of statements that were found again, perhaps of another subject."""
-    bulk: frozenset[str] = frozenset()
-    """Sources that may hold a subject twice: then the later revision is all there is of it."""
-    observed: frozenset[str] = frozenset()
-    """Sources that observe every subject by itself: their facts speak of their values only."""
-
-    def stays(self, table: pa.Table, subject: str) -> pa.Array:
-        """Which rows of the earlier snapshot stay; `subject` names the column of ids."""
-        keep = pc.invert(pc.is_in(table["source"], pa.array(sorted(self.whole), pa.string())))
-        pairs = [(subject, self.subjects)]
-        if "statement_id" in table.column_names:
-            pairs.append(("statement_id", self.statements))
-        for column, by_source in pairs:
-            for source, keys in by_source.items():
-                found = pc.is_in(table[column], keys)
-                gone = pc.and_(pc.equal(table["source"], source), found)
-                if column == "id":  # what others call an observed entity is not said by itself
-                    gone = pc.and_(gone, table["whole"])
-                keep = pc.and_(keep, pc.invert(gone))
-        return keep
 
 
 def gather_facts(earlier: pa.Table, found: pa.Table, replaced: Replaced) -> pa.Table:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
-from discovery.fact import ENTITY_SCHEMA, Entity, from_table
+from discovery.buckets import read_rows
+from discovery.fact import Entity, from_table
+from discovery.snapshot import MANIFEST
 from discovery.verbalise import Relation, fallback_relation
 from infra.errors import ConfigError
 from infra.storage import Artifact
@@ -20,12 +18,9 @@ from infra.text import normalise
 
 def properties(snapshot: Artifact, wanted: Collection[str]) -> dict[str, Entity]:
     """Those of the wanted relations that the snapshot names, by id."""
-    files = sorted(str(path) for path in (snapshot.path / "entities").glob("*.parquet"))
-    found = ds.dataset(files, schema=ENTITY_SCHEMA).to_table(
-        filter=pc.field("id").isin(pa.array(sorted(wanted), pa.string()))
-        & pc.field("label").is_valid()
-    )
-    return {entity.id: entity for entity in from_table(found, Entity)}
+    num_buckets = snapshot.json(MANIFEST)["num_buckets"]
+    found = from_table(read_rows(snapshot.path, "entities", wanted, num_buckets), Entity)
+    return {entity.id: entity for entity in found if entity.label is not None}
 
 
 def check_labels(relations: Mapping[str, Relation], named: Mapping[str, Entity]) -> None:

@@ -37,7 +37,7 @@ import pyarrow.parquet as pq
 from discovery.buckets import MADE_SCHEMA, MakeEntities, MakeFacts, bucket_file
 from discovery.bulk import PARSED
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS, SKIPS, count_skips
-from discovery.gather import Replaced, merge_mentions
+from discovery.gather import merge_mentions
 from discovery.parsed import (
     WHOLE,
     ParseObservations,
@@ -47,6 +47,7 @@ from discovery.parsed import (
     hash_range,
     read_parsed,
 )
+from discovery.replaced import Replaced, observed_of, replaced_by
 from discovery.sources import SourceConfig
 from discovery.sources.observation import Skip
 from infra.digest import digest_of, table_digest
@@ -95,9 +96,9 @@ def snapshot(
     asked = _parse(observations, sources, out, runner)
     parsed = asked + sorted((observations.path / PARSED).glob("*.parquet"))
     crawled = observations.json(CRAWL)["sources"]
-    observed = _observed(observations, crawled, WHOLE)
-    faults = _observed(observations, crawled, ("fault",))
-    replaced = _replaced(sources, crawled, before, observed, parsed)
+    observed = observed_of(observations, crawled, WHOLE)
+    faults = observed_of(observations, crawled, ("fault",))
+    replaced = replaced_by(observations, sources, before, observed, parsed)
     step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
     files = step.facts()
     mentions = step.mentions(files)
@@ -143,18 +144,6 @@ def _parse(
     return out.map_tables(runner, ParseObservations(tuple(sources), path), shards)
 
 
-def _observed(observations: Artifact, crawled: dict[str, Any], kinds: Sequence[str]) -> pa.Table:
-    """The revision of every subject of the sources that cover subjects, null where there is none;
-    of one that was observed twice the later."""
-    covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
-    wanted = pc.field("kind").isin(kinds) & pc.field("source").isin(pa.array(covered, pa.string()))
-    columns = ["source", "about", "revision"]
-    table = pq.read_table(observations.path / OBSERVATIONS, columns=columns, filters=wanted)
-    table = table.rename_columns(["source", "subject", "revision"])
-    latest = table.group_by(["source", "subject"]).aggregate([("revision", "max")])
-    return latest.rename_columns(["source", "subject", "revision"])
-
-
 def _revisions(
     previous: Artifact | None, found: Sequence[pa.Table], configured: Sequence[str]
 ) -> pa.Table:
@@ -169,42 +158,6 @@ def _revisions(
         kept = older.join(table.select(keys), keys, join_type="left anti")
         table = pa.concat_tables([table, kept.cast(table.schema)])
     return table.sort_by([("source", "ascending"), ("subject", "ascending")])
-
-
-def _replaced(
-    sources: Sequence[SourceConfig],
-    crawled: dict[str, Any],
-    before: dict[str, Any] | None,
-    observed: pa.Table,
-    parsed: Sequence[Path],
-) -> Replaced:
-    """What of the snapshot before does not stay: by the sources' coverage, and everything of a
-    source that is no longer configured."""
-    bulk = frozenset(name for name, about in crawled.items() if about.get("bulk"))
-    own = frozenset(name for name, about in crawled.items() if about["coverage"] == "subject")
-    if before is None:
-        return Replaced(bulk=bulk, observed=own)
-    configured = {config.name for config in sources}
-    of = {
-        kind: [n for n, a in crawled.items() if a["coverage"] == kind]
-        for kind in ("source", "subject", "statement")
-    }
-    statements: dict[str, pa.Array] = {}
-    if of["statement"]:
-        facts, _ = read_parsed(parsed, "fact")
-        for name in of["statement"]:
-            mine = facts.filter(pc.equal(facts["source"], name))
-            statements[name] = pc.unique(mine["statement_id"])
-    return Replaced(
-        whole=frozenset({*of["source"], *(set(before["sources"]) - configured)}),
-        subjects={
-            name: observed.filter(pc.equal(observed["source"], name))["subject"].combine_chunks()
-            for name in of["subject"]
-        },
-        statements=statements,
-        bulk=bulk,
-        observed=own,
-    )
 
 
 @dataclass(frozen=True)
@@ -222,7 +175,9 @@ class _Step:
     def facts(self) -> dict[str, Any]:
         """Make or take over the files of facts; rows and digest of each."""
         found = count_parsed(self.parsed, "fact", self.num_buckets)
-        touched = (found > 0) | self._replaced_in("facts", self.replaced.statements)
+        touched = (found > 0) | self._replaced_in(
+            "facts", (*self.replaced.statements, *self.replaced.entries)
+        )
         worker = MakeFacts(self.out.path, self._path, self.parsed, self.num_buckets, self.replaced)
         return self._make("facts", worker, touched, found)
 

@@ -23,20 +23,28 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """Of each group of one snapshot."""
+
+    judged: np.ndarray
+    """bool: whether it is left for the rules."""
+    since: np.ndarray
+    """int64: the day from which changes of its subject count; groups that are left out say it too.
+    """
+    known: np.ndarray
+    """bool: whether the earlier snapshot has its subject."""
+
+    def rows(self, column: np.ndarray, num_G: np.ndarray) -> np.ndarray:
+        """A column of groups as one of the rows of those that are judged, num_G of each group."""
+        return np.repeat(column[self.judged], num_G[self.judged])
+
+
+@dataclass(frozen=True, slots=True)
 class ToJudge:
     """What is left for the rules."""
 
-    old: np.ndarray
-    """Which of the earlier groups."""
-    new: np.ndarray
-    """Which of the later groups."""
-    since_old: np.ndarray
-    """Of every earlier group, the day from which changes of its subject count: also groups that are
-    left out say it."""
-    since_new: np.ndarray
-    """The same of every later group."""
-    known: np.ndarray
-    """Of every later group, whether the earlier snapshot has its subject."""
+    old: Side
+    new: Side
     unchanged: int
     """Groups that are left out."""
 
@@ -73,14 +81,9 @@ def to_judge(
     sampled = _sampled(both["subject"][first], both["relation"][first], wanted)
     judged_G = np.full(len(key_G), True)
     judged_G[first[~sampled]] = judged_G[second[~sampled]] = False
-    return ToJudge(
-        judged_G[:num_old],
-        judged_G[num_old:],
-        since_G[:num_old],
-        since_G[num_old:],
-        known_G[num_old:],
-        int((~sampled).sum()),
-    )
+    earlier = Side(judged_G[:num_old], since_G[:num_old], known_G[:num_old])
+    later = Side(judged_G[num_old:], since_G[num_old:], known_G[num_old:])
+    return ToJudge(earlier, later, int((~sampled).sum()))
 
 
 def _numbers(groups: pa.Table, name: str, absent: int = 0) -> np.ndarray:

@@ -61,28 +61,34 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+class InUse(Exception):
+    """Another process holds a lock."""
+
+
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
     """Hold a lock file while the block runs; it is gone afterwards, and lapses with the process.
 
-    Raises BlockingIOError where another process holds it. Where a file system has no locks, nobody
-    is kept out.
+    Raises InUse where another process holds it. Where a file system has no locks, nobody is kept
+    out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                break  # else its holder has just taken it away
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                break
+        except FileNotFoundError:
+            pass  # its holder has just taken it away
         except BlockingIOError:
             os.close(descriptor)
-            raise
+            raise InUse(path) from None
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                os.close(descriptor)
-                raise
-            break
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                break
+            os.close(descriptor)
+            raise
         os.close(descriptor)
     try:
         yield

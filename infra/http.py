@@ -45,7 +45,6 @@ class PoliteClient:
         budget: Budget,
         robots: bool = False,
         cross_host: bool = False,
-        home: str | None = None,
         cache: Path | None = None,
         min_interval_s: float = 1.0,
         timeout_s: float = 30.0,
@@ -62,8 +61,6 @@ class PoliteClient:
         robots          obey robots.txt. For pages and feeds; not for the MediaWiki API, which has a
                         policy of its own, while robots.txt closes /w/ to crawlers of pages
         cross_host      follow redirects to other hosts, if those are on the public network
-        home            URL whose host the operator configured: it alone may be on a private
-                        network. None takes each URL that is asked for as configured
         cache           directory of stored responses that carry an ETag or Last-Modified
         min_interval_s  seconds between the starts of two requests to one host
         timeout_s       longest silence
@@ -80,7 +77,7 @@ class PoliteClient:
                 "Set `contact` to where the site's operators can reach you: they count by it."
             )
         self.source, self.store = source, PageStore(cache) if cache else None
-        self.home, self.cross_host = home, cross_host
+        self.cross_host = cross_host
         self.origins, self.clock = dict(origins or {}), clock
         self.wire = Wire(timeout_s=timeout_s, deadline_s=deadline_s, max_body_bytes=max_body_bytes)
         user_agent = f"corrigenda/{_version()} ({contact}) {LIBRARY}"
@@ -122,7 +119,7 @@ class PoliteClient:
         errand = Errand(
             url,
             self._real(url),
-            self._real(self.home or url),
+            self._real(url),
             headers={**(stored.conditions() if stored else {})},
             allow=allow,
             again=again,
@@ -140,8 +137,7 @@ class PoliteClient:
 
     def post_json(self, url: str, value: Any) -> Any:
         """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
-        home = self._real(self.home or url)
-        errand = Errand(url, self._real(url), home, posted=value, busy=())
+        errand = Errand(url, self._real(url), self._real(url), posted=value, busy=())
         return self.decode(self.courier.fetch(errand, None))
 
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
@@ -194,7 +190,7 @@ class PoliteClient:
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
             headers["Last-Event-ID"] = last_event_id.encode()
-        errand = Errand(url, self._real(url), self._real(self.home or url), headers=headers)
+        errand = Errand(url, self._real(url), self._real(url), headers=headers)
         with ExitStack() as stack:
             reply = self.courier.connect(errand, read_timeout_s, stack)
             if reply.status != 204:

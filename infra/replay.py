@@ -107,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 10
+    disable_nagle_algorithm = True
+    """Head and body are two writes: the second would wait for 40 ms to be acknowledged."""
     replay: ReplayServer
 
     def do_GET(self) -> None:

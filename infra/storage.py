@@ -26,7 +26,15 @@ import pyarrow.parquet as pq
 
 from infra.digest import canonical_json, digest_of, file_digest
 from infra.errors import ConfigError, StageError
-from infra.files import ROWS_PER_GROUP, link, only_one, write_atomic, write_json, write_table
+from infra.files import (
+    ROWS_PER_GROUP,
+    InUse,
+    link,
+    only_one,
+    write_atomic,
+    write_json,
+    write_table,
+)
 from infra.runner import Resources, Runner
 
 RECORD = "record.json"
@@ -244,7 +252,7 @@ class Workspace:
                 if final.exists():
                     shutil.rmtree(final)
                 os.rename(partial, final)
-        except BlockingIOError:
+        except InUse:
             raise StageError(
                 f"{stage} {version}: another process is making it in {self.root}. Wait until it "
                 "has ended, or give another --workspace."

@@ -5,10 +5,10 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import unquote
+
+from loopback import QuietHandler, on_loopback
 
 from discovery.sources.feed import FeedConfig, FeedSource
 from discovery.sources.observation import Since
@@ -40,7 +40,7 @@ def serve():
     """An empty `Site` on a free port; every answer has an ETag."""
     site = Site()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self):
             status, headers, body = site.pages.get(unquote(self.path), (404, {}, b"none"))
             etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
@@ -55,20 +55,8 @@ def serve():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.block_on_close = True, False
-    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    site.origin = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with on_loopback(Handler) as site.origin:
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def rss(*entries, version="2.0"):

@@ -19,6 +19,7 @@ from discovery.sources.feed_items import Item, Unreadable
 
 CPU_S = 20
 """What reading one document may take."""
+STOPPED = "takes too much time or memory to read"
 CLOCK = 15
 """Times as long by the clock, on a machine with much else to do."""
 
@@ -33,8 +34,8 @@ def read(
 ) -> tuple[list[Item], str | None]:
     """The items of a feed or the one of a page, and what is wrong with it besides. Raises
     Unreadable."""
-    command = [sys.executable, "-P", str(feed_items.__file__), kind, url, str(cpu_s)]
-    told = json.dumps({name: headers[name] for name in ("content-type",) if name in headers})
+    command = [sys.executable, "-P", str(feed_items.__file__), kind, str(cpu_s)]
+    told = json.dumps({"url": url, "content-type": headers.get("content-type", "")})
     try:
         done = subprocess.run(
             command,
@@ -43,9 +44,13 @@ def read(
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             timeout=CLOCK * cpu_s,
         )
-        answer = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError):  # stopped at a limit, it says nothing
-        raise Unreadable("takes too much time or memory to read") from None
+    except subprocess.TimeoutExpired:
+        raise Unreadable(STOPPED) from None
+    if done.returncode != 0:  # by a signal, where it is stopped at a limit
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2].partition(":")[0]
+        stopped = done.returncode < 0 or last == "MemoryError"
+        raise Unreadable(STOPPED if stopped else f"the reader of {kind}s fails ({last})")
+    answer = json.loads(done.stdout)
     if answer["unreadable"] is not None:
         raise Unreadable(answer["unreadable"])
     return [_item(**about) for about in answer["items"]], answer["fault"]

@@ -16,18 +16,17 @@ from dataclasses import asdict, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from discovery.dates import iso_interval
 from discovery.extractors import EXTRACTORS
 from discovery.extractors.sentences import MAX_SENTENCE_CHARS, sentences
-from discovery.extractors.triple import ExtractorConfig, is_plain
+from discovery.extractors.triple import is_plain
 from discovery.fact import Entity, Fact
 from discovery.sources import confined
-from discovery.sources.feed_items import Item, Unreadable, is_web
+from discovery.sources.feed_config import FeedConfig
+from discovery.sources.feed_items import Item, Unreadable
 from discovery.sources.observation import (
     MAX_SAMPLE,
     Coverage,
@@ -37,6 +36,7 @@ from discovery.sources.observation import (
     Signal,
     Since,
     Skip,
+    entry_prefix,
 )
 from discovery.verbalise import Relation, clean_label, load_relations
 from infra.errors import ConfigError, SourceError
@@ -50,62 +50,10 @@ back."""
 ANY_STATUS = tuple(range(400, 600))
 
 
-class FeedConfig(BaseModel):
-    """Settings of a source of feeds and pages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["feed"] = "feed"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
-    feeds: tuple[str, ...] = ()
-    """URLs of RSS or Atom feeds."""
-    pages: tuple[str, ...] = ()
-    """URLs of HTML pages."""
-    follow: bool = False
-    """Whether an entry's page is read, and not only what the feed says of it; only on hosts that
-    `feeds`, `pages` or `hosts` name."""
-    hosts: tuple[str, ...] = ()
-    """Further hosts to which entries may be followed."""
-    relations: tuple[str, ...] = Field(min_length=1)
-    """Ids of the relations that are looked for."""
-    templates: str | None = None
-    """File of further relations, relative to the config file."""
-    extractor: ExtractorConfig = ExtractorConfig()
-    contact: str | None = None
-    """URL or e-mail of the operator, sent with every request; required by the client."""
-    min_interval_s: float = Field(default=1.0, ge=0)
-    """Seconds between two requests to one host."""
-
-    @field_validator("feeds", "pages")
-    @classmethod
-    def _web(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            if not is_web(url):
-                raise ValueError(f"{url!r} is no http or https address")
-        return urls
-
-    @model_validator(mode="after")
-    def _some(self) -> FeedConfig:
-        if not self.feeds and not self.pages:
-            raise ValueError("give `feeds` or `pages`")
-        return self
-
-    @property
-    def endpoint(self) -> str:
-        """Origin of the first address."""
-        parts = urlsplit((*self.feeds, *self.pages)[0])
-        return f"{parts.scheme}://{parts.netloc}"
-
-    def local_paths(self, base_dir: Path) -> list[Path]:
-        """The files whose content a crawl is known by."""
-        return [base_dir / self.templates] if self.templates else []
-
-
 class FeedSource:
     """One address, one slice and one partition; one item, one observation."""
 
-    coverage: Coverage = "statement"
+    coverage: Coverage = "entry"
     quarantined = True
     """Everything it says waits for a person."""
     base_trust = 0.0
@@ -178,7 +126,7 @@ class FeedSource:
                 continue
             item = self._followed(found[key], url, client)
             payload = json.dumps(self._extracted(item, page), ensure_ascii=False)
-            yield self._observe(partition, item.url, page, payload.encode())
+            yield self._observe(partition, item.url, page, payload.encode(), about=item.id)
 
     def parse(self, observation: Observation) -> Parsed:
         """The facts of an item, each with its sentence; what was not read of it is skips."""
@@ -197,8 +145,9 @@ class FeedSource:
             subject, value = clean_label(triple["subject"]), clean_label(triple["object"])
             if not subject or not value:
                 continue
-            identity = "\n".join((said["id"], subject, triple["relation"], value))
-            key = f"{self.name}${hashlib.sha256(identity.encode()).hexdigest()[:24]}"
+            identity = "\n".join((subject, triple["relation"], value))
+            digest = hashlib.sha256(identity.encode()).hexdigest()[:24]
+            key = f"{entry_prefix(self.name, said['id'])}{digest}"
             fact = Fact(
                 statement_id=key,
                 subject=subject,
@@ -284,13 +233,15 @@ class FeedSource:
         url: str,
         page: Page,
         payload: bytes,
+        *,
+        about: str | None = None,
         absent: str | None = None,
     ) -> Observation:
         return Observation(
             source=self.name,
             partition=partition.id,
             kind="page",
-            about=url,
+            about=about or url,
             as_of=partition.as_of.isoformat(),
             url=url,
             payload=payload,

@@ -15,7 +15,8 @@ import json
 import re
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -25,6 +26,7 @@ MAX_BYTES = 8 * 2**20
 """Of a feed or a page; a larger one is no text for people."""
 MEMORY_BYTES = 2 * 2**30
 """What a process may use to read one document."""
+MAX_URL_CHARS = 2048
 MAX_TEXT_CHARS = 200_000
 """Of an item; what is beyond is cut, and the item says so."""
 
@@ -36,6 +38,8 @@ _ROOT = re.compile(
 )
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""Soft hyphens, zero widths, and what turns the direction of text."""
 _BLOCK_END = re.compile(r"</(?:p|div|li|h\d|tr|td|blockquote)\s*>|<br\s*/?>", re.IGNORECASE)
 
 
@@ -80,16 +84,14 @@ def read_feed(body: bytes, url: str, headers: Mapping[str, str]) -> tuple[list[I
     import feedparser
 
     told = {"content-location": url, "content-type": headers.get("content-type", "")}
-    try:  # a stream: bytes would be tried as the name of a file
+    with _parsing("feed"):
         feed: Any = feedparser.parse(
-            io.BytesIO(body),
+            io.BytesIO(body),  # a stream: bytes would be tried as the name of a file
             response_headers=told,
             sanitize_html=False,  # markup is taken off here, in linear time
             resolve_relative_uris=False,
         )
-        items = {item.id: item for item in (_entry(entry, url) for entry in feed.entries)}
-    except Exception as error:  # whatever a parser of foreign bytes trips over
-        raise Unreadable(f"feed cannot be parsed ({type(error).__name__})") from error
+    items = {item.id: item for item in (_entry(entry, url) for entry in feed.entries)}
     fault = None
     if "SAX" in type(feed.get("bozo_exception")).__name__:
         fault = "feed is not well-formed: there may be more of it"
@@ -104,7 +106,7 @@ def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
         raise Unreadable("page is not HTML")
     import trafilatura
 
-    try:
+    with _parsing("page"):
         found: Any = trafilatura.bare_extraction(
             body,
             url=url,
@@ -113,8 +115,6 @@ def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
             include_tables=False,
             date_extraction_params={"extensive_search": False, "original_date": False},
         )
-    except Exception as error:  # as above
-        raise Unreadable(f"page cannot be parsed ({type(error).__name__})") from error
     if found is None or not (found.text or "").strip():
         raise Unreadable("page has no main text")
     title, main_text = _line(found.title or ""), _clean(found.text)
@@ -123,6 +123,15 @@ def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
     return Item(
         id=_digest(url), url=url, title=title, text=text, day=_iso_day(found.date), faults=faults
     )
+
+
+@contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    """A foreign parser at work on foreign bytes: whatever it trips over is the bytes' fault."""
+    try:
+        yield
+    except Exception as error:
+        raise Unreadable(f"{what} cannot be parsed ({type(error).__name__})") from error
 
 
 def is_web(link: str) -> bool:
@@ -140,6 +149,9 @@ def _entry(entry: Any, feed_url: str) -> Item:
     if link and not is_web(link):
         if link != dict.get(entry, "id"):  # an id may be read as a link, where there is none
             faults.append("link of an entry is not http or https")
+        link = ""
+    if len(link) > MAX_URL_CHARS:
+        faults.append(f"link of an entry is longer than {MAX_URL_CHARS} characters")
         link = ""
     title = _line(_plain(str(dict.get(entry, "title") or "")))
     bodies = [str(part.get("value") or "") for part in dict.get(entry, "content") or ()]
@@ -164,11 +176,16 @@ def _plain(markup: str) -> str:
     from lxml import html
 
     spaced = _clean(_BLOCK_END.sub("\n", markup))
-    return _clean(html.fromstring(f"<div>{spaced}</div>").text_content())
+    with _parsing("markup of an entry"):
+        tree = html.fromstring(f"<div>{spaced}</div>")
+        for code in list(tree.iter("script", "style")):
+            code.drop_tree()
+        return _clean(tree.text_content())
 
 
 def _clean(text: str) -> str:
-    lines = (" ".join(line.split()) for line in _CONTROL.sub(" ", text).splitlines())
+    visible = _INVISIBLE.sub("", _CONTROL.sub(" ", text))
+    lines = (" ".join(line.split()) for line in visible.splitlines())
     return "\n".join(line for line in lines if line)
 
 
@@ -206,10 +223,10 @@ def _digest(text: str) -> str:
 
 
 def main() -> None:
-    """Read one document: arguments are `feed` or `page`, its URL, and seconds of CPU time; on
-    standard input a line of JSON, the headers, and then the body; on standard output JSON, of which
+    """Read one document: arguments are `feed` or `page` and seconds of CPU time; on standard input
+    a line of JSON, the URL and the headers, and then the body; on standard output JSON, of which
     `unreadable` is the reason."""
-    kind, url, seconds = sys.argv[1:]
+    kind, seconds = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     headers = json.loads(sys.stdin.buffer.readline())
@@ -217,9 +234,9 @@ def main() -> None:
     answer: dict[str, Any] = {"items": [], "fault": None, "unreadable": None}
     try:
         if kind == "feed":
-            items, answer["fault"] = read_feed(body, url, headers)
+            items, answer["fault"] = read_feed(body, headers["url"], headers)
         else:
-            items = [read_page(body, url, headers)]
+            items = [read_page(body, headers["url"], headers)]
         answer["items"] = [{**asdict(item), "day": item.day and str(item.day)} for item in items]
     except Unreadable as error:
         answer["unreadable"] = str(error)

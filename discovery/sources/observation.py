@@ -12,9 +12,16 @@ import pyarrow as pa
 
 from discovery.fact import Entity, Fact
 
-Coverage = Literal["source", "subject", "statement"]
+Coverage = Literal["source", "subject", "entry", "statement"]
 """What one crawl of a source replaces of what an earlier one found: everything of the source, the
-subjects it has observed, or statements of the same id."""
+subjects it has observed, what the entries it has observed said before, or statements of the same
+id."""
+
+
+def entry_prefix(source: str, entry: str) -> str:
+    """How the ids of all statements begin that an entry of a source makes; as long for each entry
+    of a source, whose `about` is the entry."""
+    return f"{source}${entry}$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

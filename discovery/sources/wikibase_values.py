@@ -19,6 +19,8 @@ from discovery.sources.wikibase_iris import GENID, NODE_PARTS, subject_of
 from discovery.sources.wikibase_json import REFERENCE_URL, STATED_IN
 
 MAX_NODES = 1 << 18
+BOUNDS = {"quantityLowerBound": "lowerBound", "quantityUpperBound": "upperBound"}
+"""Parts of a quantity's node, as its JSON calls them."""
 
 _FILE = re.compile(r"https?://commons\.wikimedia\.org/wiki/Special:FilePath/(.+)")
 _DAY = re.compile(r"([+-]?)(\d+)-(\d\d-\d\dT\d\d:\d\d:\d\dZ)")
@@ -77,9 +79,7 @@ class Values:
             unit = known["quantityUnit"]
             unit = "1" if unit.endswith("/Q199") else unit
             value = {"amount": known["quantityAmount"], "unit": unit}
-            for name in ("lowerBound", "upperBound"):
-                if (bound := known.get(f"quantity{name[0].upper()}{name[1:]}")) is not None:
-                    value[name] = bound
+            value |= {name: known[part] for part, name in BOUNDS.items() if part in known}
             return _with(prop, value, "quantity", "quantity")
         precision = known.get("geoPrecision")
         value = {

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from discovery.dates import JULIAN, to_iso, wikibase_interval
+from discovery.sources.wikibase_values import BOUNDS
 
 PREFIXES = {
     "wd": "http://www.wikidata.org/entity/",
@@ -145,9 +146,9 @@ def value_of(snak: Any) -> tuple[str, dict[str, str] | None]:
         unit = "wd:Q199" if value["unit"] == "1" else f"wd:{value['unit'].rpartition('/')[2]}"
         amount = literal(value["amount"], XSD + "decimal")
         node = {"quantityAmount": amount, "quantityUnit": iri(unit)}
-        for name in ("lowerBound", "upperBound"):
+        for part, name in BOUNDS.items():
             if name in value:
-                node[f"quantity{name[0].upper()}{name[1:]}"] = literal(value[name], XSD + "decimal")
+                node[part] = literal(value[name], XSD + "decimal")
         return amount, node
     if kind == "time":
         text = literal(gregorian(value), XSD + "dateTime")

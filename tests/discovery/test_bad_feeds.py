@@ -120,6 +120,24 @@ def test_entries_without_anything(site):
     assert not crawl_feed(cursor=crawled.cursor, feeds=(url,)).reasons
 
 
+def test_a_link_without_end(site):
+    """A link of a hundred thousand characters is left out and counted; what the entry says is
+    read."""
+    far = f"{site.origin}/{'x' * 100_000}"
+    url = site.put("/feed", rss({**ADA, "link": far}))
+    site.put(f"/{'x' * 100_000}", article(*FILLER), Content_Type="text/html")
+    crawled = crawl_feed(feeds=(url,), follow=True)
+    assert crawled.said == {("Ada Lovelace", "P26", "William King")}
+    assert crawled.reasons == ["link of an entry is longer than 2048 characters"]
+
+
+def test_a_reader_that_fails_is_not_taken_for_a_hostile_page(monkeypatch):
+    """What goes wrong in the reader itself is told by its name."""
+    monkeypatch.setattr(feed_items, "__file__", "/nowhere/reader.py")
+    with pytest.raises(Unreadable, match=r"the reader of feeds fails"):
+        confined.read("feed", b"<rss/>", URL, {})
+
+
 def test_one_guid_twice(site):
     """Of entries with one GUID the last counts, whatever the order of crawls."""
     later = {**BOB, "guid": ADA["guid"]}
@@ -133,8 +151,10 @@ def test_markup_and_control_characters_do_not_get_through(site):
     text = "&lt;script&gt;x()&lt;/script&gt;&lt;b&gt;Ada\u202e Lovelace&lt;/b&gt; "
     text += "is married to William\u200b King."
     url = site.put("/feed", rss({**ADA, "title": "", "description": text}))
-    for fact in crawl_feed(feeds=(url,)).facts.values():
-        assert fact.subject.isprintable() and fact.value.isprintable()
+    crawled = crawl_feed(feeds=(url,))
+    assert crawled.said == {("Ada Lovelace", "P26", "William King")}
+    said = json.loads(crawled.observations[0].payload)["text"]
+    assert said == "Ada Lovelace is married to William King."
 
 
 def test_sentences_without_end(site):

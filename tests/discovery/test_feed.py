@@ -268,21 +268,29 @@ def test_settings_that_are_refused(site):
 
 
 def test_through_the_stages(site, workspace, runner, tmp_path):
-    """Crawl and snapshot with a feed beside a table; the next crawl goes on from the cursor and
-    keeps what the feed no longer holds."""
-    url = site.put("/feed", rss(ADA, {**BOB, "link": "file:///etc/passwd"}))
-    config = FeedConfig(
-        name="news",
-        feeds=(url,),
-        relations=("P26", "P108"),
-        contact="ops@example.org",
-        min_interval_s=0.0,
+    """Crawl and snapshot, day by day, each from the cursor of the one before: what a feed no longer
+    holds stays; what an entry no longer says, once it is altered, does not."""
+    eve = {**BOB, "guid": "9", "description": "Eve Jones works for Initech."}
+    altered = {**ADA, "description": "Ada Lovelace works for Initech."}
+    days = (
+        ("2024-06-27", (ADA, {**BOB, "link": "file:///etc/passwd"})),
+        ("2024-06-28", (eve,)),
+        ("2024-06-29", (altered, eve)),
+        ("2024-06-30", ({**altered, "description": "She went for a walk."},)),
     )
     made = []
-    for as_of in (date(2024, 6, 29), TODAY):
-        before = made[-1] if made else None
+    for day, entries in days:
+        as_of, before = date.fromisoformat(day), made[-1] if made else None
+        url = site.put("/feed", rss(*entries))
+        config = FeedConfig(
+            name="news",
+            feeds=(url,),
+            relations=("P26", "P108"),
+            contact="ops@example.org",
+            min_interval_s=0.0,
+        )
 
-        def body(out, as_of=as_of, before=before):
+        def body(out, config=config, as_of=as_of, before=before):
             cache = workspace.root / "http"
             return crawl(
                 (config,), as_of, previous=before, out=out, runner=runner, cache=cache,
@@ -290,16 +298,21 @@ def test_through_the_stages(site, workspace, runner, tmp_path):
             )  # fmt: skip
 
         options = {"code": 1, "config": {}, "inputs": {}}
-        crawled = workspace.run_stage("crawl", str(as_of), volatile=VOLATILE, body=body, **options)
+        crawled = workspace.run_stage("crawl", day, volatile=VOLATILE, body=body, **options)
 
-        def put(out, as_of=as_of, before=before, crawled=crawled):
+        def put(out, config=config, as_of=as_of, before=before, crawled=crawled):
             return snapshot(crawled, (config,), as_of, previous=before, out=out, runner=runner)
 
-        made.append(workspace.run_stage("snapshot", str(as_of), body=put, **options))
-        site.put("/feed", rss({**BOB, "guid": "9", "description": "Eve Jones works for Initech."}))
+        made.append(workspace.run_stage("snapshot", day, body=put, **options))
     assert made[0].record["counts"]["skipped"] == {"link of an entry is not http or https": 1}
-    subjects = [{fact.subject for fact in facts_of(artifact)} for artifact in made]
-    assert subjects == [{"Ada Lovelace", "Bob Smith"}, {"Ada Lovelace", "Bob Smith", "Eve Jones"}]
+    ada, bob, eve = ("Ada Lovelace", "P26"), ("Bob Smith", "P108"), ("Eve Jones", "P108")
+    said = [{(fact.subject, fact.relation) for fact in facts_of(artifact)} for artifact in made]
+    assert said == [
+        {ada, bob},
+        {ada, bob, eve},
+        {("Ada Lovelace", "P108"), bob, eve},
+        {bob, eve},
+    ]
 
 
 def facts_of(artifact):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from loopback import QuietHandler, on_loopback
 from trust_helpers import OWN, RISK, assess, change
 
 from discovery.trust.assess import Finding
@@ -40,7 +39,7 @@ def lift_wing() -> Iterator[tuple[str, list[Any]]]:
     """A service on loopback: rates even revisions, does not know odd ones, is broken at 100."""
     asked: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             asked.append((self.path, self.headers["User-Agent"], json.loads(self.rfile.read(size))))
@@ -55,16 +54,8 @@ def lift_wing() -> Iterator[tuple[str, list[Any]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/lw/", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with on_loopback(Handler) as origin:
+        yield f"{origin}/lw/", asked
 
 
 def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(

@@ -6,6 +6,7 @@ from math import log
 from typing import Any
 
 import pytest
+from discovery_helpers import make_change
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,21 +20,9 @@ RELATIONS = load_relations()
 
 
 def change(**more: Any) -> Change:
-    fields: dict[str, Any] = {
-        "id": "00000000000000ab",
-        "kind": "replace",
-        "rule": "11",
-        "reason": "so it is",
-        "subject": "Q1",
-        "subject_label": "Ann",
-        "relation": "P54",
-        "value_type": "entity",
-        "new_value": "Q3",
-        "new_label": "Club",
-        "source": "wd",
-        **more,
-    }
-    return Change(**fields)
+    """That Ann plays for Club."""
+    fields = {"reason": "so it is", "new_label": "Club", "source": "wd"}
+    return make_change(**{**fields, "old_values": (), "old_labels": (), **more})
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,11 @@ def judged(old, new, max_kept: int, wanted=("P6", "P190")):
     groups = [groups_of(side) for side in sides]
     found = to_judge(*groups, old_day=T_OLD, wanted=dict.fromkeys(wanted, max_kept))
     before, after = (
-        from_table(side.filter(pa.array(np.repeat(mask, group["rows"].to_numpy()))), Fact)
-        for side, mask, group in zip(sides, (found.old, found.new), groups, strict=True)
+        from_table(table.filter(pa.array(np.repeat(side.judged, group["rows"].to_numpy()))), Fact)
+        for table, side, group in zip(sides, (found.old, found.new), groups, strict=True)
     )
     days = zip((*groups[0]["subject"].to_pylist(), *groups[1]["subject"].to_pylist()),
-               (*found.since_old.tolist(), *found.since_new.tolist()), strict=True)  # fmt: skip
+               (*found.old.since.tolist(), *found.new.since.tolist()), strict=True)  # fmt: skip
     since = dict(days)
     by_subject = {f.subject: since[hash_of(f.subject)] for f in (*before, *after)}
     return changes_of(before, after, since=by_subject), found.unchanged

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from discovery_helpers import make_change
+
 from discovery.dates import days
 from discovery.fact import Change
 from discovery.trust.assess import Assessment, Court, end_of
@@ -25,24 +27,19 @@ RISK = {"revert_risk": {"contact": "a@b.org", "limit": 0.5}}
 
 def change(**more: Any) -> Change:
     """Q1's head of government is Q2, by Wikidata, with two references, long ago."""
-    fields: dict[str, Any] = {
-        "id": "00000000000000ab",
-        "kind": "replace",
-        "rule": "11",
-        "reason": "",
-        "subject": "Q1",
+    fields = {
         "subject_label": "Town",
         "relation": "P6",
-        "value_type": "entity",
+        "old_values": (),
+        "old_labels": (),
         "new_value": "Q2",
         "new_label": "Ann",
         "source": "wd",
         "revision_new": 5,
         "revision_time": "2023-06-01T00:00:00Z",
         "references": TWO,
-        **more,
     }
-    return Change(**fields)
+    return make_change(**{**fields, **more})
 
 
 def assess(c: Change, *, anew: bool = True, config: Any = None, **more: Any) -> Assessment:

@@ -12,6 +12,7 @@ from raw_server import RawServer, answer
 
 from infra.addresses import Reach, check, host_of, resolve
 from infra.budget import LocalBudget
+from infra.courier import Errand
 from infra.errors import AddressError, SourceError
 from infra.http import PoliteClient
 
@@ -122,10 +123,10 @@ def test_no_public_page_leads_to_this_machine(name: str, home: str) -> None:
     server = RawServer([answer(200, b"secret")] * 2)
     with server as base:
         url = base.replace("127.0.0.1", name)
-        with client(home=home) as http, pytest.raises(AddressError, match="not a public address"):
-            http.get(url)
-        assert server.requests == []
-        with client(home=url) as http:
+        with client() as http:
+            with pytest.raises(AddressError, match="not a public address"):
+                http.courier.fetch(Errand(url, url, home), None)
+            assert server.requests == []
             assert http.get(url).body == b"secret"
 
 

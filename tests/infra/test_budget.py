@@ -7,11 +7,9 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import QuietHandler, on_loopback
 
 from infra.budget import Budget, Ledger, LocalBudget, Permit
 from infra.http import PoliteClient
@@ -34,7 +33,7 @@ class Diary:
         self.spans: list[tuple[float, float]] = []
         diary = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -46,20 +45,13 @@ class Diary:
                 self.end_headers()
                 self.wfile.write(b"ok")
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """Nothing: the diary is the log."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
+        self.server = on_loopback(Handler)
 
     def __enter__(self) -> str:
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        return self.server.__enter__()
 
-    def __exit__(self, *exc: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    def __exit__(self, *exc: Any) -> None:
+        self.server.__exit__(*exc)
 
 
 def assert_polite(spans: list[tuple[float, float]], num: int, began: float) -> None:

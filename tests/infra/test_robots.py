@@ -2,11 +2,10 @@
 
 # ruff: noqa: SIM117 -- a client inside its server reads better so
 
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from loopback import QuietHandler, on_loopback
 
 from infra.budget import LocalBudget
 from infra.errors import RobotsError, SourceError
@@ -20,7 +19,7 @@ def site(**answers):
     asked."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self):
             asked.append(self.path)
             name = self.path.strip("/").replace(".", "_") or "root"
@@ -32,18 +31,8 @@ def site(**answers):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with on_loopback(Handler) as origin:
+        yield origin, asked
 
 
 def client(now=lambda: 1e9, slept=None, **options):

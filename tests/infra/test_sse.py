@@ -6,13 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import QuietHandler, on_loopback
 
 from infra.budget import LocalBudget
 from infra.errors import SourceError
@@ -115,7 +115,7 @@ class Streamer:
     def __enter__(self) -> str:
         streamer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -144,21 +144,12 @@ class Streamer:
             def _chunk(self, data: bytes) -> None:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """Nothing."""
+        self.server = on_loopback(Handler)
+        return self.server.__enter__()
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *exc: Any) -> None:
         self.hung_up.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        self.server.__exit__(*exc)
 
 
 def client() -> PoliteClient:

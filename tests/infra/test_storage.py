@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +156,31 @@ def test_other_schemes_are_refused() -> None:
     """An object store is not silently taken for a directory."""
     with pytest.raises(ConfigError, match="scheme 's3' is not supported"):
         Workspace.at("s3://bucket/x")
+
+
+def test_one_process_makes_an_output(tmp_path: Path) -> None:
+    """While it is being made nobody else may begin; when its maker has given up, or died, the next
+    one does, and no lock is left."""
+    workspace = Workspace.at(str(tmp_path))
+
+    def made(body: Callable[[StageDir], dict[str, int]]) -> Any:
+        return workspace.run_stage("crawl", "1", code=1, config=0, inputs={}, body=body)
+
+    def meanwhile(out: StageDir) -> dict[str, int]:
+        with pytest.raises(StageError, match="crawl 1: another process is making it") as caught:
+            made(lambda out: {})
+        assert "\n" not in str(caught.value)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(meanwhile)
+    lock = tmp_path / "crawl" / ".1.lock"
+    assert not lock.exists()
+    command = (
+        "import os, sys; from pathlib import Path; from infra.files import only_one\n"
+        "with only_one(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", command, str(lock)], cwd=Path(__file__).parents[2])
+    assert lock.exists()
+    assert made(lambda out: {"n": 1}).counts == {"n": 1}
+    assert not lock.exists()
