@@ -51,9 +51,9 @@ class Replaced:
                 if column == "id":  # what others call an observed entity is not said by itself
                     gone = pc.and_(gone, table["whole"])
                 keep = pc.and_(keep, pc.invert(gone))
-        for source, prefixes in (
-            self.entries.items() if "statement_id" in table.column_names else ()
-        ):
+        if "statement_id" not in table.column_names:
+            return keep
+        for source, prefixes in self.entries.items():
             length = len(prefixes[0].as_py())
             begins = pc.utf8_slice_codeunits(table["statement_id"], 0, length)
             gone = pc.and_(pc.equal(table["source"], source), pc.is_in(begins, prefixes))

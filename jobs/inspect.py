@@ -9,7 +9,7 @@ from infra.errors import ConfigError, StageError
 from infra.storage import Artifact, Workspace
 from jobs.console import read_progress
 from pipeline.alias import Alias
-from pipeline.run import ATTEMPTED, RETRY, STAGES, edition_of
+from pipeline.run import ATTEMPTED, STAGES, attempts_at, edition_of
 
 
 def lines(workspace: Workspace) -> list[str]:
@@ -87,10 +87,7 @@ def _names(directory: Path) -> set[str]:
 
 def _state(workspace: Workspace, stage: str, edition: str) -> str:
     """Of the last attempt at an edition."""
-    version = edition
-    first = workspace.find("gate", edition)
-    if first is not None and first.counts["culprits"] and stage in ATTEMPTED:
-        version += RETRY
+    version = attempts_at(workspace, edition)[-1] if stage in ATTEMPTED else edition
     artifact = workspace.find(stage, version)
     if artifact is not None:
         if stage == "gate" and not artifact.counts["passed"]:

@@ -24,7 +24,7 @@ from pipeline.asking import UNEDITED, VERDICTS
 from pipeline.fact_sheet import SHEET
 from pipeline.gate import VERDICT
 from pipeline.intake import ASSESSMENTS, CHANGES, DROPPED, HELD, TAKEN_UP
-from pipeline.run import RETRY
+from pipeline.run import attempts_at
 
 MAX_NAMES = 5
 Row = dict[str, Any]
@@ -195,7 +195,7 @@ def _by_change(artifact: Artifact | None, name: str, ids: Mapping[str, Any]) -> 
 def _outcomes(workspace: Workspace, version: str) -> dict[str, str]:
     """Reason by id of the edits that the editor refused or the gate's search set aside."""
     found: dict[str, str] = {}
-    for name in (version, f"{version}{RETRY}"):
+    for name in attempts_at(workspace, version):
         edited, gated = workspace.find("edit", name), workspace.find("gate", name)
         if edited is not None:
             rows = edited.table("reports.parquet").to_pylist()

@@ -72,6 +72,14 @@ class Run:
         return artifact
 
 
+def attempts_at(workspace: Workspace, edition: str) -> list[str]:
+    """Versions of the attempts at an edition; there is a second where the first one's gate named
+    culprits, and what an earlier run left of one is none."""
+    first = workspace.find("gate", edition)
+    again = first is not None and bool(first.counts["culprits"])
+    return [edition, f"{edition}{RETRY}"] if again else [edition]
+
+
 def edition_of(version: str) -> str:
     """The edition that an output belongs to, whichever attempt at it it is of."""
     return version.removesuffix(RETRY)

@@ -18,6 +18,8 @@ from infra.storage import Workspace
 from jobs import cli
 from jobs.why import print_facts, why
 from pipeline.flow import run_editions
+from pipeline.gate import VERDICT
+from pipeline.run import RETRY
 
 
 @pytest.fixture()
@@ -143,3 +145,22 @@ def test_what_a_feed_says_waits_with_its_sentence(
     text = printed([fact])
     assert "it says: Eve is married to Bob." in text and page in text
     assert "source news has no trust of its own: a person has to look" in text
+
+
+def test_what_an_earlier_run_set_aside_is_not_told_of_this_one(made: Callable[[str], Path]) -> None:
+    """An attempt without culprits that an earlier run left behind is none of a run whose gate named
+    none."""
+    place = Workspace.at(str(made("release")))
+    version = VERSIONS[-1]
+    planned = place.find("plan", version)
+    assert planned is not None
+    edit = planned.table("edits.parquet").to_pylist()[0]
+    told = printed(why(place, edit["subject"]))
+    assert "quarantined" not in told
+
+    def left(out: Any) -> dict[str, Any]:
+        out.write_json(VERDICT, {"search": {"culprits": {edit["id"]: "it failed once"}}})
+        return {"passed": False, "culprits": {edit["id"]: "it failed once"}}
+
+    place.run_stage("gate", f"{version}{RETRY}", code=1, config=0, inputs={}, body=left)
+    assert printed(why(place, edit["subject"])) == told
