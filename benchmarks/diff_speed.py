@@ -35,9 +35,11 @@ from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact, from_table
 from discovery.groups import groups_of
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import functional_of, load_relations
-from infra.files import write_json
-from infra.runner import InProcessRunner
-from infra.storage import Artifact, StageDir, Workspace
+from infra.execution.runner import InProcessRunner
+from infra.files.atomic import write_json
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 from pipeline.config import load_config
 
 OLD, NEW = date(2023, 5, 31), date(2023, 6, 30)

@@ -36,8 +36,8 @@ from discovery.parsed import count_parsed
 from discovery.sources import DumpConfig
 from discovery.sources.wikibase_json import find_entity
 from discovery.verbalise import load_relations
-from infra.runner import InProcessRunner
-from infra.storage import StageDir
+from infra.execution.runner import InProcessRunner
+from infra.storage.stage_dir import StageDir
 
 RECORDINGS = Path(__file__).parents[1] / "examples" / "recordings" / "wikidata"
 AS_OF = date(2030, 1, 1)

@@ -27,13 +27,14 @@ from safetensors.torch import load_file
 from benchmarks.counterfact import load_facts
 from benchmarks.demo_job import commit, machine
 from editors import EDITORS
-from infra.checkpoint import Checkpoint
-from infra.cluster import runner_at
-from infra.digest import digest_of
 from infra.errors import CorrigendaError
-from infra.models import EMBEDDED, cache_directory, locate, quiet_transformers
+from infra.execution.ray_runner import runner_at
+from infra.files.digest import digest_of
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transformers
 from infra.settings import nested
-from infra.storage import Artifact, Workspace
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 from jobs.assess import cell
 from pipeline.assess import Assessment, System
 from pipeline.cases import Case

@@ -37,8 +37,8 @@ from safetensors.torch import save_file
 
 from editors import Base
 from editors.statistics import Statistics
-from infra.cluster import runner_at
-from infra.models import EMBEDDED, dtype_name, load, locate
+from infra.execution.ray_runner import runner_at
+from infra.models.loading import EMBEDDED, dtype_name, load, locate
 from pipeline.cases import Case
 
 MATCHED = {

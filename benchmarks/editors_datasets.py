@@ -22,9 +22,9 @@ from typing import Any
 
 from benchmarks.demo_job import commit, machine
 from editors import EDITORS
-from infra.cluster import runner_at
-from infra.models import EMBEDDED, cache_directory, locate, quiet_transformers
-from infra.storage import Workspace
+from infra.execution.ray_runner import runner_at
+from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transformers
+from infra.storage.workspace import Workspace
 from jobs.assess import cell, systems_of, table_rows
 from pipeline.assess import Assessment
 from pipeline.config import ModelConfig

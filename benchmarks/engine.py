@@ -25,8 +25,8 @@ from editors.contexts import contexts
 from editors.request import EditRequest
 from editors.statistics import Statistics, fit
 from editors.tokens import essence, in_context
-from infra.models import load
-from infra.runner import Resources, Runner
+from infra.execution.runner import Resources, Runner
+from infra.models.loading import load
 from infra.settings import validate
 from pipeline.edit import FIT_PARTS, TEXT
 

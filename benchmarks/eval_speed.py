@@ -28,13 +28,13 @@ from counterfact import load_facts
 from demo_job import commit, machine
 from peer_evaluation import EvaluationJob, EvaluationResult, run_evaluation
 
-from infra.checkpoint import Checkpoint
-from infra.cluster import runner_at
-from infra.examine import Compute, Exam, Examinee, examine
-from infra.lm import Question
-from infra.models import EMBEDDED, dtype_name, locate
-from infra.runner import Runner
-from infra.storage import StageDir
+from infra.execution.ray_runner import runner_at
+from infra.execution.runner import Runner
+from infra.lm.inference import Compute, Exam, Examinee, examine
+from infra.lm.question import Question
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import EMBEDDED, dtype_name, locate
+from infra.storage.stage_dir import StageDir
 from pipeline.cases import CaseSet
 from pipeline.config import ModelConfig
 from pipeline.evaluate import evaluate

@@ -35,9 +35,9 @@ from discovery.extractors.patterns import PatternExtractor
 from discovery.extractors.sentences import spans
 from discovery.extractors.triple import ExtractorConfig, is_plain
 from discovery.verbalise import load_relations
-from infra.lm import LanguageModel
-from infra.models import EMBEDDED, dtype_name, load, locate
-from infra.text import normalise
+from infra.lm.language_model import LanguageModel
+from infra.lm.matching import normalise
+from infra.models.loading import EMBEDDED, dtype_name, load, locate
 
 DATA = Path(__file__).parent / "data" / "fewrel.jsonl.gz"
 RELATIONS = ("P25", "P26", "P40", "P361", "P463")

@@ -36,9 +36,10 @@ import numpy as np
 import torch
 from demo_job import commit, machine
 
-from infra.lm import LanguageModel, Question
-from infra.models import EMBEDDED, dtype_name, load, locate
-from infra.prompts import by_prefix, encode
+from infra.lm.batching import by_prefix, encode
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
+from infra.models.loading import EMBEDDED, dtype_name, load, locate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,18 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
-from discovery.gather import (
-    MENTION_SCHEMA,
-    gather_facts,
-    gather_parts,
-    mentions_of,
-    merge_parts,
-)
+from discovery.gather import MENTION_SCHEMA, gather_facts, gather_parts, mentions_of, merge_parts
 from discovery.groups import groups_of
 from discovery.parsed import PART_SCHEMA, bucket_of, hash_of, hash_range, read_parsed
 from discovery.replaced import Replaced
-from infra.digest import table_digest
-from infra.files import write_table
+from infra.files.atomic import write_table
+from infra.files.digest import table_digest
 
 MADE_SCHEMA = pa.schema(
     [

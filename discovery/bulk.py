@@ -18,9 +18,9 @@ from discovery.parsed import merge_parsed, parsed_table, read_parsed
 from discovery.sources import BulkConfig, make_bulk_source
 from discovery.sources.lines import Block
 from discovery.sources.observation import Skip
-from infra.garbage import no_collection
-from infra.runner import Runner
-from infra.storage import Shard, StageDir
+from infra.execution.garbage import no_collection
+from infra.execution.runner import Runner
+from infra.storage.stage_dir import Shard, StageDir
 
 PARSED = "parsed"
 """Directory of the crawl's output."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from discovery.verdict import Belief
-from infra.lm import Answer
+from infra.lm.question import Answer
 
 MIN_FACTS = 24
 """Fewer say too little of how often a belief holds."""

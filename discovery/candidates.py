@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from discovery.fact import DERIVED, Change
 from discovery.labels import clean_label
 from discovery.verbalise import Relation
-from infra.lm import Answer, Question
-from infra.text import begins_with
+from infra.lm.matching import begins_with
+from infra.lm.question import Answer, Question
 
 MAX_OBJECT_CHARS = 60
 PRIORS_PER_QUESTION = 32

@@ -10,7 +10,7 @@ from discovery.fact import Change, Entity, Fact
 from discovery.precision import time_of
 from discovery.rules import Decision, Group, decide
 from discovery.view import Functional, scoped
-from infra.digest import digest_of
+from infra.files.digest import digest_of
 
 ORDER = ("subject", "relation", "kind", "id")
 

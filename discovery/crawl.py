@@ -38,14 +38,15 @@ from discovery.sources.observation import (
     Skip,
     tally,
 )
+from discovery.sources.replay.server import ReplayServer
 from discovery.sources.wikidata import WikidataConfig
-from infra.budget import Budget
-from infra.digest import digest_of, file_digest
 from infra.errors import SourceError
-from infra.http import PoliteClient
-from infra.replay import ReplayServer
-from infra.runner import Resources, Runner
-from infra.storage import Artifact, Shard, StageDir
+from infra.execution.runner import Resources, Runner
+from infra.files.digest import digest_of, file_digest
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import Budget
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import Shard, StageDir
 
 OBSERVATIONS, FETCHED, SKIPS = "observations.parquet", "fetched.parquet", "skips.parquet"
 CRAWL = "crawl.json"

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from discovery.fact import DERIVED, Change, Entity
 from discovery.view import Functional
-from infra.digest import digest_of
+from infra.files.digest import digest_of
 
 FIRST = "first"
 """Rule of what is current in a first snapshot, where nothing has changed yet."""

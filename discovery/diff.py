@@ -26,14 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.buckets import read_rows
-from discovery.chosen import (
-    CHOSEN_SCHEMA,
-    UNCHANGED,
-    Before,
-    Choose,
-    runs_of,
-    wanted_of,
-)
+from discovery.chosen import CHOSEN_SCHEMA, UNCHANGED, Before, Choose, runs_of, wanted_of
 from discovery.compare import ORDER, diff_facts, grouped
 from discovery.dates import days
 from discovery.derived import derivable, derived
@@ -43,9 +36,10 @@ from discovery.snapshot import MANIFEST
 from discovery.verbalise import Relation, functional_of
 from discovery.view import Functional, current
 from infra.errors import StageError
-from infra.garbage import no_collection
-from infra.runner import Runner
-from infra.storage import Artifact, Shard, StageDir
+from infra.execution.garbage import no_collection
+from infra.execution.runner import Runner
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import Shard, StageDir
 
 CHANGES = "changes.parquet"
 MAX_KEPT = 1000

@@ -15,7 +15,7 @@ import pyarrow as pa
 from discovery.fact import CHANGE_SCHEMA, Change, Fact, from_table
 from discovery.trust.assess import Finding, lasts
 from discovery.trust.subjects import Subjects
-from infra.digest import digest_of
+from infra.files.digest import digest_of
 
 SCHEDULED, UNDECIDED, DISPUTED = "7", "10", "2"
 """Rules of the diff whose changes may become ripe without the source doing anything."""

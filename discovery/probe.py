@@ -37,11 +37,11 @@ from discovery.fact import Change, Entity, to_table
 from discovery.properties import check_labels, with_fallbacks
 from discovery.verbalise import Relation
 from discovery.verdict import VERDICT_SCHEMA, Belief, Verdict, judge
-from infra.examine import Compute, Exam, Examinee, examine
-from infra.files import write_atomic
-from infra.lm import Answer
-from infra.runner import Runner
-from infra.storage import StageDir
+from infra.execution.runner import Runner
+from infra.files.atomic import write_atomic
+from infra.lm.inference import Compute, Exam, Examinee, examine
+from infra.lm.question import Answer
+from infra.storage.stage_dir import StageDir
 
 
 class ProbeConfig(BaseModel):

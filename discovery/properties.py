@@ -12,8 +12,8 @@ from discovery.fact import Entity, from_table
 from discovery.snapshot import MANIFEST
 from discovery.verbalise import Relation, fallback_relation
 from infra.errors import ConfigError
-from infra.storage import Artifact
-from infra.text import normalise
+from infra.lm.matching import normalise
+from infra.storage.artifact import Artifact
 
 
 def properties(snapshot: Artifact, wanted: Collection[str]) -> dict[str, Entity]:

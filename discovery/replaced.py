@@ -18,7 +18,7 @@ from discovery.crawl import CRAWL, OBSERVATIONS
 from discovery.parsed import read_parsed
 from discovery.sources import SourceConfig
 from discovery.sources.observation import entry_prefix
-from infra.storage import Artifact
+from infra.storage.artifact import Artifact
 
 
 @dataclass(frozen=True)

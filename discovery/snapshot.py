@@ -50,10 +50,11 @@ from discovery.parsed import (
 from discovery.replaced import Replaced, observed_of, replaced_by
 from discovery.sources import SourceConfig
 from discovery.sources.observation import Skip
-from infra.digest import digest_of, table_digest
 from infra.errors import StageError
-from infra.runner import Runner
-from infra.storage import Artifact, Shard, StageDir
+from infra.execution.runner import Runner
+from infra.files.digest import digest_of, table_digest
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import Shard, StageDir
 
 MANIFEST = "manifest.json"
 SCHEMA = 3

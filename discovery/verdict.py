@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from discovery.candidates import candidates_of
 from discovery.fact import INTERVAL, Change, Interval
-from infra.lm import Answer
-from infra.text import begins_with, normalise
+from infra.lm.matching import begins_with, normalise
+from infra.lm.question import Answer
 
 Judgement = Literal["knows", "stale", "unknown", "inconsistent"]
 Features = tuple[float, float, float]

@@ -4,7 +4,7 @@ Nothing is looked up by name. The block list is the `ModuleList` of the configur
 projection is the last linear module that runs in it and ends in the hidden size; its orientation
 comes from its type and is confirmed on a recorded call. A nudge of the projection's output tells
 whether the block adds it to the residual stream (`gain`), or normalises it first (Gemma, OLMo-2).
-A sharded model (`infra/zero.py`) is taken apart like any other, by all ranks together.
+A sharded model (`infra/distributed/zero.py`) is taken apart like any other, by all ranks together.
 
 d: hidden size. f: inner size of the MLP. T: tokens of the probe.
 """
@@ -25,8 +25,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 from transformers.pytorch_utils import Conv1D
 
 from editors.forward import Call, frozen, passed_on, recorded, shifted, substituted, tensor_of
+from infra.distributed.zero import gathered, whole_shape
 from infra.errors import ModelError
-from infra.zero import gathered, whole_shape
 
 PROBE_TOKENS = 4
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from editors.architecture import Architecture, discover
-from infra.group import ALONE, Group
+from infra.distributed.group import ALONE, Group
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from editors.external_memory.attachment import Attachment
 from editors.external_memory.codebook import Codebook
 from editors.forward import work_dtype
+from infra.distributed.zero import gathered, whole_shape
 from infra.errors import EditError
-from infra.zero import gathered, whole_shape
 
 FORMAT = "corrigenda-delta-1"
 BOOK = ".codebook."

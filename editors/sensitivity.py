@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from editors.architecture import Architecture
 from editors.forward import leaf_output, work_dtype
 from editors.tokens import batched, pad
-from infra.group import ALONE, Group
+from infra.distributed.group import ALONE, Group
 
 BATCH_TOKENS = 1024
 

@@ -25,8 +25,8 @@ from editors.architecture import Architecture, discover
 from editors.editor import WHOLE, Part, Progress, silent
 from editors.forward import frozen, recorded, work_dtype
 from editors.tokens import batched, pad, windows
+from infra.distributed.group import ALONE, Group, share
 from infra.errors import EditError
-from infra.group import ALONE, Group, share
 
 FORMAT = "corrigenda-statistics-1"
 SITE = "site"

@@ -23,7 +23,7 @@ from editors.sensitivity import preconditioner
 from editors.suffix import Site, SuffixRows
 from editors.tokens import Row
 from editors.value_config import ValueConfig
-from infra.group import ALONE, Group, share
+from infra.distributed.group import ALONE, Group, share
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.errors import ConfigError, CorrigendaError
-from infra.storage import Workspace
+from infra.storage.workspace import Workspace
 
 app = typer.Typer(
     add_completion=False,
@@ -76,8 +76,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Crawl, diff, probe, plan, edit, evaluate, gate and release: every edition of the config."""
-    from infra.cluster import runner_at
-    from infra.models import quiet_transformers
+    from infra.execution.ray_runner import runner_at
+    from infra.models.loading import quiet_transformers
     from jobs.console import StageWatch
     from jobs.report import print_edition, print_next
     from pipeline.config import load_config
@@ -133,9 +133,10 @@ def ask(
     """Answers of the unedited base and of a release, side by side, as the evaluation asked them."""
     import torch
 
-    from infra.examine import Examinee
-    from infra.lm import LanguageModel, Question
-    from infra.models import load, locate, quiet_transformers
+    from infra.lm.inference import Examinee
+    from infra.lm.language_model import LanguageModel
+    from infra.lm.question import Question
+    from infra.models.loading import load, locate, quiet_transformers
     from jobs.inspect import find_release
     from pipeline.release import as_released
 
@@ -204,8 +205,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge editors, or a checkpoint edited elsewhere, on an edit set beside the unedited model."""
-    from infra.cluster import runner_at
-    from infra.models import locate, quiet_transformers
+    from infra.execution.ray_runner import runner_at
+    from infra.models.loading import locate, quiet_transformers
     from infra.settings import validate
     from jobs.assess import print_rows, systems_of, table_rows
     from jobs.console import StageWatch

@@ -6,16 +6,16 @@ worker may be in another process or on another machine: progress is read from th
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from infra.storage import PROGRESS, Artifact, Workspace
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import PROGRESS, read_progress
+from infra.storage.workspace import Workspace
 from pipeline.run import edition_of
 
 INTERVAL_S = 0.5
@@ -85,14 +85,6 @@ class StageWatch:
         path = self.workspace.directory(stage, f"{version}.partial") / PROGRESS
         state = read_progress(path)
         return f"{state['done']}/{state['total']} {state['text']}" if state else ""
-
-
-def read_progress(path: Path) -> Mapping[str, Any] | None:
-    """The progress file of a stage under way, or None."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _brief(value: Any) -> str:

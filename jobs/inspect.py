@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import ConfigError, StageError
-from infra.storage import Artifact, Workspace
-from jobs.console import read_progress
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import read_progress
+from infra.storage.workspace import Workspace
 from pipeline.alias import Alias
 from pipeline.run import ATTEMPTED, STAGES, attempts_at, edition_of
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from infra.storage import Workspace
+from infra.storage.workspace import Workspace
 from pipeline.pages.figures import ordered
 
 MAX_REASONS = 8

@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.errors import ConfigError
-from infra.storage import Artifact, Workspace
-from infra.text import normalise
+from infra.lm.matching import normalise
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 from pipeline.asking import UNEDITED, VERDICTS
 from pipeline.fact_sheet import SHEET
 from pipeline.gate import VERDICT

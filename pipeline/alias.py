@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.files import put_if_absent
+from infra.files.atomic import put_if_absent
 
 PRODUCTION = "production"
 

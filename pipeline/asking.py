@@ -18,9 +18,10 @@ from discovery.properties import properties
 from discovery.trust.config import standings
 from discovery.verbalise import Relation
 from discovery.verdict import Verdict
-from infra.examine import Examinee
-from infra.models import ModelRef
-from infra.storage import PROGRESS, SHARDS, Artifact, StageDir
+from infra.lm.inference import Examinee
+from infra.models.loading import ModelRef
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 from pipeline.config import Edition
 from pipeline.edits import PlannedEdit
 from pipeline.intake import ASKED, Earlier, Intake, Policy, rater, reader, take_in

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.digest import digest_of, file_digest
 from infra.errors import ConfigError
-from infra.examine import Compute, Examinee
-from infra.models import ModelRef
-from infra.runner import Runner
-from infra.storage import Artifact, StageDir, Workspace
+from infra.execution.runner import Runner
+from infra.files.digest import digest_of, file_digest
+from infra.lm.inference import Compute, Examinee
+from infra.models.loading import ModelRef
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 from pipeline.cases import CaseSet
 from pipeline.edit import REPORTS, EditConfig, edit, text_path
 from pipeline.evaluate import evaluate

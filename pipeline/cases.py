@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from editors.request import EditRequest
-from infra.digest import digest_of
+from infra.files.digest import digest_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ from typing import Any
 from discovery.fact import from_table
 from discovery.pending import Held, read_held
 from discovery.verbalise import Relation
-from infra.digest import digest_of, file_digest
-from infra.examine import Examinee
-from infra.models import ModelRef
-from infra.storage import Artifact, StageDir, Workspace
+from infra.files.digest import digest_of, file_digest
+from infra.lm.inference import Examinee
+from infra.models.loading import ModelRef
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 from pipeline.culprits import find_culprits
 from pipeline.decisions import as_refusals
 from pipeline.edit import REPORTS, edit, text_path

@@ -14,8 +14,8 @@ from discovery.route import RouteConfig
 from discovery.sources import SourceConfig
 from discovery.trust.config import TrustConfig, check_approvals
 from infra.errors import ConfigError
-from infra.examine import Compute
-from infra.models import EMBEDDED, dtype_name
+from infra.lm.inference import Compute
+from infra.models.loading import EMBEDDED, dtype_name
 from infra.settings import nearest, read_toml, validate
 from pipeline.bounds import GateConfig
 from pipeline.edit import EditConfig, make_editor

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.digest import digest_of
-from infra.files import write_json
-from infra.storage import SHARDS, StageDir
-from infra.text import normalise
+from infra.files.atomic import write_json
+from infra.files.digest import digest_of
+from infra.lm.matching import normalise
+from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.bisect import MAX_PROBES, Group, Search, search
 from pipeline.bounds import GateConfig
 from pipeline.edits import PlannedEdit

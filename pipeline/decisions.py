@@ -13,7 +13,7 @@ from discovery.pending import Held
 from discovery.route import Route, RouteConfig, route_change, route_verdict
 from discovery.verbalise import Relation
 from discovery.verdict import Verdict
-from infra.text import normalise
+from infra.lm.matching import normalise
 from pipeline.edits import Refusal
 from pipeline.intake import Intake
 

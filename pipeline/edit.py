@@ -27,15 +27,15 @@ from editors import EDITORS, Base, Work
 from editors.delta import Delta
 from editors.editor import EditReport
 from editors.request import EditRequest
-from infra.checkpoint import Checkpoint
-from infra.digest import canonical_json, digest_of
 from infra.errors import ConfigError, EditError
-from infra.files import write_atomic
-from infra.meter import Meter
-from infra.models import ModelRef, load
-from infra.runner import Resources, Runner
+from infra.execution.runner import Resources, Runner
+from infra.files.atomic import write_atomic
+from infra.files.digest import canonical_json, digest_of
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import ModelRef, load
 from infra.settings import nearest, validate
-from infra.storage import SHARDS, StageDir
+from infra.storage.stage_dir import SHARDS, StageDir
+from infra.telemetry.progress import Meter
 
 DELTA = "delta.safetensors"
 WEIGHTS = "weights.safetensors"

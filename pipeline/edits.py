@@ -10,7 +10,7 @@ from typing import Literal
 import pyarrow as pa
 
 from editors.request import EditRequest
-from infra.digest import canonical_json
+from infra.files.digest import canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from infra.checkpoint import Checkpoint
-from infra.examine import Compute, Examinee, Paper, examine
-from infra.runner import Runner
-from infra.storage import StageDir
-from infra.text import begins_with, normalise
+from infra.execution.runner import Runner
+from infra.lm.inference import Compute, Examinee, Paper, examine
+from infra.lm.matching import begins_with, normalise
+from infra.models.checkpoint import Checkpoint
+from infra.storage.stage_dir import StageDir
 from pipeline.cases import Case, CaseSet
 from pipeline.exam import Candidate, exams, families
 from pipeline.metrics import capability

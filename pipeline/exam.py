@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.errors import ConfigError
-from infra.examine import Exam, Examinee
-from infra.lm import Question, Text
+from infra.lm.inference import Exam, Examinee
+from infra.lm.question import Question, Text
 from infra.settings import nearest
 from pipeline.cases import CaseSet
 from pipeline.metrics import METRICS

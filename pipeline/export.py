@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
 from editors.delta import Delta, LowRank
-from infra.adapter import AttachAdapter, Factors, serving_rank, write_adapter
-from infra.checkpoint import Checkpoint
-from infra.examine import Examinee
-from infra.models import ModelRef, skeleton
+from infra.lm.inference import Examinee
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import ModelRef, skeleton
+from infra.models.lora import AttachAdapter, Factors, serving_rank, write_adapter
 from pipeline.edit import DELTA, WEIGHTS, AttachCodebook, AttachDelta
 from pipeline.exam import Candidate
 

@@ -20,9 +20,9 @@ from discovery.route import Route
 from discovery.trust.assess import told
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import Relation, clean_label
-from infra.digest import digest_of
-from infra.files import write_atomic
-from infra.storage import StageDir
+from infra.files.atomic import write_atomic
+from infra.files.digest import digest_of
+from infra.storage.stage_dir import StageDir
 from pipeline.edits import PlannedEdit
 
 SHEET, SHEET_LINES = "fact_sheet.parquet", "fact_sheet.jsonl"

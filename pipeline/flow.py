@@ -15,9 +15,10 @@ from discovery.diff import diff
 from discovery.fact import from_table
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.verbalise import Relation, load_relations
-from infra.digest import digest_of
-from infra.models import ModelRef, locate
-from infra.storage import Artifact, Workspace
+from infra.files.digest import digest_of
+from infra.models.loading import ModelRef, locate
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.asking import UNEDITED, VERDICTS, Asking, read_verdicts

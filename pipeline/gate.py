@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra.errors import GateError
-from infra.storage import StageDir
+from infra.storage.stage_dir import StageDir
 from pipeline.bisect import Search
 from pipeline.bounds import Bound, GateConfig
 from pipeline.metrics.text import exp

@@ -26,21 +26,17 @@ import pyarrow as pa
 from discovery.fact import CHANGE_SCHEMA, DERIVED, Change, from_table, to_table
 from discovery.pending import Held, held_table, merge, read_held
 from discovery.route import RouteConfig, route_change, worth_asking
-from discovery.trust.assess import (
-    ASSESSED,
-    ASSESSMENT_SCHEMA,
-    Assessment,
-    Court,
-    end_of,
-)
+from discovery.trust.assess import ASSESSED, ASSESSMENT_SCHEMA, Assessment, Court, end_of
 from discovery.trust.breaker import ACTIVITY_SCHEMA, Activity, activity, anomalies, rates
 from discovery.trust.config import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
 from discovery.verbalise import Relation, functional_of
-from infra.budget import Budget
-from infra.http import PoliteClient
-from infra.storage import Artifact, StageDir, Workspace
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import Budget
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 
 CHANGES, ASSESSMENTS, ACTIVITY = "changes.parquet", "assessments.parquet", "activity.parquet"
 TAKEN_UP, DROPPED, ASKED = "taken_up.parquet", "dropped.parquet", "asked.json"

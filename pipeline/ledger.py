@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from discovery.pending import Held
-from infra.files import write_table
+from infra.files.atomic import write_table
 from pipeline.edits import PlannedEdit, Refusal, Removal
 from pipeline.fact_sheet import SheetRow
 

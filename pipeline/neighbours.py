@@ -9,7 +9,7 @@ from dataclasses import replace
 from discovery.candidates import screen
 from discovery.fact import Change
 from discovery.verbalise import Relation
-from infra.text import normalise
+from infra.lm.matching import normalise
 from pipeline.edits import Neighbour, PlannedEdit
 
 

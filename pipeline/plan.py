@@ -22,8 +22,8 @@ from discovery.trust.assess import ASSESSED
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import Relation
 from discovery.verdict import Verdict
-from infra.digest import digest_of, file_digest
-from infra.storage import StageDir
+from infra.files.digest import digest_of, file_digest
+from infra.storage.stage_dir import StageDir
 from pipeline.decisions import Decisions
 from pipeline.edits import (
     EDIT_SCHEMA,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.text import normalise
+from infra.lm.matching import normalise
 from pipeline.cases import Case, CaseSet, Query
 from pipeline.edits import Neighbour, PlannedEdit, Removal
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from discovery.fact import to_table
-from infra.checkpoint import link
-from infra.digest import digest_of, file_digest
-from infra.examine import Examinee
-from infra.models import ModelRef
-from infra.storage import Artifact, StageDir
+from infra.files.digest import digest_of, file_digest
+from infra.lm.inference import Examinee
+from infra.models.checkpoint import link
+from infra.models.loading import ModelRef
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
 from pipeline.edit import DELTA, AttachCodebook
 from pipeline.edits import EDIT_SCHEMA, PlannedEdit
 from pipeline.evaluate import FACTS, REPORT

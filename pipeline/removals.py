@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from discovery.fact import Change
 from discovery.trust.subjects import Subjects
-from infra.text import is_one_of
+from infra.lm.matching import is_one_of
 from pipeline.edits import PlannedEdit, Removal
 
 TAKEN_BACK = "the source took it back: "

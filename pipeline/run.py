@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.runner import Runner
-from infra.storage import Artifact, Workspace
+from infra.execution.runner import Runner
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 from pipeline.config import Config
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")

@@ -14,12 +14,7 @@ from pipeline.assess import Assessment, System
 from pipeline.cases import CaseSet
 from pipeline.evaluate import ITEMS
 from pipeline.metrics.metric import Measured, Metric, Protocol
-from pipeline.metrics.survey import (
-    forgetting,
-    relative_scalability,
-    retainability,
-    scalability,
-)
+from pipeline.metrics.survey import forgetting, relative_scalability, retainability, scalability
 
 
 def scaling(assessment: Assessment, system: System, *, alone: int, steps: int) -> dict[str, Metric]:

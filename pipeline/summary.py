@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from discovery.crawl import SKIPS
-from infra.storage import Artifact
-from infra.text import begins_with
+from infra.lm.matching import begins_with
+from infra.storage.artifact import Artifact
 from pipeline.evaluate import FACTS, REPORT
 from pipeline.gate import VERDICT
 from pipeline.pages.page import PAGE

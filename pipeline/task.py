@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from infra.digest import digest_of
 from infra.errors import ConfigError
+from infra.files.digest import digest_of
 from infra.settings import nearest
 
 TASKS = Path(__file__).parent / "tasks"

@@ -12,8 +12,8 @@ from loopback import QuietHandler, on_loopback
 
 from discovery.sources.feed import FeedConfig, FeedSource
 from discovery.sources.observation import Since
-from infra.budget import LocalBudget
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import LocalBudget
 
 FEEDS = Path(__file__).parent / "discovery" / "data" / "feeds"
 TODAY = date(2024, 6, 30)

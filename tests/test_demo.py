@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from infra.text import begins_with
+from infra.lm.matching import begins_with
 
 ROOT = Path(__file__).parent.parent
 CORRIGENDA = Path(sys.executable).parent / "corrigenda"

@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from infra import storage
-from infra.runner import InProcessRunner
-from infra.storage import Workspace
+from infra.execution.runner import InProcessRunner
+from infra.storage import workspace as storage
+from infra.storage.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.flow import run_editions
 from pipeline.run import Run

@@ -25,8 +25,8 @@ from discovery.extractors.triple import ExtractorConfig, Triple, kinds_of
 from discovery.verbalise import OBJECT, SUBJECT, Relation
 
 if TYPE_CHECKING:
-    from infra.lm import LanguageModel
-    from infra.models import ModelRef
+    from infra.lm.language_model import LanguageModel
+    from infra.models.loading import ModelRef
 
 # What needs torch is imported where a model runs: every worker that parses knows of extractors.
 
@@ -43,7 +43,7 @@ class ModelExtractor:
     """A causal language model, put to every pair."""
 
     def __init__(self, config: ExtractorConfig) -> None:
-        from infra.models import EMBEDDED, dtype_name, locate
+        from infra.models.loading import EMBEDDED, dtype_name, locate
 
         self.config = config
         self.ref = locate(config.model or EMBEDDED)
@@ -85,7 +85,7 @@ def score(
     model: LanguageModel, sentences: Sequence[str], relations: Sequence[Relation]
 ) -> list[dict[str, dict[Pair, float]]]:
     """Of each sentence, by relation that has any pair in it, the score of every pair in nats."""
-    from infra.lm import Question
+    from infra.lm.question import Question
 
     asked: list[Question] = []
     forms = [list(_statements(sentence, relations)) for sentence in sentences]
@@ -150,8 +150,8 @@ def _loaded(ref: ModelRef, dtype: str, device: str) -> LanguageModel:
     """The model of a digest, once a process."""
     import torch
 
-    from infra.lm import LanguageModel
-    from infra.models import load
+    from infra.lm.language_model import LanguageModel
+    from infra.models.loading import load
 
     model, tokenizer = load(ref.path, dtype=getattr(torch, dtype), device=device)
     return LanguageModel(model, tokenizer, plain_attention=True)

@@ -19,20 +19,13 @@ from pydantic import Field
 from discovery.sources.dump import DumpConfig, DumpSource
 from discovery.sources.feed import FeedConfig, FeedSource
 from discovery.sources.lines import Block
-from discovery.sources.observation import (
-    Coverage,
-    Observation,
-    Parsed,
-    Partition,
-    Signal,
-    Since,
-)
+from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.rdf import RdfConfig, RdfSource
 from discovery.sources.sql import SqlConfig, SqlSource
 from discovery.sources.table import TableConfig, TableSource
 from discovery.sources.wikidata import WikidataSource
 from discovery.sources.wikidata_config import WikidataConfig
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
 
 AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
 BulkConfig = DumpConfig | RdfConfig

@@ -35,7 +35,7 @@ from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, ta
 from discovery.sources.wikibase_json import LANGUAGE, parse_entity
 from discovery.sources.wikidata_config import ITEM_ID, PROPERTY_ID
 from infra.errors import SourceError
-from infra.unpack import unpack
+from infra.files.decompress import unpack
 
 KINDS = ("property", "lexeme", "mediainfo")
 """Entities of a Wikibase that are no items."""

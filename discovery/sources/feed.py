@@ -40,8 +40,8 @@ from discovery.sources.observation import (
 )
 from discovery.verbalise import Relation, clean_label, load_relations
 from infra.errors import ConfigError, SourceError
-from infra.http import PoliteClient
-from infra.pages import Page
+from infra.http.client import PoliteClient
+from infra.http.response import Page
 from infra.settings import nearest
 
 MAX_KNOWN = 20_000

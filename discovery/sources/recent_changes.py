@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from discovery.sources.observation import MAX_SAMPLE, Signal, Skip
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
 
 HEARTBEAT = timedelta(hours=3)
 """Canaries come at least once an hour (analytics-announce, December 2023): a longer silence is a

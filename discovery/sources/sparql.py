@@ -13,7 +13,7 @@ from typing import Any
 
 from discovery.sources.observation import MAX_SAMPLE, Skip
 from infra.errors import SourceError
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
 
 ITEM = re.compile(r"https?://[^/]+/entity/(Q[1-9]\d{0,14})")
 VARIABLE = "item"

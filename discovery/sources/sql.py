@@ -31,7 +31,7 @@ from discovery.sources.database import NAME, PARAMETER, Database, no_secrets, on
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.rows import MAX_CELL_CHARS, ROLES, Columns, Refused, RowReader
 from infra.errors import SourceError
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
 
 PAGES_PER_SLICE = 50
 ALL, SLICE, UNDATED = "all", "slice", "undated"

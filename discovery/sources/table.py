@@ -22,7 +22,7 @@ from discovery.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.rows import Columns, Refused, RowReader
 from infra.errors import SourceError
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 MAX_FILE_BYTES = 1 << 30

@@ -11,7 +11,7 @@ import pyoxigraph as ox
 
 from discovery.sources.lines import MAX_LINE_BYTES, read_blocks, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Skip
-from infra.unpack import unpack
+from infra.files.decompress import unpack
 
 FORMATS = (".nt", ".ttl")
 PACKED = (".gz", ".bz2")

@@ -17,8 +17,8 @@ from discovery.sources.observation import Observation, Partition
 from discovery.sources.wikibase_json import find_entity
 from discovery.sources.wikidata_config import ITEM_ID
 from infra.errors import AnswerError, SourceError
-from infra.http import PoliteClient
-from infra.pages import Page
+from infra.http.client import PoliteClient
+from infra.http.response import Page
 
 BATCH = 50
 """Ids in one call, the limit without `apihighlimits`."""

@@ -16,14 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from discovery.fact import Entity
-from discovery.sources.observation import (
-    Coverage,
-    Observation,
-    Parsed,
-    Partition,
-    Signal,
-    Since,
-)
+from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.recent_changes import follow
 from discovery.sources.sparql import select_items
 from discovery.sources.wikibase_api import BATCH, WikibaseApi, batches
@@ -35,7 +28,7 @@ from discovery.sources.wikibase_json import (
 )
 from discovery.sources.wikidata_config import WikidataConfig
 from infra.errors import SourceError
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
 
 PARTITION = 10 * BATCH
 """Entities in one partition: few enough that it is no loss to fetch them again, and so many that

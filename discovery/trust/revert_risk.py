@@ -20,7 +20,7 @@ MAX_FAILURES = 3
 
 
 class Poster(Protocol):
-    """What is needed of `infra.http.PoliteClient`."""
+    """What is needed of `infra.http.client.PoliteClient`."""
 
     def post_json(self, url: str, value: Any) -> Any:
         """Raises SourceError."""

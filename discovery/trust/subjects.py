@@ -13,7 +13,7 @@ from discovery.dates import days, iso_interval
 from discovery.fact import Entity, Fact, from_table
 from discovery.snapshot import MANIFEST
 from discovery.view import Functional, current, has_ended
-from infra.storage import Artifact
+from infra.storage.artifact import Artifact
 
 HUMAN = "Q5"
 BORN, DIED = "P569", "P570"

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from editors.delta import Delta
 from editors.external_memory.codebook import FORMAT, Codebook
 from infra.errors import EditError
-from infra.models import load
+from infra.models.loading import load
 
 
 def load_edited(

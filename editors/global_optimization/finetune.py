@@ -36,8 +36,8 @@ from editors.global_optimization.training import Training, final_losses, train
 from editors.global_optimization.trunk import Trunk, run_trunk
 from editors.request import EditRequest
 from editors.tokens import Row, in_context
-from infra.digest import digest_of
 from infra.errors import ConfigError, EditError, ModelError
+from infra.files.digest import digest_of
 
 DEPTH = 0.7
 """Where the layer is, of the depth, when it is not set: the paper's 22 of Llama-3's 32."""

@@ -27,14 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from editors.architecture import Architecture, Block
 from editors.editor import Progress, silent
-from editors.forward import (
-    answering,
-    changed,
-    passed_on,
-    recorded,
-    substituted,
-    tensor_of,
-)
+from editors.forward import answering, changed, passed_on, recorded, substituted, tensor_of
 from editors.suffix import BUCKET_TOKENS
 from editors.tokens import Row, bucketed, pad, waste_tokens
 

@@ -41,8 +41,8 @@ from editors.statistics import Statistics, fit
 from editors.tokens import windows
 from editors.value_config import ValueConfig, check_range
 from editors.values import Value, mean_loss, optimise
+from infra.distributed.group import share
 from infra.errors import ConfigError, ModelError
-from infra.group import share
 
 FIRST, LAST = 0.1, 0.37
 """Layers by default, over the depth: 3 to 11 of SmolLM2-135M's 30."""

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from infra.text import is_one_of, normalise
+from infra.lm.matching import is_one_of, normalise
 from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 from pipeline.datasets.prompts import Names
 

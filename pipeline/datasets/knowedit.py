@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field
 
-from infra.text import is_one_of
+from infra.lm.matching import is_one_of
 from pipeline.cases import Case, Criterion, Query
 from pipeline.datasets.collector import Collector, answers
 from pipeline.datasets.prompts import find_subject, template_of

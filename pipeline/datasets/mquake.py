@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from infra.text import normalise
+from infra.lm.matching import normalise
 from pipeline.cases import Case, MultiHop, Query
 from pipeline.datasets.collector import Collector, answers
 from pipeline.datasets.prompts import fill

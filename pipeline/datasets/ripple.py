@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from infra.text import is_one_of
+from infra.lm.matching import is_one_of
 from pipeline.cases import Case, Criterion, Query
 from pipeline.datasets.collector import Collector, answers
 from pipeline.datasets.prompts import ABSENT

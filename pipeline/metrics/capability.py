@@ -22,11 +22,12 @@ import pyarrow as pa
 from pyarrow.parquet import read_table
 
 from infra.errors import ConfigError
-from infra.examine import Compute, Examinee, Examiner
-from infra.lm import LanguageModel, Question
-from infra.meter import Meter
-from infra.runner import Runner
-from infra.storage import Shard, StageDir
+from infra.execution.runner import Runner
+from infra.lm.inference import Compute, Examinee, Examiner
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
+from infra.storage.stage_dir import Shard, StageDir
+from infra.telemetry.progress import Meter
 from pipeline.metrics.metric import Measured, Protocol
 from pipeline.task import Task
 

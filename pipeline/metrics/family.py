@@ -12,7 +12,7 @@ from typing import Protocol as Contract
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.lm import Answer, Question, TextScore
+from infra.lm.question import Answer, Question, TextScore
 from pipeline.cases import Case, CaseSet
 from pipeline.metrics.metric import Measured, Metric, Protocol
 

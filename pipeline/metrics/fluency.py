@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from infra.lm import Question
+from infra.lm.question import Question
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, question_id
 from pipeline.metrics.metric import Measured, Metric, measured

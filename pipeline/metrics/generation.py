@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from infra.lm import Question
-from infra.text import begins_with, contains, is_one_of
+from infra.lm.matching import begins_with, contains, is_one_of
+from infra.lm.question import Question
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import (
     EvaluateConfig,

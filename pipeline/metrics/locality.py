@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from infra.errors import ConfigError
-from infra.lm import Question
-from infra.text import begins_with
+from infra.lm.matching import begins_with
+from infra.lm.question import Question
 from pipeline.cases import Case, CaseSet
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, question_id
 from pipeline.metrics.metric import Measured, measured

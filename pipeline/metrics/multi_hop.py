@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from infra.lm import Question
-from infra.text import begins_with
+from infra.lm.matching import begins_with
+from infra.lm.question import Question
 from pipeline.cases import CaseSet, Query
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, question_id
 from pipeline.metrics.metric import measured

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from statistics import fmean
 
-from infra.lm import Answer, Question
+from infra.lm.question import Answer, Question
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import (
     EvaluateConfig,

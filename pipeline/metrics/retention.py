@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from infra.lm import Question
-from infra.text import begins_with
+from infra.lm.matching import begins_with
+from infra.lm.question import Question
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, form_questions
 from pipeline.metrics.metric import Measured, Metric, measured

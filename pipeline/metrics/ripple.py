@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from infra.lm import Answer, Question
-from infra.text import begins_with, contains
+from infra.lm.matching import begins_with, contains
+from infra.lm.question import Answer, Question
 from pipeline.cases import Case, CaseSet, Criterion
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, form_questions, question_id
 from pipeline.metrics.metric import Measured, Metric, measured

@@ -14,13 +14,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from pipeline.metrics.intervals import paired_bootstrap, paired_ratio
-from pipeline.metrics.metric import (
-    Measured,
-    Metric,
-    Protocol,
-    difference,
-    same_protocol,
-)
+from pipeline.metrics.metric import Measured, Metric, Protocol, difference, same_protocol
 
 
 def retainability(curve: Sequence[float], protocol: Protocol) -> Metric:

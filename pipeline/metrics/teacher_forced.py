@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from infra.lm import Question
+from infra.lm.question import Question
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores, form_questions, forms
 from pipeline.metrics.metric import measured

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from infra.lm import Question
+from infra.lm.question import Question
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores
 from pipeline.metrics.metric import Measured, Metric

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from infra.checkpoint import Checkpoint
-from infra.lm import Question
+from infra.lm.question import Question
+from infra.models.checkpoint import Checkpoint
 from pipeline.cases import CaseSet
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores
 from pipeline.metrics.metric import Measured, Metric, Protocol

@@ -2,8 +2,8 @@
 
 import pytest
 
-from infra.runner import InProcessRunner
-from infra.storage import Workspace
+from infra.execution.runner import InProcessRunner
+from infra.storage.workspace import Workspace
 
 
 @pytest.fixture

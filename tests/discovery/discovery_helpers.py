@@ -13,9 +13,10 @@ from discovery.groups import groups_of
 from discovery.parsed import bucket_of, hash_of
 from discovery.snapshot import MANIFEST
 from discovery.verbalise import load_relations
-from infra.files import write_json
-from infra.runner import InProcessRunner
-from infra.storage import Artifact, StageDir
+from infra.execution.runner import InProcessRunner
+from infra.files.atomic import write_json
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

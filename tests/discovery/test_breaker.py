@@ -14,9 +14,7 @@ from trust_helpers import assess, change
 from discovery.fact import Change
 from discovery.trust.assess import Finding
 from discovery.trust.breaker import activity, anomalies, rates
-from discovery.trust.config import (
-    TrustConfig,
-)
+from discovery.trust.config import TrustConfig
 
 
 def crowd(number: int, **more: Any) -> list[Change]:

@@ -21,8 +21,9 @@ from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import DumpConfig, RdfConfig, TableConfig
 from discovery.sources.wikibase_json import parse_entity
 from infra.errors import SourceError
-from infra.runner import InProcessRunner, Runner
-from infra.storage import Artifact, Workspace
+from infra.execution.runner import InProcessRunner, Runner
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 
 DAY = date(2024, 1, 1)
 DUMP = DumpConfig(name="dump", path="d.json.gz", relations=("P31", "P69", "P1082"))
@@ -79,7 +80,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.unpack.PIECE_BYTES", 1 << 13)
+    monkeypatch.setattr("infra.files.decompress.PIECE_BYTES", 1 << 13)
     monkeypatch.setattr("discovery.sources.dump.BLOCK_BYTES", 1 << 14)
     monkeypatch.setattr(bulk, "BLOCKS_PER_SHARD", 2)
     monkeypatch.setattr(bulk, "SHARDS_PER_FILE", 3)

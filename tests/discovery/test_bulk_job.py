@@ -15,7 +15,7 @@ import pytest
 from dump_helpers import dump_of, line_of, spread, write
 
 from discovery.snapshot import MANIFEST
-from infra.storage import Workspace
+from infra.storage.workspace import Workspace
 
 JOB = """
 line = "tiny"

@@ -15,7 +15,7 @@ from discovery.extractors.patterns import PatternExtractor
 from discovery.extractors.sentences import sentences, spans
 from discovery.extractors.triple import ExtractorConfig, is_plain
 from discovery.verbalise import load_relations
-from infra.lm import LanguageModel
+from infra.lm.language_model import LanguageModel
 
 RELATIONS = load_relations()
 MARRIED = "Ada Lovelace is married to William King."

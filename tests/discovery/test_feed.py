@@ -17,9 +17,9 @@ from discovery.sources.feed import MAX_KNOWN, FeedSource
 from discovery.sources.feed_items import read_feed, read_page
 from discovery.sources.observation import Since
 from discovery.trust.config import TrustConfig, standings
-from infra.budget import LocalBudget
 from infra.errors import ConfigError, SourceError
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import LocalBudget
 
 ADA = {
     "title": "A wedding",

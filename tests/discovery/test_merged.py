@@ -10,7 +10,7 @@ from discovery.chosen import Before, Choose
 from discovery.fact import FACT_SCHEMA, Entity, Fact, from_table, to_table
 from discovery.merged import redirects_of, resolved_values
 from discovery.parsed import bucket_of, hash_of
-from infra.replay import ReplayServer
+from discovery.sources.replay.server import ReplayServer
 
 B = NUM_BUCKETS
 

@@ -20,9 +20,9 @@ from discovery_helpers import EXAMPLES
 from discovery.crawl import CRAWL, SKIPS, VOLATILE, crawl
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import WikidataConfig
-from infra.replay import STREAM, ReplayServer
-from infra.runner import InProcessRunner
-from infra.storage import Workspace
+from discovery.sources.replay.server import STREAM, ReplayServer
+from infra.execution.runner import InProcessRunner
+from infra.storage.workspace import Workspace
 
 OCTOBER = EXAMPLES / "recordings" / "october"
 QUERY = "SELECT ?item WHERE { ?item wdt:P31 wd:Q6256 }"

@@ -22,9 +22,10 @@ from discovery.fact import Change, from_table
 from discovery.probe import ProbeConfig, choose_unchanged, probe
 from discovery.verbalise import fallback_relation, load_relations
 from discovery.verdict import Belief, Verdict, abstains, judge
-from infra.examine import Compute, Examinee
-from infra.lm import Answer
-from infra.storage import StageDir, Workspace
+from infra.lm.inference import Compute, Examinee
+from infra.lm.question import Answer
+from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 
 RELATIONS = load_relations()
 NEW, OLD, OTHER = "New Club", "Old Club", "Third Club"

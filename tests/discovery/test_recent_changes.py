@@ -7,10 +7,10 @@ import pytest
 from discovery_helpers import EXAMPLES
 
 from discovery.sources.recent_changes import follow, read_event
-from infra.budget import LocalBudget
+from discovery.sources.replay.server import STREAM, ReplayServer
 from infra.errors import SourceError
-from infra.http import PoliteClient
-from infra.replay import STREAM, ReplayServer
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import LocalBudget
 
 WIKI = "wikidatawiki"
 DAY = date(2025, 5, 22)

@@ -11,12 +11,10 @@ from loopback import QuietHandler, on_loopback
 from trust_helpers import OWN, RISK, assess, change
 
 from discovery.trust.assess import Finding
-from discovery.trust.config import (
-    RevertRiskConfig,
-)
+from discovery.trust.config import RevertRiskConfig
 from discovery.trust.revert_risk import scores, to_rate
-from infra.budget import LocalBudget
-from infra.http import PoliteClient
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import LocalBudget
 
 
 def test_revert_risk() -> None:

@@ -25,10 +25,12 @@ from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import TableConfig, WikidataConfig
 from discovery.sources.observation import OBSERVATION_SCHEMA, Observation
 from discovery.verbalise import load_relations
-from infra.digest import file_digest
 from infra.errors import StageError
-from infra.runner import InProcessRunner
-from infra.storage import Artifact, StageDir, Workspace
+from infra.execution.runner import InProcessRunner
+from infra.files.digest import file_digest
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 
 WIKIDATA = WikidataConfig(name="wd", entities=("Q1",), contact="ops@example.org")
 COVERAGE = {"wd": "subject", "hr": "source", "log": "statement", "odd": "source"}

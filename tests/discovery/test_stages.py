@@ -14,9 +14,9 @@ from discovery.diff import CHANGES, diff
 from discovery.fact import Change, Fact, from_table
 from discovery.snapshot import MANIFEST, snapshot
 from discovery.sources import TableConfig, WikidataConfig
+from discovery.sources.replay.server import ReplayServer
 from discovery.verbalise import load_relations
 from infra.errors import SourceError, StageError
-from infra.replay import ReplayServer
 
 OLD, NEW = date(2016, 8, 31), date(2023, 6, 30)
 WIKIDATA = WikidataConfig(

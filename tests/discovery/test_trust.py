@@ -17,13 +17,7 @@ from discovery.fact import Entity
 from discovery.sources.table import TableConfig
 from discovery.sources.wikidata import WikidataConfig
 from discovery.trust.assess import SEVERITY, end_of
-from discovery.trust.config import (
-    SourceTrust,
-    Standing,
-    TrustConfig,
-    sensitive,
-    standings,
-)
+from discovery.trust.config import SourceTrust, Standing, TrustConfig, sensitive, standings
 from discovery.trust.evidence import domains, voices
 from discovery.trust.subjects import Subjects
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from discovery.sources import WikidataConfig
 from discovery.sources.observation import Partition, Signal, Since
+from discovery.sources.replay.server import ReplayServer
 from discovery.sources.sparql import read_items
 from discovery.sources.wikidata import WikidataSource
-from infra.budget import LocalBudget
-from infra.http import PoliteClient
-from infra.replay import ReplayServer
+from infra.http.client import PoliteClient
+from infra.http.rate_limit import LocalBudget
 
 OCTOBER = EXAMPLES / "recordings" / "october"
 BASE = 9_100_000_000

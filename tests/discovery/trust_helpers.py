@@ -10,10 +10,7 @@ from discovery_helpers import make_change
 from discovery.dates import days
 from discovery.fact import Change
 from discovery.trust.assess import Assessment, Court, end_of
-from discovery.trust.config import (
-    Standing,
-    TrustConfig,
-)
+from discovery.trust.config import Standing, TrustConfig
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import load_relations
 

@@ -27,9 +27,9 @@ from editors.suffix import Site
 from editors.tokens import essence, in_context
 from editors.value_config import ValueConfig
 from editors.values import Fact, optimise
-from infra.group import ALONE
-from infra.models import load
-from infra.zero import Sharded, gathered, sharded, whole_shape
+from infra.distributed.group import ALONE
+from infra.distributed.zero import Sharded, gathered, sharded, whole_shape
+from infra.models.loading import load
 
 LAYER = 1
 

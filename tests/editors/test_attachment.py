@@ -25,7 +25,8 @@ from editors.external_memory.keys import at_last_tokens
 from editors.external_memory.prompts import prompt_row
 from editors.forward import frozen
 from infra.errors import EditError
-from infra.lm import LanguageModel, Question
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
 
 
 def wild_book(base: Base, rows: Sequence[Sequence[int]], radius: float = 1e-3) -> Codebook:

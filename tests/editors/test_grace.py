@@ -27,10 +27,11 @@ from editors.delta import Delta, restore_
 from editors.external_memory.codebook import Codebook
 from editors.external_memory.keys import KeySample
 from editors.external_memory.serve import load_edited
-from infra.checkpoint import Checkpoint
 from infra.errors import ConfigError, EditError
-from infra.lm import LanguageModel, Question
-from infra.models import load
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import load
 from pipeline.edit import TEXT, AttachCodebook, EditConfig, compose, make_editor
 
 
@@ -232,7 +233,7 @@ def test_the_real_model(dtype: torch.dtype) -> None:
     """Five counterfacts said in full and ended, all neighbours and paraphrases bitwise unchanged:
     nothing generalises."""
     from benchmarks.counterfact import load_facts
-    from infra.models import EMBEDDED, load, locate
+    from infra.models.loading import EMBEDDED, load, locate
 
     model, tokenizer = load(locate(EMBEDDED).path, dtype=dtype)
     base = Base(model, tokenizer, "base")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from infra.models import load
+from infra.models.loading import load
 from jobs import cli
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from worlds import VERSIONS, job
 
 from infra.errors import ConfigError
-from infra.storage import Workspace
+from infra.storage.workspace import Workspace
 from jobs import cli
 from jobs.why import print_facts, why
 from pipeline.flow import run_editions

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from tiny_models import make_tokenizer
 
-from infra.examine import Exam
-from infra.runner import InProcessRunner, Resources
+from infra.execution.runner import InProcessRunner, Resources
+from infra.lm.inference import Exam
 from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 
 SMALL: dict[str, Any] = {

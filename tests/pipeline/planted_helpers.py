@@ -19,11 +19,11 @@ from typing import Any
 from editors import EDITORS, Base
 from editors.delta import Delta
 from editors.request import EditRequest
-from infra.checkpoint import Checkpoint
-from infra.examine import Compute, Examinee
-from infra.models import ModelRef
-from infra.runner import InProcessRunner
-from infra.storage import SHARDS, StageDir
+from infra.execution.runner import InProcessRunner
+from infra.lm.inference import Compute, Examinee
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import ModelRef
+from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.cases import Case, CaseSet, Query
 from pipeline.edit import TEXT, keep
 from pipeline.evaluate import REPORT, evaluate

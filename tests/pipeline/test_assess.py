@@ -12,10 +12,11 @@ import pytest
 from evaluate_helpers import CASES, SMALL
 
 from infra.errors import ConfigError
-from infra.examine import Compute
-from infra.models import locate
-from infra.runner import InProcessRunner
-from infra.storage import Artifact, Workspace
+from infra.execution.runner import InProcessRunner
+from infra.lm.inference import Compute
+from infra.models.loading import locate
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 from pipeline.assess import Assessment, System
 from pipeline.cases import CaseSet
 from pipeline.edit import EditConfig

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from planned_edits import planned_edit
 
-from infra.digest import digest_of, file_digest
-from infra.models import ModelRef
-from infra.runner import InProcessRunner, Resources
-from infra.storage import PROGRESS, StageDir
+from infra.execution.runner import InProcessRunner, Resources
+from infra.files.digest import digest_of, file_digest
+from infra.models.loading import ModelRef
+from infra.storage.stage_dir import PROGRESS, StageDir
 from pipeline.edit import DELTA, REPORTS, EditConfig, EditWorker, ValueStore, edit
 from pipeline.edits import PlannedEdit
 

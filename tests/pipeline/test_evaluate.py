@@ -16,10 +16,10 @@ import pytest
 import torch
 from evaluate_helpers import CASES, NUM_FORMS, SMALL, Says, Watching
 
-from infra.checkpoint import Checkpoint
-from infra.examine import Compute, Examinee, Paper
-from infra.lm import Answer
-from infra.storage import SHARDS, StageDir
+from infra.lm.inference import Compute, Examinee, Paper
+from infra.lm.question import Answer
+from infra.models.checkpoint import Checkpoint
+from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.cases import CaseSet, Query
 from pipeline.evaluate import FACTS, ITEMS, REPORT, contamination, evaluate, lost
 from pipeline.exam import Candidate

@@ -16,7 +16,7 @@ from discovery.fact import Fact, from_table
 from discovery.route import Route
 from discovery.trust.subjects import Subjects
 from discovery.verbalise import functional_of
-from infra.storage import StageDir
+from infra.storage.stage_dir import StageDir
 from pipeline.fact_sheet import SHEET, SHEET_LINES, SheetRow, fact_sheet, row_id, write_sheet
 
 DAY = iso_interval("2023-06-30").earliest

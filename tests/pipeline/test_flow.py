@@ -14,10 +14,10 @@ import pytest
 import torch
 from worlds import VERSIONS, job, kill_at
 
-from infra import storage
 from infra.errors import GateError, SourceError, StageError
-from infra.models import load
-from infra.storage import Workspace
+from infra.models.loading import load
+from infra.storage import workspace as storage
+from infra.storage.workspace import Workspace
 from pipeline import ledger
 from pipeline.alias import Alias
 from pipeline.flow import run_editions

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.errors import GateError
-from infra.storage import StageDir
+from infra.storage.stage_dir import StageDir
 from pipeline.bisect import Search
 from pipeline.bounds import GateConfig
 from pipeline.gate import CHECKS, capacity, check, gate, require_passed

@@ -16,7 +16,8 @@ from plan_helpers import change
 from worlds import VERSIONS, job
 
 from infra.errors import ConfigError
-from infra.storage import Artifact, Workspace
+from infra.storage.artifact import Artifact
+from infra.storage.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.fact_sheet import SHEET, SHEET_LINES
 from pipeline.flow import run_editions

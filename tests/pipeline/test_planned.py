@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from planned_edits import planned_edit
 
-from infra.text import normalise
+from infra.lm.matching import normalise
 from pipeline.cases import CaseSet
 from pipeline.edits import Neighbour, PlannedEdit, Removal
 from pipeline.planned import case_set

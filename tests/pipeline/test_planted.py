@@ -20,9 +20,9 @@ from torch import Tensor
 from editors import Base
 from editors.delta import Delta
 from editors.request import EditRequest
-from infra.checkpoint import Checkpoint
-from infra.models import EMBEDDED, load, locate
-from infra.storage import StageDir
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import EMBEDDED, load, locate
+from infra.storage.stage_dir import StageDir
 from pipeline.bounds import GateConfig
 from pipeline.gate import check, gate
 

@@ -22,9 +22,11 @@ from editors import EDITORS, Memit
 from editors.base import Base
 from editors.editor import Progress, silent
 from editors.request import EditRequest
-from infra import storage
 from infra.errors import GateError, StageError
-from infra.storage import SHARDS, Artifact, Workspace
+from infra.storage import workspace as storage
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import SHARDS
+from infra.storage.workspace import Workspace
 from jobs import inspect
 from pipeline import ledger
 from pipeline.alias import Alias

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from infra.errors import ConfigError, StageError
-from infra.runner import InProcessRunner
-from infra.storage import Workspace
+from infra.execution.runner import InProcessRunner
+from infra.storage.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.flow import run_editions
 from pipeline.metrics import capability

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.lm import Answer
+from infra.lm.question import Answer
 from pipeline.cases import Case, CaseSet, Query
 from pipeline.metrics.family import EvaluateConfig, Heard, Scores
 

@@ -13,11 +13,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from infra.examine import Compute, Examinee
-from infra.lm import LanguageModel
-from infra.models import EMBEDDED, load, locate
-from infra.runner import InProcessRunner
-from infra.storage import Artifact, StageDir
+from infra.execution.runner import InProcessRunner
+from infra.lm.inference import Compute, Examinee
+from infra.lm.language_model import LanguageModel
+from infra.models.loading import EMBEDDED, load, locate
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import StageDir
 from pipeline.bounds import GateConfig
 from pipeline.cases import CaseSet
 from pipeline.evaluate import ITEMS, REPORT, differences, evaluate, summary

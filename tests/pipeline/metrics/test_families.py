@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from case_helpers import answer, case, heard, near, value
 
-from infra.lm import Question, TextScore
+from infra.lm.question import Question, TextScore
 from pipeline.cases import Query
 from pipeline.metrics import (
     METRICS,

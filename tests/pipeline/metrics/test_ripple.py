@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from case_helpers import answer, case, heard, value
 
-from infra.lm import Answer
+from infra.lm.question import Answer
 from pipeline.cases import Case, Criterion
 from pipeline.metrics import ripple
 from pipeline.metrics.family import EvaluateConfig, Scores, merged

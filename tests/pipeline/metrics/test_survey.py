@@ -11,12 +11,7 @@ import pytest
 
 from infra.errors import ProtocolError
 from pipeline.metrics.metric import Measured, Metric, Protocol, measured
-from pipeline.metrics.survey import (
-    forgetting,
-    relative_scalability,
-    retainability,
-    scalability,
-)
+from pipeline.metrics.survey import forgetting, relative_scalability, retainability, scalability
 
 GREEDY = Protocol(decode="greedy", score="alias", data="d@1")
 OTHER = Protocol(decode="tf", score="token", data="d@1")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from case_helpers import heard, value
 
-from infra.checkpoint import Checkpoint
-from infra.lm import TextScore
+from infra.lm.question import TextScore
+from infra.models.checkpoint import Checkpoint
 from pipeline.metrics import weights
 
 NAMES = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (1, 2)]

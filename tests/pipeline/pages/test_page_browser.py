@@ -11,7 +11,7 @@ import pytest
 from page_helpers import fact, inputs
 from worlds import VERSIONS, job
 
-from infra.storage import Workspace
+from infra.storage.workspace import Workspace
 from pipeline.flow import run_editions
 from pipeline.pages.page import PAGE, render_page
 

@@ -1,0 +1,1 @@
+"""A recorded Wikibase and its stream of changes, served over HTTP on loopback."""

@@ -1,0 +1,169 @@
+"""A recording over real HTTP on this machine: demos and tests without a network.
+
+Served are `w/api.php` (`prop=revisions`, `wbgetentities`), `wiki/Special:EntityData/ID.json`,
+`sparql`, with ETag, 304 and gzip, and `v2/stream/recentchange` as server-sent events, with all that
+makes the real stream hard to follow: it goes on from the event of an id, closes now and then, sends
+events twice, forgets old ones without a word.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from discovery.sources.replay.recording import Recording
+
+STREAM = "/v2/stream/recentchange"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """An answer that is given instead of the recorded one."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, for tests to look at."""
+
+    path: str
+    """With the query."""
+    headers: Mapping[str, str]
+
+
+class ReplayServer:
+    """A context manager: serves a recording on a free loopback port and yields the base URL."""
+
+    def __init__(self, directory: Path, now: str = "9999") -> None:
+        """`now`: what the recording has of later than this ISO time has not happened yet."""
+        self.recording = Recording(directory, now)
+        self.faults: deque[Fault] = deque()
+        self.requests: list[Request] = []
+        self.retained_from = ""
+        """ISO time of the oldest event that the stream still has."""
+        self.events_a_connection: int | None = None
+        """After how many the stream closes; None is at its end."""
+        self.breaks_off = False
+        """Whether it closes in the middle of the next event."""
+        self.repeats = 0
+        """How many events before the one that is gone on from are sent again."""
+
+    def fail(self, times: int = 1, **fault: Any) -> None:
+        """The next `times` requests get this `Fault`."""
+        self.faults.extend([Fault(**fault)] * times)
+
+    def __enter__(self) -> str:
+        handler = type("Handler", (_Handler,), {"replay": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False  # a client may hold its connection open
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self._thread.start()
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def events(self, last_id: str | None, since: str | None) -> Iterator[bytes]:
+        """What one connection to the stream is sent, event by event.
+
+        A position that is no longer retained is passed over: the stream begins behind its end.
+        """
+        happened = [event for event in self.recording.events if _time(event) <= self.recording.now]
+        kept = [event for event in happened if _time(event) >= self.retained_from]
+        places = [n for n, event in enumerate(kept) if event[0] == last_id]
+        if places:
+            start = max(0, places[-1] + 1 - self.repeats)
+        elif last_id is None and since is not None and since >= self.retained_from:
+            start = next((n for n, e in enumerate(kept) if _time(e) >= since), len(kept))
+        else:
+            start = len(kept)
+        limit = self.events_a_connection
+        end = None if limit is None else start + self.repeats + limit
+        for event_id, data in kept[start:end]:
+            yield f"event: message\nid: {event_id}\ndata: {data}\n\n".encode()
+        if self.breaks_off and end is not None and end < len(kept):
+            yield f"event: message\nid: {kept[end][0]}\ndata: {kept[end][1][:40]}".encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request: a fault if one waits, else the recording."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 10
+    disable_nagle_algorithm = True
+    """Head and body are two writes: the second would wait for 40 ms to be acknowledged."""
+    replay: ReplayServer
+
+    def do_GET(self) -> None:
+        self.replay.requests.append(
+            Request(self.path, {name.lower(): text for name, text in self.headers.items()})
+        )
+        if self.replay.faults:
+            fault = self.replay.faults.popleft()
+            self._send(
+                fault.status, {"Content-Type": "application/json", **fault.headers}, fault.body
+            )
+            return
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query))
+        if parts.path == STREAM:
+            self._stream(self.headers.get("Last-Event-ID"), query.get("since"))
+            return
+        status, body = self.replay.recording.answer(unquote(parts.path), query)
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        if status == 200:
+            headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            if self.headers.get("If-None-Match") == headers["ETag"]:
+                self._send(304, headers, b"")
+                return
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, mtime=0)
+        self._send(status, headers, body)
+
+    def _stream(self, last_id: str | None, since: str | None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            self.wfile.write(b":ok\n\n")
+            for event in self.replay.events(last_id, since):
+                self.wfile.write(event)
+        except ConnectionError:  # the listener has heard enough
+            pass
+        self.close_connection = True
+
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: `ReplayServer.requests` is the log."""
+
+
+def _time(event: tuple[str, str]) -> str:
+    """ISO time of an event."""
+    return json.loads(event[1])["meta"]["dt"]

@@ -1,0 +1,1 @@
+"""Processes that compute one result together: groups, and weights sharded by DeepSpeed."""

@@ -1,0 +1,1 @@
+"""HTTP: a polite client, robots.txt, request rates, addresses that may be asked, bounded bodies."""

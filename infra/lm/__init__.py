@@ -1,0 +1,1 @@
+"""Asking a language model: questions, batches, likelihoods, continuations, answer matching."""

@@ -1,0 +1,1 @@
+"""Models on disk: found by name, loaded, rewritten tensor by tensor, LoRA adapters."""

@@ -1,0 +1,102 @@
+"""A low-rank change of a model in PEFT's LoRA format, and such an adapter put in force.
+
+ΔW = B·A exactly: `lora_alpha` is the rank, so nothing is scaled. Servers allow few ranks and one
+for all layers (vLLM's `max_lora_rank`), so every layer is padded with zeros to the next of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from infra.files.atomic import write_json
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM accepts as `max_lora_rank`."""
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+PREFIX = "base_model.model."
+
+Factors = Mapping[str, tuple[Tensor, Tensor]]
+"""By module name: A [r, in] and B [out, r], float32."""
+
+
+def serving_rank(factors: Factors) -> int | None:
+    """The rank that a server has to allow; None where no server does."""
+    widest = max(len(a) for a, _ in factors.values())
+    return next((rank for rank in RANKS if rank >= widest), None)
+
+
+def write_adapter(
+    path: Path, factors: Factors, *, base: str, transposed: bool, dtype: torch.dtype
+) -> int:
+    """Write the adapter's directory; return the rank it needs.
+
+    `transposed`: whether the base stores these weights [in, out] (GPT-2's Conv1D). Raises
+    ValueError for a rank that no server allows, or none at all.
+    """
+    rank = serving_rank(factors) if factors else None
+    if rank is None:
+        raise ValueError(f"an adapter has a rank of 1 to {RANKS[-1]}")
+    tensors = {}
+    for module, (a, b) in factors.items():
+        missing = rank - len(a)
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = F.pad(a, (0, 0, 0, missing)).to(dtype)
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = F.pad(b, (0, missing)).to(dtype)
+    path.mkdir(parents=True, exist_ok=True)
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(whole, path / WEIGHTS, {"format": "pt"})
+    write_json(
+        path / CONFIG,
+        {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "r": rank,
+            "lora_alpha": rank,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "use_rslora": False,
+            "fan_in_fan_out": transposed,
+            "inference_mode": True,
+            "target_modules": sorted(factors),
+        },
+    )
+    return rank
+
+
+@dataclass(frozen=True)
+class AttachAdapter:
+    """Puts a LoRA adapter in force as a server does: beside the weights, in the model's dtype."""
+
+    path: Path
+
+    def __call__(self, model: Any) -> None:
+        """Raises KeyError where the adapter names a module that the model lacks."""
+        config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+        scale = config["lora_alpha"] / config["r"]
+        tensors = load_file(self.path / WEIGHTS)
+        modules = dict(model.named_modules())
+        for name in config["target_modules"]:
+            module = modules[name]
+            weight = module.weight
+            a, b = (
+                tensors[f"{PREFIX}{name}.lora_{side}.weight"].to(weight.device, weight.dtype)
+                for side in "AB"
+            )
+            module.register_forward_hook(_add(a, b * scale))
+
+
+def _add(a: Tensor, b: Tensor) -> Any:
+    def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + F.linear(F.linear(inputs[0], a), b)
+
+    return hook

@@ -1,0 +1,1 @@
+"""Where stages keep their output: the workspace, finished outputs, outputs being made."""

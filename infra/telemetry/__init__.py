@@ -1,0 +1,1 @@
+"""What a running stage reports: progress, speed, time left."""

@@ -1,0 +1,204 @@
+"""Ray and this process give the same results, and the same errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import cloudpickle
+
+from infra.errors import SourceError, StageError
+from infra.execution.ray_runner import runner_at
+from infra.execution.runner import InProcessRunner, Resources, Runner
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def ray_runner() -> Iterator[Runner]:
+    """A local Ray, to which this module's functions travel by value: workers cannot import it."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with runner_at("local") as runner:
+        yield runner
+
+
+def square() -> Callable[[int], int]:
+    """A worker, built once a process."""
+
+    def worker(x: int) -> int:
+        if x < 0:
+            raise SourceError(f"x={x} is negative")
+        return x * x
+
+    return worker
+
+
+def dies_once(path: Path) -> Callable[[int], int]:
+    """A worker whose process is killed at shard 2, the first time."""
+
+    def worker(x: int) -> int:
+        if x == 2 and not path.exists():
+            path.touch()
+            os.kill(os.getpid(), 9)
+        return x
+
+    return worker
+
+
+def test_order_and_values(ray_runner: Runner) -> None:
+    """Results come in shard order from both."""
+    shards = list(range(20))
+    here = list(InProcessRunner().map(square, shards, resources=Resources()))
+    assert list(ray_runner.map(square, shards, resources=Resources())) == here
+
+
+def test_a_workers_error_is_its_own(ray_runner: Runner) -> None:
+    """The type and the one line survive the way between processes."""
+    with pytest.raises(SourceError, match=r"^x=-1 is negative$"):
+        list(ray_runner.map(square, [1, -1], resources=Resources()))
+
+
+def test_a_dead_worker_comes_back(ray_runner: Runner, tmp_path: Path) -> None:
+    """kill -9 of an actor loses no shard."""
+    from functools import partial
+
+    made = partial(dies_once, tmp_path / "died")
+    assert list(ray_runner.map(made, range(4), resources=Resources())) == [0, 1, 2, 3]
+    assert (tmp_path / "died").exists()
+
+
+def test_ray_and_this_process_make_the_same_release(
+    ray_runner: Runner, world: Any, tmp_path: Path
+) -> None:
+    """Every stage of both editions, byte for byte."""
+    from infra.storage.workspace import Workspace
+    from pipeline.config import load_config
+    from pipeline.flow import run_editions
+    from pipeline.run import STAGES, Run
+
+    digests = []
+    for runner in (ray_runner, InProcessRunner()):
+        config = world()
+        place = Workspace.at(str(tmp_path / runner.name))
+        run_editions(
+            Run(
+                config=load_config(config),
+                config_dir=config.parent,
+                workspace=place,
+                runner=runner,
+            )
+        )
+        outputs = [place.find(s, v) for s in STAGES for v in ("2016.06.30", "2021.06.30")]
+        digests.append([output.digest for output in outputs if output])
+    assert len(digests[0]) == 18
+    assert digests[0] == digests[1]
+
+
+class Made:
+    """An iterator of shards that notes how many were taken, and how many are still awaited."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.taken, self.yielded, self.most = count, 0, 0, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for n in range(self.count):
+            self.taken += 1
+            self.most = max(self.most, self.taken - self.yielded)
+            yield n
+
+
+def slow_square() -> Callable[[int], int]:
+    """A worker that is slower than the shards are made; the more so on some of them."""
+
+    def worker(x: int) -> int:
+        time.sleep(0.05 if x % 3 else 0.01)
+        return x * x
+
+    return worker
+
+
+def test_shards_are_taken_as_workers_need_them(ray_runner: Runner) -> None:
+    """Of an iterator no more is made than actors can have in hand, and the order stays; in this
+    process each is done before the next is made."""
+    for runner, most in ((ray_runner, 8), (InProcessRunner(), 1)):
+        made = Made(60)
+        for n, result in enumerate(runner.map(slow_square, made, resources=Resources())):
+            assert result == n * n
+            made.yielded += 1
+        assert made.yielded == 60
+        assert made.most <= most, runner.name
+
+
+def test_an_error_of_the_shards_is_raised(ray_runner: Runner) -> None:
+    """A source that fails in the middle fails the call, by its own words; the runner goes on."""
+
+    def made() -> Iterator[int]:
+        yield from range(5)
+        raise SourceError("the file ends")
+
+    for runner in (ray_runner, InProcessRunner()):
+        with pytest.raises(SourceError, match=r"^the file ends$"):
+            list(runner.map(square, made(), resources=Resources()))
+        assert list(runner.map(square, iter([3]), resources=Resources())) == [9]
+        assert list(runner.map(square, iter([]), resources=Resources())) == []
+
+
+def test_a_dead_worker_comes_back_to_shards_that_are_made(
+    ray_runner: Runner, tmp_path: Path
+) -> None:
+    """kill -9 of an actor with two shards in hand loses none of them."""
+    from functools import partial
+
+    made = partial(dies_once, tmp_path / "died")
+    assert list(ray_runner.map(made, iter(range(9)), resources=Resources())) == list(range(9))
+    assert (tmp_path / "died").exists()
+
+
+def pid() -> Callable[[int], int]:
+    """A worker that says where it is."""
+    return lambda _: os.getpid()
+
+
+def test_processes_outlive_a_call(ray_runner: Runner) -> None:
+    """Two calls with other workers run in the same processes; after an error in new ones."""
+    before = set(ray_runner.map(pid, range(8), resources=Resources()))
+    assert list(ray_runner.map(square, [3], resources=Resources())) == [9]
+    assert set(ray_runner.map(pid, range(8), resources=Resources())) <= before
+    with pytest.raises(SourceError):
+        list(ray_runner.map(square, [-1], resources=Resources()))
+    assert not set(ray_runner.map(pid, range(8), resources=Resources())) & before
+
+
+def test_joins_a_running_cluster(world: Any, tmp_path: Path) -> None:
+    """`corrigenda run --ray-address` of a cluster that somebody else started."""
+    programs, port = Path(sys.executable).parent, "26379"
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    start = [programs / "ray", "start", "--head", "--port", port, "--num-cpus", "2", "--block"]
+    run = [programs / "corrigenda", "run", "-c", world(), "--ray-address", f"127.0.0.1:{port}"]
+    with (tmp_path / "log").open("w") as log:
+        cluster = subprocess.Popen(
+            start, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            done = subprocess.run(
+                [*run, "--json"], env=environment, capture_output=True, text=True, timeout=300
+            )
+        finally:
+            os.killpg(cluster.pid, signal.SIGTERM)  # `ray stop` would stop every Ray there is
+            cluster.wait(60)
+    assert done.returncode == 0, done.stderr
+    assert [e["release"]["edits"] > 0 for e in json.loads(done.stdout)["editions"]] == [True, True]
+
+
+def test_no_cluster_at_an_address() -> None:
+    """One line with the address and the choices."""
+    with pytest.raises(StageError, match=r"no Ray at '127.0.0.1:1'"), runner_at("127.0.0.1:1"):
+        pass

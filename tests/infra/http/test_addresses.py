@@ -1,0 +1,159 @@
+"""Where a crawler may be led: numbers, names that resolve, and real redirects on loopback."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_server import RawServer, answer
+
+from infra.errors import AddressError, SourceError
+from infra.http.addresses import Reach, check, host_of, resolve
+from infra.http.client import PoliteClient
+from infra.http.fetch import Errand
+from infra.http.rate_limit import LocalBudget
+
+PRIVATE = [
+    "10.0.0.7",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "fe80::1",
+    "fc00::1",
+    "ff02::1",
+    "::",
+]
+LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"]
+
+
+def client(**options: Any) -> PoliteClient:
+    settings = {"min_interval_s": 0.0, "cross_host": True, **options}
+    return PoliteClient(source="s", contact="a@b.org", budget=LocalBudget(), **settings)
+
+
+@pytest.mark.parametrize("address", [*PRIVATE, *LOOPBACK])
+def test_what_only_we_can_reach_is_out_of_reach(address: str) -> None:
+    """Every kind of address that is not public; loopback is near only to loopback."""
+    with pytest.raises(AddressError, match="not a public address"):
+        check(address, "public")
+    check(address, "any")
+    near: Reach = "local"
+    if address in LOOPBACK:
+        check(address, near)
+    else:
+        with pytest.raises(AddressError):
+            check(address, near)
+
+
+@given(st.integers(0, 2**32 - 1).map(IPv4Address))
+def test_an_ipv6_address_is_what_it_stands_for(inner: IPv4Address) -> None:
+    """Mapped, 6to4 and NAT64 forms are refused when, and only when, the IPv4 address is."""
+
+    def refused(address: str) -> bool:
+        try:
+            check(address, "public")
+        except AddressError:
+            return True
+        return False
+
+    packed = f"{int(inner) >> 16:x}:{int(inner) & 0xFFFF:x}"
+    expected = refused(str(inner))
+    assert refused(f"::ffff:{inner}") == expected
+    assert refused(f"64:ff9b::{packed}") == expected
+    assert refused(f"2002:{packed}::1") == expected
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.1", "2130706433", "0x7f000001", "10.1"])
+def test_a_name_is_what_it_resolves_to(name: str) -> None:
+    """Names, and the spellings of numbers that only the resolver understands."""
+    with pytest.raises(AddressError, match=f"{name} resolves to .* not a public address"):
+        resolve(name, 80, "public")
+
+
+def test_urls_of_one_host_have_one_budget() -> None:
+    """Case, a final dot and a port that goes without saying make no other host."""
+    same = {"http://A.org/x", "https://a.org:443/y", "http://a.org.:80", "https://u:p@a.org"}
+    assert {host_of(url) for url in same} == {"a.org"}
+    assert host_of("http://a.org:8080") == "a.org:8080" and host_of("http://[::1]:8") == "[::1]:8"
+    for url in ("file:///etc/passwd", "ftp://a.org/", "http:///x", "http://a:99999/", "//a", ""):
+        with pytest.raises(AddressError, match="not an http or https address"):
+            host_of(url)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://10.0.0.7/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::ffff:10.0.0.1]/",
+        "http://[fe80::1]/",
+        "http://0.0.0.0/",
+        "http://10.1/",
+        "file:///etc/passwd",
+        "ftp://8.8.8.8/",
+        "http://[::1",
+        f"http://{'a' * 70}.org/",
+    ],
+)
+@pytest.mark.parametrize("robots", [False, True])
+def test_a_redirect_does_not_lead_into_a_private_network(target: str, robots: bool) -> None:
+    """The redirect is refused in one line, whether robots.txt would be asked for first or not."""
+    with (
+        RawServer([answer(404)] * robots + [answer(302, Location=target)]) as base,
+        client(robots=robots) as http,
+        pytest.raises(AddressError) as caught,
+    ):
+        http.get(base)
+    assert str(caught.value).startswith("source s: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1"])
+@pytest.mark.parametrize("home", ["https://example.org", "http://10.0.0.7"])
+def test_no_public_page_leads_to_this_machine(name: str, home: str) -> None:
+    """A server on loopback hears nothing of a client whose own site is elsewhere, neither by
+    number nor by name; the same client asks it if that is the configured host.
+    """
+    server = RawServer([answer(200, b"secret")] * 2)
+    with server as base:
+        url = base.replace("127.0.0.1", name)
+        with client() as http:
+            with pytest.raises(AddressError, match="not a public address"):
+                http.courier.fetch(Errand(url, url, home), None)
+            assert server.requests == []
+            assert http.get(url).body == b"secret"
+
+
+def test_loopback_leads_to_loopback_where_it_may() -> None:
+    """Another host is another port here: followed where the caller allows, in one line if not."""
+    far = RawServer([answer(200, b"there")])
+    with far as there, RawServer([answer(302, Location=f"{there}/x")] * 2) as here:
+        with client() as http:
+            page = http.get(here)
+        assert (page.body, page.url) == (b"there", here)
+        with client(cross_host=False) as http, pytest.raises(SourceError, match="another host"):
+            http.get(here)
+    assert len(far.requests) == 1
+
+
+def test_every_hop_keeps_its_own_hosts_interval() -> None:
+    """Two hosts that redirect to and fro: each is asked once in its own interval."""
+    naps: list[float] = []
+    budget = LocalBudget(lambda: sum(naps), naps.append)
+    far = RawServer([])
+    with far as there:
+        near = RawServer([answer(302, Location=f"{there}/1"), answer(200, b"end")])
+        with near as here:
+            far.answers.append(answer(302, Location=f"{here}/2"))
+            http = PoliteClient(
+                source="s", contact="a@b.org", budget=budget, cross_host=True, min_interval_s=3.0
+            )
+            with http:
+                assert http.get(here).body == b"end"
+    assert naps == [3.0]
