@@ -29,12 +29,13 @@ from demo_job import commit, machine
 from discovery.buckets import bucket_file, write_bucket
 from discovery.compare import diff_facts
 from discovery.crawl import crawl
-from discovery.dates import days
 from discovery.diff import diff
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact, from_table
+from discovery.facts.dates import days
+from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact
+from discovery.facts.tables import from_table
 from discovery.groups import groups_of
+from discovery.relations.relation import functional_of, load_relations
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.verbalise import functional_of, load_relations
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.storage.artifact import Artifact

@@ -33,9 +33,9 @@ from demo_job import commit, machine
 
 from discovery.bulk import PARSED, BulkRead, read_bulk
 from discovery.parsed import count_parsed
-from discovery.sources import DumpConfig
-from discovery.sources.wikibase_json import find_entity
-from discovery.verbalise import load_relations
+from discovery.relations.relation import load_relations
+from discovery.sources.wikibase.dump import DumpConfig
+from discovery.sources.wikibase.entities import find_entity
 from infra.execution.runner import InProcessRunner
 from infra.storage.stage_dir import StageDir
 

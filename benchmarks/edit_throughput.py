@@ -35,7 +35,7 @@ from peer import PeerJob, PeerResult, run_peer
 from random_model import random_model, shape_of
 from safetensors.torch import save_file
 
-from editors import Base
+from editors.base import Base
 from editors.statistics import Statistics
 from infra.execution.ray_runner import runner_at
 from infra.models.loading import EMBEDDED, dtype_name, load, locate

@@ -20,8 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editors import Base, Memit, Proposal, Work, solve
+from editors import solve
+from editors.base import Base
 from editors.contexts import contexts
+from editors.editor import Proposal, Work
+from editors.local_modification.memit import Memit
 from editors.request import EditRequest
 from editors.statistics import Statistics, fit
 from editors.tokens import essence, in_context

@@ -34,7 +34,7 @@ from discovery.extractors.model import score
 from discovery.extractors.patterns import PatternExtractor
 from discovery.extractors.sentences import spans
 from discovery.extractors.triple import ExtractorConfig, is_plain
-from discovery.verbalise import load_relations
+from discovery.relations.relation import load_relations
 from infra.lm.language_model import LanguageModel
 from infra.lm.matching import normalise
 from infra.models.loading import EMBEDDED, dtype_name, load, locate

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
+from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA
+from discovery.facts.hashing import bucket_of, hash_of, hash_range
 from discovery.gather import MENTION_SCHEMA, gather_facts, gather_parts, mentions_of, merge_parts
 from discovery.groups import groups_of
-from discovery.parsed import PART_SCHEMA, bucket_of, hash_of, hash_range, read_parsed
+from discovery.parsed import PART_SCHEMA, read_parsed
 from discovery.replaced import Replaced
 from infra.files.atomic import write_table
 from infra.files.digest import table_digest

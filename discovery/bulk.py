@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from discovery.parsed import merge_parsed, parsed_table, read_parsed
 from discovery.sources import BulkConfig, make_bulk_source
-from discovery.sources.lines import Block
+from discovery.sources.blocks import Block
 from discovery.sources.observation import Skip
 from infra.execution.garbage import no_collection
 from infra.execution.runner import Runner

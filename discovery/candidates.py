@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from discovery.fact import DERIVED, Change
-from discovery.labels import clean_label
-from discovery.verbalise import Relation
+from discovery.facts.change import DERIVED, Change
+from discovery.relations.labels import clean_label
+from discovery.relations.relation import Relation
 from infra.lm.matching import begins_with
 from infra.lm.question import Answer, Question
 

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from discovery.buckets import bucket_file, read_marked
 from discovery.compare import window_begins
-from discovery.fact import FACT_SCHEMA, Fact, from_table
+from discovery.facts.fact import FACT_SCHEMA, Fact
+from discovery.facts.hashing import hash_of
+from discovery.facts.tables import from_table
 from discovery.merged import merged_into, moved_facts, resolved_values
-from discovery.parsed import hash_of
 from discovery.unchanged import Side, ToJudge, shares, to_judge
 
 UNCHANGED = b"unchanged"

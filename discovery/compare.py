@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from discovery.dates import iso_interval, within
-from discovery.fact import Change, Entity, Fact
-from discovery.precision import time_of
+from discovery.facts.change import Change
+from discovery.facts.current_view import Functional, scoped
+from discovery.facts.dates import iso_interval, within
+from discovery.facts.fact import Entity, Fact
+from discovery.facts.refinement import time_of
 from discovery.rules import Decision, Group, decide
-from discovery.view import Functional, scoped
 from infra.files.digest import digest_of
 
 ORDER = ("subject", "relation", "kind", "id")

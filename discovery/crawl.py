@@ -24,9 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.bulk import BulkRead, read_bulk
-from discovery.fact import from_table, to_table
+from discovery.facts.tables import from_table, to_table
 from discovery.sources import AskedConfig, BulkConfig, SourceConfig, make_source
-from discovery.sources.feed import FeedConfig
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
@@ -39,7 +38,8 @@ from discovery.sources.observation import (
     tally,
 )
 from discovery.sources.replay.server import ReplayServer
-from discovery.sources.wikidata import WikidataConfig
+from discovery.sources.web.config import FeedConfig
+from discovery.sources.wikibase.config import WikidataConfig
 from infra.errors import SourceError
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of, file_digest

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from discovery.dates import holds, to_iso
-from discovery.fact import Change, Interval
-from discovery.labels import clean_label
+from discovery.facts.change import Change
+from discovery.facts.dates import holds, to_iso
+from discovery.facts.fact import Interval
+from discovery.relations.labels import clean_label
 from infra.charts import curve
 
 ALL = "all"

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from discovery.fact import DERIVED, Change, Entity
-from discovery.view import Functional
+from discovery.facts.change import DERIVED, Change
+from discovery.facts.current_view import Functional
+from discovery.facts.fact import Entity
 from infra.files.digest import digest_of
 
 FIRST = "first"

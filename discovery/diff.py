@@ -1,10 +1,10 @@
 """Stage 3, diff: two snapshots -> changes, each with the rule that decided and its evidence.
 
 What happened is judged by `discovery.rules` on (subject, relation) groups, out of the current views
-of `discovery.view`. The window is (T_old, T_new], where T_old is the day of the subject's earlier
-revision if it has one, for what happened after that day was not in the earlier snapshot; else the
-earlier snapshot's day. Where the dates leave it open whether something is current or in the window,
-nothing is decided: precision outranks recall.
+of `discovery.facts.current_view`. The window is (T_old, T_new], where T_old is the day of the
+subject's earlier revision if it has one, for what happened after that day was not in the earlier
+snapshot; else the earlier snapshot's day. Where the dates leave it open whether something is
+current or in the window, nothing is decided: precision outranks recall.
 
 First the groups that have to be judged are chosen, bucket by bucket (`discovery.unchanged`), and
 their facts read; then they are judged, so many at a time, by names that lie in any bucket.
@@ -28,13 +28,15 @@ import pyarrow.parquet as pq
 from discovery.buckets import read_rows
 from discovery.chosen import CHOSEN_SCHEMA, UNCHANGED, Before, Choose, runs_of, wanted_of
 from discovery.compare import ORDER, diff_facts, grouped
-from discovery.dates import days
 from discovery.derived import derivable, derived
-from discovery.fact import CHANGE_SCHEMA, FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
+from discovery.facts.change import CHANGE_SCHEMA, Change
+from discovery.facts.current_view import Functional, current
+from discovery.facts.dates import days
+from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
+from discovery.facts.tables import from_table, to_table
 from discovery.merged import redirects_of, resolved_values
+from discovery.relations.relation import Relation, functional_of
 from discovery.snapshot import MANIFEST
-from discovery.verbalise import Relation, functional_of
-from discovery.view import Functional, current
 from infra.errors import StageError
 from infra.execution.garbage import no_collection
 from infra.execution.runner import Runner

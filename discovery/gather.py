@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from discovery.fact import ENTITY_SCHEMA, Entity, from_table, to_table
-from discovery.parsed import hashes_of
+from discovery.facts.fact import ENTITY_SCHEMA, Entity
+from discovery.facts.hashing import hashes_of
+from discovery.facts.tables import from_table, to_table
 from discovery.replaced import Replaced
 
 FACT_KEY = ("subject", "relation", "statement_id", "source")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from discovery.parsed import hashes_of
+from discovery.facts.hashing import hashes_of
 
 GROUP_SCHEMA = pa.schema(
     [

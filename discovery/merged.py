@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from discovery.buckets import read_rows
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA
-from discovery.parsed import bucket_of, hash_of
+from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA
+from discovery.facts.hashing import bucket_of, hash_of
 
 
 def redirects_of(snapshot: Path) -> dict[str, str]:

@@ -10,7 +10,6 @@ buckets there will be.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity, to_table
+from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Entity
+from discovery.facts.hashing import MAX_HASH, hash_range, hashes_of
+from discovery.facts.tables import to_table
 from discovery.sources import BulkConfig, SourceConfig, make_source
 from discovery.sources.observation import SKIP_SCHEMA, Observation, Parsed, Skip, tally
 
-HASH_BITS = 63
-MAX_HASH = (1 << HASH_BITS) - 1
 PART_SCHEMA = ENTITY_SCHEMA.append(pa.field("whole", pa.bool_(), nullable=False))
 """What one source says of an entity; `whole` where it was observed itself, and not only named
 beside another."""
@@ -42,31 +41,6 @@ PARSED_SCHEMA = pa.schema(
 )
 """Of the last three columns a row has that of its `kind`. Facts come first, by the hash of their
 subjects, then entities, by that of their ids, then skips."""
-
-
-def hash_of(key: str) -> int:
-    """63 bits of an id; the same in every process and for ever."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def hashes_of(keys: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """`hash_of` of many ids, int64; equal ids are hashed once."""
-    if isinstance(keys, pa.ChunkedArray):
-        keys = keys.combine_chunks()
-    encoded = keys.dictionary_encode()
-    unique = np.fromiter((hash_of(key) for key in encoded.dictionary.to_pylist()), np.int64)
-    return unique[encoded.indices.to_numpy(zero_copy_only=False)]
-
-
-def bucket_of(hashed: int, num_buckets: int) -> int:
-    """The bucket of a hash: buckets are equal ranges of it."""
-    return hashed * num_buckets >> HASH_BITS
-
-
-def hash_range(first: int, last: int, num_buckets: int) -> tuple[int, int]:
-    """Lowest and highest hash of the buckets `first` to `last`, both included."""
-    low = -(-(first << HASH_BITS) // num_buckets)
-    return low, -(-((last + 1) << HASH_BITS) // num_buckets) - 1
 
 
 def parsed_table(said: Iterable[tuple[Parsed, bool]]) -> pa.Table:

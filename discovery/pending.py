@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 
-from discovery.fact import CHANGE_SCHEMA, Change, Fact, from_table
+from discovery.facts.change import CHANGE_SCHEMA, Change
+from discovery.facts.fact import Fact
+from discovery.facts.tables import from_table
 from discovery.trust.assess import Finding, lasts
 from discovery.trust.subjects import Subjects
 from infra.files.digest import digest_of

@@ -32,10 +32,12 @@ from discovery.candidates import (
     screen,
 )
 from discovery.cutoff import Dated, as_json, as_of, as_page, curves, tenures
-from discovery.dates import days
-from discovery.fact import Change, Entity, to_table
+from discovery.facts.change import Change
+from discovery.facts.dates import days
+from discovery.facts.fact import Entity
+from discovery.facts.tables import to_table
 from discovery.properties import check_labels, with_fallbacks
-from discovery.verbalise import Relation
+from discovery.relations.relation import Relation
 from discovery.verdict import VERDICT_SCHEMA, Belief, Verdict, judge
 from infra.execution.runner import Runner
 from infra.files.atomic import write_atomic

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from discovery.buckets import read_rows
-from discovery.fact import Entity, from_table
+from discovery.facts.fact import Entity
+from discovery.facts.tables import from_table
+from discovery.relations.relation import Relation, fallback_relation
 from discovery.snapshot import MANIFEST
-from discovery.verbalise import Relation, fallback_relation
 from infra.errors import ConfigError
 from infra.lm.matching import normalise
 from infra.storage.artifact import Artifact

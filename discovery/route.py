@@ -21,8 +21,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.candidates import MAX_OBJECT_CHARS, screen
-from discovery.fact import DERIVED, Change
-from discovery.verbalise import Relation
+from discovery.facts.change import DERIVED, Change
+from discovery.relations.relation import Relation
 from discovery.verdict import Verdict
 
 RouteName = Literal["weights", "fact sheet", "scheduled", "none"]

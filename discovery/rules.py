@@ -31,10 +31,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-from discovery.dates import Holds, within
-from discovery.fact import ChangeKind, Fact, Interval
-from discovery.precision import refined, time_of
-from discovery.view import (
+from discovery.facts.change import ChangeKind
+from discovery.facts.current_view import (
     CONTESTED,
     View,
     began_at,
@@ -45,6 +43,9 @@ from discovery.view import (
     incoherent,
     view,
 )
+from discovery.facts.dates import Holds, within
+from discovery.facts.fact import Fact, Interval
+from discovery.facts.refinement import refined, time_of
 
 _content = attrgetter(
     *(f.name for f in fields(Fact) if f.name not in ("revision", "revision_time", "user", "quote"))

@@ -37,16 +37,9 @@ import pyarrow.parquet as pq
 from discovery.buckets import MADE_SCHEMA, MakeEntities, MakeFacts, bucket_file
 from discovery.bulk import PARSED
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS, SKIPS, count_skips
+from discovery.facts.hashing import bucket_of, hash_of, hash_range
 from discovery.gather import merge_mentions
-from discovery.parsed import (
-    WHOLE,
-    ParseObservations,
-    bucket_of,
-    count_parsed,
-    hash_of,
-    hash_range,
-    read_parsed,
-)
+from discovery.parsed import WHOLE, ParseObservations, count_parsed, read_parsed
 from discovery.replaced import Replaced, observed_of, replaced_by
 from discovery.sources import SourceConfig
 from discovery.sources.observation import Skip

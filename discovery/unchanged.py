@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from discovery.facts.hashing import hash_of
 from discovery.groups import NEVER
-from discovery.parsed import hash_of
 
 SLACK = 2
 """Days by which a date may end before the window and still be looked at: what a date's last day

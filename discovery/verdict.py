@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 
 from discovery.candidates import candidates_of
-from discovery.fact import INTERVAL, Change, Interval
+from discovery.facts.change import Change
+from discovery.facts.fact import INTERVAL, Interval
 from infra.lm.matching import begins_with, normalise
 from infra.lm.question import Answer
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from discovery.fact import Change, from_table
+from discovery.facts.change import Change
+from discovery.facts.tables import from_table
 from discovery.probe import probe
 from discovery.properties import properties
+from discovery.relations.relation import Relation
 from discovery.trust.config import standings
-from discovery.verbalise import Relation
 from discovery.verdict import Verdict
 from infra.lm.inference import Examinee
 from infra.models.loading import ModelRef
@@ -24,7 +25,7 @@ from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 from pipeline.config import Edition
 from pipeline.edits import PlannedEdit
-from pipeline.intake import ASKED, Earlier, Intake, Policy, rater, reader, take_in
+from pipeline.intake import ASKED, Earlier, Intake, Policy, left_by, rater, reader, take_in
 from pipeline.release import as_released
 from pipeline.run import Run
 
@@ -49,7 +50,7 @@ class Asking:
 
     @cached_property
     def earlier(self) -> Earlier:
-        return Earlier.of(self.run.workspace, self.parent)
+        return left_by(self.run.workspace, self.parent)
 
     @cached_property
     def unchanged(self) -> list[Change]:

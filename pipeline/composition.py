@@ -12,9 +12,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from discovery.fact import from_table
+from discovery.facts.tables import from_table
 from discovery.pending import Held, read_held
-from discovery.verbalise import Relation
+from discovery.relations.relation import Relation
 from infra.files.digest import digest_of, file_digest
 from infra.lm.inference import Examinee
 from infra.models.loading import ModelRef

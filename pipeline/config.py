@@ -19,8 +19,8 @@ from infra.models.loading import EMBEDDED, dtype_name
 from infra.settings import nearest, read_toml, validate
 from pipeline.bounds import GateConfig
 from pipeline.edit import EditConfig, make_editor
-from pipeline.evaluate import EvaluateConfig
 from pipeline.metrics.capability import require_harness
+from pipeline.metrics.family import EvaluateConfig
 from pipeline.plan import PlanConfig
 from pipeline.task import below, read_tasks
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from discovery.fact import Change
+from discovery.facts.change import Change
 from discovery.pending import Held
+from discovery.relations.relation import Relation
 from discovery.route import Route, RouteConfig, route_change, route_verdict
-from discovery.verbalise import Relation
 from discovery.verdict import Verdict
 from infra.lm.matching import normalise
 from pipeline.edits import Refusal

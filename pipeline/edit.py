@@ -23,9 +23,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editors import EDITORS, Base, Work
+from editors import EDITORS
+from editors.base import Base
 from editors.delta import Delta
-from editors.editor import EditReport
+from editors.editor import EditReport, Work
 from editors.request import EditRequest
 from infra.errors import ConfigError, EditError
 from infra.execution.runner import Resources, Runner

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from discovery.dates import to_iso
-from discovery.fact import Change, Fact, to_table
+from discovery.facts.change import Change
+from discovery.facts.dates import to_iso
+from discovery.facts.fact import Fact
+from discovery.facts.tables import to_table
+from discovery.relations.labels import clean_label
+from discovery.relations.relation import Relation
 from discovery.route import Route
 from discovery.trust.assess import told
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import Relation, clean_label
 from infra.files.atomic import write_atomic
 from infra.files.digest import digest_of
 from infra.storage.stage_dir import StageDir

@@ -12,9 +12,9 @@ from dataclasses import asdict
 
 from discovery.crawl import VOLATILE, crawl, local_inputs
 from discovery.diff import diff
-from discovery.fact import from_table
+from discovery.facts.tables import from_table
+from discovery.relations.relation import Relation, load_relations
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.verbalise import Relation, load_relations
 from infra.files.digest import digest_of
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
@@ -55,7 +55,7 @@ def run_edition(
     model, policy = config.model, edition.policy(config.plan)
     root, cache = run.workspace.root, run.workspace.root / "cache"
     alias = Alias(root, config.line)
-    parent = _parent(run.workspace, alias, version)
+    parent = parent_of(run.workspace, alias, version)
     known = parent and parent.table("edits.parquet")
     live = from_table(known, PlannedEdit) if known is not None else []
     aside = from_table(parent.table(QUARANTINED), PlannedEdit) if parent else []
@@ -63,7 +63,7 @@ def run_edition(
     upstream = {"base": base.digest, "parent": parent.digest if parent else ""}
     compute = model.compute
 
-    seen = _seen_before(run.workspace, edition)
+    seen = snapshot_before(run.workspace, edition)
     crawled = run.stage(
         "crawl",
         version,
@@ -227,7 +227,7 @@ def run_edition(
     yield released
 
 
-def _seen_before(workspace: Workspace, edition: Edition) -> Artifact | None:
+def snapshot_before(workspace: Workspace, edition: Edition) -> Artifact | None:
     """The latest snapshot of an earlier day, on which the crawl builds."""
     found = (workspace.find("snapshot", version) for version in workspace.versions("snapshot"))
     earlier = [
@@ -238,7 +238,7 @@ def _seen_before(workspace: Workspace, edition: Edition) -> Artifact | None:
     return max(earlier, key=lambda known: known[:2])[2] if earlier else None
 
 
-def _parent(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:
+def parent_of(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:
     """The release that production pointed at before this version was first released."""
     before = []
     for move in alias.history():

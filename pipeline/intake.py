@@ -23,15 +23,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from discovery.fact import CHANGE_SCHEMA, DERIVED, Change, from_table, to_table
+from discovery.facts.change import CHANGE_SCHEMA, DERIVED, Change
+from discovery.facts.tables import from_table, to_table
 from discovery.pending import Held, held_table, merge, read_held
+from discovery.relations.relation import Relation, functional_of
 from discovery.route import RouteConfig, route_change, worth_asking
 from discovery.trust.assess import ASSESSED, ASSESSMENT_SCHEMA, Assessment, Court, end_of
 from discovery.trust.breaker import ACTIVITY_SCHEMA, Activity, activity, anomalies, rates
 from discovery.trust.config import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
-from discovery.verbalise import Relation, functional_of
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import Budget
 from infra.storage.artifact import Artifact
@@ -58,21 +59,6 @@ class Earlier:
     held: Sequence[Held] = ()
     history: Sequence[Sequence[Activity]] = ()
     """Counts of the editions before, oldest first."""
-
-    @classmethod
-    def of(cls, workspace: Workspace, parent: Artifact | None) -> Earlier:
-        """Of a release and those before it."""
-        held: list[Held] = []
-        if parent and (planned := workspace.find("plan", parent.record["version"])):
-            held = read_held(planned.table(HELD))
-        counted = []
-        while parent:
-            version = parent.record["version"]
-            if (probed := workspace.find("probe", version)) is not None:
-                counted.append(from_table(probed.table(ACTIVITY), Activity))
-            before = parent.json("manifest.json")["parent"]
-            parent = workspace.find("release", before) if before else None
-        return cls(held=held, history=counted[::-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,3 +226,18 @@ def rater(
             return scores(to_rate(changes, standings, config), client, config)
 
     return rate
+
+
+def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:
+    """What a release and those before it left behind."""
+    held: list[Held] = []
+    if parent and (planned := workspace.find("plan", parent.record["version"])):
+        held = read_held(planned.table(HELD))
+    counted = []
+    while parent:
+        version = parent.record["version"]
+        if (probed := workspace.find("probe", version)) is not None:
+            counted.append(from_table(probed.table(ACTIVITY), Activity))
+        before = parent.json("manifest.json")["parent"]
+        parent = workspace.find("release", before) if before else None
+    return Earlier(held=held, history=counted[::-1])

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from discovery.candidates import screen
-from discovery.fact import Change
-from discovery.verbalise import Relation
+from discovery.facts.change import Change
+from discovery.relations.relation import Relation
 from infra.lm.matching import normalise
 from pipeline.edits import Neighbour, PlannedEdit
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from discovery.fact import Change, to_table
+from discovery.facts.change import Change
+from discovery.facts.tables import to_table
 from discovery.pending import Held, held_table
+from discovery.relations.relation import Relation
 from discovery.route import RouteConfig, priority
 from discovery.trust.assess import ASSESSED
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import Relation
 from discovery.verdict import Verdict
 from infra.files.digest import digest_of, file_digest
 from infra.storage.stage_dir import StageDir

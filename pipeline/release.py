@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from discovery.fact import to_table
+from discovery.facts.tables import to_table
 from infra.files.digest import digest_of, file_digest
 from infra.lm.inference import Examinee
 from infra.models.checkpoint import link

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from discovery.fact import Change
+from discovery.facts.change import Change
 from discovery.trust.subjects import Subjects
 from infra.lm.matching import is_one_of
 from pipeline.edits import PlannedEdit, Removal

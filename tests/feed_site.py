@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 from loopback import QuietHandler, on_loopback
 
-from discovery.sources.feed import FeedConfig, FeedSource
 from discovery.sources.observation import Since
+from discovery.sources.web.config import FeedConfig
+from discovery.sources.web.feed import FeedSource
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import LocalBudget
 

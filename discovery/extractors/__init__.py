@@ -14,7 +14,7 @@ from typing import Protocol
 from discovery.extractors.model import ModelExtractor
 from discovery.extractors.patterns import PatternExtractor
 from discovery.extractors.triple import ExtractorConfig, Triple
-from discovery.verbalise import Relation
+from discovery.relations.relation import Relation
 
 
 class Extractor(Protocol):

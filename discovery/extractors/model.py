@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from discovery.extractors.sentences import spans
 from discovery.extractors.triple import ExtractorConfig, Triple, kinds_of
-from discovery.verbalise import OBJECT, SUBJECT, Relation
+from discovery.relations.relation import OBJECT, SUBJECT, Relation
 
 if TYPE_CHECKING:
     from infra.lm.language_model import LanguageModel

@@ -11,7 +11,7 @@ from functools import cache
 
 from discovery.extractors.sentences import Span, spans
 from discovery.extractors.triple import ExtractorConfig, Triple, kinds_of
-from discovery.verbalise import OBJECT, SUBJECT, Relation
+from discovery.relations.relation import OBJECT, SUBJECT, Relation
 
 
 class PatternExtractor:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.extractors.sentences import SpanKind
-from discovery.verbalise import Relation
+from discovery.relations.relation import Relation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,71 +9,26 @@ but what it says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from discovery.sources.dump import DumpConfig, DumpSource
-from discovery.sources.feed import FeedConfig, FeedSource
-from discovery.sources.lines import Block
-from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
-from discovery.sources.rdf import RdfConfig, RdfSource
-from discovery.sources.sql import SqlConfig, SqlSource
-from discovery.sources.table import TableConfig, TableSource
-from discovery.sources.wikidata import WikidataSource
-from discovery.sources.wikidata_config import WikidataConfig
-from infra.http.client import PoliteClient
+from discovery.sources.rdf.files import RdfConfig, RdfSource
+from discovery.sources.source import BulkSource, Source
+from discovery.sources.tabular.sql import SqlConfig, SqlSource
+from discovery.sources.tabular.table import TableConfig, TableSource
+from discovery.sources.web.config import FeedConfig
+from discovery.sources.web.feed import FeedSource
+from discovery.sources.wikibase.config import WikidataConfig
+from discovery.sources.wikibase.dump import DumpConfig, DumpSource
+from discovery.sources.wikibase.wikidata import WikidataSource
 
 AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
 BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
-
-
-class Source(Protocol):
-    """What the crawl and the snapshot need of a source."""
-
-    name: str
-    endpoint: str | None
-    """The one place it asks over the network, which has one budget; None for a local source."""
-    coverage: Coverage
-
-    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
-        """The next slice of what changed, up to the end of a day; None where the source has no such
-        feed. Slices end soon enough that losing one to a crash is cheap. Raises SourceError."""
-        ...
-
-    def partitions(
-        self, as_of: date, since: Since, signals: Sequence[Signal] | None
-    ) -> list[Partition]:
-        """What is to be fetched. `signals` are all slices since `since.cursor`, None without a
-        feed."""
-        ...
-
-    def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """Raises SourceError where the source cannot be reached or is not what it should be."""
-        ...
-
-    def parse(self, observation: Observation) -> Parsed: ...
-
-
-class BulkSource(Protocol):
-    """A source that is read from beginning to end, and whose answers are too large to keep: it is
-    parsed as it is read. A crawl replaces everything of it."""
-
-    name: str
-
-    def blocks(self, as_of: date) -> Iterator[Block]:
-        """What it holds, in pieces that a worker can hold, always the same. Only this touches a
-        disk. Raises SourceError where it cannot be read, or is not what it should be."""
-        ...
-
-    def read(self, block: Block) -> Parsed:
-        """Pure; of a subject that occurs twice the later revision is kept, by the snapshot."""
-        ...
 
 
 SOURCES: dict[str, Callable[[Any, Path], Source]] = {

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from discovery.fact import Entity, Fact
+from discovery.facts.fact import Entity, Fact
 
 Coverage = Literal["source", "subject", "entry", "statement"]
 """What one crawl of a source replaces of what an earlier one found: everything of the source, the

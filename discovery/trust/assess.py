@@ -18,12 +18,12 @@ from typing import Literal
 
 import pyarrow as pa
 
-from discovery.fact import Change
+from discovery.facts.change import Change
+from discovery.relations.relation import Relation
 from discovery.trust.breaker import actors
 from discovery.trust.config import Standing, TrustConfig, sensitive
 from discovery.trust.evidence import voices
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import Relation
 
 State = Literal["rejected", "held", "cooling", "eligible"]
 SEVERITY: tuple[State, ...] = ("rejected", "held", "cooling", "eligible")

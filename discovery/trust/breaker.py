@@ -9,7 +9,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from discovery.fact import Change
+from discovery.facts.change import Change
 from discovery.trust.config import TrustConfig
 from discovery.trust.evidence import domains
 

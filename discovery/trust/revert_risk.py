@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from discovery.fact import Change
+from discovery.facts.change import Change
 from discovery.trust.config import RevertRiskConfig, Standing
 from infra.errors import SourceError
 

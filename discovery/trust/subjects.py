@@ -9,10 +9,11 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from discovery.buckets import read_rows
-from discovery.dates import days, iso_interval
-from discovery.fact import Entity, Fact, from_table
+from discovery.facts.current_view import Functional, current, has_ended
+from discovery.facts.dates import days, iso_interval
+from discovery.facts.fact import Entity, Fact
+from discovery.facts.tables import from_table
 from discovery.snapshot import MANIFEST
-from discovery.view import Functional, current, has_ended
 from infra.storage.artifact import Artifact
 
 HUMAN = "Q5"

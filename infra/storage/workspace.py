@@ -21,11 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from infra.errors import ConfigError, StageError
-from infra.files.atomic import (
-    InUse,
-    only_one,
-    write_json,
-)
+from infra.files.atomic import InUse, only_one, write_json
 from infra.files.digest import canonical_json, digest_of, file_digest
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir

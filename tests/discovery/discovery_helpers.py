@@ -6,13 +6,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from discovery.buckets import write_bucket
-from discovery.dates import iso_interval
 from discovery.diff import diff
-from discovery.fact import ENTITY_SCHEMA, FACT_SCHEMA, Change, Fact, from_table, to_table
+from discovery.facts.change import Change
+from discovery.facts.dates import iso_interval
+from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact
+from discovery.facts.hashing import bucket_of, hash_of
+from discovery.facts.tables import from_table, to_table
 from discovery.groups import groups_of
-from discovery.parsed import bucket_of, hash_of
+from discovery.relations.relation import load_relations
 from discovery.snapshot import MANIFEST
-from discovery.verbalise import load_relations
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.storage.artifact import Artifact

@@ -12,10 +12,11 @@ from typing import Any
 
 from discovery_helpers import EXAMPLES
 
-from discovery.fact import Entity, Fact
-from discovery.sources import BulkConfig, DumpConfig, make_bulk_source
+from discovery.facts.fact import Entity, Fact
+from discovery.sources import BulkConfig, make_bulk_source
 from discovery.sources.observation import Skip
-from discovery.sources.wikibase_json import find_entity
+from discovery.sources.wikibase.dump import DumpConfig
+from discovery.sources.wikibase.entities import find_entity
 
 DATA = Path(__file__).parent / "data"
 AFTER_ALL = date(2030, 1, 1)

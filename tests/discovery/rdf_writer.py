@@ -10,8 +10,8 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from discovery.dates import JULIAN, to_iso, wikibase_interval
-from discovery.sources.wikibase_values import BOUNDS
+from discovery.facts.dates import JULIAN, to_iso, wikibase_interval
+from discovery.sources.wikibase.rdf_values import BOUNDS
 
 PREFIXES = {
     "wd": "http://www.wikidata.org/entity/",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from trust_helpers import assess, change
 
-from discovery.fact import Change
+from discovery.facts.change import Change
 from discovery.trust.assess import Finding
 from discovery.trust.breaker import activity, anomalies, rates
 from discovery.trust.config import TrustConfig

@@ -11,8 +11,9 @@ import pytest
 from discovery_helpers import make_change
 
 from discovery.cutoff import ALL, Dated, as_json, as_of, as_page, curves, tenures
-from discovery.dates import days, holds, iso_interval
-from discovery.fact import Change, Interval
+from discovery.facts.change import Change
+from discovery.facts.dates import days, holds, iso_interval
+from discovery.facts.fact import Interval
 
 TODAY = days(date(2024, 1, 1))
 

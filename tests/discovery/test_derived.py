@@ -6,9 +6,10 @@ import pytest
 from discovery_helpers import diff_of, make_fact, make_snapshot
 
 from discovery.candidates import screen
-from discovery.fact import DERIVED, Entity
+from discovery.facts.change import DERIVED
+from discovery.facts.fact import Entity
+from discovery.relations.relation import load_relations
 from discovery.route import RouteConfig, route_change
-from discovery.verbalise import load_relations
 
 NAMES = [
     Entity(id="Q1", label="Ann", aliases=("A.",), num_sitelinks=3, source="wd"),

@@ -7,8 +7,8 @@ import pytest
 from discovery_helpers import make_fact as fact
 
 from discovery.compare import diff_facts
-from discovery.dates import iso_interval, wikibase_interval
-from discovery.fact import Entity
+from discovery.facts.dates import iso_interval, wikibase_interval
+from discovery.facts.fact import Entity
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
 FUNCTIONAL = {"P6": (), "P570": (), "P2044": ()}

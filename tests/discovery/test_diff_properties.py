@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.compare import diff_facts
-from discovery.dates import iso_interval
-from discovery.view import current
+from discovery.facts.current_view import current
+from discovery.facts.dates import iso_interval
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
 FUNCTIONAL = {"P6": (), "P35": ("P3831",)}

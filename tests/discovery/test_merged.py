@@ -7,9 +7,10 @@ from discovery_helpers import make_fact as fact
 from test_month import BEFORE, LAST, OCTOBER, observe, source
 
 from discovery.chosen import Before, Choose
-from discovery.fact import FACT_SCHEMA, Entity, Fact, from_table, to_table
+from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
+from discovery.facts.hashing import bucket_of, hash_of
+from discovery.facts.tables import from_table, to_table
 from discovery.merged import redirects_of, resolved_values
-from discovery.parsed import bucket_of, hash_of
 from discovery.sources.replay.server import ReplayServer
 
 B = NUM_BUCKETS

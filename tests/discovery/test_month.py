@@ -19,8 +19,8 @@ from discovery_helpers import EXAMPLES
 
 from discovery.crawl import CRAWL, SKIPS, VOLATILE, crawl
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.sources import WikidataConfig
 from discovery.sources.replay.server import STREAM, ReplayServer
+from discovery.sources.wikibase.config import WikidataConfig
 from infra.execution.runner import InProcessRunner
 from infra.storage.workspace import Workspace
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.compare import diff_facts
-from discovery.dates import iso_interval
-from discovery.fact import Change, Fact
+from discovery.facts.change import Change
+from discovery.facts.dates import iso_interval
+from discovery.facts.fact import Fact
 from discovery.pending import Held, held_table, merge, read_held
 from discovery.trust.subjects import Subjects
 

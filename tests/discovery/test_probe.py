@@ -17,10 +17,11 @@ from pyarrow.parquet import read_table
 
 from discovery.calibration import MIN_FACTS, calibrate, fit, holds_in_paraphrases
 from discovery.candidates import candidates_of, choose_candidates, screen
-from discovery.dates import days, iso_interval
-from discovery.fact import Change, from_table
+from discovery.facts.change import Change
+from discovery.facts.dates import days, iso_interval
+from discovery.facts.tables import from_table
 from discovery.probe import ProbeConfig, choose_unchanged, probe
-from discovery.verbalise import fallback_relation, load_relations
+from discovery.relations.relation import fallback_relation, load_relations
 from discovery.verdict import Belief, Verdict, abstains, judge
 from infra.lm.inference import Compute, Examinee
 from infra.lm.question import Answer

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.candidates import screen
-from discovery.fact import Change
+from discovery.facts.change import Change
+from discovery.relations.relation import load_relations
 from discovery.route import RouteConfig, priority, route_change, route_verdict, worth_asking
-from discovery.verbalise import load_relations
 from discovery.verdict import Verdict
 
 RELATIONS = load_relations()

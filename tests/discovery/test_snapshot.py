@@ -18,13 +18,17 @@ from hypothesis import strategies as st
 from discovery.buckets import bucket_file
 from discovery.crawl import CRAWL, OBSERVATIONS, REVISIONS
 from discovery.diff import CHANGES, diff
-from discovery.fact import FACT_SCHEMA, Change, Entity, Fact, from_table, to_table
-from discovery.gather import Replaced, gather_facts
-from discovery.parsed import bucket_of, hash_of, hash_range
+from discovery.facts.change import Change
+from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
+from discovery.facts.hashing import bucket_of, hash_of, hash_range
+from discovery.facts.tables import from_table, to_table
+from discovery.gather import gather_facts
+from discovery.relations.relation import load_relations
+from discovery.replaced import Replaced
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.sources import TableConfig, WikidataConfig
 from discovery.sources.observation import OBSERVATION_SCHEMA, Observation
-from discovery.verbalise import load_relations
+from discovery.sources.tabular.table import TableConfig
+from discovery.sources.wikibase.config import WikidataConfig
 from infra.errors import StageError
 from infra.execution.runner import InProcessRunner
 from infra.files.digest import file_digest

@@ -11,11 +11,14 @@ from discovery import crawl as crawl_stage
 from discovery.buckets import bucket_file
 from discovery.crawl import OBSERVATIONS, SKIPS, VOLATILE, crawl, local_inputs
 from discovery.diff import CHANGES, diff
-from discovery.fact import Change, Fact, from_table
+from discovery.facts.change import Change
+from discovery.facts.fact import Fact
+from discovery.facts.tables import from_table
+from discovery.relations.relation import load_relations
 from discovery.snapshot import MANIFEST, snapshot
-from discovery.sources import TableConfig, WikidataConfig
 from discovery.sources.replay.server import ReplayServer
-from discovery.verbalise import load_relations
+from discovery.sources.tabular.table import TableConfig
+from discovery.sources.wikibase.config import WikidataConfig
 from infra.errors import SourceError, StageError
 
 OLD, NEW = date(2016, 8, 31), date(2023, 6, 30)

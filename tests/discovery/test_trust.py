@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trust_helpers import DAY, NOW, OWN, RISK, TWO, assess, change
 
-from discovery.dates import days
-from discovery.fact import Entity
-from discovery.sources.table import TableConfig
-from discovery.sources.wikidata import WikidataConfig
+from discovery.facts.dates import days
+from discovery.facts.fact import Entity
+from discovery.sources.tabular.table import TableConfig
+from discovery.sources.wikibase.config import WikidataConfig
 from discovery.trust.assess import SEVERITY, end_of
 from discovery.trust.config import SourceTrust, Standing, TrustConfig, sensitive, standings
 from discovery.trust.evidence import domains, voices

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.compare import diff_facts
-from discovery.dates import iso_interval
-from discovery.fact import FACT_SCHEMA, Fact, from_table, to_table
+from discovery.facts.dates import iso_interval
+from discovery.facts.fact import FACT_SCHEMA, Fact
+from discovery.facts.hashing import hash_of
+from discovery.facts.tables import from_table, to_table
 from discovery.groups import groups_of
-from discovery.parsed import hash_of
 from discovery.unchanged import shares, to_judge
 
 T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest

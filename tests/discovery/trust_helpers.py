@@ -7,12 +7,12 @@ from typing import Any
 
 from discovery_helpers import make_change
 
-from discovery.dates import days
-from discovery.fact import Change
+from discovery.facts.change import Change
+from discovery.facts.dates import days
+from discovery.relations.relation import load_relations
 from discovery.trust.assess import Assessment, Court, end_of
 from discovery.trust.config import Standing, TrustConfig
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import load_relations
 
 RELATIONS = load_relations()
 DAY = date(2023, 6, 30)

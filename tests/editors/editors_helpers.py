@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from editors import MemitConfig
+from editors.local_modification.memit import MemitConfig
 from editors.request import EditRequest
 from editors.value_config import ValueConfig
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editors import Base, Proposal
-from editors.editor import Progress, silent
+from editors.base import Base
+from editors.editor import Progress, Proposal, silent
 from editors.global_optimization.config import FtMConfig, LocFtBfConfig
 from editors.global_optimization.finetune import FtM, LocFtBf
 from editors.request import EditRequest

@@ -11,7 +11,9 @@ from editors_helpers import some_requests
 from tiny_models import TEXTS, make_model
 from torch import Tensor
 
-from editors import Base, Grace, GraceConfig, Proposal
+from editors.base import Base
+from editors.editor import Proposal
+from editors.external_memory.grace import Grace, GraceConfig
 from editors.request import EditRequest
 
 LAYER = 1

@@ -15,8 +15,9 @@ from processes import run_checks
 from tiny_models import TEXTS
 from torch import Tensor
 
-from editors import EDITORS, Base
+from editors import EDITORS
 from editors.architecture import Architecture, discover
+from editors.base import Base
 from editors.contexts import contexts
 from editors.delta import Delta
 from editors.editor import Proposal

@@ -17,7 +17,7 @@ from grace_helpers import (
 from tiny_models import make_model
 from torch import Tensor
 
-from editors import Base
+from editors.base import Base
 from editors.delta import Delta, restore_
 from editors.external_memory.attachment import Attachment
 from editors.external_memory.codebook import Codebook, Record

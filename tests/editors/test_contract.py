@@ -13,9 +13,11 @@ from editors_helpers import request, small_config, some_requests
 from tiny_models import TEXTS
 from torch import Tensor
 
-from editors import EDITORS, Base, GraceConfig, Proposal
+from editors import EDITORS
+from editors.base import Base
 from editors.delta import Delta, restore_
-from editors.external_memory.grace import GraceValueConfig
+from editors.editor import Proposal
+from editors.external_memory.grace import GraceConfig, GraceValueConfig
 from editors.request import EditRequest
 
 CONFIGS: dict[str, Any] = {

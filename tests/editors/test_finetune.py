@@ -12,8 +12,9 @@ from finetune_helpers import CONFIG, change_of, propose
 from tiny_models import make_model
 from torch import Tensor
 
-from editors import EDITORS, Base
+from editors import EDITORS
 from editors.architecture import discover
+from editors.base import Base
 from editors.global_optimization import finetune
 from editors.global_optimization.config import FtMConfig, LocFtBfConfig
 from editors.global_optimization.finetune import FtM, LocFtBf

@@ -22,11 +22,13 @@ from grace_helpers import (
 )
 from tiny_models import KINDS, TEXTS, make_tokenizer
 
-from editors import Base, Grace, GraceConfig, Memit
+from editors.base import Base
 from editors.delta import Delta, restore_
 from editors.external_memory.codebook import Codebook
+from editors.external_memory.grace import Grace, GraceConfig
 from editors.external_memory.keys import KeySample
 from editors.external_memory.serve import load_edited
+from editors.local_modification.memit import Memit
 from infra.errors import ConfigError, EditError
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question

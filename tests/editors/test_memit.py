@@ -11,12 +11,15 @@ from editors_helpers import request, small_config, some_requests
 from tiny_models import TEXTS, make_model
 from torch import Tensor
 
-from editors import EDITORS, Base, Memit, MemitConfig, Proposal, columns
+from editors import EDITORS, columns
 from editors.architecture import discover
+from editors.base import Base
 from editors.carry import Carry
 from editors.contexts import contexts
+from editors.editor import Proposal
 from editors.forward import frozen
 from editors.local_modification import memit
+from editors.local_modification.memit import Memit, MemitConfig
 from editors.request import EditRequest
 from editors.statistics import Statistics
 from editors.tokens import in_context

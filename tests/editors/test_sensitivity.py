@@ -11,9 +11,10 @@ import torch
 from editors_helpers import small_config, some_requests
 from tiny_models import TEXTS, make_model
 
-from editors import Base, Memit
 from editors.architecture import discover
+from editors.base import Base
 from editors.forward import frozen
+from editors.local_modification.memit import Memit
 from editors.sensitivity import fisher, preconditioner
 from editors.statistics import Statistics
 from editors.value_config import ValueConfig

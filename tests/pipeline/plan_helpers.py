@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from discovery.fact import Change
+from discovery.facts.change import Change
+from discovery.relations.relation import load_relations
 from discovery.route import RouteConfig
 from discovery.trust.assess import Assessment
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import load_relations
 from discovery.verdict import Verdict
 from pipeline.intake import Intake
 from pipeline.plan import Plan, PlanConfig, Situation, make_plan

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editors import EDITORS, Base
+from editors import EDITORS
+from editors.base import Base
 from editors.delta import Delta
 from editors.request import EditRequest
 from infra.execution.runner import InProcessRunner

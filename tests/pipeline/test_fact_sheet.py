@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from plan_helpers import RELATIONS, change, planned
 
-from discovery.dates import iso_interval
-from discovery.fact import Fact, from_table
+from discovery.facts.dates import iso_interval
+from discovery.facts.fact import Fact
+from discovery.facts.tables import from_table
+from discovery.relations.relation import functional_of
 from discovery.route import Route
 from discovery.trust.subjects import Subjects
-from discovery.verbalise import functional_of
 from infra.storage.stage_dir import StageDir
 from pipeline.fact_sheet import SHEET, SHEET_LINES, SheetRow, fact_sheet, row_id, write_sheet
 

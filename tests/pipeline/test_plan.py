@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_helpers import RELATIONS, change, fate, held, moved, planned, situation, verdict
 
-from discovery.fact import Fact
+from discovery.facts.fact import Fact
 from discovery.route import RouteConfig
 from discovery.trust.assess import Assessment
 from discovery.trust.subjects import Subjects

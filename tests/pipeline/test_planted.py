@@ -17,7 +17,7 @@ import torch
 from planted_helpers import Workshop, facts
 from torch import Tensor
 
-from editors import Base
+from editors.base import Base
 from editors.delta import Delta
 from editors.request import EditRequest
 from infra.models.checkpoint import Checkpoint

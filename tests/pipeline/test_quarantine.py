@@ -18,9 +18,10 @@ import pytest
 import torch
 from worlds import job, kill_at
 
-from editors import EDITORS, Memit
+from editors import EDITORS
 from editors.base import Base
 from editors.editor import Progress, silent
+from editors.local_modification.memit import Memit
 from editors.request import EditRequest
 from infra.errors import GateError, StageError
 from infra.storage import workspace as storage

@@ -1,0 +1,1 @@
+"""Relations: templates that put a fact into words, and labels that fit into them."""

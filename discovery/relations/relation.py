@@ -1,0 +1,208 @@
+"""Facts -> sentences: templates of a relation, filled with labels that nobody vouches for.
+
+A template has the subject `[X]` once and ends in the object `[Y]`, so that cutting it before the
+object gives a prompt. The subject's place in the prompt is known from the cut, never searched for:
+a label may occur twice in a sentence. Labels are only ever pasted, never formatted, and are cleaned
+first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from discovery.relations.fallback import templates_of
+from discovery.relations.labels import clean_label, rendered
+from infra.errors import ConfigError
+
+SUBJECT, OBJECT = "[X]", "[Y]"
+_SUBJECT_ALONE = re.compile(r"(?:^|[\s(\"])\[X\](?=\s|'s\s|[,)\"?])")
+"""Between words: nothing is glued to it but a possessive or a comma."""
+_FIXED_ARTICLE = re.compile(r"\ban? \[[XY]\]", re.IGNORECASE)
+
+
+def _template(text: str) -> str:
+    """A statement with a subject that ends in the object."""
+    if text.count(SUBJECT) != 1 or text.count(OBJECT) != 1 or not text.endswith(f" {OBJECT}."):
+        raise ValueError(f"{text!r} must hold {SUBJECT} once and end in ' {OBJECT}.'")
+    return _grammatical(text)
+
+
+def _neutral(text: str) -> str:
+    """A statement without a subject that ends in the object."""
+    if SUBJECT in text or text.count(OBJECT) != 1 or not text.endswith(f" {OBJECT}."):
+        raise ValueError(f"{text!r} must not hold {SUBJECT} and must end in ' {OBJECT}.'")
+    return _grammatical(text)
+
+
+def _question(text: str) -> str:
+    """A question about a subject."""
+    if text.count(SUBJECT) != 1 or OBJECT in text or not text.endswith("?"):
+        raise ValueError(f"{text!r} must hold {SUBJECT} once, no {OBJECT}, and end in '?'")
+    return _grammatical(text)
+
+
+def _grammatical(text: str) -> str:
+    """Refuse what no label can make a sentence of."""
+    if SUBJECT in text and not _SUBJECT_ALONE.search(text):
+        raise ValueError(f"{text!r}: {SUBJECT} must stand by itself, or before 's or a comma")
+    if match := _FIXED_ARTICLE.search(text):
+        raise ValueError(f"{text!r}: {match[0]!r} fits some names only; write it without a or an")
+    if text != " ".join(text.split()):
+        raise ValueError(f"{text!r} has spaces too many")
+    if not (text[0].isupper() or text.startswith(SUBJECT)):
+        raise ValueError(f"{text!r} must begin with a capital or with {SUBJECT}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_template)]
+Neutral = Annotated[str, AfterValidator(_neutral)]
+Asked = Annotated[str, AfterValidator(_question)]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The start of a sentence that the object completes."""
+
+    text: str
+    """Without a space at its end: the object follows as ` object`."""
+    subject_span: tuple[int, int]
+    """Characters of the subject: `text[start:end]`."""
+
+
+class Relation(BaseModel):
+    """How one relation is said, and how many objects a subject has at a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    label: str
+    """The source's own name of the relation."""
+    functional: bool = False
+    """A subject has at most one object at a time, so a new one ends the old. Where that is only
+    usual, the diff reports several at once as a conflict and nothing is edited."""
+    separators: tuple[str, ...] = ()
+    """Qualifiers that tell apart statements which are then functional each by itself (P4155)."""
+    inverse: str | None = None
+    """Relation that says the same from the object's side (P1696); itself where it is symmetric."""
+    subject_type: str = "thing"
+    """Selects `unrelated`: person, organisation, place or thing."""
+    object_type: str
+    """For a person to read; distractors are drawn from objects of the same relation."""
+    statements: tuple[Template, ...] = Field(min_length=3)
+    """Asked when probing; the first is also the edit's prompt."""
+    held_out: tuple[Template, ...] = Field(min_length=3)
+    """Paraphrases that measure generality; no editor ever sees them."""
+    question: Asked
+    neutral: tuple[Neutral, ...] = Field(min_length=3)
+    """Each of `statements` without its subject: what the object scores by itself."""
+    unrelated: tuple[Template, ...] = ()
+    """Statements of other relations of the same subject, which an edit must leave alone."""
+    fallback: bool = False
+    """Its templates were made of its label; nobody has read them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Relation:
+        if len(self.neutral) != len(self.statements):
+            raise ValueError("neutral needs one form for each of statements")
+        if set(self.held_out) & set(self.statements):
+            raise ValueError("a held-out paraphrase is also a statement")
+        for statement, neutral in zip(self.statements, self.neutral, strict=True):
+            if statement.split()[-2] not in (neutral.split()[-2], SUBJECT):
+                raise ValueError(f"neutral {neutral!r} must end in the same words as {statement!r}")
+        return self
+
+    def prompt(self, template: str, subject_label: str) -> Prompt:
+        """A template with its subject, cut before the object.
+
+        Raises ValueError for a label with nothing left after cleaning.
+        """
+        before, _, after = template.partition(SUBJECT)
+        label = clean_label(subject_label)
+        if not label:
+            raise ValueError(f"label {subject_label!r} has no printable character")
+        return Prompt(*rendered(before, label, after.removesuffix(f" {OBJECT}.")))
+
+    def neutral_prompt(self, statement: int) -> str:
+        """The prior form of `statements[statement]`, cut before the object."""
+        return self.neutral[statement].removesuffix(f" {OBJECT}.")
+
+    def ask(self, subject_label: str) -> str:
+        """The question about a subject."""
+        before, _, after = self.question.partition(SUBJECT)
+        return rendered(before, clean_label(subject_label), after)[0]
+
+
+def fallback_relation(
+    key: str, label: str, object_type: str = "thing", functional: bool = False
+) -> Relation:
+    """A relation with no templates but its label's own, marked `fallback`.
+
+    Raises ValueError for a label with no word in it.
+    """
+    made = templates_of(label, person=object_type == "person")
+    return Relation(id=key, label=label, object_type=object_type, functional=functional, **made)
+
+
+def functional_of(relations: Mapping[str, Relation]) -> dict[str, tuple[str, ...]]:
+    """The relations of one object at a time, with their separators."""
+    return {key: r.separators for key, r in relations.items() if r.functional}
+
+
+def load_relations(extra_path: Path | None = None) -> Mapping[str, Relation]:
+    """The built-in English relations by id, with those of a user's file added or put in their
+    place.
+
+    Raises ConfigError with the relation and what is wrong with it.
+    """
+    if extra_path is None:
+        return _built_in()
+    try:
+        extra = json.loads(extra_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"relations file {extra_path}: {error}. Give a JSON file.") from error
+    return MappingProxyType({**_built_in(), **_relations(extra, str(extra_path))})
+
+
+@cache
+def _built_in() -> Mapping[str, Relation]:
+    text = (files("discovery") / "relations" / "en.json").read_text(encoding="utf-8")
+    return MappingProxyType(_relations(json.loads(text), "discovery/relations/en.json"))
+
+
+def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
+    """Relations of a file; `unrelated` is by type of subject, less those a relation says itself.
+
+    One that has a label but no `statements` is said by its label alone.
+    """
+    listed = raw.get("relations") if isinstance(raw, Mapping) else None
+    if not isinstance(listed, Mapping):
+        raise ConfigError(f'{origin}: no relations. Write {{"relations": {{"P54": {{...}}}}}}.')
+    made = {}
+    for key, fields in listed.items():
+        if not isinstance(fields, Mapping):
+            raise ConfigError(f"{origin}: relation {key}: {fields!r} is no object of settings.")
+        own = {*fields.get("statements", ()), *fields.get("held_out", ())}
+        others = raw.get("unrelated", {}).get(fields.get("subject_type", "thing"), ())
+        fields = {"unrelated": [text for text in others if text not in own], **fields, "id": key}
+        try:
+            if "statements" not in fields and isinstance(fields.get("label"), str):
+                person = fields.get("object_type") == "person"
+                fields = {**templates_of(fields["label"], person=person), **fields}
+            made[key] = Relation.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"{origin}: relation {key}: {where}: {first['msg']}.") from None
+        except ValueError as error:
+            raise ConfigError(f"{origin}: relation {key}: {error}.") from None
+    return made

@@ -1,0 +1,1 @@
+"""RDF files: N-Triples and Turtle."""

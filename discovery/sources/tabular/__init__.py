@@ -1,0 +1,1 @@
+"""Tables of dated facts: files (JSON Lines, CSV, Parquet) and SQL databases."""

@@ -1,0 +1,250 @@
+"""Rows of a database, one fact a row: any query, through DuckDB, SQLite or a DB-API 2.0 module.
+
+Without a cursor column a crawl reads everything, and a row is known by its dates as in a file
+(`discovery.sources.tabular.row_reader`). With one, which is the number or time under which a row
+was last written, a crawl reads only the rows written since the last, up to the end of the day where
+the column holds times: (after, until] slice by slice. A row's key is then what its statement is
+known by, so that a row which is written again takes the place of what it was; a row that is deleted
+is not seen, and has to get an end date instead. A row that appears late, with a lower cursor than
+one already read, is not seen either: let the column be set as the row is committed.
+
+DuckDB's own extensions and functions reach further: `SELECT * FROM 'facts.csv'`, `FROM
+read_parquet('facts/*.parquet')`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from discovery.facts.dates import days
+from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_secrets, one_query
+from discovery.sources.tabular.row_reader import MAX_CELL_CHARS, ROLES, Columns, Refused, RowReader
+from infra.errors import SourceError
+from infra.http.client import PoliteClient
+
+PAGES_PER_SLICE = 50
+ALL, SLICE, UNDATED = "all", "slice", "undated"
+"""Kinds of partitions: without a cursor column; with one; rows in which that column is NULL."""
+
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+class SqlConfig(BaseModel):
+    """Settings of a database source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: ClassVar[None] = None
+
+    kind: Literal["sql"] = "sql"
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    """Names the source in facts and errors."""
+    connect: str | None = Field(default=None, pattern=r"^(duckdb:.*|sqlite:.+)$")
+    """`duckdb:PATH`, `duckdb:` for none but what the query names, or `sqlite:PATH`; relative to the
+    config file."""
+    module: str | None = None
+    """Instead of `connect`: a DB-API 2.0 module, such as `psycopg`."""
+    arguments: Annotated[Mapping[str, Any], AfterValidator(no_secrets)] = Field(
+        default_factory=dict
+    )
+    """Of the module's `connect` function. `"$NAME"` is the environment variable NAME: secrets stand
+    in no config and in no record."""
+    query: Annotated[str, AfterValidator(one_query)]
+    """One SELECT; `key`, `cursor` and the roles are columns of its result."""
+    columns: Columns = Field(default_factory=dict)
+    """Role -> column, where they differ; as of a table."""
+    key: str = Field(pattern=NAME)
+    """Column that is unique to a row; rows are read in its order."""
+    cursor: str | None = Field(default=None, pattern=NAME)
+    """Column that grows whenever a row is written: a time, a date or a number."""
+    page_rows: int = Field(default=1000, ge=1)
+    """Rows that are fetched and recorded together."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SqlConfig:
+        if (self.connect is None) == (self.module is None):
+            raise ValueError("give `connect` (duckdb:PATH, sqlite:PATH) or `module`, one of them")
+        if self.arguments and self.module is None:
+            raise ValueError("`arguments` are those of a `module`")
+        return self
+
+    def local_paths(self, base_dir: Path) -> list[Path]:
+        """None: a database is known by what was observed in it, as any service that goes on."""
+        return []
+
+
+class SqlSource:
+    """A query, its slices, and the pages of rows that were fetched."""
+
+    def __init__(self, config: SqlConfig, base_dir: Path = Path()) -> None:
+        self.config, self.name = config, config.name
+        self.endpoint: str | None = None
+        self.coverage: Coverage = "statement" if config.cursor else "source"
+        self.reader = RowReader(source=config.name, columns=config.columns, key=config.key)
+        self.database = Database(
+            source=config.name,
+            connect=config.connect,
+            module=config.module,
+            arguments=config.arguments,
+            base_dir=base_dir,
+        )
+
+    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        """Up to where the next slice goes: as many rows as `PAGES_PER_SLICE` pages, and all that
+        were written at the same time as the last of them."""
+        column = self.config.cursor
+        if column is None:
+            return None
+        where = f"{column} IS NOT NULL" if cursor is None else f"{column} > {PARAMETER}"
+        statement = self._select(column, where, column)
+        size = self.config.page_rows * PAGES_PER_SLICE
+        after = [] if cursor is None else [_thaw(cursor)]
+        with self.database.rows(statement, after, size=size) as (_, lists):
+            values = [row[0] for row in next(lists, [])]
+        within = list(takewhile(lambda value: not _is_after(value, as_of), values))
+        until = self._freeze(within[-1]) if within else cursor
+        subjects = (json.dumps([cursor, until]),) if within else ()
+        done = len(values) < size or len(within) < len(values)
+        return Signal(subjects=subjects, cursor=until, done=done)
+
+    def partitions(
+        self, as_of: date, since: Since, signals: Sequence[Signal] | None
+    ) -> list[Partition]:
+        if signals is None:
+            return [Partition(id=ALL, as_of=as_of, keys=())]
+        slices = [key for signal in signals for key in signal.subjects]
+        parts = [
+            Partition(id=f"{SLICE}-{n:05d}", as_of=as_of, keys=(key,))
+            for n, key in enumerate(slices)
+        ]
+        return [Partition(id=UNDATED, as_of=as_of, keys=()), *parts]
+
+    def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
+        """The partition's rows in the order of their keys, a page an observation; of the columns
+        those that play a part.
+
+        Raises SourceError for a database that cannot be asked, a query that fails, no row at
+        all, or a key that is not unique; ConfigError for an unknown column.
+        """
+        where, bounds = self._where(partition)
+        statement = self._select("*", where, self.config.key)
+        number = 0
+        last: Any = None
+        with self.database.rows(statement, bounds, size=self.config.page_rows) as (names, lists):
+            self.reader.check(names, "the query's result")
+            roles = {self.config.columns.get(role, role) for role in ROLES} | {self.config.key}
+            places = [(i, name) for i, name in enumerate(names) if name in roles]
+            key = names.index(self.config.key)
+            for rows in lists:
+                for row in rows:
+                    if row[key] is not None and row[key] == last:
+                        raise SourceError(
+                            f"source {self.name}: two rows have {self.config.key} = "
+                            f"{str(last)[:80]!r}. Name a column as `key` that is unique to a row."
+                        )
+                    last = row[key]
+                lines = [_line({name: row[i] for i, name in places}) for row in rows]
+                yield Observation(
+                    source=self.name,
+                    partition=partition.id,
+                    kind="table",
+                    about=f"{partition.id} page {number}",
+                    as_of=partition.as_of.isoformat(),
+                    url=f"sql:{self.database.where}",
+                    payload="".join(lines).encode(),
+                    fetched_at=datetime.now(UTC).isoformat("T", "seconds"),
+                )
+                number += 1
+        if number == 0 and partition.id == ALL:
+            raise SourceError(
+                f"source {self.name}: the query gives no row. Check it: that all facts are gone is "
+                "more likely a fault."
+            )
+
+    def parse(self, observation: Observation) -> Parsed:
+        """Facts of a page. With a cursor column it says by itself what is known, and dates in the
+        future are facts that are due."""
+        undated = observation.partition == UNDATED
+        until = None if self.config.cursor else days(date.fromisoformat(observation.as_of))
+        lines = observation.payload.decode().splitlines()
+        if undated:
+            return self.reader.read([Refused("row without cursor", line) for line in lines], until)
+        return self.reader.read(map(json.loads, lines), until)
+
+    def _where(self, partition: Partition) -> tuple[str | None, list[Any]]:
+        """Condition of a partition, and its parameters."""
+        column = self.config.cursor
+        if partition.id == ALL:
+            return None, []
+        if partition.id == UNDATED:
+            return f"{column} IS NULL", []
+        after, until = json.loads(partition.keys[0])
+        upper = f"{column} <= {PARAMETER}"
+        if after is None:
+            return upper, [_thaw(until)]
+        return f"{column} > {PARAMETER} AND {upper}", [_thaw(after), _thaw(until)]
+
+    def _select(self, columns: str, where: str | None, order: str) -> str:
+        condition = f" WHERE {where}" if where else ""
+        query = self.config.query
+        return f"SELECT {columns} FROM (\n{query}\n) corrigenda_rows{condition} ORDER BY {order}"
+
+    def _freeze(self, value: Any) -> Any:
+        """A bound as JSON that gives the same value again."""
+        if isinstance(value, datetime | date | Decimal):
+            text = str(value) if isinstance(value, Decimal) else value.isoformat()
+            return {"type": type(value).__name__, "value": text}
+        if isinstance(value, int | float | str):
+            return value
+        raise SourceError(
+            f"source {self.name}: cursor {self.config.cursor!r} holds {type(value).__name__}. "
+            "Name a column of times, dates, numbers or text."
+        )
+
+
+def _thaw(bound: Any) -> Any:
+    if not isinstance(bound, dict):
+        return bound
+    read = {"datetime": datetime.fromisoformat, "date": date.fromisoformat, "Decimal": Decimal}
+    return read[bound["type"]](bound["value"])
+
+
+def _is_after(value: Any, as_of: date) -> bool:
+    """Whether a cursor is a time after the day (UTC); numbers are of no day."""
+    if isinstance(value, datetime):
+        return (value.astimezone(UTC) if value.tzinfo else value).date() > as_of
+    if isinstance(value, date):
+        return value > as_of
+    if isinstance(value, str) and _ISO_DAY.match(value):
+        return value[:10] > as_of.isoformat()
+    return False
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """A row as a line of JSON."""
+    return json.dumps({name: _canonical(value) for name, value in row.items()}) + "\n"
+
+
+def _canonical(value: Any) -> Any:
+    """A cell in one form, whatever the driver; what is no text, number or date becomes a list of
+    what it is, which no role can be."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return value[: MAX_CELL_CHARS + 1]  # enough to be refused by
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    return [type(value).__name__]

@@ -1,0 +1,1 @@
+"""Feeds and web pages, read in a process with limits."""

@@ -1,0 +1,259 @@
+"""Feeds and pages: what an extractor reads in new and changed entries and pages.
+
+`listen` asks for every feed and page (as robots.txt allows, and conditionally where the server has
+ETags) and compares what it says with what was read before; `fetch` extracts. An
+extractor may be a language model, so its triples are part of the observation, with the text, the
+sentences and the identity of the extractor; `parse` only turns them into facts. Nobody vouches for
+any of it: every fact carries the sentence that says it, and the source is quarantined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from discovery.extractors import EXTRACTORS
+from discovery.extractors.sentences import MAX_SENTENCE_CHARS, sentences
+from discovery.extractors.triple import is_plain
+from discovery.facts.dates import iso_interval
+from discovery.facts.fact import Entity, Fact
+from discovery.relations.labels import clean_label
+from discovery.relations.relation import Relation, load_relations
+from discovery.sources.observation import (
+    MAX_SAMPLE,
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Signal,
+    Since,
+    Skip,
+    entry_prefix,
+)
+from discovery.sources.web import sandbox
+from discovery.sources.web.config import FeedConfig
+from discovery.sources.web.items import Item, Unreadable
+from infra.errors import ConfigError, SourceError
+from infra.http.client import PoliteClient
+from infra.http.response import Page
+from infra.settings import nearest
+
+MAX_KNOWN = 20_000
+"""Items that a cursor remembers; the longest unseen are forgotten, and read again if they come
+back."""
+ANY_STATUS = tuple(range(400, 600))
+
+
+class FeedSource:
+    """One address, one slice and one partition; one item, one observation."""
+
+    coverage: Coverage = "entry"
+    quarantined = True
+    """Everything it says waits for a person."""
+    base_trust = 0.0
+
+    def __init__(self, config: FeedConfig, base_dir: Path = Path()) -> None:
+        self.config, self.name, self.base_dir = config, config.name, base_dir
+        self.endpoint: str | None = config.endpoint
+        self.addresses = (*config.feeds, *config.pages)
+
+    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        """Which items of the next address are new or changed; `subjects` is the address and their
+        ids. An item of a later day is left for later, and counted, as is an address that cannot be
+        read. Raises SourceError where none can be reached."""
+        assert client is not None
+        at: int = cursor["at"] if cursor else 0
+        known: dict[str, str] = dict(cursor["known"]) if cursor else {}
+        url = self.addresses[at]
+        items, page, skips = self._items(url, client)
+        unreached = (cursor["unreached"] if at else 0) + (page is None)
+        if unreached == len(self.addresses):
+            raise SourceError(
+                f"source {self.name}: none of its addresses can be fetched; the last: "
+                f"{skips[0].sample}"
+            )
+        changed = []
+        for item in items:
+            if item.day is not None and item.day > as_of:
+                skips.append(Skip(self.name, "dated after the day of the crawl", item.url))
+                continue
+            if known.pop(item.id, None) != item.digest:
+                if item.text:
+                    changed.append(item.id)
+                else:
+                    skips.append(Skip(self.name, "entry has no text", item.url))
+            known[item.id] = item.digest
+        done = at + 1 >= len(self.addresses)
+        following = {
+            "at": 0 if done else at + 1,
+            "unreached": unreached,
+            "known": [list(pair) for pair in known.items()][-MAX_KNOWN:],
+        }
+        return Signal(
+            subjects=(url, *changed) if changed else (),
+            cursor=following,
+            done=done,
+            skips=tuple(skips),
+        )
+
+    def partitions(
+        self, as_of: date, since: Since, signals: Sequence[Signal] | None
+    ) -> list[Partition]:
+        return [
+            Partition(id=f"{n:05d}", as_of=as_of, keys=signal.subjects)
+            for n, signal in enumerate(signals or ())
+            if signal.subjects
+        ]
+
+    def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
+        """Each item of the partition, with what the extractor reads in it. Raises SourceError,
+        ConfigError for an unknown relation."""
+        assert client is not None
+        url, *wanted = partition.keys
+        items, page, faults = self._items(url, client)
+        if page is None:  # what is known already must not be passed over
+            raise SourceError(faults[0].sample)
+        found = {item.id: item for item in items}
+        for key in wanted:
+            if key not in found:
+                yield self._observe(partition, url, page, b"", absent="gone before it was read")
+                continue
+            item = self._followed(found[key], url, client)
+            payload = json.dumps(self._extracted(item, page), ensure_ascii=False)
+            yield self._observe(partition, item.url, page, payload.encode(), about=item.id)
+
+    def parse(self, observation: Observation) -> Parsed:
+        """The facts of an item, each with its sentence; what was not read of it is skips."""
+        if observation.absent:
+            return Parsed(skips=(Skip(self.name, observation.absent, observation.about),))
+        said = json.loads(observation.payload)
+        point = iso_interval(said["day"]) if said["day"] else None
+        skips = [Skip(self.name, reason, said["url"]) for reason in said["faults"]]
+        for sentence in sentences(said["text"]):
+            reason = _unread(sentence)
+            if reason:
+                skips.append(Skip(self.name, reason, sentence[:MAX_SAMPLE]))
+        facts: dict[str, Fact] = {}
+        entities: dict[str, Entity] = {}
+        for triple in sorted(said["triples"], key=lambda t: (-t["score"], t["sentence"])):
+            subject, value = clean_label(triple["subject"]), clean_label(triple["object"])
+            if not subject or not value:
+                continue
+            identity = "\n".join((subject, triple["relation"], value))
+            digest = hashlib.sha256(identity.encode()).hexdigest()[:24]
+            key = f"{entry_prefix(self.name, said['id'])}{digest}"
+            fact = Fact(
+                statement_id=key,
+                subject=subject,
+                relation=triple["relation"],
+                value=value,
+                value_type="string",
+                point=point,
+                references=(said["url"],),
+                quote=triple["sentence"],
+                source=self.name,
+            )
+            facts.setdefault(key, fact)
+            entities.setdefault(subject, Entity(id=subject, label=subject, source=self.name))
+        return Parsed(tuple(facts.values()), tuple(entities.values()), tuple(skips))
+
+    @cached_property
+    def relations(self) -> list[Relation]:
+        path = self.config.templates and self.base_dir / self.config.templates
+        known = load_relations(path or None)
+        for key in self.config.relations:
+            if key not in known:
+                raise ConfigError(
+                    f"source {self.name}: relation {key!r} has no templates{nearest(key, known)}. "
+                    "Name one that has, or give `templates`."
+                )
+        return [known[key] for key in self.config.relations]
+
+    def _items(self, url: str, client: PoliteClient) -> tuple[list[Item], Page | None, list[Skip]]:
+        """What an address holds now, the page it is read from, and why there is not more."""
+        try:
+            page = client.get(url, allow=ANY_STATUS)
+        except SourceError as error:
+            return [], None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
+        try:
+            if page.status != 200:
+                raise Unreadable(f"HTTP {page.status}")
+            kind = "feed" if url in self.config.feeds else "page"
+            items, fault = sandbox.read(kind, page.body, url, page.headers)
+            return items, page, [Skip(self.name, fault, url)] if fault else []
+        except Unreadable as error:
+            return [], page, [Skip(self.name, str(error), url)]
+
+    def _followed(self, item: Item, feed_url: str, client: PoliteClient) -> Item:
+        """The item with the text of its page in place of the feed's; as it is, with the reason,
+        where that cannot be had."""
+        if not self.config.follow or item.url == feed_url or feed_url in self.config.pages:
+            return item
+        allowed = {urlsplit(url).hostname for url in self.addresses} | set(self.config.hosts)
+        reason = "link of an entry leads to another host"
+        if urlsplit(item.url).hostname in allowed:
+            try:
+                page = client.get(item.url, allow=ANY_STATUS)
+                if page.status == 200:
+                    (read,), _ = sandbox.read("page", page.body, item.url, page.headers)
+                    return replace(item, text=read.text, faults=(*item.faults, *read.faults))
+                reason = f"page of an entry: HTTP {page.status}"
+            except Unreadable as error:
+                reason = f"page of an entry: {error}"
+            except SourceError:
+                reason = "page of an entry: cannot be fetched"
+        return replace(item, faults=(*item.faults, reason))
+
+    def _extracted(self, item: Item, page: Page) -> dict[str, Any]:
+        """The payload: what was read, by what, and what it says."""
+        extractor = EXTRACTORS[self.config.extractor.name](self.config.extractor)
+        read = [sentence for sentence in sentences(item.text) if not _unread(sentence)]
+        triples = extractor.extract(read, self.relations)
+        return {
+            "id": item.id,
+            "url": item.url,
+            "title": item.title,
+            "day": item.day.isoformat() if item.day else None,
+            "text": item.text,
+            "faults": list(item.faults),
+            "extractor": dict(extractor.identity()),
+            "triples": [asdict(triple) for triple in triples],
+            "body": hashlib.sha256(page.body).hexdigest(),
+        }
+
+    def _observe(
+        self,
+        partition: Partition,
+        url: str,
+        page: Page,
+        payload: bytes,
+        *,
+        about: str | None = None,
+        absent: str | None = None,
+    ) -> Observation:
+        return Observation(
+            source=self.name,
+            partition=partition.id,
+            kind="page",
+            about=about or url,
+            as_of=partition.as_of.isoformat(),
+            url=url,
+            payload=payload,
+            absent=absent,
+            etag=page.etag,
+            fetched_at=page.fetched_at,
+        )
+
+
+def _unread(sentence: str) -> str | None:
+    """Why no extractor is shown a sentence."""
+    if len(sentence) > MAX_SENTENCE_CHARS:
+        return f"sentence is longer than {MAX_SENTENCE_CHARS} characters"
+    return None if is_plain(sentence) else "sentence denies, doubts, supposes or looks back"

@@ -1,0 +1,257 @@
+"""The requests that a Wikibase's entities are fetched with: as few as find and bring what changed.
+
+A sweep of the last revisions (`prop=info|revisions`, fifty titles a call) shows what is new.
+Entities whose last edit is not after the day come fifty at a time (`wbgetentities`); of the others
+the last revision of the day is looked up (`prop=revisions`) and its JSON fetched pinned to it
+(`Special:EntityData`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from discovery.sources.observation import Observation, Partition
+from discovery.sources.wikibase.config import ITEM_ID
+from discovery.sources.wikibase.entities import find_entity
+from infra.errors import AnswerError, SourceError
+from infra.http.client import PoliteClient
+from infra.http.response import Page
+
+BATCH = 50
+"""Ids in one call, the limit without `apihighlimits`."""
+PROPS = "info|claims|labels|aliases|sitelinks"
+UNREADABLE = "entity is unreadable"
+NAMELESS = "label is unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision of a page, as the API lists it."""
+
+    number: int
+    time: str
+    """ISO 8601 UTC."""
+    user: str | None
+
+    @classmethod
+    def of(cls, listed: Mapping[str, Any]) -> Revision:
+        """Raises KeyError, TypeError or ValueError where it is not one."""
+        return cls(int(listed["revid"]), str(listed["timestamp"]), listed.get("user"))
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """What an observation says of it."""
+        return {"revision": self.number, "revision_time": self.time, "user": self.user}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WikibaseApi:
+    """One partition of one Wikibase being fetched."""
+
+    source: str
+    """Named in observations and errors."""
+    endpoint: str
+    partition: Partition
+    client: PoliteClient
+
+    @property
+    def end(self) -> str:
+        """The last second of the day, as MediaWiki writes it."""
+        return f"{self.partition.as_of.isoformat()}T23:59:59Z"
+
+    def entities(self, known: Mapping[str, int | None]) -> Iterator[Observation]:
+        """What a sweep shows to be new: absent entities, then whole batches, then those that were
+        edited after the day."""
+        whole: dict[str, Revision] = {}
+        pinned: list[str] = []
+        for batch in batches(self.partition.keys):
+            for key, revision, page in self._sweep(batch):
+                if revision is None:
+                    yield self._observe("entity", key, page, absent="no such entity")
+                elif revision.number != known[key]:
+                    if revision.time <= self.end:
+                        whole[key] = revision
+                    else:
+                        pinned.append(key)
+        for batch in batches(list(whole)):
+            for observation in self._whole({key: whole[key] for key in batch}):
+                if observation is not None:
+                    yield observation
+                    pinned += self._target(observation)
+        asked: set[str] = set()
+        while pinned:
+            key = pinned.pop(0)
+            found = None if key in asked else self._pinned(key, known.get(key))
+            asked.add(key)
+            if found is not None:
+                yield found
+                pinned += self._target(found)
+
+    def _target(self, observation: Observation) -> list[str]:
+        """What a redirect leads to, unless the partition has it anyway."""
+        if observation.kind != "redirect":
+            return []
+        target = json.loads(observation.payload)["redirect"]
+        return [] if target in self.partition.keys else [target]
+
+    def labels(self, ids: Iterable[str]) -> Iterator[Observation]:
+        """How some items and properties are called, in batches."""
+        for batch in batches(sorted(ids)):
+            yield from self._labels(batch)
+
+    def _labels(self, keys: Sequence[str]) -> Iterator[Observation]:
+        """In one answer; by halves where that cannot be read."""
+        url, about = f"{self.endpoint}/w/api.php", "|".join(keys)
+        params = {"action": "wbgetentities", "props": "labels|aliases", "languages": "en"}
+        try:
+            value, page = self.client.api(url, {**params, "ids": about})
+            dict(value["entities"])
+        except (AnswerError, KeyError, TypeError, ValueError):
+            if len(keys) == 1:
+                yield self._observe("labels", about, Page.unread(url), absent=NAMELESS)
+                return
+            for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+                yield from self._labels(half)
+            return
+        yield self._observe("labels", about, page, page.body)
+
+    def _sweep(self, keys: Sequence[str]) -> Iterator[tuple[str, Revision | None, Page]]:
+        """The last revision of each page; None where there is no page."""
+        answer, page = self.client.api(
+            f"{self.endpoint}/w/api.php",
+            {
+                "action": "query",
+                "prop": "info|revisions",
+                "titles": "|".join(keys),
+                "rvprop": "ids|timestamp|user",
+            },
+        )
+        found = {str(about.get("title")): about for about in self._pages(answer, page)}
+        for key in keys:
+            last = found.get(key, {}).get("revisions")
+            yield key, Revision.of(last[0]) if last else None, page
+
+    def _whole(self, swept: Mapping[str, Revision]) -> Iterator[Observation | None]:
+        """Entities as they are now, in one answer; by halves where that cannot be read, so that one
+        entity does not cost the others."""
+        url, keys = f"{self.endpoint}/w/api.php", list(swept)
+        params = {"action": "wbgetentities", "props": PROPS, "languages": "en"}
+        try:
+            value, page = self.client.api(url, {**params, "ids": "|".join(keys)})
+            found = dict(value["entities"])
+        except (AnswerError, KeyError, TypeError, ValueError):
+            for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+                if len(keys) > 1:
+                    yield from self._whole({key: swept[key] for key in half})
+            if len(keys) == 1:
+                page = Page.unread(url)
+                yield self._observe("fault", keys[0], page, absent=UNREADABLE)
+            return
+        for key, revision in swept.items():
+            yield self._one(key, revision, found.get(key, {"missing": ""}), page)
+
+    def _one(
+        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Page
+    ) -> Observation | None:
+        """One entity of an answer, which may have been edited since the sweep."""
+        if not isinstance(entity, dict):
+            return self._observe("fault", key, page, absent=UNREADABLE)
+        if "missing" in entity:
+            return self._observe("entity", key, page, absent="no such entity")
+        if entity.get("id") != key:
+            return self._redirect(key, revision, entity, page)
+        if entity.get("lastrevid") != revision.number:
+            return self._pinned(key, None)
+        payload = json.dumps(entity, ensure_ascii=False, separators=(",", ":")).encode()
+        return self._observe("entity", key, page, payload, **revision.stamp)
+
+    def _redirect(
+        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Page
+    ) -> Observation:
+        """That another entity stands where this one was asked for."""
+        target = entity.get("id")
+        if not isinstance(target, str) or not ITEM_ID.fullmatch(target):
+            return self._observe("fault", key, page, absent=UNREADABLE)
+        payload = json.dumps({"redirect": target}).encode()
+        return self._observe("redirect", key, page, payload, **revision.stamp)
+
+    def _pinned(self, key: str, known: int | None) -> Observation | None:
+        """The entity at the last revision of the day, or that there is none; None where it is the
+        known one."""
+        answer, page = self.client.api(
+            f"{self.endpoint}/w/api.php",
+            {
+                "action": "query",
+                "prop": "revisions",
+                "titles": key,
+                "rvprop": "ids|timestamp|user",
+                "rvlimit": 1,
+                "rvdir": "older",
+                "rvstart": self.end,
+            },
+        )
+        (about,) = self._pages(answer, page) or ({"missing": True},)
+        if not about.get("revisions"):
+            reason = "no such entity" if "missing" in about else "no revision at that date"
+            return self._observe("entity", key, page, absent=reason)
+        revision = Revision.of(about["revisions"][0])
+        if revision.number == known:
+            return None
+        url = f"{self.endpoint}/wiki/Special:EntityData/{key}.json"
+        try:
+            page = self.client.get(url, {"revision": revision.number}, allow=(404,))
+            if page.status == 404:
+                reason = "revision is not readable"
+                return self._observe("fault", key, page, absent=reason)
+            entity = find_entity(self.client.decode(page), key)
+        except AnswerError:
+            entity, page = None, Page.unread(url)
+        if entity is None:
+            return self._observe("fault", key, page, absent=UNREADABLE)
+        if entity.get("id") != key:
+            return self._redirect(key, revision, entity, page)
+        return self._observe("entity", key, page, page.body, **revision.stamp)
+
+    def _pages(self, answer: Any, page: Page) -> Sequence[Mapping[str, Any]]:
+        """The pages of a query's answer, each with its revisions in order. Raises SourceError."""
+        try:
+            pages = answer["query"]["pages"]
+            for about in pages:
+                for revision in about.get("revisions", ()):
+                    Revision.of(revision)
+            return pages
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SourceError(
+                f"source {self.source}: {page.url} does not answer with revisions ({error!r}). "
+                "Check that the endpoint is a MediaWiki with api.php below /w/."
+            ) from error
+
+    def _observe(
+        self,
+        kind: Literal["entity", "redirect", "fault", "labels"],
+        about: str,
+        page: Page,
+        payload: bytes = b"",
+        **more: Any,
+    ) -> Observation:
+        return Observation(
+            source=self.source,
+            partition=self.partition.id,
+            kind=kind,
+            about=about,
+            as_of=self.partition.as_of.isoformat(),
+            url=page.url,
+            payload=payload,
+            etag=page.etag,
+            fetched_at=page.fetched_at,
+            **more,
+        )
+
+
+def batches(ids: Sequence[str], size: int = BATCH) -> Iterator[Sequence[str]]:
+    """Ids, so many at a time."""
+    for n in range(0, len(ids), size):
+        yield ids[n : n + size]

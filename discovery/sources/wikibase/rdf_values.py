@@ -1,0 +1,147 @@
+"""Values in Wikibase's RDF, plain or by their nodes -> snaks, as its JSON has them.
+
+Years are astronomical (`0000` is 1 BCE, JSON's `-0001`), and a Julian day is given as the Gregorian
+one. A triple does not say which datatype its property has, so text is text, whatever identifier it
+may be, unless the property was declared before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Any
+from urllib.parse import unquote
+
+from pyoxigraph import BlankNode, Literal, NamedNode
+
+from discovery.facts.dates import DAY, GREGORIAN, JULIAN, MONTH, YEAR
+from discovery.sources.wikibase.entities import REFERENCE_URL, STATED_IN
+from discovery.sources.wikibase.iris import GENID, NODE_PARTS, subject_of
+
+MAX_NODES = 1 << 18
+BOUNDS = {"quantityLowerBound": "lowerBound", "quantityUpperBound": "upperBound"}
+"""Parts of a quantity's node, as its JSON calls them."""
+
+_FILE = re.compile(r"https?://commons\.wikimedia\.org/wiki/Special:FilePath/(.+)")
+_DAY = re.compile(r"([+-]?)(\d+)-(\d\d-\d\dT\d\d:\d\d:\d\dZ)")
+_TYPES = {
+    "WikibaseItem": "wikibase-item",
+    "String": "string",
+    "Quantity": "quantity",
+    "Time": "time",
+}
+
+
+class Values:
+    """What is known of the nodes of values and references, and of properties' datatypes."""
+
+    def __init__(self) -> None:
+        self.datatypes: dict[str, str] = {}
+        """By property, as the file declares it."""
+        self._nodes: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def __contains__(self, node: str) -> bool:
+        return node in self._nodes
+
+    def take(self, node: str, name: str, prop: str, value: Any) -> None:
+        known = self._nodes.setdefault(node, {})
+        self._nodes.move_to_end(node)
+        if name == "timeValue" and isinstance(value, Literal):
+            dated = value.datatype.value.endswith("#dateTime")
+            known[name] = _time(value.value) if dated else value.value
+        elif name in NODE_PARTS:
+            known[name] = value.value
+        elif name == "reference" and prop in (STATED_IN, REFERENCE_URL):
+            known.setdefault(prop, []).append(value)
+        if len(self._nodes) > MAX_NODES:
+            self._nodes.popitem(last=False)
+
+    def reference(self, node: str) -> dict[str, list[dict[str, Any]]]:
+        """The snaks of a reference's node; none where it is not known."""
+        known = self._nodes.get(node, {})
+        return {
+            prop: [self.snak(prop, value) for value in values] for prop, values in known.items()
+        }
+
+    def whole(self, prop: str, node: str) -> dict[str, Any]:
+        """The snak of a value's node. Raises KeyError where it is not known."""
+        node = f"value/{subject_of(node)[1]}"
+        known = self._nodes[node]
+        self._nodes.move_to_end(node)
+        if "timeValue" in known:
+            calendar = known["timeCalendarModel"]
+            precision = int(known["timePrecision"])
+            if calendar.endswith(f"/{JULIAN}") and precision >= DAY:
+                calendar = GREGORIAN
+            time = {"time": known["timeValue"], "precision": precision}
+            return _with(prop, {**time, "calendarmodel": calendar}, "time", "time")
+        if "quantityAmount" in known:
+            unit = known["quantityUnit"]
+            unit = "1" if unit.endswith("/Q199") else unit
+            value = {"amount": known["quantityAmount"], "unit": unit}
+            value |= {name: known[part] for part, name in BOUNDS.items() if part in known}
+            return _with(prop, value, "quantity", "quantity")
+        precision = known.get("geoPrecision")
+        value = {
+            "latitude": float(known["geoLatitude"]),
+            "longitude": float(known["geoLongitude"]),
+            "altitude": None,
+            "precision": None if precision is None else float(precision),
+            "globe": known["geoGlobe"],
+        }
+        return _with(prop, value, "globecoordinate", "globe-coordinate")
+
+    def snak(self, prop: str, value: Any, *, dated: bool = False) -> dict[str, Any]:
+        """The snak of a plain value; where `dated`, also of a time, whose precision its node alone
+        says: the first of a year or month is taken for all of it. Raises KeyError for a time else.
+        """
+        if is_unknown(value):
+            return {"snaktype": "somevalue", "property": prop, "datatype": self.datatype(prop)}
+        if isinstance(value, NamedNode):
+            kind, key = subject_of(value.value)
+            if kind == "entity":
+                datatype = "wikibase-item" if key[0] == "Q" else "wikibase-property"
+                return _with(prop, {"id": key}, "wikibase-entityid", datatype)
+            file = _FILE.fullmatch(value.value)
+            text = unquote(file[1]) if file else value.value
+            return _with(prop, text, "string", "commonsMedia" if file else "url")
+        if value.language:
+            text = {"text": value.value, "language": value.language}
+            return _with(prop, text, "monolingualtext", "monolingualtext")
+        datatype = value.datatype.value.rpartition("#")[2]
+        if datatype == "decimal":
+            return _with(prop, {"amount": value.value, "unit": "1"}, "quantity", "quantity")
+        if datatype == "dateTime":
+            if not dated:
+                raise KeyError(prop)
+            text = _time(value.value)
+            precision = YEAR if "-01-01T" in text else MONTH if "-01T" in text else DAY
+            time = {"time": text, "precision": precision, "calendarmodel": GREGORIAN}
+            return _with(prop, time, "time", "time")
+        return _with(prop, value.value, "string", self.datatype(prop) or "string")
+
+    def datatype(self, prop: str) -> str:
+        """Of a property that was declared; empty where it was not."""
+        declared = self.datatypes.get(prop)
+        return "" if declared is None else _TYPES.get(declared, declared)
+
+
+def _with(prop: str, value: Any, kind: str, datatype: str) -> dict[str, Any]:
+    data = {"value": value, "type": kind}
+    return {"snaktype": "value", "property": prop, "datatype": datatype, "datavalue": data}
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether it stands for some value that is not known."""
+    if isinstance(value, BlankNode):
+        return True
+    return isinstance(value, NamedNode) and GENID.fullmatch(value.value) is not None
+
+
+def _time(text: str) -> str:
+    """An XSD date as Wikibase writes it in JSON; what is none is left as it is."""
+    match = _DAY.fullmatch(text)
+    if not match or text.startswith("+"):
+        return text
+    year = int(match[1] + match[2])
+    return f"{'+' if year > 0 else '-'}{year if year > 0 else 1 - year:04d}-{match[3]}"

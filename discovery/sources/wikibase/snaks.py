@@ -1,0 +1,101 @@
+"""A snak of Wikibase's JSON -> the canonical text and type of what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from discovery.facts.dates import FAR_PAST, iso_interval, to_iso, wikibase_interval
+from discovery.facts.fact import Interval, ValueType
+
+ENTITY_ID = re.compile(r"[QPL][1-9]\d{0,14}")
+MAX_VALUE, MAX_DIGITS = 10_000, 1_000
+"""Characters of a value, and places of a quantity; Wikibase allows 2,500 and 127."""
+
+_PREFIX = {"item": "Q", "property": "P", "lexeme": "L"}
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+"""The one JSON text of a value."""
+
+
+def read_date(snaks: list[Any], modified: str | None) -> tuple[Interval | None, list[str]]:
+    """The first date of a qualifier; `somevalue` is some day up to the revision, `novalue` none."""
+    for snak in snaks:
+        if snak["snaktype"] == "somevalue":
+            latest = iso_interval(modified).latest if modified else -FAR_PAST
+            return Interval(FAR_PAST, latest, 0), []
+        if snak["snaktype"] == "value":
+            interval, remark = wikibase_interval(snak["datavalue"]["value"])
+            return interval, [remark] if remark else []
+    return None, []
+
+
+def type_of(snak: Mapping[str, Any]) -> ValueType:
+    """The type by the property's datatype, for snaks without a value."""
+    types: dict[str, ValueType] = {
+        "wikibase-item": "entity",
+        "wikibase-property": "entity",
+        "string": "string",
+        "quantity": "quantity",
+        "time": "time",
+    }
+    return types.get(snak.get("datatype", ""), "other")
+
+
+def read_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
+    """Canonical text and type of a snak's value. Raises ValueError with the reason."""
+    text, value_type = _plain_value(snak)
+    if len(text) > MAX_VALUE:
+        raise ValueError(f"value is longer than {MAX_VALUE} characters")
+    return text, value_type
+
+
+def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
+    """As `_value`, however long."""
+    value, kind = snak["datavalue"]["value"], snak["datavalue"]["type"]
+    if kind == "wikibase-entityid":
+        key = value.get("id") or f"{_PREFIX[value['entity-type']]}{value['numeric-id']}"
+        if not ENTITY_ID.fullmatch(key):
+            raise ValueError("value is an entity of an unsupported kind")
+        return key, "entity"
+    if kind == "string":
+        if not isinstance(value, str):
+            raise ValueError("value of a string is none")
+        plain = snak.get("datatype", "string") == "string"
+        return value, "string" if plain else "other"
+    if kind == "quantity":
+        amount = _decimal(value["amount"])
+        unit = str(value.get("unit", "1")).rpartition("/")[2]
+        return f"{amount:+f}" + (f" {unit}" if unit != "1" else ""), "quantity"
+    if kind == "time":
+        interval, _ = wikibase_interval(value)
+        return to_iso(interval), "time"
+    return compact(value), "other"
+
+
+def read_bounds(snak: Mapping[str, Any]) -> str | None:
+    """Between what a quantity lies, the lower bound first: sources have them swapped."""
+    value = snak["datavalue"]["value"]
+    given = [value.get(name) for name in ("lowerBound", "upperBound")]
+    if None in given:
+        return None
+    low, high = sorted(_decimal(text) for text in given)
+    return f"{low:+f}..{high:+f}"
+
+
+def _decimal(text: Any) -> Decimal:
+    """A number of a quantity. Raises ValueError with the reason."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("amount of a quantity is not a decimal number") from None
+    if not amount.is_finite() or abs(amount.adjusted()) > MAX_DIGITS:
+        raise ValueError("amount of a quantity has too many digits")
+    return amount
+
+
+def as_text(snak: Mapping[str, Any]) -> str:
+    """A qualifier's value as canonical text, or its snaktype."""
+    return snak["snaktype"] if snak["snaktype"] != "value" else read_value(snak)[0]

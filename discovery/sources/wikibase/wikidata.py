@@ -1,0 +1,126 @@
+"""Wikidata, or any Wikibase: entities as they stood at the end of a day.
+
+Which entities are watched is said by ids or by a query; which of them changed, by a sweep of their
+revisions or, where a stream is named, by its events. They are fetched by
+`discovery.sources.wikibase.api`, with the labels of everything they point to; labels are today's,
+for the API has no older ones without a request for each. The JSON itself is read by
+`discovery.sources.wikibase.entities`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from discovery.facts.fact import Entity
+from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.wikibase.api import BATCH, WikibaseApi, batches
+from discovery.sources.wikibase.config import WikidataConfig
+from discovery.sources.wikibase.entities import (
+    find_entity,
+    parse_entity,
+    parse_labels,
+    referenced_items,
+)
+from discovery.sources.wikibase.recent_changes import follow
+from discovery.sources.wikibase.sparql import select_items
+from infra.errors import SourceError
+from infra.http.client import PoliteClient
+
+PARTITION = 10 * BATCH
+"""Entities in one partition: few enough that it is no loss to fetch them again, and so many that
+those which have changed fill a call."""
+
+
+class WikidataSource:
+    """Partitions of entities, their observations, and what those say."""
+
+    coverage: Coverage = "subject"
+
+    def __init__(self, config: WikidataConfig, base_dir: Path = Path()) -> None:
+        self.config, self.name = config, config.name
+        self.endpoint: str | None = config.endpoint
+
+    def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        """What the query selects, in a slice of its own, then the stream."""
+        assert client is not None
+        config, state = self.config, dict(cursor or {})
+        if config.query is not None and state.get("selected_for") != as_of.isoformat():
+            selected, skips = select_items(client, config.query_endpoint, config.query, self.name)
+            state["selected_for"] = as_of.isoformat()
+            alone = config.stream is None
+            return Signal(selected=selected, cursor=state, done=alone, skips=skips)
+        if config.stream is None:
+            return None
+        return follow(client, config.stream, config.wiki, state, as_of, self.name)
+
+    def partitions(
+        self, as_of: date, since: Since, signals: Sequence[Signal] | None
+    ) -> list[Partition]:
+        """Of all that is watched, what may have changed; what could not be fetched always may."""
+        heard = signals or ()
+        watched = {*self.config.entities, *since.revisions}
+        watched.update(key for signal in heard for key in signal.selected)
+        told = self.config.stream is not None and not any(signal.gap for signal in heard)
+        if told and "at" in (since.cursor or {}):
+            changed = {key for signal in heard for key in signal.subjects}
+            unread = {key for key in watched if since.revisions.get(key) is None}
+            watched = (watched & changed) | unread
+        entities = sorted(watched, key=lambda key: int(key[1:]))
+        return [
+            Partition(
+                id=f"{n:05d}",
+                as_of=as_of,
+                keys=tuple(batch),
+                known=tuple(since.revisions.get(key) for key in batch),
+            )
+            for n, batch in enumerate(batches(entities, PARTITION))
+        ]
+
+    def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
+        """Each changed entity's observation, then those of the labels. Raises SourceError."""
+        assert client is not None
+        known = dict(zip(partition.keys, partition.known, strict=True))
+        api = WikibaseApi(
+            source=self.name,
+            endpoint=self.config.endpoint,
+            partition=partition,
+            client=client,
+        )
+        wanted: set[str] = set()
+        for observation in api.entities(known):
+            if observation.kind == "entity" and not observation.absent:
+                wanted |= referenced_items(self._decode(observation), self.config.relations)
+            yield observation
+        yield from api.labels(wanted)
+
+    def parse(self, observation: Observation) -> Parsed:
+        """Facts and entities of one observation; pure. What is absent the crawl has counted."""
+        if observation.absent:
+            return Parsed()
+        if observation.kind == "labels":
+            return parse_labels(json.loads(observation.payload), self.name)
+        if observation.kind == "redirect":
+            target = json.loads(observation.payload)["redirect"]
+            merged = Entity(id=observation.about, label=None, redirect=target, source=self.name)
+            return Parsed(entities=(merged,))
+        entity = self._decode(observation)
+        return parse_entity(entity, self.name, self.config.relations)
+
+    def _decode(self, observation: Observation) -> Mapping[str, Any]:
+        """The entity object of a payload, with the revision that was asked for."""
+        entity = find_entity(json.loads(observation.payload), observation.about)
+        if entity is None:
+            raise SourceError(
+                f"source {self.name}: {observation.url} holds no entity {observation.about}. "
+                "Check that the endpoint serves Wikibase entity JSON."
+            )
+        stamp = {
+            "lastrevid": observation.revision,
+            "modified": observation.revision_time,
+            "user": observation.user,
+        }
+        return {**entity, **{name: value for name, value in stamp.items() if value}}
