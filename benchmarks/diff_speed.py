@@ -26,16 +26,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from demo_job import commit, machine
 
-from discovery.buckets import bucket_file, write_bucket
-from discovery.compare import diff_facts
-from discovery.crawl import crawl
-from discovery.diff import diff
+from discovery.crawl.stage import crawl
+from discovery.diff.compare import diff_facts
+from discovery.diff.stage import diff
 from discovery.facts.dates import days
 from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact
 from discovery.facts.tables import from_table
-from discovery.groups import groups_of
 from discovery.relations.relation import functional_of, load_relations
-from discovery.snapshot import MANIFEST, snapshot
+from discovery.snapshot.buckets import write_bucket
+from discovery.snapshot.group_digests import groups_of
+from discovery.snapshot.output import MANIFEST, bucket_file
+from discovery.snapshot.stage import snapshot
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.storage.artifact import Artifact

@@ -31,8 +31,8 @@ from typing import Any
 
 from demo_job import commit, machine
 
-from discovery.bulk import PARSED, BulkRead, read_bulk
-from discovery.parsed import count_parsed
+from discovery.crawl.bulk import PARSED, BulkRead, read_bulk
+from discovery.crawl.parsed import count_parsed
 from discovery.relations.relation import load_relations
 from discovery.sources.wikibase.dump import DumpConfig
 from discovery.sources.wikibase.entities import find_entity

@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 
+from discovery.probe.output import ASSESSMENTS, CHANGES, DROPPED, TAKEN_UP, UNEDITED, VERDICTS
 from infra.errors import ConfigError
 from infra.lm.matching import normalise
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
-from pipeline.asking import UNEDITED, VERDICTS
 from pipeline.fact_sheet import SHEET
 from pipeline.gate import VERDICT
-from pipeline.intake import ASSESSMENTS, CHANGES, DROPPED, HELD, TAKEN_UP
+from pipeline.plan import HELD
 from pipeline.run import attempts_at
 
 MAX_NAMES = 5

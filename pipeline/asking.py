@@ -14,24 +14,21 @@ from typing import Any
 
 from discovery.facts.change import Change
 from discovery.facts.tables import from_table
-from discovery.probe import probe
-from discovery.properties import properties
+from discovery.probe.beliefs.verdicts import probe
+from discovery.probe.intake import Earlier, Intake, Policy, rater, reader, take_in
+from discovery.probe.output import UNEDITED
+from discovery.probe.property_labels import properties
 from discovery.relations.relation import Relation
-from discovery.trust.config import standings
-from discovery.verdict import Verdict
+from discovery.trust.policy import standings
 from infra.lm.inference import Examinee
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 from pipeline.config import Edition
 from pipeline.edits import PlannedEdit
-from pipeline.intake import ASKED, Earlier, Intake, Policy, left_by, rater, reader, take_in
+from pipeline.lineage import left_by
 from pipeline.release import as_released
 from pipeline.run import Run
-
-VERDICTS = "verdicts.parquet"
-UNEDITED = "unedited"
-"""Folder of what the unedited model was asked, where it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +117,3 @@ class Asking:
             out=out,
             runner=self.run.runner,
         )
-
-
-def read_verdicts(probed: Artifact, name: str) -> dict[str, Verdict]:
-    """Verdicts of a probe stage by change id; none where nothing was asked."""
-    if not (probed.path / name).exists():
-        return {}
-    asked = set(probed.json(ASKED))
-    found = from_table(probed.table(name), Verdict)
-    return {v.change_id: v for v in found if v.change_id in asked}

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from discovery.facts.tables import from_table
-from discovery.pending import Held, read_held
 from discovery.relations.relation import Relation
+from discovery.trust.backlog import Held, read_held
 from infra.files.digest import digest_of, file_digest
 from infra.lm.inference import Examinee
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
-from infra.storage.workspace import Workspace
 from pipeline.culprits import find_culprits
 from pipeline.decisions import as_refusals
 from pipeline.edit import REPORTS, edit, text_path
@@ -29,10 +28,10 @@ from pipeline.evaluate import FACTS, REPORT, evaluate
 from pipeline.export import export
 from pipeline.fact_sheet import SHEET, SheetRow
 from pipeline.gate import CHECKS, VERDICT, Report, gate
-from pipeline.intake import HELD
+from pipeline.lineage import ancestors
 from pipeline.metrics.locality import read_text
 from pipeline.pages.page import PAGE, PageInputs, render_page
-from pipeline.plan import PRESERVED
+from pipeline.plan import HELD, PRESERVED
 from pipeline.planned import case_set
 from pipeline.release import as_released
 from pipeline.run import RETRY, Run
@@ -290,13 +289,3 @@ class Composition:
                 "commit": evaluated.record.get("commit"),
             },
         )
-
-
-def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
-    """Versions and reports of a release and those before it, oldest first."""
-    found: list[tuple[str, Report]] = []
-    while parent:
-        found.append((parent.record["version"], parent.json(REPORT)))
-        before = parent.json("manifest.json")["parent"]
-        parent = workspace.find("release", before) if before else None
-    return found[::-1]

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from discovery.probe import ProbeConfig
-from discovery.route import RouteConfig
+from discovery.probe.config import ProbeConfig
+from discovery.probe.route import RouteConfig
 from discovery.sources import SourceConfig
-from discovery.trust.config import TrustConfig, check_approvals
+from discovery.trust.policy import TrustConfig, check_approvals
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.loading import EMBEDDED, dtype_name

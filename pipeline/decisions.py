@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from discovery.facts.change import Change
-from discovery.pending import Held
+from discovery.probe.intake import Intake
+from discovery.probe.output import Verdict
+from discovery.probe.route import Route, RouteConfig, route_change, route_verdict
 from discovery.relations.relation import Relation
-from discovery.route import Route, RouteConfig, route_change, route_verdict
-from discovery.verdict import Verdict
+from discovery.trust.backlog import Held
 from infra.lm.matching import normalise
 from pipeline.edits import Refusal
-from pipeline.intake import Intake
 
 
 @dataclass

@@ -18,10 +18,10 @@ from discovery.facts.change import Change
 from discovery.facts.dates import to_iso
 from discovery.facts.fact import Fact
 from discovery.facts.tables import to_table
+from discovery.probe.route import Route
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
-from discovery.route import Route
-from discovery.trust.assess import told
+from discovery.trust.assessment import told
 from discovery.trust.subjects import Subjects
 from infra.files.atomic import write_atomic
 from infra.files.digest import digest_of

@@ -10,24 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from discovery.crawl import VOLATILE, crawl, local_inputs
-from discovery.diff import diff
+from discovery.crawl.output import VOLATILE
+from discovery.crawl.stage import crawl, local_inputs
+from discovery.diff.stage import diff
 from discovery.facts.tables import from_table
+from discovery.probe.intake import Intake, reader
+from discovery.probe.output import UNEDITED, VERDICTS, read_verdicts
 from discovery.relations.relation import Relation, load_relations
-from discovery.snapshot import MANIFEST, snapshot
+from discovery.snapshot.stage import snapshot
 from infra.files.digest import digest_of
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
-from infra.storage.workspace import Workspace
 from pipeline import ledger
 from pipeline.alias import Alias
-from pipeline.asking import UNEDITED, VERDICTS, Asking, read_verdicts
+from pipeline.asking import Asking
 from pipeline.composition import Composition
 from pipeline.config import Edition
 from pipeline.edits import PlannedEdit
 from pipeline.fact_sheet import SHEET, SheetRow
 from pipeline.gate import require_passed
-from pipeline.intake import Intake, reader
+from pipeline.lineage import parent_of, snapshot_before
 from pipeline.plan import Situation, plan
 from pipeline.release import QUARANTINED, ReleaseInputs, release
 from pipeline.run import STAGES, Run
@@ -225,24 +227,3 @@ def run_edition(
     if version not in {move.version for move in alias.history()}:
         alias.move(version, f"passed the gate, plan {planned.counts['plan_hash'][:12]}")
     yield released
-
-
-def snapshot_before(workspace: Workspace, edition: Edition) -> Artifact | None:
-    """The latest snapshot of an earlier day, on which the crawl builds."""
-    found = (workspace.find("snapshot", version) for version in workspace.versions("snapshot"))
-    earlier = [
-        (made.json(MANIFEST)["as_of"], made.record["version"], made)
-        for made in found
-        if made is not None and made.json(MANIFEST)["as_of"] < edition.as_of.isoformat()
-    ]
-    return max(earlier, key=lambda known: known[:2])[2] if earlier else None
-
-
-def parent_of(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:
-    """The release that production pointed at before this version was first released."""
-    before = []
-    for move in alias.history():
-        if move.version == version:
-            break
-        before.append(move.version)
-    return workspace.find("release", before[-1]) if before else None

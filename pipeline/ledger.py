@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from discovery.pending import Held
+from discovery.trust.backlog import Held
 from infra.files.atomic import write_table
 from pipeline.edits import PlannedEdit, Refusal, Removal
 from pipeline.fact_sheet import SheetRow

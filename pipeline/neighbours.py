@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from discovery.candidates import screen
 from discovery.facts.change import Change
+from discovery.probe.beliefs.candidates import screen
 from discovery.relations.relation import Relation
 from infra.lm.matching import normalise
 from pipeline.edits import Neighbour, PlannedEdit

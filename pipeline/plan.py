@@ -17,12 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.facts.change import Change
 from discovery.facts.tables import to_table
-from discovery.pending import Held, held_table
+from discovery.probe.intake import NEVER_SEEN, Intake
+from discovery.probe.output import Verdict
+from discovery.probe.route import RouteConfig, priority
 from discovery.relations.relation import Relation
-from discovery.route import RouteConfig, priority
-from discovery.trust.assess import ASSESSED
+from discovery.trust.assessment import ASSESSED
+from discovery.trust.backlog import Held, held_table
 from discovery.trust.subjects import Subjects
-from discovery.verdict import Verdict
 from infra.files.digest import digest_of, file_digest
 from infra.storage.stage_dir import StageDir
 from pipeline.decisions import Decisions
@@ -38,7 +39,6 @@ from pipeline.edits import (
     edit_id,
 )
 from pipeline.fact_sheet import SHEET, SheetRow, fact_sheet, write_sheet
-from pipeline.intake import HELD, NEVER_SEEN, Intake
 from pipeline.neighbours import choose_neighbours, other_facts, prompt_of
 from pipeline.removals import removals
 
@@ -271,3 +271,7 @@ def _again(s: Situation, new: Sequence[PlannedEdit], version: str) -> list[Plann
         for edit in s.aside
         if edit.id not in moved and (edit.subject, edit.relation) not in taken
     ]
+
+
+HELD = "held.parquet"
+"""Of a plan: what waits for the next edition."""

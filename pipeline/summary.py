@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from discovery.crawl import SKIPS
+from discovery.crawl.output import SKIPS
 from infra.lm.matching import begins_with
 from infra.storage.artifact import Artifact
 from pipeline.evaluate import FACTS, REPORT

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from discovery.facts.change import Change
-from discovery.trust.config import RevertRiskConfig, Standing
+from discovery.trust.policy import RevertRiskConfig, Standing
 from infra.errors import SourceError
 
 MODEL = "v1/models/revertrisk-wikidata:predict"

@@ -8,12 +8,11 @@ from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
 
-from discovery.buckets import read_rows
 from discovery.facts.current_view import Functional, current, has_ended
 from discovery.facts.dates import days, iso_interval
 from discovery.facts.fact import Entity, Fact
 from discovery.facts.tables import from_table
-from discovery.snapshot import MANIFEST
+from discovery.snapshot.output import MANIFEST, read_rows
 from infra.storage.artifact import Artifact
 
 HUMAN = "Q5"

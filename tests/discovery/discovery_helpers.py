@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from discovery.buckets import write_bucket
-from discovery.diff import diff
+from discovery.diff.stage import diff
 from discovery.facts.change import Change
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact
 from discovery.facts.hashing import bucket_of, hash_of
 from discovery.facts.tables import from_table, to_table
-from discovery.groups import groups_of
 from discovery.relations.relation import load_relations
-from discovery.snapshot import MANIFEST
+from discovery.snapshot.buckets import write_bucket
+from discovery.snapshot.group_digests import groups_of
+from discovery.snapshot.output import MANIFEST
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.storage.artifact import Artifact

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 from discovery_helpers import EXAMPLES
 
-from discovery.crawl import CRAWL, SKIPS, VOLATILE, crawl
-from discovery.snapshot import MANIFEST, snapshot
+from discovery.crawl.output import CRAWL, SKIPS, VOLATILE
+from discovery.crawl.stage import crawl
+from discovery.snapshot.output import MANIFEST
+from discovery.snapshot.stage import snapshot
 from discovery.sources.replay.server import STREAM, ReplayServer
 from discovery.sources.wikibase.config import WikidataConfig
 from infra.execution.runner import InProcessRunner

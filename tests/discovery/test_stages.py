@@ -7,15 +7,17 @@ from datetime import date
 import pytest
 from discovery_helpers import EXAMPLES
 
-from discovery import crawl as crawl_stage
-from discovery.buckets import bucket_file
-from discovery.crawl import OBSERVATIONS, SKIPS, VOLATILE, crawl, local_inputs
-from discovery.diff import CHANGES, diff
+from discovery.crawl import stage as crawl_stage
+from discovery.crawl.output import OBSERVATIONS, SKIPS, VOLATILE
+from discovery.crawl.stage import crawl, local_inputs
+from discovery.diff.output import CHANGES
+from discovery.diff.stage import diff
 from discovery.facts.change import Change
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
 from discovery.relations.relation import load_relations
-from discovery.snapshot import MANIFEST, snapshot
+from discovery.snapshot.output import MANIFEST, bucket_file
+from discovery.snapshot.stage import snapshot
 from discovery.sources.replay.server import ReplayServer
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig

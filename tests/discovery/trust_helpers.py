@@ -10,8 +10,8 @@ from discovery_helpers import make_change
 from discovery.facts.change import Change
 from discovery.facts.dates import days
 from discovery.relations.relation import load_relations
-from discovery.trust.assess import Assessment, Court, end_of
-from discovery.trust.config import Standing, TrustConfig
+from discovery.trust.assessment import Assessment, Court, end_of
+from discovery.trust.policy import Standing, TrustConfig
 from discovery.trust.subjects import Subjects
 
 RELATIONS = load_relations()

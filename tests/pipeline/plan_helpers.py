@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from discovery.facts.change import Change
+from discovery.probe.intake import Intake
+from discovery.probe.output import Verdict
+from discovery.probe.route import RouteConfig
 from discovery.relations.relation import load_relations
-from discovery.route import RouteConfig
-from discovery.trust.assess import Assessment
+from discovery.trust.assessment import Assessment
 from discovery.trust.subjects import Subjects
-from discovery.verdict import Verdict
-from pipeline.intake import Intake
 from pipeline.plan import Plan, PlanConfig, Situation, make_plan
 
 RELATIONS = load_relations()

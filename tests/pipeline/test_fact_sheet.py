@@ -14,8 +14,8 @@ from plan_helpers import RELATIONS, change, planned
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
+from discovery.probe.route import Route
 from discovery.relations.relation import functional_of
-from discovery.route import Route
 from discovery.trust.subjects import Subjects
 from infra.storage.stage_dir import StageDir
 from pipeline.fact_sheet import SHEET, SHEET_LINES, SheetRow, fact_sheet, row_id, write_sheet

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from plan_helpers import RELATIONS, change, fate, held, moved, planned, situation, verdict
 
 from discovery.facts.fact import Fact
-from discovery.route import RouteConfig
-from discovery.trust.assess import Assessment
+from discovery.probe.route import RouteConfig
+from discovery.trust.assessment import Assessment
 from discovery.trust.subjects import Subjects
 from pipeline.plan import PlanConfig, make_plan
 from pipeline.removals import TAKEN_BACK

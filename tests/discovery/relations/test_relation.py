@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.facts.fact import Entity
-from discovery.properties import check_labels, with_fallbacks
+from discovery.probe.property_labels import check_labels, with_fallbacks
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation, fallback_relation, load_relations
 from infra.errors import ConfigError

@@ -11,14 +11,15 @@ import pytest
 from dump_helpers import dump_of, line_of, recorded_entities, spread, write
 from rdf_writer import Writer
 
-from discovery import bulk
-from discovery.buckets import bucket_file
-from discovery.bulk import PARSED
-from discovery.crawl import SKIPS, VOLATILE, crawl, local_inputs
+from discovery.crawl import bulk
+from discovery.crawl.bulk import PARSED
+from discovery.crawl.output import SKIPS, VOLATILE
+from discovery.crawl.parsed import read_parsed
+from discovery.crawl.stage import crawl, local_inputs
 from discovery.facts.fact import Entity, Fact
 from discovery.facts.tables import from_table
-from discovery.parsed import read_parsed
-from discovery.snapshot import MANIFEST, snapshot
+from discovery.snapshot.output import MANIFEST, bucket_file
+from discovery.snapshot.stage import snapshot
 from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.dump import DumpConfig

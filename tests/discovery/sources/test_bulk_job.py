@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dump_helpers import dump_of, line_of, spread, write
 
-from discovery.snapshot import MANIFEST
+from discovery.snapshot.output import MANIFEST
 from infra.storage.workspace import Workspace
 
 JOB = """

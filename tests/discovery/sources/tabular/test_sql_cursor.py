@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from sql_helpers import NEW, change, config, crawled, make
 from test_stages import run_snapshot
 
-from discovery.buckets import bucket_file
-from discovery.crawl import VOLATILE, crawl
+from discovery.crawl.output import VOLATILE
+from discovery.crawl.stage import crawl
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import FACT_SCHEMA, Fact
 from discovery.facts.tables import from_table, to_table
-from discovery.snapshot import snapshot
+from discovery.snapshot.output import bucket_file
+from discovery.snapshot.stage import snapshot
 from discovery.sources import make_source
 from discovery.sources.tabular.sql import SqlConfig
 

@@ -8,18 +8,19 @@ from discovery_helpers import EXAMPLES
 from feed_site import FEEDS, TODAY, article, crawl_feed, rss, serve
 from pydantic import ValidationError
 
-from discovery.buckets import bucket_file
-from discovery.crawl import VOLATILE, crawl, local_inputs
+from discovery.crawl.output import VOLATILE
+from discovery.crawl.stage import crawl, local_inputs
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
-from discovery.snapshot import snapshot
+from discovery.snapshot.output import bucket_file
+from discovery.snapshot.stage import snapshot
 from discovery.sources import SOURCES, make_source
 from discovery.sources.observation import Since
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.feed import MAX_KNOWN, FeedSource
 from discovery.sources.web.items import read_feed, read_page
-from discovery.trust.config import TrustConfig, standings
+from discovery.trust.policy import TrustConfig, standings
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import LocalBudget

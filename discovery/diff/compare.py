@@ -1,0 +1,158 @@
+"""Two lists of facts -> what changed, group by group, each with its names and evidence. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from discovery.diff.rules import Decision, Group, decide
+from discovery.facts.change import Change
+from discovery.facts.current_view import Functional, scoped
+from discovery.facts.dates import iso_interval, within
+from discovery.facts.fact import Entity, Fact
+from discovery.facts.refinement import time_of
+from infra.files.digest import digest_of
+
+ORDER = ("subject", "relation", "kind", "id")
+
+
+def diff_facts(
+    old: list[Fact] | None,
+    new: list[Fact],
+    *,
+    old_day: int | None,
+    new_day: int,
+    functional: Functional = MappingProxyType({}),
+    entities: Mapping[str, Entity] | None = None,
+    since: Mapping[str, int] | None = None,
+    known: Collection[str] | None = None,
+) -> list[Change]:
+    """The diff of two lists of facts, sorted; pure. `old` None: there is no earlier snapshot.
+
+    entities  names; rule 6 and all labels come from it
+    since     by subject, the day from which its changes count; unset is worked out of `old`
+    known     subjects of the earlier snapshot; unset is those of `old`
+    """
+    names = entities or {}
+    keys = sorted({(f.subject, f.relation) for f in (*(old or ()), *new)})
+    before, after = grouped(old or []), grouped(new)
+    begun = since if since is not None else window_begins(old or (), old_day)
+    known = {f.subject for f in old or ()} if known is None else known
+    newborn = set() if old_day is None else _newborn(new, known, old_day, new_day)
+    changes = []
+    for subject, relation in keys:
+        separators = functional.get(relation, ())
+        olds = scoped(before.get((subject, relation), ()), separators)
+        news = scoped(after.get((subject, relation), ()), separators)
+        scopes = sorted({*olds, *news})
+        for scope in scopes:
+            group = Group(
+                relation=relation,
+                old=tuple(olds.get(scope, ())),
+                new=tuple(news.get(scope, ())),
+                old_day=old_day,
+                since=begun.get(subject, old_day) if old_day is not None else None,
+                new_day=new_day,
+                functional=relation in functional,
+                newborn=subject in newborn,
+                label=lambda key: names[key].label if key in names else None,
+            )
+            shown = scope if len(scopes) > 1 or scope != "[]" else ""
+            changes += [_change(subject, relation, shown, d, names) for d in decide(group)]
+    return sorted(changes, key=lambda c: tuple(getattr(c, name) for name in ORDER))
+
+
+BEGINNINGS = frozenset({"P569", "P571", "P575", "P577", "P1191", "P1619"})
+"""When a subject began: birth, inception, discovery, publication, first performance, opening."""
+
+
+def _newborn(new: list[Fact], known: Collection[str], old_day: int, new_day: int) -> set[str]:
+    """Subjects that the earlier snapshot does not have, and that began after it."""
+    found = set()
+    for fact in new:
+        if fact.relation in BEGINNINGS and fact.subject not in known and fact.rank != "deprecated":
+            began = time_of(fact)
+            if began is not None and within(began, old_day, new_day) == "yes":
+                found.add(fact.subject)
+    return found
+
+
+def grouped(facts: list[Fact]) -> dict[tuple[str, str], list[Fact]]:
+    """Facts by (subject, relation), in an order that does not depend on that of the input."""
+    groups: dict[tuple[str, str], list[Fact]] = {}
+    for fact in sorted(facts, key=lambda f: (f.statement_id, f.source, f.value)):
+        groups.setdefault((fact.subject, fact.relation), []).append(fact)
+    return groups
+
+
+def _change(
+    subject: str, relation: str, scope: str, decision: Decision, names: Mapping[str, Entity]
+) -> Change:
+    """A decision with names and evidence."""
+    old, new = decision.old, decision.new
+    entity = names.get(subject)
+    shown = new or old[0]
+    named = names.get(new.value) if new and new.value_type == "entity" else None
+    statements = [[f.source, f.statement_id] for f in (*old, *([new] if new else []))]
+    lone = decision.kind == "ignored" or (decision.kind == "conflict" and new is not None)
+    identity = [
+        subject,
+        relation,
+        decision.kind,
+        [[f.value, f.snaktype] for f in old],
+        [new.value, new.snaktype] if new else None,
+        statements if lone else [],
+        *([scope] if scope else []),
+    ]
+    return Change(
+        id=digest_of(identity)[:16],
+        kind=decision.kind,
+        rule=decision.rule,
+        reason=decision.reason,
+        subject=subject,
+        subject_label=entity.label if entity else None,
+        subject_aliases=entity.aliases if entity else (),
+        popularity=entity.num_sitelinks if entity else 0,
+        relation=relation,
+        scope=scope,
+        value_type=shown.value_type,
+        old_values=tuple(f.value for f in old),
+        old_labels=tuple(_label(f, names) or f.value for f in old),
+        old_starts=tuple(f.start or f.point for f in old),
+        old_ends=tuple(f.end for f in old),
+        new_value=new.value if new else None,
+        new_label=_label(new, names) if new else None,
+        new_aliases=named.aliases if named else (),
+        source=shown.source,
+        old_statements=tuple(f.statement_id for f in old),
+        new_statement=new.statement_id if new else None,
+        revision_old=max((f.revision for f in old if f.revision is not None), default=None),
+        revision_new=new.revision if new else None,
+        revision_time=shown.revision_time,
+        user=shown.user,
+        since=(new.start or new.point) if new else None,
+        references=new.references if new else (),
+        quote=new.quote if new else None,
+    )
+
+
+def _label(fact: Fact, names: Mapping[str, Entity]) -> str | None:
+    """How a value is said: an entity's label if it has one, a number without its plus, text as it
+    is."""
+    if fact.value_type == "entity":
+        return names[fact.value].label if fact.value in names else None
+    if fact.value_type == "quantity":
+        return (
+            None if " " in fact.value else fact.value.removeprefix("+")
+        )  # the unit has no name here
+    return fact.value or None
+
+
+def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:
+    """By subject, the day of its earliest revision, if that is before the snapshot's."""
+    begun: dict[str, int] = {}
+    for fact in old:
+        if fact.revision_time and old_day is not None:
+            day = iso_interval(fact.revision_time).earliest
+            begun[fact.subject] = min(day, begun.get(fact.subject, old_day))
+    return begun

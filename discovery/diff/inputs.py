@@ -1,0 +1,144 @@
+"""What of two snapshots has to be judged, read bucket by bucket: the diff's first half."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from discovery.diff.compare import window_begins
+from discovery.diff.redirects import merged_into, moved_facts, resolved_values
+from discovery.diff.selection import Side, ToJudge, shares, to_judge
+from discovery.facts.fact import FACT_SCHEMA, Fact
+from discovery.facts.hashing import hash_of
+from discovery.facts.tables import from_table
+from discovery.snapshot.output import bucket_file, read_marked
+
+UNCHANGED = b"unchanged"
+"""In the schema of what was chosen, how many groups were left out."""
+ROWS_PER_TASK = 200_000
+"""Facts that are judged at a time, about; each time names are looked for in all buckets."""
+
+CHOSEN_SCHEMA = pa.schema(
+    [*FACT_SCHEMA, ("is_old", pa.bool_()), ("since", pa.int64()), ("known", pa.bool_())]
+)
+"""Facts to be judged; `since` is the day from which changes of the subject count, `known` whether
+the earlier snapshot has the subject."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """The earlier snapshot."""
+
+    path: Path
+    day: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Builds the function that reads what is to be judged of one bucket."""
+
+    before: Before | None
+    new: Path
+    wanted: Sequence[Mapping[str, int]]
+    """By bucket and relation, how many unchanged groups are judged too."""
+    num_buckets: int
+    redirects: Mapping[str, str]
+
+    def __call__(self) -> Callable[[int], pa.Table]:
+        def run(bucket: int) -> pa.Table:
+            name, unchanged = bucket_file("facts", bucket), 0
+            if self.before is None:
+                tables = [_marked(pq.read_table(self.new / name, schema=FACT_SCHEMA), False)]
+            else:
+                found, (old_rows_G, new_rows_G) = self._to_judge(self.before, bucket)
+                unchanged = found.unchanged
+                old = _read(self.before.path / name, found.old, old_rows_G, is_old=True)
+                new = _read(self.new / name, found.new, new_rows_G, is_old=False)
+                tables = [*self._as_now(self.before, old, bucket), new]
+            table = resolved_values(pa.concat_tables(tables), self.redirects)
+            return table.replace_schema_metadata({UNCHANGED: str(unchanged)})
+
+        return run
+
+    def _to_judge(self, before: Before, bucket: int) -> tuple[ToJudge, list[np.ndarray]]:
+        """What has to be judged, and the rows of each group of both."""
+        name = bucket_file("groups", bucket)
+        paths = (before.path / name, self.new / name)
+        groups = [pq.ParquetFile(path, memory_map=True).read() for path in paths]
+        into = merged_into(bucket, self.num_buckets, self.redirects)
+        found = to_judge(
+            *groups,
+            old_day=before.day,
+            wanted=self.wanted[bucket],
+            forced={hash_of(target) for target in into.values()},
+        )
+        return found, [side["rows"].to_numpy() for side in groups]
+
+    def _as_now(self, before: Before, facts: pa.Table, bucket: int) -> list[pa.Table]:
+        """Earlier facts under the subjects of now."""
+        gone = pc.is_in(facts["subject"], pa.array(list(self.redirects), pa.string()))
+        moved = moved_facts(before.path, bucket, self.num_buckets, self.redirects)
+        begun = window_begins(from_table(moved, Fact), before.day)
+        since = [begun.get(subject, before.day) for subject in moved["subject"].to_pylist()]
+        known = np.full(len(since), True)
+        return [facts.filter(pc.invert(gone)), _marked(moved, True, since, known)]
+
+
+def _read(path: Path, side: Side, num_G: np.ndarray, *, is_old: bool) -> pa.Table:
+    """The facts of the groups to be judged, as rows of `CHOSEN_SCHEMA`; num_G are each group's."""
+    facts = read_marked(path, np.repeat(side.judged, num_G), FACT_SCHEMA)
+    return _marked(facts, is_old, side.rows(side.since, num_G), side.rows(side.known, num_G))
+
+
+def _marked(
+    facts: pa.Table,
+    is_old: bool,
+    since: Sequence[int] | np.ndarray | None = None,
+    known: np.ndarray | None = None,
+) -> pa.Table:
+    """Facts as rows of `CHOSEN_SCHEMA`."""
+    columns = {
+        "is_old": np.full(facts.num_rows, is_old),
+        "since": pa.nulls(facts.num_rows, pa.int64()) if since is None else since,
+        "known": np.full(facts.num_rows, False) if known is None else known,
+    }
+    for name, column in columns.items():
+        facts = facts.append_column(name, pa.array(column, CHOSEN_SCHEMA.field(name).type))
+    return facts.cast(CHOSEN_SCHEMA)
+
+
+def wanted_of(
+    snapshot: Path, num_buckets: int, relations: Collection[str], max_kept: int
+) -> list[dict[str, int]]:
+    """By bucket and relation, how many unchanged groups may be kept, of a snapshot."""
+    counts = []
+    for bucket in range(num_buckets):
+        path = snapshot / bucket_file("groups", bucket)
+        column = pq.ParquetFile(path, memory_map=True).read(["relation"])["relation"]
+        counts.append({row["values"].as_py(): row["counts"].as_py()
+                       for row in pc.value_counts(column)})  # fmt: skip
+    return shares(counts, sorted(relations), max_kept)
+
+
+def runs_of(paths: Sequence[Path]) -> list[list[Path]]:
+    """Files one after another, of about `ROWS_PER_TASK` rows together."""
+    runs: list[list[Path]] = []
+    held = 0
+    for path in paths:
+        rows = pq.read_metadata(path).num_rows
+        if runs and held + rows <= ROWS_PER_TASK:
+            runs[-1].append(path)
+        else:
+            runs.append([path])
+            held = 0
+        held += rows
+    return runs

@@ -1,0 +1,72 @@
+"""Entities that were merged into others: the facts of both snapshots under the ids that stand now.
+
+A source that merges two entities moves the statements of one to the other and keeps a redirect.
+Compared as they stand, the one would have lost all its facts and the other have gained them.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA
+from discovery.facts.hashing import bucket_of, hash_of
+from discovery.snapshot.output import read_rows
+
+
+def redirects_of(snapshot: Path) -> dict[str, str]:
+    """What each merged entity is now, by its redirects to their end; one in a circle is itself."""
+    entities = ds.dataset(snapshot / "entities", schema=ENTITY_SCHEMA, format="parquet")
+    table = entities.to_table(columns=["id", "redirect"], filter=pc.field("redirect").is_valid())
+    step = dict(zip(table["id"].to_pylist(), table["redirect"].to_pylist(), strict=True))
+    found = {}
+    for key in step:
+        seen, target = {key}, step[key]
+        while target in step and target not in seen:
+            seen.add(target)
+            target = step[target]
+        if target not in seen:
+            found[key] = target
+    return found
+
+
+def resolved_values(facts: pa.Table, redirects: Mapping[str, str]) -> pa.Table:
+    """The facts with merged entities among their values as what they are now."""
+    values = facts["value"].combine_chunks()
+    places = pc.index_in(values, pa.array(list(redirects), pa.string()))
+    merged = pc.and_(pc.is_valid(places), pc.equal(facts["value_type"], "entity").combine_chunks())
+    if not pc.any(merged).as_py():
+        return facts
+    targets = pa.array(list(redirects.values()), pa.string()).take(places)
+    column = pc.if_else(merged, targets, values)
+    return facts.set_column(
+        facts.schema.get_field_index("value"), FACT_SCHEMA.field("value"), column
+    )
+
+
+def merged_into(bucket: int, num_buckets: int, redirects: Mapping[str, str]) -> dict[str, str]:
+    """The redirects that lead into a bucket."""
+    return {
+        key: target
+        for key, target in redirects.items()
+        if bucket_of(hash_of(target), num_buckets) == bucket
+    }
+
+
+def moved_facts(
+    snapshot: Path, bucket: int, num_buckets: int, redirects: Mapping[str, str]
+) -> pa.Table:
+    """The facts of an earlier snapshot about entities that were merged into one of a bucket, said
+    of that one."""
+    into = merged_into(bucket, num_buckets, redirects)
+    moved = read_rows(snapshot, "facts", into.keys(), num_buckets)
+    said = pa.array([into[key] for key in moved["subject"].to_pylist()], pa.string())
+    place = FACT_SCHEMA.get_field_index("subject")
+    return moved.set_column(place, FACT_SCHEMA.field("subject"), said)

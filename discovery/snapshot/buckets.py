@@ -1,0 +1,138 @@
+"""Files of a snapshot's buckets: workers that make those of a run, and what reads rows of them."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from discovery.crawl.parsed import PART_SCHEMA, read_parsed
+from discovery.facts.fact import FACT_SCHEMA
+from discovery.facts.hashing import hash_range
+from discovery.snapshot.coverage import Replaced
+from discovery.snapshot.group_digests import groups_of
+from discovery.snapshot.merge import (
+    MENTION_SCHEMA,
+    gather_facts,
+    gather_parts,
+    mentions_of,
+    merge_parts,
+)
+from discovery.snapshot.output import bucket_file
+from infra.files.atomic import write_table
+from infra.files.digest import table_digest
+
+MADE_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("sources", pa.string(), nullable=False),
+    ]
+)
+"""A file, its rows and their digest; `sources` is JSON: rows by source."""
+
+
+DISTINCT = {"facts": ("statement_id",), "groups": ("subject", "content")}
+"""By kind of file, columns without a dictionary."""
+ROWS_PER_GROUP = 1 << 13
+"""Of a file of facts: so much is read for the sake of one row."""
+
+
+def write_bucket(root: Path, kind: str, bucket: int, table: pa.Table) -> str:
+    """Write a bucket's file; its name."""
+    name = bucket_file(kind, bucket)
+    distinct = DISTINCT.get(kind, ())
+    write_table(root / name, table, rows_per_group=ROWS_PER_GROUP, distinct=distinct)
+    return name
+
+
+@dataclass(frozen=True)
+class _Make:
+    """What makes the files of a run of buckets."""
+
+    out: Path
+    previous: Path | None
+    parsed: Sequence[Path]
+    """Tables of what was found; a source that parses as it crawls adds its own here."""
+    num_buckets: int
+    replaced: Replaced
+
+    def _found(self, kind: str, first: int, last: int) -> Iterator[tuple[int, pa.Table]]:
+        """What was found of every bucket from first to last."""
+        table, hashes = read_parsed(self.parsed, kind, *hash_range(first, last, self.num_buckets))
+        for bucket in range(first, last + 1):
+            low, high = hash_range(bucket, bucket, self.num_buckets)
+            start, stop = np.searchsorted(hashes, [low, high + 1])
+            yield bucket, table.slice(start, stop - start)
+
+    def _earlier(self, kind: str, bucket: int, schema: pa.Schema) -> pa.Table:
+        if self.previous is None:
+            return schema.empty_table()
+        return pq.read_table(self.previous / bucket_file(kind, bucket), schema=schema)
+
+    def _write(self, kind: str, bucket: int, table: pa.Table) -> dict[str, object]:
+        name = write_bucket(self.out, kind, bucket, table)
+        by_source = "source" in table.column_names and table.num_rows
+        held = pc.value_counts(table["source"]) if by_source else []
+        sources = {str(row["values"]): row["counts"].as_py() for row in held}
+        return {
+            "name": name,
+            "rows": table.num_rows,
+            "digest": table_digest(table),
+            "sources": json.dumps(sources, sort_keys=True),
+        }
+
+
+@dataclass(frozen=True)
+class MakeFacts(_Make):
+    """Builds the function that makes the facts of the buckets from `first` to `last`."""
+
+    def __call__(self) -> Callable[[tuple[int, int]], pa.Table]:
+        def run(span: tuple[int, int]) -> pa.Table:
+            made = []
+            for bucket, found in self._found("fact", *span):
+                earlier = self._earlier("facts", bucket, FACT_SCHEMA)
+                facts = gather_facts(earlier, found, self.replaced)
+                made.append(self._write("facts", bucket, facts))
+                made.append(self._write("groups", bucket, groups_of(facts)))
+                made.append(
+                    self._write("mentions", bucket, mentions_of(facts, self.replaced.observed))
+                )
+            return pa.Table.from_pylist(made, schema=MADE_SCHEMA)
+
+        return run
+
+
+@dataclass(frozen=True)
+class MakeEntities(_Make):
+    """Builds the function that makes the entities of the buckets from `first` to `last`."""
+
+    order: Mapping[str, int]
+    """Ranks the sources: the first that has a label names an entity."""
+    mentions: Path
+    """Which entities the facts of the snapshot speak of, sorted by hash."""
+
+    def __call__(self) -> Callable[[tuple[int, int]], pa.Table]:
+        def run(span: tuple[int, int]) -> pa.Table:
+            made = []
+            low, high = hash_range(*span, self.num_buckets)
+            within = (pc.field("hash") >= low) & (pc.field("hash") <= high)
+            mentions = pq.read_table(self.mentions, schema=MENTION_SCHEMA, filters=within)
+            for bucket, found in self._found("entity", *span):
+                earlier = self._earlier("parts", bucket, PART_SCHEMA)
+                parts = gather_parts(earlier, found, self.replaced, mentions)
+                made.append(self._write("parts", bucket, parts))
+                made.append(self._write("entities", bucket, merge_parts(parts, self.order)))
+            return pa.Table.from_pylist(made, schema=MADE_SCHEMA)
+
+        return run

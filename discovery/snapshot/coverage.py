@@ -1,0 +1,123 @@
+"""What of an earlier snapshot a crawl replaces: by each source's coverage."""
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions as it is loaded.
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from discovery.crawl.output import CRAWL, OBSERVATIONS
+from discovery.crawl.parsed import read_parsed
+from discovery.sources import SourceConfig
+from discovery.sources.observation import entry_prefix
+from infra.storage.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What of an earlier snapshot a crawl replaces, besides rows that it has found anew."""
+
+    whole: frozenset[str] = frozenset()
+    """Sources of which nothing stays."""
+    subjects: Mapping[str, pa.Array] = field(default_factory=dict)
+    """By source, subjects that were observed, absent ones too."""
+    statements: Mapping[str, pa.Array] = field(default_factory=dict)
+    """By source, ids of statements that were found again, perhaps of another subject."""
+    entries: Mapping[str, pa.Array] = field(default_factory=dict)
+    """By source, how the statements of entries that were observed begin, all as long."""
+    bulk: frozenset[str] = frozenset()
+    """Sources that may hold a subject twice: then the later revision is all there is of it."""
+    observed: frozenset[str] = frozenset()
+    """Sources that observe every subject by itself: their facts speak of their values only."""
+
+    def stays(self, table: pa.Table, subject: str) -> pa.Array:
+        """Which rows of the earlier snapshot stay; `subject` names the column of ids."""
+        keep = pc.invert(pc.is_in(table["source"], pa.array(sorted(self.whole), pa.string())))
+        pairs = [(subject, self.subjects)]
+        if "statement_id" in table.column_names:
+            pairs.append(("statement_id", self.statements))
+        for column, by_source in pairs:
+            for source, keys in by_source.items():
+                found = pc.is_in(table[column], keys)
+                gone = pc.and_(pc.equal(table["source"], source), found)
+                if column == "id":  # what others call an observed entity is not said by itself
+                    gone = pc.and_(gone, table["whole"])
+                keep = pc.and_(keep, pc.invert(gone))
+        if "statement_id" not in table.column_names:
+            return keep
+        for source, prefixes in self.entries.items():
+            length = len(prefixes[0].as_py())
+            begins = pc.utf8_slice_codeunits(table["statement_id"], 0, length)
+            gone = pc.and_(pc.equal(table["source"], source), pc.is_in(begins, prefixes))
+            keep = pc.and_(keep, pc.invert(gone))
+        return keep
+
+
+def replaced_by(
+    observations: Artifact,
+    sources: Sequence[SourceConfig],
+    before: dict[str, Any] | None,
+    observed: pa.Table,
+    parsed: Sequence[Path],
+) -> Replaced:
+    """What of the snapshot before does not stay: by the sources' coverage, and everything of a
+    source that is no longer configured."""
+    crawled = observations.json(CRAWL)["sources"]
+    bulk = frozenset(name for name, about in crawled.items() if about.get("bulk"))
+    own = frozenset(name for name, about in crawled.items() if about["coverage"] == "subject")
+    if before is None:
+        return Replaced(bulk=bulk, observed=own)
+    configured = {config.name for config in sources}
+    of = {
+        kind: [n for n, a in crawled.items() if a["coverage"] == kind]
+        for kind in ("source", "subject", "statement")
+    }
+    statements: dict[str, pa.Array] = {}
+    if of["statement"]:
+        facts, _ = read_parsed(parsed, "fact")
+        for name in of["statement"]:
+            mine = facts.filter(pc.equal(facts["source"], name))
+            statements[name] = pc.unique(mine["statement_id"])
+    return Replaced(
+        whole=frozenset({*of["source"], *(set(before["sources"]) - configured)}),
+        subjects={
+            name: observed.filter(pc.equal(observed["source"], name))["subject"].combine_chunks()
+            for name in of["subject"]
+        },
+        statements=statements,
+        entries=_entries(observations, crawled),
+        bulk=bulk,
+        observed=own,
+    )
+
+
+def observed_of(observations: Artifact, crawled: dict[str, Any], kinds: Sequence[str]) -> pa.Table:
+    """The revision of every subject of the sources that cover subjects, null where there is none;
+    of one that was observed twice the later."""
+    covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
+    wanted = pc.field("kind").isin(kinds) & pc.field("source").isin(pa.array(covered, pa.string()))
+    columns = ["source", "about", "revision"]
+    table = pq.read_table(observations.path / OBSERVATIONS, columns=columns, filters=wanted)
+    table = table.rename_columns(["source", "subject", "revision"])
+    latest = table.group_by(["source", "subject"]).aggregate([("revision", "max")])
+    return latest.rename_columns(["source", "subject", "revision"])
+
+
+def _entries(observations: Artifact, crawled: dict[str, Any]) -> dict[str, pa.Array]:
+    """How the ids of statements begin that entries made which were observed, by source."""
+    covered = [name for name, about in crawled.items() if about["coverage"] == "entry"]
+    wanted = pc.field("source").isin(pa.array(covered, pa.string())) & pc.field("absent").is_null()
+    path, columns = observations.path / OBSERVATIONS, ["source", "about"]
+    rows = pq.read_table(path, columns=columns, filters=wanted).to_pylist() if covered else []
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["source"], []).append(entry_prefix(row["source"], row["about"]))
+    return {name: pa.array(prefixes, pa.string()) for name, prefixes in found.items()}

@@ -1,0 +1,36 @@
+"""Observations -> what they say: the worker that parses a shard of what a crawl fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from discovery.crawl.parsed import WHOLE, parsed_table
+from discovery.sources import BulkConfig, SourceConfig, make_source
+from discovery.sources.observation import Observation
+
+
+@dataclass(frozen=True)
+class ParseObservations:
+    """Builds the function that parses one row group of the observations."""
+
+    sources: tuple[SourceConfig, ...]
+    path: Path
+
+    def __call__(self) -> Callable[[int], pa.Table]:
+        sources = {
+            config.name: make_source(config)
+            for config in self.sources
+            if not isinstance(config, BulkConfig)
+        }
+
+        def run(row_group: int) -> pa.Table:
+            rows = pq.ParquetFile(self.path).read_row_group(row_group).to_pylist()
+            observations = [Observation(**row, fetched_at="") for row in rows]
+            return parsed_table((sources[o.source].parse(o), o.kind in WHOLE) for o in observations)
+
+        return run

@@ -1,0 +1,328 @@
+"""Every rule of the diff on a case made for it, and properties over real snapshots."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from discovery_helpers import make_fact as fact
+
+from discovery.diff.compare import diff_facts
+from discovery.facts.dates import iso_interval, wikibase_interval
+from discovery.facts.fact import Entity
+
+T_OLD, T_NEW = iso_interval("2016-08-31").earliest, iso_interval("2023-06-30").earliest
+FUNCTIONAL = {"P6": (), "P570": (), "P2044": ()}
+
+
+def changes(old, new, **options):
+    defaults = {"old_day": T_OLD, "new_day": T_NEW, "functional": FUNCTIONAL}
+    return diff_facts(old, new, **{**defaults, **options})
+
+
+def outcome(old, new, **options):
+    """Kinds and rules, in order."""
+    return [(c.kind, c.rule) for c in changes(old, new, **options)]
+
+
+A, B = fact("Q10"), fact("Q20", start="2018-05-01")
+OTHER = {"relation": "P190"}
+HIGH = {"relation": "P2044", "value_type": "quantity", "subject": "Q7"}
+DEATH = {"relation": "P570", "value_type": "time", "subject": "Q7"}
+
+CASES = {
+    "1 starts after it ends": ([], [fact("Q10", start="2020", end="2018")], "conflict", "1"),
+    "2 two preferred at once": (
+        [],
+        [fact("Q10", rank="preferred"), fact("Q20", rank="preferred")],
+        "conflict",
+        "2",
+    ),
+    "2 two sources disagree": ([A], [A, fact("Q20", source="hr")], "conflict", "2"),
+    "3 disputed": ([], [fact("Q10", qualifiers='[["P1310","Q9"]]')], "conflict", "3"),
+    "4 only a reference": ([A], [replace(A, references=("Q9",))], "keep", "4"),
+    "4 statement made again": ([A], [replace(A, statement_id="new")], "keep", "4"),
+    "5 start refined": (
+        [fact("Q10", start="2010")],
+        [fact("Q10", start="2010-03-04")],
+        "keep",
+        "5",
+    ),
+    "5 value refined": (
+        [fact("2010", "s", **DEATH)],
+        [fact("2010-03-04", "s", **DEATH)],
+        "keep",
+        "5",
+    ),
+    "5 quantity refined": (
+        [fact("+8848 Q11573", "s", bounds="+8840..+8860", **HIGH)],
+        [fact("+8848.86 Q11573", "s", bounds="+8848.8..+8848.9", **HIGH)],
+        "keep",
+        "5",
+    ),
+    "5 bounds refined": (
+        [fact("+8848 Q11573", "s", bounds="+8840..+8860", **HIGH)],
+        [fact("+8848 Q11573", "s", **HIGH)],
+        "keep",
+        "5",
+    ),
+    "12 quantity beyond the bounds": (
+        [fact("+8848 Q11573", "s", bounds="+8840..+8850", **HIGH)],
+        [fact("+8848.86 Q11573", "s", bounds="+8845..+8851", **HIGH)],
+        "replace",
+        "12",
+    ),
+    "12 quantity of another unit": (
+        [fact("+8848 Q11573", "s", bounds="+1..+9999", **HIGH)],
+        [fact("+29 Q3710", "s", **HIGH)],
+        "replace",
+        "12",
+    ),
+    "12 quantity without bounds": (
+        [fact("+8848 Q11573", "s", **HIGH)],
+        [fact("+8849 Q11573", "s", **HIGH)],
+        "replace",
+        "12",
+    ),
+    "7 scheduled": ([], [fact("Q20", start="2024")], "ignored", "7"),
+    "8 transient": ([], [fact("Q20", start="2017", end="2019")], "ignored", "8"),
+    "9 historical": ([], [fact("Q20", end="2001")], "ignored", "9"),
+    "9 end added, long past": (
+        [fact("Q10", **OTHER)],
+        [fact("Q10", end="2001", **OTHER)],
+        "ignored",
+        "9",
+    ),
+    "10 start year at the window's edge": ([A], [fact("Q20", start="2016")], "ignored", "10"),
+    "10 end year at the window's end": (
+        [A],
+        [replace(A, end=iso_interval("2023"))],
+        "ignored",
+        "10",
+    ),
+    "11 succession": ([A], [B], "replace", "11"),
+    "11 preferred added while the old stays normal": (
+        [A],
+        [A, replace(B, rank="preferred")],
+        "replace",
+        "11",
+    ),
+    "11 the old gains an end": ([A], [replace(A, end=iso_interval("2018-04")), B], "replace", "11"),
+    "11 dated observation supersedes": (
+        [fact("Q10", point="2012")],
+        [fact("Q10", point="2012"), fact("Q20", point="2020")],
+        "replace",
+        "11",
+    ),
+    "12 correction": ([A], [fact("Q20")], "replace", "12"),
+    "12 open date, but promoted": (
+        [A],
+        [A, fact("Q20", start="2016", rank="preferred")],
+        "replace",
+        "12",
+    ),
+    "13 deprecated": ([A], [replace(A, rank="deprecated")], "forget", "13"),
+    "13 removed": ([A], [], "forget", "13"),
+    "14 ended without successor": ([A], [replace(A, end=iso_interval("2019"))], "vacated", "14"),
+    "14 none now": ([A], [fact("", "n", snaktype="novalue")], "vacated", "14"),
+    "15 unknown now": ([A], [replace(A, value="", snaktype="somevalue")], "ignored", "15"),
+    "18 added to an empty group": ([], [B], "learn", "18"),
+    "18 year that is only known after the earlier snapshot": (
+        [],
+        [fact("Q20", point="2016")],
+        "learn",
+        "18",
+    ),
+    "20 died": ([], [fact("2019-03-02", **DEATH)], "learn", "20"),
+    "20 death before the window": ([], [fact("2001-03-02", **DEATH)], "ignored", "20"),
+    "21 holds": ([A], [A], "keep", "21"),
+    "21 recorded late": ([], [fact("Q10", start="2010")], "keep", "21"),
+    "22 undated": ([], [A], "ignored", "22"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rule(case):
+    """Each situation of the semantics table gets its class by its rule."""
+    old, new, kind, rule = CASES[case]
+    assert outcome(old, new) == [(kind, rule)]
+
+
+def test_multi_valued_groups():
+    """Values come and go on their own: 18 for one that began, 19 for one that ended, 21 for the
+    rest.
+    """
+    a, b, c = (fact(key, **OTHER) for key in ("Q10", "Q20", "Q30"))
+    ended = replace(b, end=iso_interval("2019-05"))
+    new = fact("Q40", start="2020", **OTHER)
+    assert sorted(outcome([a, b, c], [a, c, ended, new])) == [
+        ("forget", "19"),
+        ("keep", "21"),
+        ("keep", "21"),
+        ("learn", "18"),
+    ]
+
+
+BORN = {"relation": "P571", "value_type": "time"}
+
+
+@pytest.mark.parametrize(
+    ("began", "learned"), [("2019-05", True), ("2001", False), ("2016-08", False), ("2030", False)]
+)
+def test_a_new_subject(began, learned):
+    """17: of a subject that is new and began in the window, what holds is learned, dated or not; of
+    one that is only new to the source it is not."""
+    facts = [fact(began, **BORN), fact("Q10"), fact("Q20", **OTHER), fact("Q5", start="2018")]
+    facts[-1] = replace(facts[-1], relation="P31")
+    found = {c.relation: (c.kind, c.rule) for c in changes([], facts)}
+    undated = ("learn", "17") if learned else ("ignored", "22")
+    assert (found["P6"], found["P190"]) == (undated, undated)
+    assert found["P31"] == ("learn", "17" if learned else "18")
+    old = [fact("Q1", relation="P1")]
+    assert outcome(old, [*old, *facts])[0] != ("learn", "17")
+    known = {c.relation: c.rule for c in changes([], facts, known={"Q1"})}
+    assert known["P6"] == "22"
+
+
+SCOPES = {"functional": {"P6": ("P3831",)}}
+
+
+def test_separators_tell_facts_apart():
+    """Of a relation with separators each value of these is a group: a successor in one is none in
+    the other, two at once are no conflict, and the change says which it is of."""
+    first, second = ({"qualifiers": f'[["P3831","{role}"]]'} for role in ("Q1", "Q2"))
+    old = [fact("Q10", **first), fact("Q11", **second)]
+    new = [fact("Q20", start="2018", **first), fact("Q11", **second)]
+    found = changes(old, new, **SCOPES)
+    assert [(c.kind, c.rule, c.old_values, c.new_value, c.scope) for c in found] == [
+        ("keep", "21", (), "Q11", '[["P3831","Q2"]]'),
+        ("replace", "11", ("Q10",), "Q20", '[["P3831","Q1"]]'),
+    ]
+    assert outcome(old, new) == [("conflict", "2")]
+    plain = changes([A], [B], **SCOPES)
+    assert [(c.kind, c.rule, c.scope) for c in plain] == [("replace", "11", "")]
+    beside = changes([A], [B, fact("Q11", **second)], **SCOPES)
+    assert {c.scope for c in beside} == {"[]", '[["P3831","Q2"]]'}
+
+
+def test_older_observation_of_a_multi_valued_relation_is_undecided():
+    """That something held in 2012 does not say that it holds now, once a later observation names
+    another.
+    """
+    old = [fact("Q10", point="2012", **OTHER)]
+    found = outcome(old, [*old, fact("Q20", point="2020", **OTHER)])
+    assert sorted(found) == [("ignored", "10"), ("learn", "18")]
+
+
+def test_same_label_is_no_change():
+    """6: two items of the same name would teach the model nothing."""
+    labels = {"Q10": "Springfield", "Q20": "springfield"}
+    names = {key: Entity(id=key, label=text, source="wd") for key, text in labels.items()}
+    assert outcome([A], [B], entities=names) == [("ignored", "6")]
+
+
+def test_change_carries_its_evidence():
+    """A replacement names both statements, revisions, labels, the date and the references."""
+    before = replace(A, revision=5, revision_time="2016-08-12T09:00:51Z")
+    after = replace(
+        B, revision=9, revision_time="2023-04-04T05:21:49Z", references=("https://x.org",)
+    )
+    names = {
+        "Q1": Entity(id="Q1", label="Bielefeld", num_sitelinks=109, source="wd"),
+        "Q20": Entity(id="Q20", label="Ada", aliases=("A.",), source="wd"),
+    }
+    (change,) = changes([before], [after], entities=names)
+    assert (change.subject_label, change.popularity) == ("Bielefeld", 109)
+    assert (change.old_values, change.old_labels) == (("Q10",), ("Q10",))
+    assert (change.new_value, change.new_label, change.new_aliases) == ("Q20", "Ada", ("A.",))
+    assert (change.old_statements, change.new_statement) == (("Q1$Q10",), "Q1$Q20")
+    assert (change.revision_old, change.revision_new) == (5, 9)
+    assert change.since == B.start and change.references == ("https://x.org",)
+
+
+def test_what_happened_after_the_earlier_revision_is_in_the_window():
+    """An entity read at a revision of 12 August misses what began on the 20th, though the snapshot
+    is of the 31st.
+    """
+    before = replace(A, revision=5, revision_time="2016-08-12T09:00:51Z")
+    assert outcome([before], [fact("Q20", start="2016-08-20")]) == [("replace", "11")]
+    assert outcome([A], [fact("Q20", start="2016-08-20")]) == [("replace", "12")]
+
+
+def test_first_snapshot_learns_everything_current():
+    """Without an earlier snapshot all that holds is learned; former values of a functional relation
+    come along as what the model may still believe.
+    """
+    ended = fact("Q10", end="2010")
+    found = changes(None, [ended, B, fact("Q30", **OTHER)], old_day=None)
+    assert {(c.kind, c.rule, c.old_values, c.new_value) for c in found} == {
+        ("ignored", "9", (), "Q10"),
+        ("learn", "first", ("Q10",), "Q20"),
+        ("learn", "first", (), "Q30"),
+    }
+
+
+def everything():
+    """All the cases' facts, each under a subject of its own."""
+    old, new = [], []
+    for n, (before, after, _, _) in enumerate(CASES.values()):
+        for facts, target in ((before, old), (after, new)):
+            target += [
+                replace(f, subject=f"Q{n}", statement_id=f"Q{n}{f.statement_id}") for f in facts
+            ]
+    return old, new
+
+
+def test_order_of_input_does_not_matter():
+    """Shuffled facts give the same changes in the same order."""
+    old, new = everything()
+    expected = changes(old, new)
+    for seed in range(5):
+        rng = random.Random(seed)
+        rng.shuffle(old)
+        rng.shuffle(new)
+        assert changes(old, new) == expected
+
+
+def test_a_snapshot_against_itself_changes_nothing():
+    """Only keep and ignored come out of a diff of anything with itself."""
+    for facts in everything():
+        assert {c.kind for c in changes(facts, facts, old_day=T_NEW)} <= {"keep", "ignored"}
+
+
+def test_changes_have_their_own_ids():
+    """No two changes share an id, and an id does not depend on what else changed."""
+    old, new = everything()
+    found = changes(old, new)
+    assert len({c.id for c in found}) == len(found)
+    assert changes([A], [B])[0].id == changes([A], [B, fact("Q5", **OTHER)])[1].id
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "rule"),
+    [
+        ("+2016-00-00", "ignored", "10"),
+        ("+2016-07-00", "replace", "12"),
+        ("+2016-08-00", "ignored", "10"),
+        ("+2016-09-00", "replace", "11"),
+        ("+2023-05-00", "replace", "11"),
+        ("+2023-06-00", "ignored", "10"),
+        ("+2023-07-00", "ignored", "7"),
+        ("+2023-00-00", "ignored", "10"),
+    ],
+)
+def test_an_unknown_month_or_day_at_the_windows_edge(start, kind, rule):
+    """Of a window from the middle of a month to that of another: a month or year is in it when all
+    of it is, outside when none is, and open in between."""
+    value = {"time": f"{start}T00:00:00Z", "precision": 11}
+    began, _ = wikibase_interval(value)
+    middle = {"old_day": T_OLD - 16, "new_day": T_NEW - 15}
+    found = changes([A], [replace(B, start=began)], **middle)
+    assert [(c.kind, c.rule) for c in found if c.new_value == "Q20"] == [(kind, rule)]
+
+
+@pytest.mark.parametrize("qualifier", ["P518", "P642", "P1001", "P1264", "P3005"])
+def test_what_is_said_of_a_part_is_not_said_of_the_whole(qualifier):
+    """A value that a qualifier narrows replaces none, and one that is narrowed is not forgotten."""
+    narrow = {"qualifiers": f'[["{qualifier}","Q9"]]'}
+    assert outcome([A], [A, replace(B, **narrow)]) == [("keep", "21")]
+    assert outcome([A], [replace(A, **narrow)]) == [("ignored", "22")]
