@@ -36,7 +36,7 @@ from random_model import random_model, shape_of
 from safetensors.torch import save_file
 
 from editors.base import Base
-from editors.statistics import Statistics
+from editors.statistics.key_moments import Statistics
 from infra.execution.ray_runner import runner_at
 from infra.models.loading import EMBEDDED, dtype_name, load, locate
 from pipeline.cases import Case

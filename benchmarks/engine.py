@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editors import solve
 from editors.base import Base
-from editors.contexts import contexts
 from editors.editor import Proposal, Work
-from editors.local_modification.memit import Memit
+from editors.internals.contexts import contexts
+from editors.internals.tokens import essence, in_context
+from editors.local_modification import least_squares
+from editors.local_modification.gradient_based.memit import Memit
 from editors.request import EditRequest
-from editors.statistics import Statistics, fit
-from editors.tokens import essence, in_context
+from editors.statistics.key_moments import Statistics, fit
 from infra.execution.runner import Resources, Runner
 from infra.models.loading import load
 from infra.settings import validate
@@ -70,8 +70,8 @@ class Engine:
     def propose(
         self, work: Work, fitted: Statistics, values: dict[str, Tensor]
     ) -> tuple[Proposal, float]:
-        """The delta, and the seconds spent in `editors.solve`."""
-        with timed(solve) as spent:
+        """The delta, and the seconds spent in `editors.local_modification.least_squares`."""
+        with timed(least_squares) as spent:
             proposal = self.editor.propose(self.base, work, fitted, values)
         return proposal, sum(spent)
 

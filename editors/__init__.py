@@ -5,11 +5,10 @@ weights in closed form, `global_optimization/` trains on all edits at once, `ext
 edits beside the model. `EDITORS` names every method; adding one is a file and a line here.
 """
 
-from editors.base import Base
-from editors.editor import Editor, EditReport, Proposal, Work
-from editors.external_memory.grace import Grace, GraceConfig
-from editors.global_optimization.finetune import FtM, LocFtBf
-from editors.local_modification.memit import Memit, MemitConfig
+from editors.editor import Editor
+from editors.external_memory.extension_based.grace import Grace
+from editors.global_optimization.constrained_fine_tuning.fine_tune import FtM, LocFtBf
+from editors.local_modification.gradient_based.memit import Memit
 
 EDITORS: dict[str, type[Editor]] = {
     "memit": Memit,
@@ -17,18 +16,3 @@ EDITORS: dict[str, type[Editor]] = {
     "ft-m": FtM,
     "locft-bf": LocFtBf,
 }
-
-__all__ = [
-    "EDITORS",
-    "Base",
-    "EditReport",
-    "Editor",
-    "FtM",
-    "Grace",
-    "GraceConfig",
-    "LocFtBf",
-    "Memit",
-    "MemitConfig",
-    "Proposal",
-    "Work",
-]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from editors.architecture import Architecture, discover
+from editors.internals.architecture import Architecture
+from editors.internals.discover import discover
 from infra.distributed.group import ALONE, Group
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from torch import Tensor
 
 from editors.base import Base
-from editors.delta import Delta
+from editors.deltas.delta import Delta
 from editors.request import EditRequest
 
 Progress = Callable[[str, int, int], None]

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from editors import EDITORS
 from editors.base import Base
-from editors.delta import Delta
+from editors.deltas.delta import Delta
 from editors.editor import EditReport, Work
 from editors.request import EditRequest
 from infra.errors import ConfigError, EditError

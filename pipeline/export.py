@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
-from editors.delta import Delta, LowRank
+from editors.deltas.delta import Delta
+from editors.deltas.weights import LowRank
 from infra.lm.inference import Examinee
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef, skeleton

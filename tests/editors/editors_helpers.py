@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from editors.local_modification.memit import MemitConfig
+from editors.local_modification.gradient_based.memit import MemitConfig
 from editors.request import EditRequest
-from editors.value_config import ValueConfig
+from editors.values.config import ValueConfig
 
 
 def request(

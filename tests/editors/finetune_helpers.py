@@ -9,8 +9,8 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.editor import Progress, Proposal, silent
-from editors.global_optimization.config import FtMConfig, LocFtBfConfig
-from editors.global_optimization.finetune import FtM, LocFtBf
+from editors.global_optimization.constrained_fine_tuning.config import FtMConfig, LocFtBfConfig
+from editors.global_optimization.constrained_fine_tuning.fine_tune import FtM, LocFtBf
 from editors.request import EditRequest
 
 CONFIG = LocFtBfConfig(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.editor import Proposal
-from editors.external_memory.grace import Grace, GraceConfig
+from editors.external_memory.extension_based.grace import Grace, GraceConfig
 from editors.request import EditRequest
 
 LAYER = 1

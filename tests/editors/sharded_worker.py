@@ -16,18 +16,19 @@ from tiny_models import TEXTS
 from torch import Tensor
 
 from editors import EDITORS
-from editors.architecture import Architecture, discover
 from editors.base import Base
-from editors.contexts import contexts
-from editors.delta import Delta
+from editors.deltas.delta import Delta
 from editors.editor import Proposal
-from editors.external_memory.grace import GraceConfig, GraceValueConfig
+from editors.external_memory.extension_based.grace import GraceConfig, GraceValueConfig
+from editors.internals.architecture import Architecture
+from editors.internals.contexts import contexts
+from editors.internals.discover import discover
+from editors.internals.suffix import Site
+from editors.internals.tokens import essence, in_context
 from editors.request import EditRequest
-from editors.statistics import Statistics, fit
-from editors.suffix import Site
-from editors.tokens import essence, in_context
-from editors.value_config import ValueConfig
-from editors.values import Fact, optimise
+from editors.statistics.key_moments import Statistics, fit
+from editors.values.config import ValueConfig
+from editors.values.search import Fact, optimise
 from infra.distributed.group import ALONE
 from infra.distributed.zero import Sharded, gathered, sharded, whole_shape
 from infra.models.loading import load

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from editors import EDITORS
 from editors.base import Base
-from editors.delta import Delta, restore_
+from editors.deltas.delta import Delta, restore_
 from editors.editor import Proposal
-from editors.external_memory.grace import GraceConfig, GraceValueConfig
+from editors.external_memory.extension_based.grace import GraceConfig, GraceValueConfig
 from editors.request import EditRequest
 
 CONFIGS: dict[str, Any] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from editors.local_modification.memit import Memit
+from editors.local_modification.gradient_based.memit import Memit
 from infra.errors import ConfigError
 from infra.settings import validate
 from pipeline.config import load_config

@@ -18,7 +18,7 @@ from typing import Any
 
 from editors import EDITORS
 from editors.base import Base
-from editors.delta import Delta
+from editors.deltas.delta import Delta
 from editors.request import EditRequest
 from infra.execution.runner import InProcessRunner
 from infra.lm.inference import Compute, Examinee

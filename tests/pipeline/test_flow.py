@@ -84,7 +84,7 @@ def test_the_checkpoint_is_what_was_evaluated(finished: Path, checkpoint: Any) -
     assert release
     model, _ = load(release.path / "checkpoint", dtype=torch.float32)
     base, _ = load(checkpoint("llama"), dtype=torch.float32)
-    from editors.delta import Delta
+    from editors.deltas.delta import Delta
 
     delta = Delta.load(release.path / "delta.safetensors")
     assert delta.factors
@@ -184,7 +184,7 @@ def test_edits_differ_from_the_base_only_in_the_edited_layers(finished: Path) ->
     assert edit
     reports = pq.read_table(edit.path / "reports.parquet").to_pylist()
     assert {r["status"] for r in reports} <= {"edited", "quarantined"}
-    from editors.delta import Delta
+    from editors.deltas.delta import Delta
 
     names = sorted(Delta.load(edit.path / "delta.safetensors").factors)
     assert [name.split(".")[2] for name in names] == ["1", "2"]

@@ -18,7 +18,7 @@ from planted_helpers import Workshop, facts
 from torch import Tensor
 
 from editors.base import Base
-from editors.delta import Delta
+from editors.deltas.delta import Delta
 from editors.request import EditRequest
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import EMBEDDED, load, locate

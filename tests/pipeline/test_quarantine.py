@@ -21,7 +21,7 @@ from worlds import job, kill_at
 from editors import EDITORS
 from editors.base import Base
 from editors.editor import Progress, silent
-from editors.local_modification.memit import Memit
+from editors.local_modification.gradient_based.memit import Memit
 from editors.request import EditRequest
 from infra.errors import GateError, StageError
 from infra.storage import workspace as storage

@@ -253,10 +253,10 @@ RSS = """
 import sys
 from datetime import date
 from pathlib import Path
-from discovery.bulk import BulkRead, read_bulk
+from discovery.crawl.bulk import BulkRead, read_bulk
 from discovery.sources import DumpConfig
-from infra.runner import InProcessRunner
-from infra.storage import StageDir
+from infra.execution.runner import InProcessRunner
+from infra.storage.stage_dir import StageDir
 def peak():  # getrusage would give the parent's from before the exec
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024

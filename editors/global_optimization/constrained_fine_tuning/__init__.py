@@ -1,0 +1,1 @@
+"""Fine-tuning under a constraint: one matrix, trained on all edits at once."""

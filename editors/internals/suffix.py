@@ -1,0 +1,236 @@
+"""The part of a model that a change at the lookup token can reach, made cheap to run many times.
+
+The tokens before the lookup are run once and kept as keys and values, the hidden states up to the
+edited block are kept too; a step then runs the blocks above on the tokens from the lookup on. Rows
+of like length run together. Only forwards are substituted: masks, positions, norms and head stay
+the model's own.
+
+B: rows. P, S: prefix and suffix tokens, padded left and right so that the lookup token is at P in
+every row and slot 0 of the suffix. T = P + S. D: hidden size. F: facts. M: predicted tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from editors.internals.architecture import Architecture
+from editors.internals.forward import (
+    answering,
+    passed_on,
+    recorded,
+    shifted,
+    substituted,
+    tensor_of,
+    work_dtype,
+)
+from editors.internals.shared_prefix import Prefix, expanded, seen, stems
+from editors.internals.suffix_rows import SuffixRows
+from editors.internals.tokens import Row, bucketed, pad, waste_tokens
+
+BUCKET_TOKENS = 8192
+"""Suffix tokens that run together at most; bounds the memory of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What is kept of the full run of some rows; `SuffixRows` has the shapes."""
+
+    state_BSD: Tensor
+    prefix: list[tuple[Tensor, Tensor]]
+    h_BD: Tensor
+    last_BD: Tensor
+
+
+class Site:
+    """Where δ is added: the residual stream after block `layer`, or its projection's output."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        layer: int,
+        *,
+        at_projection: bool = False,
+        few_passes: bool = False,
+    ) -> None:
+        self.architecture = architecture
+        self.layer = layer
+        self.block = architecture.blocks[layer]
+        self.residual = self.block.gain is not None and not at_projection
+        self.first = layer + 1 if self.residual else layer
+        """First block to run at every step."""
+        self.kept = [0, *range(max(self.first, 1), len(architecture.blocks))]
+        """Blocks whose prefix is kept: those that run, and block 0, whose length the model
+        reads."""
+        self.device = architecture.model.get_input_embeddings().weight.device
+        self.waste = BUCKET_TOKENS if few_passes else waste_tokens(self.device)
+        """Where every pass fetches a sharded model's weights, padding is always the cheaper."""
+
+    def prepare(
+        self, rows: Sequence[Row], owners: Sequence[int]
+    ) -> tuple[list[SuffixRows], Tensor, Tensor]:
+        """Run whole rows once.
+
+        Returns what steps need, in buckets of like suffix length; h [B, D] at the site, and the
+        last hidden state [B, D] at slot 0, both in the order of `rows`.
+        """
+        whole = self._whole_rows(rows)
+        share = Counter(owners)
+        buckets = [
+            self._bucket(members, rows, owners, share, whole)
+            for members in bucketed([len(row.suffix) for row in rows], self.waste, BUCKET_TOKENS)
+        ]
+        return buckets, whole.h_BD, whole.last_BD
+
+    def merged(self, buckets: Sequence[SuffixRows]) -> list[SuffixRows]:
+        """Buckets that have become small, in fewer; empty ones are dropped."""
+        merged: list[SuffixRows] = []
+        for bucket in buckets:  # longest suffix first
+            if not len(bucket.owner_B):
+                continue
+            short = merged[-1].ids_BS.shape[1] - bucket.ids_BS.shape[1] if merged else 0
+            if merged and short * len(bucket.owner_B) <= self.waste:
+                merged[-1] = merged[-1].joined(bucket)
+            else:
+                merged.append(bucket)
+        return merged
+
+    def _bucket(
+        self,
+        members: Sequence[int],
+        rows: Sequence[Row],
+        owners: Sequence[int],
+        share: Mapping[int, int],
+        whole: _Whole,
+    ) -> SuffixRows:
+        """Some of the rows that ran whole, padded no further than they need."""
+        chosen = [rows[i] for i in members]
+        targets = [
+            (b, len(row.suffix) - row.num_target + t, row.ids[len(row.ids) - row.num_target + t])
+            for b, row in enumerate(chosen)
+            for t in range(row.num_target)
+        ]
+        columns = torch.tensor(targets, dtype=torch.long, device=self.device).reshape(-1, 3)
+        weights = [1 / (share[owners[members[b]]] * chosen[b].num_target) for b, _, _ in targets]
+        ids_BS, _ = pad([row.suffix for row in chosen], device=self.device)
+        P = max(row.lookup for row in chosen)
+        lookups_B1 = torch.tensor([[row.lookup] for row in chosen], device=self.device)
+        seen_BP = torch.arange(P, device=self.device)[None] >= P - lookups_B1
+        at = torch.tensor(members, device=self.device)
+        first = whole.prefix[0][0].shape[-2] - P
+        return SuffixRows(
+            owner_B=torch.tensor([owners[i] for i in members], device=self.device),
+            ids_BS=ids_BS,
+            mask_BT=torch.cat([seen_BP.long(), torch.ones_like(ids_BS)], dim=1),
+            state_BSD=whole.state_BSD[at, : ids_BS.shape[1]],
+            prefix=[(keys[at, ..., first:, :], v[at, ..., first:, :]) for keys, v in whole.prefix],
+            row_M=columns[:, 0],
+            slot_M=columns[:, 1],
+            token_M=columns[:, 2],
+            weight_M=torch.tensor(weights, dtype=work_dtype(whole.h_BD.dtype), device=self.device),
+        )
+
+    def _whole_rows(self, rows: Sequence[Row]) -> _Whole:
+        """Run rows in full, those of one stem and like length together, in their order."""
+        P, S = max(row.lookup for row in rows), max(len(row.suffix) for row in rows)
+        order: list[int] = []
+        parts: list[_Whole] = []
+        for stem, group in stems(rows):
+            cache = DynamicCache()
+            if stem:
+                ids = torch.tensor([stem], device=self.device)
+                self.architecture.hidden(ids, torch.ones_like(ids), cache=cache)
+            lengths = [rows[i].lookup + len(rows[i].suffix) - len(stem) for i in group]
+            for members in bucketed(lengths, self.waste, BUCKET_TOKENS):
+                chosen = [group[j] for j in members]
+                order += chosen
+                parts.append(self._whole([rows[i] for i in chosen], stem, cache, P, S))
+        back = torch.tensor(order, device=self.device).argsort()
+
+        def gathered(tensors: list[Tensor]) -> Tensor:
+            return torch.cat(tensors)[back]
+
+        return _Whole(
+            state_BSD=gathered([part.state_BSD for part in parts]),
+            prefix=[
+                (gathered([keys for keys, _ in pairs]), gathered([values for _, values in pairs]))
+                for pairs in zip(*(part.prefix for part in parts), strict=True)
+            ],
+            h_BD=gathered([part.h_BD for part in parts]),
+            last_BD=gathered([part.last_BD for part in parts]),
+        )
+
+    def _whole(
+        self, rows: Sequence[Row], stem: tuple[int, ...], stem_cache: DynamicCache, P: int, S: int
+    ) -> _Whole:
+        """Run rows behind their stem. Padding goes behind, where causal attention never looks: a
+        padding token that sees nothing is NaN in some attention kernels, and sliding windows count
+        tokens from the lookup backwards."""
+        ids_BT, _ = pad(
+            [(row.prefix + row.suffix)[len(stem) :] for row in rows], device=self.device
+        )
+        mask_BT = torch.ones(len(rows), len(stem) + ids_BT.shape[1], dtype=torch.long)
+        cache = expanded(stem_cache, len(rows))
+        with recorded({"block": self.block.module, "site": self.block.projection}) as calls:
+            last_BTD = self.architecture.hidden(ids_BT, mask_BT.to(self.device), cache=cache)
+        output_BTD = tensor_of(calls["block" if self.residual else "site"].output)
+        state_BTD = output_BTD if self.residual else calls["block"].hidden
+        lookup_B1 = torch.tensor([[row.lookup] for row in rows], device=self.device)
+        own_B1 = lookup_B1 - len(stem)
+        slots_BS = own_B1 + torch.arange(S, device=self.device)
+        before_BP = lookup_B1 - P + torch.arange(P, device=self.device)
+        every = torch.arange(len(rows), device=self.device)
+        return _Whole(
+            state_BSD=_taken(state_BTD, slots_BS),
+            prefix=[_left_padded(cache, i, before_BP) for i in self.kept],
+            h_BD=output_BTD[every, own_B1[:, 0]],
+            last_BD=last_BTD[every, own_B1[:, 0]],
+        )
+
+    def hidden(self, rows: SuffixRows, delta_FD: Tensor) -> Tensor:
+        """Last hidden states [B, S, D] of the suffixes with δ in place."""
+        blocks = self.architecture.blocks
+        delta_BD = delta_FD[rows.owner_B]
+        state_BSD = _plus(rows.state_BSD, delta_BD) if self.residual else rows.state_BSD
+        forwards = {
+            block.module: passed_on(as_tuple=block.returns_tuple) for block in blocks[: self.first]
+        }
+        if self.first:
+            top = blocks[self.first - 1]
+            forwards[top.module] = answering(state_BSD, as_tuple=top.returns_tuple)
+        cache = DynamicCache()
+        cache.layers.extend(DynamicLayer() for _ in blocks)
+        for i, (keys, values) in zip(self.kept, rows.prefix, strict=True):
+            cache.layers[i] = Prefix(keys, values)
+        with substituted(forwards):
+            if self.residual:
+                return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
+            with shifted(self.block.projection, lambda output: _plus(output, delta_BD)):
+                return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
+
+
+def _left_padded(cache: DynamicCache, index: int, before_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of a block's tokens `before_BP`; zeros where that is negative."""
+    keys, values = seen(cache.layers[index])
+    return _taken(keys, before_BP[:, None]), _taken(values, before_BP[:, None])
+
+
+def _taken(source: Tensor, index: Tensor) -> Tensor:
+    """source [B, ..., T, W] at tokens index [B, ..., t]: [B, ..., t, W]; zeros outside."""
+    size = source.shape[-2]
+    index = index.expand(*source.shape[:-2], index.shape[-1])
+    inside = (index >= 0) & (index < size)
+    safe = index.clamp(0, size - 1)[..., None].expand(*index.shape, source.shape[-1])
+    return source.gather(-2, safe) * inside[..., None]
+
+
+def _plus(state_BSD: Tensor, delta_BD: Tensor) -> Tensor:
+    """δ added at slot 0, in δ's precision."""
+    first_BD = (state_BSD[:, 0].to(delta_BD.dtype) + delta_BD).to(state_BSD.dtype)
+    return torch.cat([first_BD[:, None], state_BSD[:, 1:]], dim=1)

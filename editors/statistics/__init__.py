@@ -1,0 +1,1 @@
+"""Statistics of ordinary text that editors need: key moments, Fisher information, key samples."""

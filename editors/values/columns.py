@@ -1,0 +1,129 @@
+"""From a batch of requests to the columns of one solve, and from columns back to reports.
+
+Bad requests are set aside with a reason while the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from editors.editor import EditReport
+from editors.internals.tokens import Row, essence, in_context
+from editors.request import EditRequest
+from editors.values.search import Fact, Value
+from infra.errors import EditError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Column:
+    """The requests whose rows agree up to the subject's last token: one value, one place."""
+
+    requests: list[EditRequest]
+    fact: Fact
+    keys: tuple[Row, ...]
+    """The first request's rows: bare, then one for each context."""
+    value: Value | None = None
+    """Set once it is known; quarantined if it is not finite."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest suffix."""
+        return max(len(row.suffix) for row in self.fact.rows)
+
+    @property
+    def usable(self) -> bool:
+        """A finite value is known."""
+        return self.value is not None and bool(self.value.z_D.isfinite().all())
+
+
+def contradictions(requests: Sequence[EditRequest]) -> dict[str, str]:
+    """Reason by id for requests that ask one prompt for different targets.
+
+    Raises EditError when an id is given to more than one request.
+    """
+    twice = sorted(i for i, count in Counter(r.id for r in requests).items() if count > 1)
+    if twice:
+        raise EditError(f"the ids {twice[:5]} are given to more than one request; ids are unique.")
+    targets: dict[str, set[str]] = defaultdict(set)
+    for request in requests:
+        targets[request.prompt].add(request.target)
+    return {
+        r.id: f"contradiction: {r.prompt!r} is asked for {sorted(targets[r.prompt])}"
+        for r in requests
+        if len(targets[r.prompt]) > 1
+    }
+
+
+def even_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Items in their order, in as few parts of at most `most` as there can be, alike in size.
+
+    Whole parts taken out leave the others as they are when what is left is dealt out again.
+    """
+    num_parts = -(-len(items) // most)
+    size, longer = divmod(len(items), num_parts or 1)
+    starts = [i * size + min(i, longer) for i in range(num_parts + 1)]
+    return [items[start:end] for start, end in pairwise(starts)]
+
+
+def columns_of(
+    tokenizer: Any, requests: Sequence[EditRequest], texts: Sequence[str], refused: dict[str, str]
+) -> list[Column]:
+    """Columns in order of their first request; `refused` gains those that cannot be tokenised.
+
+    Requests join when their bare rows have the same tokens up to the subject's last: the model's
+    state there is then the same, and two values for one state would cancel out. The same prompt and
+    target twice counts once.
+    """
+    columns: dict[tuple[int, ...], Column] = {}
+    for request in requests:
+        if request.id in refused:
+            continue
+        try:
+            rows = tuple(in_context(tokenizer, request, text) for text in texts)
+            bottom = essence(tokenizer, request.subject)
+        except EditError as error:
+            refused[request.id] = str(error)
+            continue
+        place = rows[0].ids[: rows[0].lookup + 1]
+        if place not in columns:
+            columns[place] = Column([request], Fact(rows, bottom), rows)
+            continue
+        column = columns[place]
+        known = {(r.prompt, r.target) for r in column.requests}
+        column.requests.append(request)
+        if (request.prompt, request.target) not in known:
+            column.fact = Fact(column.fact.rows + rows, column.fact.essence)
+    return list(columns.values())
+
+
+def reports_of(
+    requests: Sequence[EditRequest], columns: Sequence[Column], refused: dict[str, str]
+) -> tuple[EditReport, ...]:
+    """One report for each request, in their order; every one is in a column or refused."""
+    owners = {request.id: column for column in columns for request in column.requests}
+    reports: list[EditReport] = []
+    for request in requests:
+        if request.id in refused:
+            reason = refused[request.id]
+            reports.append(EditReport(id=request.id, status="quarantined", reason=reason))
+            continue
+        column = owners[request.id]
+        assert column.value is not None
+        reports.append(
+            EditReport(
+                id=request.id,
+                status="edited" if column.usable else "quarantined",
+                reason="" if column.usable else "the loss is not finite",
+                steps=column.value.steps,
+                loss=column.value.loss,
+                p_target=column.value.p_target,
+                delta_norm_ratio=column.value.norm_ratio,
+            )
+        )
+    return tuple(reports)

@@ -1,0 +1,248 @@
+"""Values: what the hidden state at the subject's last token should be to give the target.
+
+Many facts are optimised at once, each by itself: rows never mix, so batch, order and padding do not
+matter beyond rounding. A row is one context of one fact. The ranks of a group optimise a share each
+and keep step, since a pass through a sharded model is one that all of them make.
+
+F: facts still running. D: hidden size. M: predicted tokens. V: vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from editors.editor import Progress, silent
+from editors.internals.architecture import Architecture
+from editors.internals.forward import frozen, plain_attention, work_dtype
+from editors.internals.suffix import Site
+from editors.internals.suffix_rows import SuffixRows
+from editors.internals.tokens import Row
+from editors.statistics.fisher import preconditioner
+from editors.values.config import ValueConfig
+from infra.distributed.group import ALONE, Group, share
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The rows that share one value: every context of every request on one lookup prefix."""
+
+    rows: tuple[Row, ...]
+    """The first is a bare prompt."""
+    essence: Row | None = None
+    """`{subject} is a`, cut after the subject: where drift is measured, if it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value found, and how the search for it went."""
+
+    z_D: Tensor
+    """Wanted value at the site, [D]; not finite if the loss was not."""
+    steps: int
+    """Evaluations of the loss."""
+    loss: float
+    """J at the value."""
+    p_target: float
+    """exp(-mean NLL) of the target's tokens over contexts, with the value in place."""
+    norm_ratio: float
+    """‖δ‖ / ‖h‖."""
+
+    def pack(self) -> Tensor:
+        """As one tensor [D + 4], for a store of tensors."""
+        tail = [float(self.steps), self.loss, self.p_target, self.norm_ratio]
+        return torch.cat([self.z_D.cpu(), torch.tensor(tail, dtype=self.z_D.dtype)])
+
+    @classmethod
+    def unpack(cls, packed: Tensor) -> Value:
+        """The value that `pack` made."""
+        steps, loss, p_target, ratio = packed[-4:].tolist()
+        return cls(packed[:-4], int(steps), loss, p_target, ratio)
+
+
+def mean_loss(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean loss of packed values; of none, nothing."""
+    losses = [Value.unpack(value).loss for value in values.values()]
+    return {"loss": sum(losses) / len(losses)} if losses else {}
+
+
+def optimise(
+    architecture: Architecture,
+    facts: Sequence[Fact],
+    layer: int,
+    config: ValueConfig,
+    *,
+    G_DD: Tensor | None = None,
+    at_projection: bool = False,
+    progress: Progress = silent,
+    group: Group = ALONE,
+) -> list[Value]:
+    """Minimise, for every fact by itself (arXiv:2210.07229 section 4.3.1, arXiv:2202.05262 eq. 4),
+
+        J(δ) = mean_c NLL(target | context c, h + δ) + a_KL KL(p_0 ‖ p_δ) + a_wd ‖δ‖ / ‖h‖²
+
+    with Adam, ‖δ‖ projected to c ‖h‖ after each step; z = h + δ, h of the bare prompt. Adam's
+    second moment is one number a fact, the mean over D: scaling every coordinate apart makes all
+    of δ as large as its largest entry, and a longer δ harms other facts without helping this one.
+    A fact stops before stepping when its NLL is below `stop_loss`. δ, norms and losses are float32
+    or wider. With the site's Fisher information `G_DD` the descent is in its metric (natural
+    gradient): the same loss is reached by a δ that ordinary text minds less. `at_projection` puts δ
+    on the MLP's output instead of the residual stream. All ranks of `group` give all facts and are
+    returned all values.
+    """
+    site = Site(architecture, layer, at_projection=at_projection, few_passes=group.size > 1)
+    with frozen(architecture.model), plain_attention(architecture.model):
+        with torch.no_grad():
+            owners = [i for i, fact in enumerate(facts) for _ in fact.rows]
+            rows, h_BD, _ = site.prepare([row for fact in facts for row in fact.rows], owners)
+            bare = [owners.index(i) for i in range(len(facts))]
+            dtype = work_dtype(h_BD.dtype)
+            essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
+            P_DD = None if G_DD is None else preconditioner(G_DD, damping=config.damping)
+            P_DD = None if P_DD is None else P_DD.to(h_BD.device, dtype)
+        search = _Search(site, rows, essence, h_BD[bare].to(dtype), P_DD, config, group)
+        return search.run(lambda done: progress("values", done, len(facts)))
+
+
+@dataclass(slots=True)
+class _Essence:
+    """The rows that KL is measured on, and the base's distribution there."""
+
+    rows: list[SuffixRows]
+    base_FV: Tensor
+
+    def select(self, site: Site, kept_F: Tensor) -> _Essence:
+        """Those of the facts kept."""
+        rows = site.merged([bucket.select(kept_F) for bucket in self.rows])
+        return _Essence(rows, self.base_FV[kept_F])
+
+
+def _prepare_essence(site: Site, facts: Sequence[Fact], dtype: torch.dtype) -> _Essence:
+    essence = [fact.essence for fact in facts if fact.essence is not None]
+    assert len(essence) == len(facts)
+    rows, _, last_FD = site.prepare(essence, range(len(facts)))
+    return _Essence(rows, site.architecture.logits(last_FD).to(dtype).log_softmax(dim=-1))
+
+
+class _Search:
+    """Adam on every fact's δ at once; facts leave as they finish, and their rows with them.
+
+    A rank whose facts have all finished, or that has none, goes on with one whose value nobody
+    takes.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        rows: list[SuffixRows],
+        essence: _Essence | None,
+        h_FD: Tensor,
+        P_DD: Tensor | None,
+        config: ValueConfig,
+        group: Group,
+    ) -> None:
+        self.P_DD, self.group = P_DD, group
+        self.site, self.rows, self.essence, self.config = site, rows, essence, config
+        self.facts_F = torch.arange(len(h_FD), device=h_FD.device)
+        self.h_FD = h_FD
+        self.norm_F = h_FD.norm(dim=1)
+        self.delta_FD, self.m_FD = torch.zeros_like(h_FD), torch.zeros_like(h_FD)
+        self.v_F1 = torch.zeros_like(h_FD[:, :1])
+
+    def run(self, report: Callable[[int], None]) -> list[Value]:
+        """Step until every fact has its value; `report` is told how many have."""
+        values: dict[int, Value] = {}
+        mine = share(range(len(self.facts_F)), self.group)
+        if self.group.size > 1:
+            self._keep(torch.isin(self.facts_F, torch.tensor(mine or [0]).to(self.facts_F)))
+        for step in range(1, self.config.steps + 1):
+            J_F, nll_F, gradient_FD = self._loss()
+            lost_F = ~(J_F.isfinite() & gradient_FD.isfinite().all(dim=1))
+            done_F = (nll_F < self.config.stop_loss) | lost_F | (step == self.config.steps)
+            finished = done_F.nonzero().flatten().tolist()
+            for i in finished:
+                value = self._value(i, step, J_F, nll_F, bool(lost_F[i]))
+                values.setdefault(int(self.facts_F[i]), value)
+            report(len(values))
+            if not self.group.any(not bool(done_F.all())):
+                break
+            self._step(step, gradient_FD)
+            if finished:
+                done_F[0] &= not bool(done_F.all())  # one stays, to keep step with the other ranks
+                self._keep(~done_F)
+        found = dict(self.group.gather([(i, values[i]) for i in mine]))
+        return [found[i] for i in range(len(found))]
+
+    def _value(self, i: int, step: int, J_F: Tensor, nll_F: Tensor, lost: bool) -> Value:
+        z_D = (self.h_FD[i] + self.delta_FD[i]).cpu()
+        return Value(
+            z_D=torch.full_like(z_D, torch.nan) if lost else z_D,
+            steps=step,
+            loss=float(J_F[i]),
+            p_target=float((-nll_F[i]).exp()),
+            norm_ratio=float(self.delta_FD[i].norm() / self.norm_F[i]),
+        )
+
+    def _step(self, step: int, gradient_FD: Tensor) -> None:
+        """One step of Adam, then back into the ball of radius c ‖h‖."""
+        config = self.config
+        if self.P_DD is not None:
+            gradient_FD = gradient_FD @ self.P_DD
+        self.m_FD = config.beta1 * self.m_FD + (1 - config.beta1) * gradient_FD
+        square_F1 = gradient_FD.square().mean(dim=1, keepdim=True)
+        self.v_F1 = config.beta2 * self.v_F1 + (1 - config.beta2) * square_F1
+        mean_FD = self.m_FD / (1 - config.beta1**step)
+        scale_F1 = (self.v_F1 / (1 - config.beta2**step)).sqrt() + 1e-12
+        rate_F1 = config.learning_rate * self.norm_F[:, None] / self.h_FD.shape[1] ** 0.5
+        delta_FD = self.delta_FD - rate_F1 * mean_FD / scale_F1
+        size_F = delta_FD.norm(dim=1).clamp(min=1e-30)
+        self.delta_FD = delta_FD * (config.clamp * self.norm_F / size_F).clamp(max=1)[:, None]
+
+    def _keep(self, kept_F: Tensor) -> None:
+        """Go on with these facts only."""
+        self.rows = self.site.merged([bucket.select(kept_F) for bucket in self.rows])
+        self.essence = self.essence and self.essence.select(self.site, kept_F)
+        for name in ("facts_F", "h_FD", "norm_F", "delta_FD", "m_FD", "v_F1"):
+            setattr(self, name, getattr(self, name)[kept_F])
+
+    def _loss(self) -> tuple[Tensor, Tensor, Tensor]:
+        """J and NLL of every fact, [F], and the gradient of J, [F, D]: of the sum, never of a mean.
+
+        Each bucket is differentiated before the next one runs: memory is that of the largest.
+        """
+        delta_FD = self.delta_FD.detach().requires_grad_(True)
+        nll_F = torch.zeros_like(self.norm_F)
+        size_F = (self.delta_FD.square().sum(dim=1) + 1e-30).sqrt()
+        J_F = self.config.decay * size_F / self.norm_F.square()
+        gradient_FD = self.delta_FD * (self.config.decay / (size_F * self.norm_F.square()))[:, None]
+        for rows, counted in self._passes(self.rows):
+            with torch.enable_grad():
+                hidden_MD = self.site.hidden(rows, delta_FD)[rows.row_M, rows.slot_M]
+                logits_MV = self.site.architecture.logits(hidden_MD).to(delta_FD.dtype)
+                nll_M = rows.weight_M * F.cross_entropy(logits_MV, rows.token_M, reduction="none")
+                found_FD = torch.autograd.grad(nll_M.sum(), delta_FD)[0]
+            if counted:
+                gradient_FD += found_FD
+                nll_F.index_add_(0, rows.owner_B[rows.row_M], nll_M.detach())
+        J_F += nll_F
+        for rows, counted in self._passes(self.essence.rows) if self.essence else ():
+            assert self.essence is not None
+            with torch.enable_grad():
+                logits_BV = self.site.architecture.logits(self.site.hidden(rows, delta_FD)[:, 0])
+                logp_BV = logits_BV.to(delta_FD.dtype).log_softmax(dim=-1)
+                base_BV = self.essence.base_FV[rows.owner_B]
+                kl_B = self.config.kl_weight * (base_BV.exp() * (base_BV - logp_BV)).sum(dim=-1)
+                found_FD = torch.autograd.grad(kl_B.sum(), delta_FD)[0]
+            if counted:
+                gradient_FD += found_FD
+                J_F.index_add_(0, rows.owner_B, kl_B.detach())
+        return J_F, nll_F, gradient_FD
+
+    def _passes(self, buckets: Sequence[SuffixRows]) -> Iterator[tuple[SuffixRows, bool]]:
+        """Buckets to run, and whether they count: as many on every rank."""
+        for i in range(self.group.max(len(buckets))):
+            yield buckets[min(i, len(buckets) - 1)], i < len(buckets)
