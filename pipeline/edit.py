@@ -136,7 +136,7 @@ def edit(
         Delta({}).save(out.path / DELTA)
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
         return {"edits": 0, "status": {}, "codebook": 0}
-    general = tuple(_paragraphs(config))
+    general = tuple(paragraphs(config))
     requests, malformed = _requests(edits)
     job = EditJob(
         base=base,
@@ -360,7 +360,7 @@ def _requests(edits: Sequence[Editable]) -> tuple[tuple[EditRequest, ...], dict[
     return tuple(requests), malformed
 
 
-def _paragraphs(config: EditConfig) -> list[str]:
+def paragraphs(config: EditConfig) -> list[str]:
     """The general text. Raises ConfigError where it cannot be read."""
     path = text_path(config)
     try:

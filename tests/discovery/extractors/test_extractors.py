@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import event, example, given
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from tiny_models import make_model, make_tokenizer
 
@@ -47,6 +47,7 @@ def test_sentences_end_where_they_end():
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_every_span_is_a_piece_of_the_text(text):
     """Whatever the text, spans are pieces of it, in order and not overlapping; sentences lose
@@ -129,6 +130,7 @@ AFTER = st.sampled_from([". ", "'s. ", " of Bob.\n", ", and ", "-Bob. ", " "])
 CLAUSES = st.lists(st.tuples(BEFORE, NAME, BETWEEN, NAME, AFTER).map("".join), max_size=4)
 
 
+@settings(deadline=None)
 @given(CLAUSES.map("".join))
 @example("Ada is married to Bob, and Ada Lovelace works for Bob. The capital of Ada is Bob.")
 def test_extractors_point(text):
@@ -200,10 +202,10 @@ def test_sentences_do_not_depend_on_their_neighbours(tiny):
 def test_the_margin_is_the_choice_of_none(checkpoint):
     """With no margin each relation gets its best pair, with a wide one none; a triple's score is
     above it, and the identity holds what the answer depends on."""
-    settings = {"name": "model", "model": str(checkpoint("llama")), "dtype": "float32"}
+    chosen = {"name": "model", "model": str(checkpoint("llama")), "dtype": "float32"}
     found = {}
     for margin in (-1000.0, 1000.0):
-        config = ExtractorConfig.model_validate({**settings, "margin": margin})
+        config = ExtractorConfig.model_validate({**chosen, "margin": margin})
         extractor = EXTRACTORS["model"](config)
         found[margin] = extractor.extract([MARRIED], [RELATIONS["P26"]])
         assert extractor.identity()["margin"] == margin
