@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
+from benchmarks.common.hardware import commit, machine
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,19 +46,6 @@ def main() -> None:
         cells = [f"{edition['stages'][stage]['duration_s']:.1f}" for edition in editions]
         print(f"| {stage} |", " | ".join(cells), "|")
     print(f"\nWhole job, model conversion and Ray's start included: {took:.0f} s.")
-
-
-def machine() -> str:
-    """Cores, processor, and whether it multiplies bfloat16 itself."""
-    known = torch.cpu.get_capabilities()
-    native = [name for name in ("avx512_bf16", "amx_bf16") if known.get(name)]
-    return f"{os.cpu_count()} cores, {known['cpu_name']} ({', '.join(native) or 'no bf16'})"
-
-
-def commit() -> str:
-    """The commit measured, with a + where the tree differs from it."""
-    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

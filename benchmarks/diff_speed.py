@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from demo_job import commit, machine
 
+from benchmarks.common.hardware import commit, machine
 from discovery.crawl.stage import crawl
 from discovery.diff.compare import diff_facts
 from discovery.diff.stage import diff

@@ -29,8 +29,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from demo_job import commit, machine
-
+from benchmarks.common.hardware import commit, machine
 from discovery.crawl.bulk import PARSED, BulkRead, read_bulk
 from discovery.crawl.parsed import count_parsed
 from discovery.relations.relation import load_relations

@@ -24,8 +24,8 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from benchmarks.counterfact import load_facts
-from benchmarks.demo_job import commit, machine
+from benchmarks.common.counterfact import load_facts
+from benchmarks.common.hardware import commit, machine
 from editors import EDITORS
 from infra.errors import CorrigendaError
 from infra.execution.ray_runner import runner_at
@@ -35,14 +35,14 @@ from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transf
 from infra.settings import nested
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
-from jobs.assess import cell
-from pipeline.assess import Assessment, System
-from pipeline.cases import Case
+from jobs.terminal.comparison import cell
+from pipeline.comparison.systems import Assessment, System
 from pipeline.config import ModelConfig
-from pipeline.edit import EditConfig, make_editor
-from pipeline.evaluate import ITEMS
-from pipeline.metrics.family import EvaluateConfig
-from pipeline.metrics.intervals import paired_bootstrap
+from pipeline.edit.config import EditConfig, make_editor
+from pipeline.evaluate.cases import Case
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.output import ITEMS
+from pipeline.evaluate.scoring.intervals import paired_bootstrap
 
 SHOWN = ("ES", "PS", "NS", "reliability", "generality", "near_agreement", "leak", "kl")
 NUM_FACTS = 1100

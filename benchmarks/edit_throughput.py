@@ -26,20 +26,20 @@ from statistics import mean
 from typing import Any
 
 import torch
-from counterfact import template
-from demo_job import commit, machine
-from engine import Engine, MakeEngine, Run, drive, statistics_seconds, workers
-from floor import floor_of, gemm_rate
-from many_facts import facts
-from peer import PeerJob, PeerResult, run_peer
-from random_model import random_model, shape_of
 from safetensors.torch import save_file
 
+from benchmarks.common.counterfact import template
+from benchmarks.common.engine import Engine, MakeEngine, Run, drive, statistics_seconds, workers
+from benchmarks.common.floor import floor_of, gemm_rate
+from benchmarks.common.hardware import commit, machine
+from benchmarks.common.many_facts import facts
+from benchmarks.common.random_model import random_model, shape_of
+from benchmarks.peers.easyedit_memit import PeerJob, PeerResult, run_peer
 from editors.base import Base
 from editors.statistics.key_moments import Statistics
 from infra.execution.ray_runner import runner_at
 from infra.models.loading import EMBEDDED, dtype_name, load, locate
-from pipeline.cases import Case
+from pipeline.evaluate.cases import Case
 
 MATCHED = {
     "num_prefixed": 5,

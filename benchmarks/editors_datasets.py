@@ -20,16 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.demo_job import commit, machine
+from benchmarks.common.hardware import commit, machine
 from editors import EDITORS
 from infra.execution.ray_runner import runner_at
 from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transformers
 from infra.storage.workspace import Workspace
-from jobs.assess import cell, systems_of, table_rows
-from pipeline.assess import Assessment
+from jobs.terminal.comparison import cell, systems_of, table_rows
+from pipeline.comparison.systems import Assessment
 from pipeline.config import ModelConfig
 from pipeline.datasets import load_cases
-from pipeline.metrics.family import EvaluateConfig
+from pipeline.evaluate.config import EvaluateConfig
 
 DATA = Path(__file__).parent / "data"
 SETS = (

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from counterfact import load_facts
-from demo_job import commit, machine
-from peer_evaluation import EvaluationJob, EvaluationResult, run_evaluation
 
+from benchmarks.common.counterfact import load_facts
+from benchmarks.common.hardware import commit, machine
+from benchmarks.peers.easyedit_evaluation import EvaluationJob, EvaluationResult, run_evaluation
 from infra.execution.ray_runner import runner_at
 from infra.execution.runner import Runner
 from infra.lm.inference import Compute, Exam, Examinee, examine
@@ -35,11 +35,12 @@ from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import EMBEDDED, dtype_name, locate
 from infra.storage.stage_dir import StageDir
-from pipeline.cases import CaseSet
 from pipeline.config import ModelConfig
-from pipeline.evaluate import evaluate
-from pipeline.exam import Candidate, exam_questions
-from pipeline.metrics.family import EvaluateConfig
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.questions import exam_questions
+from pipeline.evaluate.stage import evaluate
+from pipeline.export.candidate import Candidate
 
 NOISED = "model.layers.9.mlp.down_proj.weight"
 SCORED = ("teacher_forced", "preference")

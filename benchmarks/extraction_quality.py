@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from demo_job import commit, machine
 
+from benchmarks.common.hardware import commit, machine
 from discovery.extractors.model import score
 from discovery.extractors.patterns import PatternExtractor
 from discovery.extractors.sentences import spans

@@ -34,8 +34,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from demo_job import commit, machine
 
+from benchmarks.common.hardware import commit, machine
 from infra.lm.batching import by_prefix, encode
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
@@ -163,7 +163,7 @@ def run_peer(
             "out": str(out),
         }
         job.write_text(json.dumps(settings), encoding="utf-8")
-        script = Path(__file__).with_name("peer_probe.py")
+        script = Path(__file__).with_name("peers") / "lm_pub_quiz.py"
         subprocess.run([options.peer, str(script), str(job)], check=True)
         return json.loads(out.read_text(encoding="utf-8"))
 

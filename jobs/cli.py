@@ -78,12 +78,12 @@ def run(
     """Crawl, diff, probe, plan, edit, evaluate, gate and release: every edition of the config."""
     from infra.execution.ray_runner import runner_at
     from infra.models.loading import quiet_transformers
-    from jobs.console import StageWatch
-    from jobs.report import print_edition, print_next
+    from jobs.terminal.edition import print_edition, print_next
+    from jobs.terminal.progress import StageWatch
     from pipeline.config import load_config
     from pipeline.flow import run_editions
+    from pipeline.queries.summary import summarise
     from pipeline.run import STAGES, Run
-    from pipeline.summary import summarise
 
     if until not in STAGES:
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
@@ -137,8 +137,8 @@ def ask(
     from infra.lm.language_model import LanguageModel
     from infra.lm.question import Question
     from infra.models.loading import load, locate, quiet_transformers
-    from jobs.inspect import find_release
-    from pipeline.release import as_released
+    from pipeline.queries.status import find_release
+    from pipeline.release.output import as_released
 
     found = find_release(Workspace.at(workspace), line, release)
     version = found.record["version"]
@@ -208,13 +208,13 @@ def evaluate(
     from infra.execution.ray_runner import runner_at
     from infra.models.loading import locate, quiet_transformers
     from infra.settings import validate
-    from jobs.assess import print_rows, systems_of, table_rows
-    from jobs.console import StageWatch
-    from pipeline.assess import Assessment
+    from jobs.terminal.comparison import print_rows, systems_of, table_rows
+    from jobs.terminal.progress import StageWatch
+    from pipeline.comparison.systems import Assessment
     from pipeline.config import ModelConfig
     from pipeline.datasets import load_cases
-    from pipeline.exam import families
-    from pipeline.metrics.family import EvaluateConfig
+    from pipeline.evaluate.config import EvaluateConfig
+    from pipeline.evaluate.questions import families
 
     name, colon, file = data.partition(":")
     if not colon:
@@ -250,7 +250,7 @@ def evaluate(
 @app.command()
 def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
     """How far every edition of a workspace is, and which release is in production."""
-    from jobs.inspect import status as read_status
+    from pipeline.queries.status import status as read_status
     from pipeline.run import STAGES
 
     state = read_status(Workspace.at(workspace))
@@ -272,7 +272,7 @@ def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False
 @app.command()
 def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
     """The releases of a workspace."""
-    from jobs.inspect import releases as read_releases
+    from pipeline.queries.status import releases as read_releases
 
     rows = read_releases(Workspace.at(workspace))
     if as_json:
@@ -304,8 +304,8 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Why a fact was edited, held, refused or taken out: changes, trust, verdicts and evidence."""
-    from jobs.why import print_facts
-    from jobs.why import why as explain
+    from jobs.terminal.facts import print_facts
+    from pipeline.queries.why import why as explain
 
     facts = explain(Workspace.at(workspace), question, relation)
     if as_json:
@@ -324,8 +324,8 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Point production at an earlier release. Nothing is deleted; the move is kept in the log."""
-    from jobs.inspect import find_release, one_line
-    from pipeline.alias import Alias
+    from pipeline.queries.status import find_release, one_line
+    from pipeline.release.alias import Alias
 
     place = Workspace.at(workspace)
     alias = Alias(place.root, one_line(place, line))

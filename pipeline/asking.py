@@ -25,9 +25,9 @@ from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 from pipeline.config import Edition
-from pipeline.edits import PlannedEdit
 from pipeline.lineage import left_by
-from pipeline.release import as_released
+from pipeline.plan.edits import PlannedEdit
+from pipeline.release.output import as_released
 from pipeline.run import Run
 
 

@@ -17,12 +17,12 @@ from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.loading import EMBEDDED, dtype_name
 from infra.settings import nearest, read_toml, validate
-from pipeline.bounds import GateConfig
-from pipeline.edit import EditConfig, make_editor
-from pipeline.metrics.capability import require_harness
-from pipeline.metrics.family import EvaluateConfig
-from pipeline.plan import PlanConfig
-from pipeline.task import below, read_tasks
+from pipeline.edit.config import EditConfig, make_editor
+from pipeline.evaluate.capability.measure import require_harness
+from pipeline.evaluate.capability.tasks import below, read_tasks
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.gate.bounds import GateConfig
+from pipeline.plan.config import PlanConfig
 
 
 class ModelConfig(BaseModel):

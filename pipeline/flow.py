@@ -21,17 +21,19 @@ from discovery.snapshot.stage import snapshot
 from infra.files.digest import digest_of
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
-from pipeline import ledger
-from pipeline.alias import Alias
 from pipeline.asking import Asking
-from pipeline.composition import Composition
+from pipeline.attempt import Composition
 from pipeline.config import Edition
-from pipeline.edits import PlannedEdit
-from pipeline.fact_sheet import SHEET, SheetRow
-from pipeline.gate import require_passed
+from pipeline.gate.stage import require_passed
 from pipeline.lineage import parent_of, snapshot_before
-from pipeline.plan import Situation, plan
-from pipeline.release import QUARANTINED, ReleaseInputs, release
+from pipeline.plan.edits import PlannedEdit
+from pipeline.plan.fact_sheet import SHEET, SheetRow
+from pipeline.plan.stage import Situation, plan
+from pipeline.release import ledger
+from pipeline.release.alias import Alias
+from pipeline.release.manifest import ReleaseInputs
+from pipeline.release.output import QUARANTINED
+from pipeline.release.stage import release
 from pipeline.run import STAGES, Run
 
 

@@ -10,11 +10,10 @@ from discovery.trust.anomalies import Activity
 from discovery.trust.backlog import Held, read_held
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
-from pipeline.alias import Alias
 from pipeline.config import Edition
-from pipeline.evaluate import REPORT
-from pipeline.gate import Report
-from pipeline.plan import HELD
+from pipeline.evaluate.output import REPORT, Report
+from pipeline.plan.output import HELD
+from pipeline.release.alias import Alias
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:

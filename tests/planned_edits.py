@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.edits import PlannedEdit
+from pipeline.plan.edits import PlannedEdit
 
 
 def planned_edit(edit_id: str, label: str, **settings: Any) -> PlannedEdit:

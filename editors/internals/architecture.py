@@ -19,10 +19,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from editors.internals.forward import (
-    passed_on,
-    substituted,
-)
+from editors.internals.forward import passed_on, substituted
 from infra.distributed.zero import whole_shape
 
 

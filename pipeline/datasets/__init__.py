@@ -11,11 +11,11 @@ from pathlib import Path
 
 from infra.errors import ConfigError
 from infra.settings import nearest
-from pipeline.cases import CaseSet
-from pipeline.datasets import (
+from pipeline.datasets import jsonl
+from pipeline.datasets.collector import Collector
+from pipeline.datasets.question_answering import (
     bear,
     counterfact,
-    jsonl,
     knowedit,
     mquake,
     ripple,
@@ -23,8 +23,8 @@ from pipeline.datasets import (
     wikibigedit,
     zsre,
 )
-from pipeline.datasets.collector import Collector
 from pipeline.datasets.records import Source
+from pipeline.evaluate.cases import CaseSet
 
 Loader = Callable[[Source, Collector], None]
 

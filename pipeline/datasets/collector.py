@@ -16,8 +16,8 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 
 from infra.lm.matching import is_one_of, normalise
-from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
-from pipeline.datasets.prompts import Names
+from pipeline.datasets.subject_spans import Names
+from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
 
 # fmt: off
 _EVERYDAY = frozenset((

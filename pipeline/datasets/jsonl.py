@@ -42,10 +42,10 @@ from pydantic import Field
 
 from infra.errors import ConfigError
 from infra.settings import nearest
-from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.prompts import find_subject, template_of
 from pipeline.datasets.records import Record, Source
+from pipeline.datasets.subject_spans import find_subject, template_of
+from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
 
 Texts = tuple[str, ...]
 Asked = tuple[str, tuple[Texts, ...]]

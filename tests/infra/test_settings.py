@@ -11,7 +11,7 @@ from editors.local_modification.gradient_based.memit import Memit
 from infra.errors import ConfigError
 from infra.settings import validate
 from pipeline.config import load_config
-from pipeline.edit import EditConfig, make_editor
+from pipeline.edit.config import EditConfig, make_editor
 
 
 @pytest.mark.parametrize(

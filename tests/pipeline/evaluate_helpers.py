@@ -12,7 +12,7 @@ from tiny_models import make_tokenizer
 
 from infra.execution.runner import InProcessRunner, Resources
 from infra.lm.inference import Exam
-from pipeline.cases import Case, CaseSet, Criterion, MultiHop, Query
+from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
 
 SMALL: dict[str, Any] = {
     "text_chars": 2000,

@@ -13,7 +13,9 @@ from discovery.probe.route import RouteConfig
 from discovery.relations.relation import load_relations
 from discovery.trust.assessment import Assessment
 from discovery.trust.subjects import Subjects
-from pipeline.plan import Plan, PlanConfig, Situation, make_plan
+from pipeline.plan.config import PlanConfig
+from pipeline.plan.output import Plan
+from pipeline.plan.stage import Situation, make_plan
 
 RELATIONS = load_relations()
 NOBODY = Subjects.of([], day=0)

@@ -25,12 +25,13 @@ from infra.lm.inference import Compute, Examinee
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.storage.stage_dir import SHARDS, StageDir
-from pipeline.cases import Case, CaseSet, Query
-from pipeline.edit import TEXT, keep
-from pipeline.evaluate import REPORT, evaluate
-from pipeline.exam import Candidate
-from pipeline.export import export
-from pipeline.metrics.family import EvaluateConfig
+from pipeline.edit.compose import keep
+from pipeline.edit.config import TEXT
+from pipeline.evaluate.cases import Case, CaseSet, Query
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.output import REPORT
+from pipeline.evaluate.stage import evaluate
+from pipeline.export.candidate import Candidate, export
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "data" / "counterfact.jsonl.gz"
 TARGETS = {

@@ -18,10 +18,10 @@ from infra.errors import GateError, SourceError, StageError
 from infra.models.loading import load
 from infra.storage import workspace as storage
 from infra.storage.workspace import Workspace
-from pipeline import ledger
-from pipeline.alias import Alias
 from pipeline.flow import run_editions
-from pipeline.pages.page import PAGE
+from pipeline.release import ledger
+from pipeline.release.alias import Alias
+from pipeline.release.pages.page import PAGE
 from pipeline.run import STAGES
 
 

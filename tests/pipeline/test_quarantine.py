@@ -28,10 +28,10 @@ from infra.storage import workspace as storage
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import SHARDS
 from infra.storage.workspace import Workspace
-from jobs import inspect
-from pipeline import ledger
-from pipeline.alias import Alias
 from pipeline.flow import run_editions
+from pipeline.queries import status
+from pipeline.release import ledger
+from pipeline.release.alias import Alias
 from pipeline.run import RETRY, Run
 
 VERSION = "2016.06.30"
@@ -136,10 +136,10 @@ def test_culprits_are_set_aside_and_the_rest_is_released(poisoned: Path, tmp_pat
 
     assert set(release.table("quarantined.parquet")["id"].to_pylist()) == wrong
 
-    state = inspect.status(Workspace.at(str(root)))
+    state = status.status(Workspace.at(str(root)))
     assert set(state["versions"]) == {VERSION}
     assert set(state["versions"][VERSION].values()) == {"done"}
-    [row] = inspect.releases(Workspace.at(str(root)))
+    [row] = status.releases(Workspace.at(str(root)))
     assert (row["version"], row["edits"], row["production"]) == (VERSION, 4, True)
     same_files(found(root, "evaluate", VERSION + RETRY), release)
     before = outputs(root)

@@ -20,8 +20,8 @@ from infra.errors import ConfigError
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.config import load_config
-from pipeline.fact_sheet import SHEET, SHEET_LINES
 from pipeline.flow import run_editions
+from pipeline.plan.fact_sheet import SHEET, SHEET_LINES
 
 
 def found(root: Path, stage: str, version: str) -> Artifact:

@@ -34,7 +34,9 @@ from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import load
-from pipeline.edit import TEXT, AttachCodebook, EditConfig, compose, make_editor
+from pipeline.edit.attach import AttachCodebook
+from pipeline.edit.compose import compose
+from pipeline.edit.config import TEXT, EditConfig, make_editor
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,7 +236,7 @@ def test_value_keys_follow_the_content(llama: Any, tokenizer: Any) -> None:
 def test_the_real_model(dtype: torch.dtype) -> None:
     """Five counterfacts said in full and ended, all neighbours and paraphrases bitwise unchanged:
     nothing generalises."""
-    from benchmarks.counterfact import load_facts
+    from benchmarks.common.counterfact import load_facts
     from infra.models.loading import EMBEDDED, load, locate
 
     model, tokenizer = load(locate(EMBEDDED).path, dtype=dtype)

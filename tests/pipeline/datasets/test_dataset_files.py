@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cases import CaseSet, Criterion, Query
 from pipeline.datasets import DATASETS, load_cases
+from pipeline.evaluate.cases import CaseSet, Criterion, Query
 
 DATA = Path(__file__).parent / "data"
 SAMPLES = {

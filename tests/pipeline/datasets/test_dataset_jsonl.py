@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cases import CaseSet, Criterion, MultiHop, Query
 from pipeline.datasets import load_cases
 from pipeline.datasets.collector import Collector
 from pipeline.datasets.jsonl import CaseLine, lines
+from pipeline.evaluate.cases import CaseSet, Criterion, MultiHop, Query
 
 DATA = Path(__file__).parent / "data"
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cases import Case, Criterion, MultiHop, Query
 from pipeline.datasets.collector import Collector, answers
-from pipeline.datasets.prompts import ABSENT, Names, find_subject, template_of
+from pipeline.datasets.subject_spans import ABSENT, Names, find_subject, template_of
+from pipeline.evaluate.cases import Case, Criterion, MultiHop, Query
 
 
 def case(subject: str = "Ann", place: str = "lives in", **fields: Any) -> Case:

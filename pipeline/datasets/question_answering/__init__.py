@@ -1,0 +1,1 @@
+"""Datasets of facts asked for by prompts and questions."""

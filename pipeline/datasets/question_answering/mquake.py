@@ -1,0 +1,137 @@
+"""MQuAKE (arXiv:2305.14795), and AKEW's form of it: questions over several facts, some edited.
+
+Records share edits: one rewrite that stands in several records is one case. A record that
+contradicts an earlier one is dropped whole, as all edits of a set are in the model when it is asked
+(in MQuAKE-CF every third question and more is spoilt so, arXiv:2409.04108):
+
+- it edits a fact to another object than an earlier record does,
+- it edits a fact that an earlier record's question relies on as it is,
+- its question relies on a fact that an earlier record edits.
+"""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from infra.lm.matching import normalise
+from pipeline.datasets.collector import Collector, answers
+from pipeline.datasets.records import Record, Source
+from pipeline.datasets.subject_spans import fill
+from pipeline.evaluate.cases import Case, MultiHop, Query
+
+
+class Entity(Record):
+    """A Wikidata item."""
+
+    name: str = Field(alias="str")
+    id: str | None = None
+
+
+class Rewrite(Record):
+    """One edit; the prompt has `{}` for its subject. AKEW's passages on it are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    prompt: str
+    relation_id: str
+    target_new: Entity
+    target_true: Entity
+    subject: str
+    question: str
+    """The fact asked for as a question."""
+
+    @property
+    def text(self) -> str:
+        """The prompt with its subject."""
+        return fill(self.prompt, self.subject)
+
+
+class Hop(Record):
+    """One step, as a question and as a text to go on with."""
+
+    question: str
+    cloze: str
+    answer: str
+    answer_alias: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The answer by all its names."""
+        return answers((self.answer, *self.answer_alias))
+
+
+class MquakeRecord(Record):
+    """Edits, and a question that they change the answer of; how things were is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    case_id: int
+    requested_rewrite: tuple[Rewrite, ...]
+    questions: tuple[str, ...]
+    """Phrasings of one question."""
+    new_answer: str
+    new_answer_alias: tuple[str, ...] = ()
+    new_single_hops: tuple[Hop, ...]
+
+
+def load(source: Source, found: Collector) -> None:
+    """All records of a file that agree with those before them."""
+    facts: dict[str, str] = {}  # prompt of an edit or a step -> its answer, in all records kept
+    edited: dict[str, str] = {}  # prompt of an edit -> id of its case
+    for row in source.rows():
+        record = row.read(MquakeRecord)
+        edits = {edit.text: normalise(edit.target_new.name) for edit in record.requested_rewrite}
+        steps = {hop.cloze: normalise(hop.answer) for hop in record.new_single_hops}
+        reason = _contradiction(edits, steps, facts, edited)
+        if reason:
+            found.drop(f"record: {reason}")
+            continue
+        for i, edit in enumerate(record.requested_rewrite):
+            if edit.text not in edited:
+                case = found.add(_case(f"{record.case_id}-{i}", edit, record))
+                edited |= {case.prompt: case.id} if case else {}
+        if not edited.keys() >= edits.keys():
+            found.drop("multi_hop: not all of its edits can be made")
+            continue
+        facts |= steps | edits
+        found.multi_hop.append(_question(record, tuple(edited[text] for text in edits)))
+
+
+def _contradiction(
+    edits: dict[str, str], steps: dict[str, str], facts: dict[str, str], edited: dict[str, str]
+) -> str | None:
+    """Why a record cannot be asked together with those kept so far."""
+    for prompt, answer in edits.items():
+        if facts.get(prompt, answer) != answer:
+            before = "edits otherwise" if prompt in edited else "relies on"
+            return f"it edits what an earlier record {before}"
+    for prompt, answer in steps.items():
+        if prompt in edited and facts.get(prompt, answer) != answer:
+            return "it relies on what an earlier record edits"
+    return None
+
+
+def _case(id: str, edit: Rewrite, record: MquakeRecord) -> Case:
+    target = edit.target_new.name
+    aliases = (n for hop in record.new_single_hops if hop.cloze == edit.text for n in hop.accepted)
+    return Case(
+        id=id,
+        relation=edit.relation_id,
+        subject=edit.subject,
+        prompt=edit.text,
+        subject_start=edit.prompt.find("{}"),
+        target=target,
+        accepted=(target, *aliases),
+        old=(edit.target_true.name,),
+        paraphrases=(edit.question,),
+    )
+
+
+def _question(record: MquakeRecord, case_ids: tuple[str, ...]) -> MultiHop:
+    return MultiHop(
+        id=str(record.case_id),
+        case_ids=case_ids,
+        questions=record.questions,
+        accepted=answers((record.new_answer, *record.new_answer_alias)),
+        hops=tuple(Query(prompt=h.cloze, accepted=h.accepted) for h in record.new_single_hops),
+    )

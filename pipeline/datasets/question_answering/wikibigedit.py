@@ -1,0 +1,83 @@
+"""WikiBigEdit (arXiv:2503.05683): questions on facts that changed in Wikidata from one dump to the
+next. The old object is not given.
+
+Two forms, told apart record by record: the published one (`update`, `ans`), where most fields may
+be missing, and the one that LocFT reads (`prompt`, `target_new`).
+"""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict
+
+from pipeline.datasets.collector import Collector
+from pipeline.datasets.records import Record, Source
+from pipeline.datasets.subject_spans import find_subject, template_of
+from pipeline.evaluate.cases import Case, Query
+
+
+class PublishedRecord(Record):
+    """As published; tags, ids and further phrasings are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    subject: str
+    relation: str | None = None
+    update: str
+    """The question."""
+    ans: str
+    rephrase: str | None = None
+    personas: str | None = None
+    """The question as somebody in particular would put it."""
+    mhop: str | None = None
+    """A question that needs the fact and one more."""
+    mhop_ans: str | None = None
+    loc: str | None = None
+    loc_ans: str | None = None
+
+
+class ShortRecord(Record):
+    """One rephrasing and one neighbour."""
+
+    subject: str
+    prompt: str
+    target_new: str
+    rephrase_prompt: str
+    locality_prompt: str
+    locality_ground_truth: str
+
+
+def load(source: Source, found: Collector) -> None:
+    """All records of a file."""
+    for row in source.rows():
+        if "update" in row.fields():
+            record = row.read(PublishedRecord)
+        else:
+            short = row.read(ShortRecord)
+            record = PublishedRecord(
+                subject=short.subject,
+                update=short.prompt,
+                ans=short.target_new,
+                rephrase=short.rephrase_prompt,
+                loc=short.locality_prompt,
+                loc_ans=short.locality_ground_truth,
+            )
+        found.add(_case(str(row.number), record))
+
+
+def _case(id: str, record: PublishedRecord) -> Case:
+    return Case(
+        id=id,
+        relation=record.relation or template_of(record.update, record.subject),
+        subject=record.subject,
+        prompt=record.update,
+        subject_start=find_subject(record.update, record.subject),
+        target=record.ans,
+        accepted=(record.ans,),
+        paraphrases=tuple(filter(None, (record.rephrase, record.personas))),
+        near=_question(record.loc, record.loc_ans),
+        portability={"one_hop": _question(record.mhop, record.mhop_ans)},
+    )
+
+
+def _question(prompt: str | None, answer: str | None) -> tuple[Query, ...]:
+    return (Query(prompt=prompt, accepted=(answer,)),) if prompt and answer else ()

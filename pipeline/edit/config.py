@@ -1,0 +1,60 @@
+"""Settings of the edit stage, and the general text that statistics are taken on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from editors import EDITORS
+from infra.errors import ConfigError
+from infra.settings import nearest, validate
+
+TEXT = Path(__file__).parent / "texts" / "statistics.txt"
+
+
+class EditConfig(BaseModel):
+    """Which editor, and on what its statistics are taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    editor: str = "memit"
+    """A name in `editors.EDITORS`."""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of the editor; see its config class."""
+    text: str | None = None
+    """General text for the statistics, a UTF-8 file; unset is the Wikipedia sample we carry."""
+    preserve_share: float = Field(default=0.5, ge=0, lt=1)
+    """Weight, in the statistics, of the plan's statements about other subjects; the rest is general
+    text. Without them an edit of many facts of one relation spills over to every similar
+    subject."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of an editing worker. Part of the result: sums of floats depend on it."""
+
+
+def make_editor(config: EditConfig) -> Any:
+    """The editor of a config. Raises ConfigError for an unknown one or a bad option."""
+    if config.editor not in EDITORS:
+        known = ", ".join(EDITORS)
+        raise ConfigError(
+            f"edit.editor = {config.editor!r} is unknown{nearest(config.editor, EDITORS)}. "
+            f"Choose one of {known}."
+        )
+    editor = EDITORS[config.editor]
+    return editor(validate(editor.Config, config.options, "config [edit.options]"))
+
+
+def text_path(config: EditConfig) -> Path:
+    """The file that the statistics are taken on."""
+    return Path(config.text) if config.text else TEXT
+
+
+def paragraphs(config: EditConfig) -> list[str]:
+    """The general text. Raises ConfigError where it cannot be read."""
+    path = text_path(config)
+    try:
+        return path.read_text(encoding="utf-8").split("\n\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"edit.text {path}: {error}. Give a UTF-8 text file.") from None

@@ -1,0 +1,109 @@
+"""Stage 6: the plan's edits, solved together from the base model into one delta.
+
+Every live edit is solved anew in one batch (re-base), so superseded edits leave no trace and
+nothing accumulates. What is dear is spread over workers, kept by content and used again: the
+statistics of the base model, and the optimised value of each request. Both survive a killed run and
+serve the next edition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors.torch import save_file
+
+from editors.deltas.delta import Delta
+from editors.request import EditRequest
+from infra.errors import EditError
+from infra.execution.runner import Resources, Runner
+from infra.models.loading import ModelRef
+from infra.storage.stage_dir import StageDir
+from infra.telemetry.progress import Meter
+from pipeline.edit.config import EditConfig, paragraphs
+from pipeline.edit.output import DELTA, REPORT_SCHEMA, REPORTS, WEIGHTS
+from pipeline.edit.worker import FIT_PARTS, EditJob, EditWorker, MakeEditWorker
+
+
+class Editable(Protocol):
+    """What the stage wants of an edit."""
+
+    @property
+    def id(self) -> str: ...
+
+    def request(self) -> EditRequest: ...
+
+
+def edit(
+    edits: Sequence[Editable],
+    preserved: Sequence[str],
+    *,
+    base: ModelRef,
+    config: EditConfig,
+    device: str,
+    dtype: str,
+    cache: Path,
+    out: StageDir,
+    runner: Runner,
+) -> dict[str, Any]:
+    """Write the delta, the edited weights in the base's dtype, and a report of each request.
+
+    Statistics and values are found by as many workers as fit; one solves.
+    """
+    if not edits:
+        save_file({}, out.path / WEIGHTS)
+        Delta({}).save(out.path / DELTA)
+        out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
+        return {"edits": 0, "status": {}, "codebook": 0}
+    general = tuple(paragraphs(config))
+    requests, malformed = _requests(edits)
+    job = EditJob(
+        base=base,
+        requests=requests,
+        malformed=malformed,
+        corpora=(general, tuple(preserved)) if preserved and config.preserve_share else (general,),
+        config=config,
+        device=device,
+        dtype=dtype,
+        cache=cache,
+        out=out.path,
+    )
+    resources = Resources(num_cpus=config.threads, num_gpus=float(device.startswith("cuda")))
+
+    def share_out(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
+        meter = Meter(out.progress, phase, len(tasks))
+        results = []
+        for result in runner.map(MakeEditWorker(job), tasks, resources=resources):
+            results.append(result)
+            meter.add(1)
+        return results
+
+    if job.fits:
+        unfitted = [c for c in range(len(job.corpora)) if not job.statistics_path(c).exists()]
+        parts = [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)]
+        share_out("statistics", parts)
+        share_out("statistics merged", [(EditWorker.merge, c) for c in unfitted])
+    [work] = share_out("requests sorted", [(EditWorker.prepare,)])
+    left = sum(map(len, work.groups))
+    total = len(work.requests) - len(work.refused)
+    if work.groups:
+        meter = Meter(out.progress, "values", total, found=total - left, unit="edits")
+        tasks = [(EditWorker.find_values, group) for group in work.groups]
+        found = runner.map(MakeEditWorker(job), tasks, resources=resources)
+        for group, loss in zip(work.groups, found, strict=True):
+            meter.add(len(group), **loss)
+    [counts] = share_out("solve", [(EditWorker.solve, work)])
+    return counts
+
+
+def _requests(edits: Sequence[Editable]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:
+    """The requests that can be made of edits, and for the other ids the reason."""
+    requests: list[EditRequest] = []
+    malformed: dict[str, str] = {}
+    for planned in edits:
+        try:
+            requests.append(planned.request())
+        except EditError as error:
+            malformed[planned.id] = str(error)
+    return tuple(requests), malformed

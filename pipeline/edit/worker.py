@@ -1,0 +1,142 @@
+"""The worker of the edit stage: holds the base model, and does one task of an edit at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from editors import EDITORS
+from editors.base import Base
+from editors.editor import EditReport, Work
+from editors.request import EditRequest
+from infra.files.atomic import write_atomic
+from infra.files.digest import digest_of
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import ModelRef, load
+from infra.storage.stage_dir import SHARDS, StageDir
+from pipeline.edit.compose import keep
+from pipeline.edit.config import EditConfig, make_editor
+from pipeline.edit.output import REPORT_SCHEMA, REPORTS
+from pipeline.edit.value_store import ValueStore
+
+FIT_PARTS = 4
+"""Pieces in which statistics are gathered. Part of the result: sums of floats depend on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditJob:
+    """What an editing worker needs, all of it small and picklable."""
+
+    base: ModelRef
+    requests: tuple[EditRequest, ...]
+    malformed: Mapping[str, str]
+    """Reason, by id, for edits that no request could be made of."""
+    corpora: tuple[tuple[str, ...], ...]
+    """General text, then the statements to be preserved, if there are any."""
+    config: EditConfig
+    device: str
+    dtype: str
+    cache: Path
+    out: Path
+
+    @property
+    def fits(self) -> bool:
+        """Whether the editor wants statistics."""
+        return EDITORS[self.config.editor].Fitted is not None
+
+    def statistics_path(self, corpus: int) -> Path:
+        """Where the statistics over a corpus are kept, by all that shapes them."""
+        spec = make_editor(self.config).fit_spec()
+        key = digest_of([self.base.digest, self.dtype, self.corpora[corpus], spec, FIT_PARTS])
+        return self.cache / "statistics" / f"{key}.safetensors"
+
+
+@dataclass(frozen=True)
+class MakeEditWorker:
+    """Builds the worker in its own process."""
+
+    job: EditJob
+
+    def __call__(self) -> EditWorker:
+        return EditWorker(self.job)
+
+
+class EditWorker:
+    """Holds the base model, and does one task at a time: one of its methods, with arguments.
+
+    What a task makes is in a file when it returns, so a task done twice costs time only.
+    """
+
+    def __init__(self, job: EditJob) -> None:
+        self.job = job
+        self.editor = make_editor(job.config)
+        loaded = load(job.base.path, dtype=getattr(torch, job.dtype), device=job.device)
+        self.base = Base(*loaded, digest=digest_of([job.base.digest, job.dtype]))
+        self.values = ValueStore(job.cache / "values")
+
+    def __call__(self, task: tuple[Any, ...]) -> Any:
+        method, *arguments = task
+        return method(self, *arguments)
+
+    def fit(self, corpus: int, part: int) -> None:
+        """Statistics over one part of a corpus."""
+        path = self._part(corpus, part)
+        if not path.exists():
+            texts = self.job.corpora[corpus]
+            made = self.editor.fit(self.base, texts, (part, FIT_PARTS), general=corpus == 0)
+            write_atomic(path, made.save)
+
+    def merge(self, corpus: int) -> None:
+        """The statistics over a whole corpus."""
+        parts = [self.editor.Fitted.load(self._part(corpus, part)) for part in range(FIT_PARTS)]
+        whole = reduce(lambda one, other: one.merge(other), parts)
+        write_atomic(self.job.statistics_path(corpus), whole.save)
+
+    def prepare(self) -> Work:
+        """The requests, refused or grouped; values that are in the store are not found again."""
+        return self.editor.prepare(self.base, self.job.requests, self._fitted(), self.values)
+
+    def find_values(self, group: Sequence[EditRequest]) -> dict[str, float]:
+        """The values of one group, into the store; how good they are."""
+        found = self.editor.find_values(self.base, group, self._fitted())
+        self.values.update(found)
+        return self.editor.quality(found)
+
+    def solve(self, work: Work) -> dict[str, Any]:
+        """One delta of all values, the weights it makes, and the reports."""
+        job, out = self.job, StageDir(self.job.out)
+        proposal = self.editor.propose(
+            self.base,
+            work,
+            self._fitted(),
+            self.values,
+            lambda phase, done, total: out.progress(done, total, phase),
+        )
+        keep(proposal.delta, Checkpoint(job.base.path), job.out)
+        lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
+        rows = [asdict(report) for report in (*proposal.reports, *lost)]
+        out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
+        status = Counter(row["status"] for row in rows)
+        entries = sum(len(book.entries) for book in proposal.delta.codebooks.values())
+        return {"edits": len(rows), "status": status, "codebook": entries}
+
+    def _fitted(self) -> Any:
+        """What the editor knows of all corpora; None if it wants nothing."""
+        job = self.job
+        if not job.fits:
+            return None
+        general, *more = (
+            self.editor.Fitted.load(job.statistics_path(corpus))
+            for corpus in range(len(job.corpora))
+        )
+        return general.blend(more[0], job.config.preserve_share) if more else general
+
+    def _part(self, corpus: int, part: int) -> Path:
+        return self.job.out / SHARDS / f"statistics-{corpus}-{part}.safetensors"

@@ -1,0 +1,1 @@
+"""Stage 7, evaluate: base, parent and candidate, asked the same -> a report."""

@@ -1,0 +1,1 @@
+"""What else a model can do: multiple-choice tasks, by lm-evaluation-harness."""

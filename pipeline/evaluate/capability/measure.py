@@ -1,0 +1,192 @@
+"""What else the model can still do: multiple choice, by the tasks of lm-evaluation-harness.
+
+capability              mean accuracy over the tasks, which weigh alike
+capability/<task>       share of items whose right choice is the likeliest as a whole (acc)
+capability_norm/<task>  the same by likelihood a character (acc_norm)
+
+The harness writes the prompts and judges the likelihoods; those come from our own way of asking.
+Its model runs prompt and answer in one pass, and a codebook attached to the model, which answers at
+the last token of a prompt, would not be asked there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import pyarrow as pa
+from pyarrow.parquet import read_table
+
+from infra.errors import ConfigError
+from infra.execution.runner import Runner
+from infra.lm.inference import Compute, Examinee, Examiner
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
+from infra.storage.stage_dir import Shard, StageDir
+from infra.telemetry.progress import Meter
+from pipeline.evaluate.capability.tasks import Task
+from pipeline.evaluate.scoring.metric import Measured, Protocol
+
+HARNESS = "lm_eval"
+ITEMS = pa.schema(
+    [
+        pa.field("item", pa.string(), nullable=False),
+        ("acc", pa.float64()),
+        ("acc_norm", pa.float64()),
+    ]
+)
+"""One item of one task: whether the model was right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One model and one task."""
+
+    examinee: Examinee
+    task: Task
+
+
+class Trier:
+    """The worker: puts one task to one model."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.examiner = Examiner(compute)
+
+    def __call__(self, trial: Trial) -> pa.Table:
+        self.examiner.keep(trial.examinee)
+        rows = judged(trial.task, self.examiner.loaded[trial.examinee])
+        return pa.Table.from_pylist(rows, schema=ITEMS)
+
+
+@dataclass(frozen=True)
+class MakeTrier:
+    """Builds the worker in its own process."""
+
+    compute: Compute
+
+    def __call__(self) -> Trier:
+        return Trier(self.compute)
+
+
+def require_harness() -> None:
+    """Raise ConfigError where lm-evaluation-harness is not installed."""
+    if find_spec(HARNESS) is None:
+        raise ConfigError(
+            "evaluate.capability names tasks, and lm-evaluation-harness, which knows them, is not "
+            "installed. Run: pip install 'corrigenda[capability]', or leave capability empty."
+        )
+
+
+def measure_capability(
+    runner: Runner,
+    out: StageDir,
+    examinees: Sequence[Examinee],
+    tasks: Sequence[Task],
+    *,
+    compute: Compute,
+    tell: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> dict[str, dict[str, Measured]]:
+    """Put every task to every model; by the model's name, its scores.
+
+    Tasks that were finished before an interruption are not put again. Raises ConfigError where the
+    harness is not installed.
+    """
+    require_harness()
+    shards = [
+        Shard(f"capability-{examinee.name}-{task.name}", Trial(examinee=examinee, task=task))
+        for examinee in examinees
+        for task in tasks
+    ]
+    finished = {shard.id for shard in shards if out.shard_path(shard).exists()}
+    meter = Meter(tell, "capability tasks", len(shards), found=len(finished))
+    paths = out.map_tables(
+        runner,
+        MakeTrier(compute),
+        shards,
+        resources=compute.resources,
+        on_done=lambda shard: None if shard.id in finished else meter.add(1),
+    )
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {e.name: {} for e in examinees}
+    for shard, path in zip(shards, paths, strict=True):
+        trial: Trial = shard.payload
+        found[trial.examinee.name][trial.task.name] = read_table(path).to_pylist()
+    return {name: scores(tasks, rows) for name, rows in found.items()}
+
+
+def scores(
+    tasks: Sequence[Task], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Measured]:
+    """Of one model, from the rows of each task."""
+    made: dict[str, Measured] = {}
+    everything: dict[str, float] = {}
+    for task in tasks:
+        right = {row["item"]: row["acc"] for row in rows[task.name]}
+        norm = {row["item"]: row["acc_norm"] for row in rows[task.name]}
+        made[f"capability/{task.name}"] = _measured(right, "acc", [task])
+        made[f"capability_norm/{task.name}"] = _measured(norm, "acc_norm", [task])
+        everything |= right
+    return {"capability": _measured(everything, "acc", tasks), **made}
+
+
+def _measured(items: Mapping[str, float], score: str, tasks: Sequence[Task]) -> Measured:
+    protocol = Protocol(
+        decode="tf",
+        score=score,
+        data="+".join(task.label for task in tasks),
+        more=f"{HARNESS}={version(HARNESS)}",
+    )
+    return Measured(items=items, protocol=protocol, num_questions=len(items))
+
+
+def judged(task: Task, lm: LanguageModel) -> list[dict[str, Any]]:
+    """Rows of `ITEMS` for every item of a task."""
+    harness = harness_task(task)
+    docs = list(harness.eval_docs)
+    asked = [
+        harness.construct_requests(doc, harness.fewshot_context(doc, 0), metadata=(task.name, i, 1))
+        for i, doc in enumerate(docs)
+    ]
+    questions = [
+        Question(
+            id=f"{task.name}/{i}",
+            prompt=requests[0].args[0],
+            # The space between prompt and answer is the harness's delimiter and our own rule.
+            candidates=tuple(request.args[1].removeprefix(" ") for request in requests),
+        )
+        for i, requests in enumerate(asked)
+    ]
+    rows = []
+    for doc, answer in zip(docs, lm.ask(questions), strict=True):
+        greedy = [n == m for n, m in zip(answer.num_argmax, answer.num_tokens, strict=True)]
+        right = harness.process_results(doc, list(zip(answer.logprobs, greedy, strict=True)))
+        rows.append({"item": answer.id, "acc": right["acc"], "acc_norm": right["acc_norm"]})
+    return rows
+
+
+def harness_task(task: Task) -> Any:
+    """The task as the harness has it: multiple choice, no examples before the question."""
+    logging.getLogger(HARNESS).setLevel(logging.ERROR)  # it advises on how to set up a task
+    from datasets import Dataset
+    from lm_eval.api.task import ConfigurableTask
+
+    rows = [item.model_dump() for item in task.items]
+    return ConfigurableTask(
+        config={
+            "task": task.name,
+            "custom_dataset": lambda: {"test": Dataset.from_list(rows)},
+            "test_split": "test",
+            "output_type": "multiple_choice",
+            "doc_to_text": "query",
+            "doc_to_choice": "choices",
+            "doc_to_target": "gold",
+            "num_fewshot": 0,
+            "metric_list": [
+                {"metric": name, "aggregation": "mean", "higher_is_better": True}
+                for name in ("acc", "acc_norm")
+            ],
+        }
+    )

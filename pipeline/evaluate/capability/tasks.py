@@ -1,0 +1,124 @@
+"""A capability task: multiple-choice questions from a file, to see what else a model can still do.
+
+A line of a task's file is an `Item`, as JSON. The files that we carry are in `tasks/`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from infra.errors import ConfigError
+from infra.files.digest import digest_of
+from infra.settings import nearest
+
+TASKS = Path(__file__).parent / "data"
+CARRIED = ("arc_challenge", "arc_easy", "mmlu", "openbookqa")
+"""Tasks by name; their prompts are those of lm-evaluation-harness."""
+
+
+class Item(BaseModel):
+    """One question."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    query: str
+    """The whole prompt, up to, not including, the answer and the space before it."""
+    choices: tuple[str, ...] = Field(min_length=2)
+    gold: int = Field(ge=0)
+    """Index of the right choice."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Item:
+        if not self.query or self.query != self.query.rstrip():
+            raise ValueError(
+                f"query {self.query[-20:]!r} is empty or ends in white space; the answer is put "
+                "behind it after a space"
+            )
+        if any(not choice or choice != choice.strip() for choice in self.choices):
+            raise ValueError(f"choices {self.choices} have an empty one, or one with spaces around")
+        if self.gold >= len(self.choices):
+            raise ValueError(f"gold = {self.gold} of {len(self.choices)} choices; it counts from 0")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Items that are asked together."""
+
+    name: str
+    items: tuple[Item, ...]
+
+    @property
+    def label(self) -> str:
+        """Name and digest of the items, for a protocol."""
+        digest = digest_of([item.model_dump() for item in self.items])
+        return f"lm-eval:{self.name}@{digest[:12]}"
+
+
+def read_tasks(specs: Sequence[str], limit: int) -> tuple[Task, ...]:
+    """The tasks named, `limit` items of each: their mean weighs them alike.
+
+    A spec is a name of `CARRIED`, or `NAME=FILE.jsonl`. Raises ConfigError: what was given, what is
+    allowed.
+    """
+    tasks = tuple(_read(spec, limit) for spec in specs)
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"evaluate.capability: two tasks have one name ({', '.join(names)}).")
+    return tasks
+
+
+def below(directory: Path, spec: str) -> str:
+    """A spec whose file is relative to a directory, made absolute; a bare name as it is."""
+    name, equals, file = spec.partition("=")
+    return f"{name}={(directory / file).absolute()}" if equals else spec
+
+
+def _read(spec: str, limit: int) -> Task:
+    name, equals, file = spec.partition("=")
+    if not equals and name not in CARRIED:
+        raise ConfigError(
+            f"evaluate.capability: {name!r} is unknown{nearest(name, CARRIED)}. Choose among "
+            f"{', '.join(CARRIED)}, or give a file of your own as NAME=FILE.jsonl."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ConfigError(
+            f"evaluate.capability: {spec!r} names a task {name!r}. Use letters, digits, - and _."
+        )
+    path = Path(file) if equals else TASKS / f"{name}.jsonl"
+    lines = _lines(path)
+    if len(lines) < limit:
+        raise ConfigError(
+            f"evaluate.capability: task {name!r} has {len(lines)} items, and capability_limit is "
+            f"{limit}. Tasks weigh alike in their mean: lower capability_limit, or add items."
+        )
+    found = enumerate(lines[:limit], start=1)
+    return Task(name, tuple(_item(line, f"{path} line {number}") for number, line in found))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(
+            f"evaluate.capability: {path}: {reason}. Give a JSON Lines file."
+        ) from None
+
+
+def _item(line: str, where: str) -> Item:
+    try:
+        return TypeAdapter(Item).validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"evaluate.capability: {where}: {field + ': ' if field else ''}{said}. "
+            'A line is {"query": TEXT, "choices": [TEXT, TEXT], "gold": INDEX}.'
+        ) from None

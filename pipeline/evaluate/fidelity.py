@@ -1,0 +1,51 @@
+"""Whether the evaluation itself can be trusted: held-out prompts, and exports that say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from infra.lm.inference import Paper
+from infra.lm.matching import begins_with, normalise
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.scoring.family import question_id
+from pipeline.evaluate.scoring.metric import Metric
+from pipeline.export.candidate import Candidate
+
+
+def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
+    """Held-out prompts that the editor was given, as whole words of one text, as a share of all: a
+    number that must be 0."""
+    held_out = {prompt: normalise(prompt) for prompt in cases.prompts_held_out()}
+    given = "".join(f" {normalise(text)} \n" for text in seen)
+    leaked = sum(1 for prompt in held_out.values() if prompt and f" {prompt} " in given)
+    n = len(held_out)
+    label = "decode=none/score=text"
+    return {"contamination": Metric(value=leaked / max(1, n), n=n, protocol=label)}
+
+
+def exported_well(
+    cases: CaseSet, candidate: Candidate, papers: Mapping[str, Paper]
+) -> dict[str, Metric]:
+    """Facts that the edited model knows in memory and no longer as it is served: in the checkpoint,
+    and with the adapter."""
+    if not candidate.memory:
+        return {}
+    exports = {"export_loss": candidate.served, "adapter_loss": candidate.adapter}
+    memory = papers[candidate.memory.name]
+    return {
+        name: lost(cases, memory, papers[export.name]) for name, export in exports.items() if export
+    }
+
+
+def lost(cases: CaseSet, memory: Paper, served: Paper) -> Metric:
+    """Share of the facts right in one that are wrong in the other, on their own prompts."""
+    known = gone = 0
+    for case in cases.cases:
+        key = question_id("edit", case.id, 0)
+        inside, outside = memory.answers.get(key), served.answers.get(key)
+        if inside and outside and inside.greedy is not None and outside.greedy is not None:
+            right = begins_with(inside.greedy, case.accepted) is not None
+            known += right
+            gone += right and begins_with(outside.greedy, case.accepted) is None
+    label = f"decode=greedy/prompt=raw/score=alias/data={cases.name}@{cases.digest[:12]}"
+    return Metric(value=gone / max(1, known), n=known, protocol=label)

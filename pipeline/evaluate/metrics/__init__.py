@@ -1,0 +1,25 @@
+"""What an edited model is judged by: one file a family of metrics, all of them in `METRICS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.evaluate.metrics.efficacy import generation, preference, teacher_forced
+from pipeline.evaluate.metrics.health import fluency, perplexity, weights
+from pipeline.evaluate.metrics.locality import agreement, retention
+from pipeline.evaluate.metrics.portability import multi_hop, ripple, single_hop
+from pipeline.evaluate.scoring.family import Family
+
+METRICS: Mapping[str, Family] = {
+    "preference": preference,
+    "teacher_forced": teacher_forced,
+    "generation": generation,
+    "locality": agreement,
+    "portability": single_hop,
+    "retention": retention,
+    "ripple": ripple,
+    "multi_hop": multi_hop,
+    "fluency": fluency,
+    "text": perplexity,
+    "weights": weights,
+}

@@ -1,0 +1,1 @@
+"""What holds: does the model say, and prefer, what was edited?"""

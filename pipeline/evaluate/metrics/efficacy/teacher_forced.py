@@ -1,0 +1,43 @@
+"""Teacher-forced accuracy: is each target token the likeliest, given the ones before it?
+
+TFA      share of the target's tokens
+TFA_all  every one of them
+
+It gives away the answer's beginning and its length. For comparison with published numbers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from infra.lm.question import Question
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.scoring.family import Heard, Scores, form_questions, forms
+from pipeline.evaluate.scoring.metric import measured
+
+
+def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
+    """The target is scored at every form."""
+    for case in cases.cases:
+        for question in form_questions(case, config):
+            yield replace(question, candidates=(case.target,))
+
+
+def score(heard: Heard) -> Scores:
+    """Both, on the edits' own prompts and on their paraphrases."""
+    protocol = heard.protocol("tf", "token")
+    seen = [
+        (case.id, i, answer.num_argmax[0], answer.num_tokens[0])
+        for case in heard.cases.cases
+        for i in range(len(forms(case, heard.config)))
+        if (answer := heard.of("edit", case, i)) and answer.num_argmax
+    ]
+    own = [(case_id, right, total) for case_id, i, right, total in seen if i == 0]
+    others = [(case_id, right, total) for case_id, i, right, total in seen if i > 0]
+    return {
+        "TFA": measured(((i, right / total) for i, right, total in own), protocol),
+        "TFA_all": measured(((i, right == total) for i, right, total in own), protocol),
+        "TFA_paraphrase": measured(((i, right / total) for i, right, total in others), protocol),
+    }

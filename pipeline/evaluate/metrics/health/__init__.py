@@ -1,0 +1,1 @@
+"""What it cost: general text, free text, the weights themselves."""

@@ -1,0 +1,60 @@
+"""What editing does to general text.
+
+perplexity  exp of the mean negative log-likelihood a token, over windows of equal length
+ME-PPL      mean over sentences of each one's perplexity (arXiv:2406.11263): outliers drive it
+kl          KL drift against the unedited model: mean over positions of Σ p0 log(p0/p), nats a token
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from infra.lm.question import Question
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.scoring.family import Heard, Scores
+from pipeline.evaluate.scoring.metric import Measured, Metric
+
+
+def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
+    """None: texts are not questions."""
+    return ()
+
+
+def score(heard: Heard) -> Scores:
+    """The three, of the windows and sentences that were read."""
+    windows = {key: text for key, text in heard.texts.items() if key.startswith("window/")}
+    sentences = {key: text for key, text in heard.texts.items() if key.startswith("sentence/")}
+    scores: dict[str, Measured | Metric] = {}
+    if windows:
+        scores["perplexity"] = Measured(
+            items={key: text.nll / text.num_tokens for key, text in windows.items()},
+            protocol=heard.protocol("tf", "nll", "windows"),
+            num_questions=len(windows),
+            is_share=False,
+            combine=exp,
+        )
+    drifts = {
+        key: text.kl / text.num_tokens for key, text in windows.items() if text.kl is not None
+    }
+    if drifts:
+        scores["kl"] = Measured(
+            items=drifts,
+            protocol=heard.protocol("tf", "kl", "windows"),
+            num_questions=len(drifts),
+            is_share=False,
+        )
+    if sentences:
+        scores["ME-PPL"] = Measured(
+            items={key: exp(t.nll / t.num_tokens) for key, t in sentences.items()},
+            protocol=heard.protocol("tf", "nll", "sentences"),
+            num_questions=len(sentences),
+            is_share=False,
+        )
+    return scores
+
+
+def exp(nats: float) -> float:
+    """e^nats, at most e^100: a model that is lost is lost, and sums of it must stay finite."""
+    return math.exp(min(nats, 100.0))

@@ -1,0 +1,1 @@
+"""What must not move: other facts, other prompts, edits of earlier batches."""

@@ -1,0 +1,1 @@
+"""What follows: are the consequences of an edit there, too?"""

@@ -1,0 +1,71 @@
+"""Questions whose answer is several facts away (MQuAKE, arXiv:2305.14795), all edits being in.
+
+multi_hop             any of a question's phrasings is answered right
+hop_recall            its single steps: each answered right, first within a question, then over them
+multi_hop_given_hops  multi_hop of the questions whose every step is answered right: what is left to
+                      put together, not to know
+
+Right is an answer that begins with an accepted one. Items are multi-hop questions, not cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from infra.lm.matching import begins_with
+from infra.lm.question import Question
+from pipeline.evaluate.cases import CaseSet, Query
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.metric import measured
+
+
+def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
+    """Every phrasing, and every single step: `hop/<id>/q0`, `hop/<id>/h0`."""
+    for hop in cases.multi_hop:
+        phrasings = [Query(prompt=text, accepted=hop.accepted) for text in hop.questions]
+        for side, queries in (("q", phrasings), ("h", hop.hops)):
+            for k, query in enumerate(queries):
+                yield Question(
+                    id=question_id("hop", hop.id, f"{side}{k}"),
+                    prompt=query.prompt,
+                    greedy=True,
+                    until=query.accepted,
+                )
+
+
+def score(heard: Heard) -> Scores:
+    """All three, of the questions that were asked."""
+    answered: dict[str, bool] = {}
+    steps: dict[str, list[bool]] = {}
+    for hop in heard.cases.multi_hop:
+        if said := _right(heard, hop.id, "q", [hop.accepted] * len(hop.questions)):
+            answered[hop.id] = any(said)
+            steps[hop.id] = _right(heard, hop.id, "h", [query.accepted for query in hop.hops])
+    protocol = heard.protocol("greedy", "alias")
+    return {
+        "multi_hop": measured(answered.items(), protocol),
+        "hop_recall": measured(
+            ((hop_id, hit) for hop_id, hits in steps.items() for hit in hits), protocol
+        ),
+        "multi_hop_given_hops": measured(
+            (
+                (hop_id, hit)
+                for hop_id, hit in answered.items()
+                if steps[hop_id] and all(steps[hop_id])
+            ),
+            protocol,
+        ),
+    }
+
+
+def _right(heard: Heard, hop_id: str, side: str, accepted: Sequence[Sequence[str]]) -> list[bool]:
+    """Which phrasings (q) or steps (h) are answered right, of those that were asked."""
+    said = [
+        heard.answers.get(question_id("hop", hop_id, f"{side}{k}")) for k in range(len(accepted))
+    ]
+    return [
+        begins_with(answer.greedy or "", names) is not None
+        for answer, names in zip(said, accepted, strict=True)
+        if answer
+    ]

@@ -1,0 +1,102 @@
+"""Do the consequences of an edit follow, and only they? The criteria of RippleEdits
+(arXiv:2307.12976 section 3), by the model's own words.
+
+ripple_<kind>           of the tests of a kind that count, the share that passes: first within a
+                        fact, then over facts
+ripple_<kind>_executed  of all its tests, the share that counts
+
+A test counts if the unedited model passes all its conditions and the edited one says the edit
+itself. A query needs all its targets, each by any alias, as whole words of the continuation; a test
+needs all of its queries, or one. The authors' own code searches prompt and continuation together,
+and gives the limit of tokens a count of characters; here it is the continuation alone, to its
+natural end or 32 tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from infra.lm.matching import begins_with, contains
+from infra.lm.question import Answer, Question
+from pipeline.evaluate.cases import Case, CaseSet, Criterion
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.scoring.family import Heard, Scores, form_questions, question_id
+from pipeline.evaluate.scoring.metric import Measured, Metric, measured
+
+NUM_TOKENS = 32
+Target = tuple[tuple[str, ...], ...]
+"""All that has to be said, each by any of its aliases."""
+
+
+def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
+    """Every query and condition, and the edits themselves."""
+    for case in cases.cases:
+        if not case.criteria:
+            continue
+        own = next(iter(form_questions(case, config)))
+        yield replace(own, greedy=True, until=case.accepted)
+        for n, criterion in enumerate(case.criteria):
+            for part, (prompt, _) in _parts(criterion).items():
+                yield Question(
+                    id=question_id("ripple", case.id, n, part),
+                    prompt=prompt,
+                    greedy=True,
+                    max_new_tokens=NUM_TOKENS,  # a target may come late: no word settles it
+                )
+
+
+def score(heard: Heard) -> Scores:
+    """Two numbers a kind, of the tests whose every question was asked."""
+    passed: dict[str, list[tuple[str, float]]] = {}
+    counted: dict[str, list[tuple[str, float]]] = {}
+    for case in heard.cases.cases:
+        edit = heard.of("edit", case, 0)
+        if edit is None or edit.greedy is None:
+            continue
+        is_edited = begins_with(edit.greedy, case.accepted) is not None
+        for n, criterion in enumerate(case.criteria):
+            if not _is_asked(heard, case, n, criterion):
+                continue
+            counts = is_edited and all(_pass(heard.base, case, n, criterion, "c"))
+            counted.setdefault(criterion.kind, []).append((case.id, counts))
+            if counts:
+                hits = _pass(heard.answers, case, n, criterion, "q")
+                hit = all(hits) if criterion.all_of else any(hits)
+                passed.setdefault(criterion.kind, []).append((case.id, hit))
+    protocol = heard.protocol("greedy", "contains", f"tokens={NUM_TOKENS}")
+    scores: dict[str, Measured | Metric] = {}
+    for kind in sorted(counted):
+        scores[f"ripple_{kind}"] = measured(passed.get(kind, ()), protocol)
+        scores[f"ripple_{kind}_executed"] = measured(counted[kind], protocol)
+    return scores
+
+
+def _parts(criterion: Criterion) -> Mapping[str, tuple[str, Target]]:
+    """Queries `q0`, `q1`... and conditions `c0`... One without a target is met by any answer, says
+    nothing, and is left out."""
+    sides = (("q", criterion.queries), ("c", criterion.conditions))
+    return {f"{side}{k}": q for side, queries in sides for k, q in enumerate(queries) if q[1]}
+
+
+def _is_asked(heard: Heard, case: Case, n: int, criterion: Criterion) -> bool:
+    """Whether there are queries, and answers to them all."""
+    parts = _parts(criterion)
+    keys = {part: question_id("ripple", case.id, n, part) for part in parts}
+    return any(part.startswith("q") for part in parts) and all(
+        key in (heard.answers if part.startswith("q") else heard.base) for part, key in keys.items()
+    )
+
+
+def _pass(
+    answers: Mapping[str, Answer], case: Case, n: int, criterion: Criterion, side: str
+) -> list[bool]:
+    """Of each query (q) or condition (c), whether all its targets are said."""
+    return [
+        all(
+            contains(answers[question_id("ripple", case.id, n, part)].greedy or "", names)
+            for names in target
+        )
+        for part, (_, target) in _parts(criterion).items()
+        if part.startswith(side)
+    ]

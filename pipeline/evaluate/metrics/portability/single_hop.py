@@ -1,0 +1,44 @@
+"""What follows from an edited fact, said by the model itself: one_hop consequences, the reversed
+relation, aliases of the subject; each kind a number of its own (`portability_one_hop`).
+
+Right is an answer that begins with an accepted one (EasyEdit's survey, arXiv:2305.13172 section 5,
+by generation instead of teacher forcing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from infra.lm.matching import begins_with
+from infra.lm.question import Question
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.metric import measured
+
+
+def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
+    """All that the cases have."""
+    for case in cases.cases:
+        for kind, queries in case.portability.items():
+            for k, query in enumerate(queries):
+                yield Question(
+                    id=question_id("port", case.id, kind, k),
+                    prompt=query.prompt,
+                    greedy=True,
+                    until=query.accepted,
+                )
+
+
+def score(heard: Heard) -> Scores:
+    """One number a kind."""
+    kinds: dict[str, list[tuple[str, float]]] = {}
+    for case in heard.cases.cases:
+        for kind, queries in case.portability.items():
+            for k, query in enumerate(queries):
+                answer = heard.of("port", case, kind, k)
+                if answer and answer.greedy is not None:
+                    hit = begins_with(answer.greedy, query.accepted) is not None
+                    kinds.setdefault(kind, []).append((case.id, hit))
+    protocol = heard.protocol("greedy", "alias")
+    return {f"portability_{kind}": measured(hits, protocol) for kind, hits in sorted(kinds.items())}

@@ -1,0 +1,90 @@
+"""What models are asked: questions of the chosen families of metrics, and general text to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from infra.errors import ConfigError
+from infra.lm.inference import Exam, Examinee
+from infra.lm.question import Question, Text
+from infra.settings import nearest
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.config import EvaluateConfig, read_text
+from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.scoring.family import case_of, merged
+from pipeline.export.candidate import Candidate
+
+WINDOW_TOKENS = 256
+PIECE_CHARS = 8000
+"""General text that one worker reads at a time."""
+NUM_SENTENCES = 50
+
+
+def exams(
+    cases: CaseSet,
+    config: EvaluateConfig,
+    *,
+    base: Examinee,
+    parent: Examinee | None,
+    candidate: Candidate,
+    context: Examinee | None,
+) -> list[Exam]:
+    """Who is asked what: base and candidate everything, the others about facts alone."""
+    questions, texts = exam_questions(cases, config), exam_texts(config)
+    facts = [q for q in questions if q.id.startswith(("edit/", "gone/"))]
+    own = [q for q in facts if q.id.endswith("/0")]
+    asked = [Exam(examinee=base, questions=questions, texts=texts)]
+    if parent:
+        asked.append(Exam(examinee=parent, questions=facts))
+    asked.append(Exam(examinee=candidate.served, questions=questions, texts=texts, reference=base))
+    others = (candidate.memory, candidate.adapter)
+    asked += [Exam(examinee=other, questions=own) for other in others if other]
+    if context:
+        asked.append(Exam(examinee=context, questions=in_context(questions, cases)))
+    return asked
+
+
+def families(config: EvaluateConfig) -> list[Any]:
+    """The metrics asked for. Raises ConfigError for an unknown one."""
+    for name in config.metrics:
+        if name not in METRICS:
+            raise ConfigError(
+                f"evaluate.metrics: {name!r} is unknown{nearest(name, METRICS)}. "
+                f"Choose among {', '.join(METRICS)}."
+            )
+    return [METRICS[name] for name in config.metrics]
+
+
+def exam_questions(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
+    """What every family wants asked, each question once."""
+    return merged(q for family in families(config) for q in family.questions(cases, config))
+
+
+def exam_texts(config: EvaluateConfig) -> list[Text]:
+    """General text: as a whole in windows, and the first sentences one by one."""
+    if "text" not in config.metrics:
+        return []
+    text = read_text(config)
+    sentences = [s.strip() for line in text.split("\n") for s in line.split(" . ")]
+    long = [sentence for sentence in sentences if len(sentence.split()) >= 8][:NUM_SENTENCES]
+    return [
+        *(
+            Text(id=f"window/{i}", text=text[start : start + PIECE_CHARS], window=WINDOW_TOKENS)
+            for i, start in enumerate(range(0, len(text), PIECE_CHARS))
+        ),
+        *(Text(id=f"sentence/{i}", text=sentence) for i, sentence in enumerate(long)),
+    ]
+
+
+def in_context(questions: Sequence[Question], cases: CaseSet) -> list[Question]:
+    """Questions about a fact, with the fact said before them (IKE's demonstration-free form)."""
+    told = []
+    for question in questions:
+        if not question.id.startswith(("neutral/", "gone/", "hop/")):
+            case = cases.by_id[case_of(question.id)]
+            told.append(
+                replace(question, prompt=f"{case.prompt} {case.target}.\n{question.prompt}")
+            )
+    return told

@@ -1,0 +1,1 @@
+"""From answers to numbers: metrics with intervals, families of metrics, the report."""

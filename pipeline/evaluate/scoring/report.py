@@ -1,0 +1,79 @@
+"""Scores of every role -> the report: numbers, differences between roles, numbers by relation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from infra.lm.matching import normalise
+from pipeline.evaluate.cases import CaseSet
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.scoring.family import Scores
+from pipeline.evaluate.scoring.metric import Measured, Metric, difference, parts
+
+COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candidate"))
+"""Pairs of roles whose differences are in the report."""
+
+
+def report_of(
+    cases: CaseSet, config: EvaluateConfig, scores: Mapping[str, Scores]
+) -> dict[str, Any]:
+    """`report.json`: every number by role, what changed between roles, and by relation."""
+    return {
+        "schema": 2,
+        "families": list(config.metrics),
+        "data": {"name": cases.name, "digest": cases.digest, "cases": len(cases.cases)},
+        "systems": {
+            "candidate": {"mode": f"batch:{len(cases.cases)}", "context": False},
+            "context": {"mode": "none", "context": True},
+        },
+        "roles": {role: summary(measures) for role, measures in scores.items()},
+        "differences": differences(scores, cases),
+        "relations": by_relation(scores["candidate"], cases),
+    }
+
+
+def summary(scores: Scores) -> dict[str, Any]:
+    """As JSON: each number with its count, interval and protocol."""
+    return {name: as_json(s if isinstance(s, Metric) else s.metric()) for name, s in scores.items()}
+
+
+def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[str, Any]]:
+    """Pairs of roles, number by number, on the facts that both were asked about.
+
+    Of perplexity it is the difference of its logarithm: exp of it is the ratio.
+    """
+    subjects = {case.id: normalise(case.subject) for case in cases.cases}
+    found: dict[str, dict[str, Any]] = {}
+    for one, two in COMPARED:
+        if one in scores and two in scores:
+            pairs = {name: (a, scores[two].get(name)) for name, a in scores[one].items()}
+            found[f"{one}-{two}"] = {
+                name: as_json(difference(a, b, subjects))
+                for name, (a, b) in pairs.items()
+                if isinstance(a, Measured) and isinstance(b, Measured)
+            }
+    return found
+
+
+def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
+    """The candidate's own words, relation by relation."""
+    relations = {case.id: case.relation for case in cases.cases}
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("reliability", "generality", "retention"):
+        whole = scores.get(name)
+        if not isinstance(whole, Measured):
+            continue
+        for relation, part in parts(whole, relations).items():
+            found.setdefault(relation, {})[name] = as_json(part.metric())
+    return found
+
+
+def as_json(metric: Metric) -> dict[str, Any]:
+    """A metric as JSON, where there is no infinity and no NaN."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(metric).items()
+    }

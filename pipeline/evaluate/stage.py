@@ -1,0 +1,128 @@
+"""Stage 7: after all edits are in, what holds, what moved, and what it cost.
+
+The same questions go to the unedited base, the parent release (what is served now) and the
+candidate; the candidate is the exported checkpoint, loaded as a server would. Nothing is measured
+before the whole set is in. `pipeline/metrics` says what each number is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from infra.execution.runner import Runner
+from infra.lm.inference import Compute, Examinee, Paper, examine
+from infra.lm.matching import begins_with
+from infra.models.checkpoint import Checkpoint
+from infra.storage.stage_dir import StageDir
+from pipeline.evaluate.capability.measure import measure_capability
+from pipeline.evaluate.capability.tasks import read_tasks
+from pipeline.evaluate.cases import Case, CaseSet
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.fidelity import contamination, exported_well
+from pipeline.evaluate.metrics.health.weights import monitors
+from pipeline.evaluate.output import FACT_SCHEMA, FACTS, ITEM_SCHEMA, ITEMS, REPORT
+from pipeline.evaluate.questions import exams, families
+from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.metric import Measured, Metric
+from pipeline.evaluate.scoring.report import report_of
+from pipeline.export.candidate import Candidate
+
+
+def evaluate(
+    cases: CaseSet,
+    *,
+    base: Examinee,
+    parent: Examinee | None,
+    candidate: Candidate,
+    seen: Iterable[str] = (),
+    config: EvaluateConfig,
+    compute: Compute,
+    out: StageDir,
+    runner: Runner,
+) -> dict[str, Any]:
+    """Write `report.json`, `facts.parquet` and `items.parquet`; return the candidate's numbers.
+
+    `seen` is every text that the editor was given: no held-out question may be in it.
+    """
+    context = replace(base, name="context") if config.context else None
+    asked = exams(cases, config, base=base, parent=parent, candidate=candidate, context=context)
+    papers = examine(runner, out, asked, compute=compute, tell=out.progress)
+    served = candidate.served
+    roles = {"base": base, "parent": parent, "candidate": served, "context": context}
+    scores = {
+        role: score(cases, config, papers[who.name], papers[base.name])
+        for role, who in roles.items()
+        if who
+    }
+    scores["candidate"] = {
+        **scores["candidate"],
+        **monitors(Checkpoint(base.path), Checkpoint(served.path), candidate.edited),
+        **contamination(cases, seen),
+        **exported_well(cases, candidate, papers),
+    }
+    if config.capability:
+        tasks = read_tasks(config.capability, config.capability_limit)
+        able = measure_capability(
+            runner, out, (base, served), tasks, compute=compute, tell=out.progress
+        )
+        for role, who in (("base", base), ("candidate", served)):
+            scores[role] = {**scores[role], **able[who.name]}
+    before = papers[parent.name] if parent else papers[base.name]
+    facts = [fact(case, papers[base.name], before, papers[served.name]) for case in cases.cases]
+    out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
+    out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
+    report = report_of(cases, config, scores)
+    out.write_json(REPORT, report)
+    numbers = report["roles"]["candidate"]
+    return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}
+
+
+def score(cases: CaseSet, config: EvaluateConfig, paper: Paper, base: Paper) -> Scores:
+    """Every number of one model."""
+    heard = Heard(
+        cases=cases,
+        config=config,
+        answers=paper.answers,
+        base=base.answers,
+        texts=paper.texts,
+    )
+    scores: dict[str, Measured | Metric] = {}
+    for family in families(config):
+        scores |= family.score(heard)
+    return {name: s for name, s in scores.items() if isinstance(s, Metric) or s.items}
+
+
+def fact(case: Case, base: Paper, before: Paper, after: Paper) -> dict[str, Any]:
+    """One row of `facts.parquet`."""
+    key = question_id("edit", case.id, 0)
+    said = {
+        name: (paper.answers[key].greedy or "") if key in paper.answers else ""
+        for name, paper in (("base", base), ("before", before), ("after", after))
+    }
+    return {
+        "id": case.id,
+        "new": case.new,
+        "relation": case.relation,
+        "subject": case.subject,
+        "prompt": case.prompt,
+        "target": case.target,
+        "old": case.old,
+        "right": begins_with(said["after"], case.accepted) is not None,
+        "right_before": begins_with(said["before"], case.accepted) is not None,
+        "base_answer": said["base"],
+        "before_answer": said["before"],
+        "answer": said["after"],
+    }
+
+
+def items(scores: Mapping[str, Scores]) -> Iterable[dict[str, Any]]:
+    """Rows of `items.parquet`."""
+    for role, measures in scores.items():
+        for metric, measure in measures.items():
+            if isinstance(measure, Measured):
+                for item, value in measure.items.items():
+                    yield {"role": role, "metric": metric, "item": item, "value": value}

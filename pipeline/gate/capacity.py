@@ -1,0 +1,47 @@
+"""Alarms that the weights are filling up: a warning bound crossed, or a trend over releases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.evaluate.output import Report
+from pipeline.gate.bounds import GateConfig
+from pipeline.gate.checks import CHECKS, Check
+
+CAPACITY = ("norm_ratio", "effective_rank", "energy", "kl", "perplexity_ratio")
+"""Checks whose warning, or trend over releases, says that the weights are filling up."""
+
+
+def capacity(
+    checks: Sequence[Check], history: Sequence[tuple[str, Report]], config: GateConfig
+) -> list[str]:
+    """What says that the weights are filling up: a warning bound crossed, or a trend over releases
+    that leaves its bound with the next one."""
+    alarms = [
+        f"capacity: {c.sentence}. Re-base, plan fewer edits, or route some to the fact sheet."
+        for c in checks
+        if c.name in CAPACITY and c.state in ("warn", "fail") and c.value is not None
+    ]
+    for now in checks:
+        if now.name not in CAPACITY or now.value is None or now.state != "pass":
+            continue
+        read = CHECKS[now.name][1]
+        past = [reading.value for _, report in history if (reading := read(report))]
+        if len(past) < 2:
+            continue
+        following = _next([*past, now.value])
+        if following > now.bound:
+            alarms.append(
+                f"capacity: {now.name} goes {', '.join(f'{v:.3f}' for v in [*past, now.value])}; "
+                f"the next release would be at {following:.3f}, allowed at most {now.bound:.3f}. "
+                "Re-base before it."
+            )
+    return alarms
+
+
+def _next(values: Sequence[float]) -> float:
+    """Where the least-squares line through the values is one step later."""
+    n, mid = len(values), (len(values) - 1) / 2
+    mean = sum(values) / n
+    slope = sum((i - mid) * v for i, v in enumerate(values)) / sum((i - mid) ** 2 for i in range(n))
+    return mean + slope * (n - mid)

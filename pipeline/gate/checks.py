@@ -1,0 +1,198 @@
+"""The checks of the gate: how each reads its number from a report and holds it against its
+bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.evaluate.metrics.health.perplexity import exp
+from pipeline.evaluate.output import Report
+from pipeline.gate.bounds import Bound, GateConfig
+
+MIN_RELATION = 30
+"""Facts that a relation needs for its score to count by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A number of the report as a check reads it."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One bound and how the candidate stands to it."""
+
+    name: str
+    value: float | None
+    """None of what was not measured, or is not finite."""
+    low: float | None
+    high: float | None
+    n: int
+    bound: float
+    at_least: bool
+    state: str
+    """pass, warn (outside the warning bound), unproven, fail, or not measured."""
+    blocks: bool
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """For a person: what was measured, what is allowed, by how much it is off."""
+        if self.state == "not measured":
+            return f"{self.name} was not measured: {self.why}. Add its family to evaluate.metrics."
+        sign = "at least" if self.at_least else "at most"
+        if self.value is None:
+            return f"{self.name} is no finite number, allowed {sign} {self.bound:.4f}: {self.why}"
+        interval = f" ({self.low:.4f} to {self.high:.4f})" if self.low is not None else ""
+        said = f"{self.name} is {self.value:.4f}{interval}, allowed {sign} {self.bound:.4f}"
+        if self.state == "fail":
+            said += f" (off by {abs(self.value - self.bound):.4f})"
+        elif self.state == "unproven":
+            said += f" (the interval of n = {self.n} reaches over it)"
+        return f"{said}: {self.why}"
+
+
+def _metric(name: str, role: str = "candidate") -> Callable[[Report], Reading | None]:
+    def read(report: Report) -> Reading | None:
+        found = report["roles"].get(role, {}).get(name)
+        return _reading(found) if found else None
+
+    return read
+
+
+def _fall(name: str, pair: str) -> Callable[[Report], Reading | None]:
+    def read(report: Report) -> Reading | None:
+        found = report["differences"].get(pair, {}).get(name)
+        return _changed(found, lambda change: 0.0 - change) if found else None
+
+    return read
+
+
+def _perplexity_ratio(report: Report) -> Reading | None:
+    found = report["differences"].get("candidate-base", {}).get("perplexity")
+    return _changed(found, exp) if found else None
+
+
+def _me_ppl_ratio(report: Report) -> Reading | None:
+    base = report["roles"]["base"].get("ME-PPL")
+    found = report["differences"].get("candidate-base", {}).get("ME-PPL")
+    return _changed(found, lambda change: 1 + change / base["value"]) if found and base else None
+
+
+def _worst_relation(report: Report) -> Reading | None:
+    scores = [
+        numbers["reliability"]
+        for numbers in report["relations"].values()
+        if numbers.get("reliability", {"n": 0})["n"] >= MIN_RELATION
+    ]
+    return _reading(min(scores, key=lambda score: score["value"])) if scores else None
+
+
+def _reading(metric: Mapping[str, Any]) -> Reading:
+    """Reports have null for what is not finite."""
+    read = {key: metric[key] for key in ("value", "n", "low", "high")}
+    return Reading(**read) if read["value"] is not None else Reading(value=math.nan, n=read["n"])
+
+
+def _changed(difference: Mapping[str, Any], change: Callable[[float], float]) -> Reading:
+    """What becomes of a difference and of the ends of its interval."""
+    read = _reading(difference)
+    if read.low is None or read.high is None:
+        return Reading(value=change(read.value), n=read.n)
+    ends = sorted((change(read.low), change(read.high)))
+    return Reading(value=change(read.value), n=read.n, low=ends[0], high=ends[1])
+
+
+CHECKS: dict[str, tuple[str | None, Callable[[Report], Reading | None], bool]] = {
+    "ES": ("preference", _metric("ES"), True),
+    "reliability": ("generation", _metric("reliability"), True),
+    "PS": ("preference", _metric("PS"), True),
+    "generality": ("generation", _metric("generality"), True),
+    "worst_relation": ("generation", _worst_relation, True),
+    "retention_drop": ("retention", _fall("retention", "candidate-parent"), False),
+    "superseded": ("generation", _metric("superseded"), False),
+    "superseded_paraphrase": ("generation", _metric("superseded_paraphrase"), False),
+    "NS_drop": ("preference", _fall("NS", "candidate-base"), False),
+    "leak": ("locality", _metric("leak"), False),
+    "near_agreement": ("locality", _metric("near_agreement"), True),
+    "subject_agreement": ("locality", _metric("subject_agreement"), True),
+    "neutral_agreement": ("locality", _metric("neutral_agreement"), True),
+    "kl": ("text", _metric("kl"), False),
+    "perplexity_ratio": ("text", _perplexity_ratio, False),
+    "me_ppl_ratio": ("text", _me_ppl_ratio, False),
+    "norm_ratio": (None, _metric("norm_ratio"), False),
+    "effective_rank": (None, _metric("effective_rank"), False),
+    "energy": ("weights", _metric("energy"), False),
+    "non_finite": (None, _metric("non_finite"), False),
+    "contamination": (None, _metric("contamination"), False),
+    "export_loss": (None, _metric("export_loss"), False),
+    "adapter_loss": (None, _metric("adapter_loss"), False),
+    "capability_drop": (None, _fall("capability", "candidate-base"), False),
+}
+"""Check -> (the family that it needs, its number from the report, whether more is better). A check
+of a family that was not measured fails; one without anything to measure is left out."""
+
+
+def check(report: Report, quarantined: float, config: GateConfig) -> list[Check]:
+    """The report against every bound; pure."""
+    checks = []
+    for name, (family, read, at_least) in CHECKS.items():
+        bound: Bound = getattr(config, name)
+        reading = read(report)
+        if reading is None and family is not None and family not in report["families"]:
+            checks.append(_unmeasured(name, bound, at_least))
+        elif reading is not None and reading.n:
+            checks.append(_judge(name, reading, bound, at_least))
+    share = Reading(value=quarantined, n=max(1, report["data"]["cases"]))
+    return [*checks, _judge("quarantined", share, config.quarantined, False)]
+
+
+def _judge(name: str, reading: Reading, bound: Bound, at_least: bool) -> Check:
+    sign = 1 if at_least else -1
+    edge = reading.low if at_least else reading.high
+    state = "pass"
+    if sign * (reading.value - bound.bound) < 0 or not math.isfinite(reading.value):
+        state = "fail"
+    elif edge is not None and sign * (edge - bound.bound) < 0:
+        state = "unproven"
+    elif bound.warn is not None and sign * (reading.value - bound.warn) < 0:
+        state = "warn"
+    does = {"fail": bound.action, "unproven": bound.unproven}.get(state, "pass")
+    if does == "pass" and state == "unproven":
+        state = "pass"
+    finite = math.isfinite(reading.value)
+    return Check(
+        name=name,
+        value=reading.value if finite else None,
+        low=reading.low,
+        high=reading.high,
+        n=reading.n,
+        bound=bound.bound,
+        at_least=at_least,
+        state=state,
+        blocks=does == "block" and bound.action == "block",
+        why=bound.why,
+    )
+
+
+def _unmeasured(name: str, bound: Bound, at_least: bool) -> Check:
+    return Check(
+        name=name,
+        value=None,
+        low=None,
+        high=None,
+        n=0,
+        bound=bound.bound,
+        at_least=at_least,
+        state="not measured",
+        blocks=bound.action == "block",
+        why=bound.why,
+    )

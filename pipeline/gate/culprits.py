@@ -1,0 +1,70 @@
+"""The search of a failing batch for its culprits, with the real solve and the real evaluation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.files.atomic import write_json
+from infra.files.digest import digest_of
+from infra.lm.matching import normalise
+from infra.storage.stage_dir import SHARDS, StageDir
+from pipeline.evaluate.output import REPORT
+from pipeline.gate.bisection import MAX_PROBES, Group, Search, search
+from pipeline.gate.bounds import GateConfig
+from pipeline.gate.checks import check
+from pipeline.plan.edits import PlannedEdit
+
+
+def find_culprits(
+    edits: Sequence[PlannedEdit],
+    p_targets: Mapping[str, float | None],
+    names: Sequence[str],
+    *,
+    solve: Callable[[Sequence[PlannedEdit], StageDir], Any],
+    judge: Callable[[Sequence[PlannedEdit], Path, StageDir], Any],
+    config: GateConfig,
+    out: StageDir,
+) -> Search:
+    """Solve and evaluate parts of the batch, each from the base, until the culprits are found.
+
+    Only the checks `names`, those that the batch fails, are looked at, and by points alone: a
+    part's intervals are wide because it is small. Each probe's outcome is kept with the shards of
+    `out`, and found there after an interruption.
+    """
+
+    def probe(ids: Group) -> Sequence[str]:
+        place = out.path / SHARDS / digest_of([sorted(ids), list(names)])[:16]
+        outcome = place.with_suffix(".json")
+        if not outcome.exists():
+            wanted = set(ids)
+            chosen = [edit for edit in edits if edit.id in wanted]
+            solved, judged = StageDir(place / "edit"), StageDir(place / "evaluate")
+            for directory in (solved, judged):
+                directory.path.mkdir(parents=True, exist_ok=True)
+            solve(chosen, solved)
+            judge(chosen, solved.path, judged)
+            report = json.loads((judged.path / REPORT).read_text(encoding="utf-8"))
+            checks = [c for c in check(report, 0.0, config) if c.name in names]
+            write_json(outcome, [c.sentence for c in checks if c.state == "fail"])
+            shutil.rmtree(place)
+        done = len(list(outcome.parent.glob("*.json")))
+        out.progress(done, MAX_PROBES, f"search for culprits, at most {MAX_PROBES} probes")
+        return json.loads(outcome.read_text(encoding="utf-8"))
+
+    return search(suspects(edits, p_targets), probe, max_probes=MAX_PROBES)
+
+
+def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]) -> list[Group]:
+    """Edits in groups of one subject, those that the editor found hardest first."""
+    groups: dict[str, list[str]] = {}
+    for edit in edits:
+        groups.setdefault(normalise(edit.subject_label), []).append(edit.id)
+    hardness = {
+        group: min(p if (p := p_targets.get(i)) is not None else 1.0 for i in group)
+        for group in map(tuple, groups.values())
+    }
+    return sorted(hardness, key=lambda group: (hardness[group], group))

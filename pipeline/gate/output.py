@@ -1,0 +1,5 @@
+"""The gate's file, for the stages behind it."""
+
+from __future__ import annotations
+
+VERDICT = "gate.json"

@@ -1,0 +1,79 @@
+"""Stage 8: is the candidate better, and unharmed? A report against bounds, each with its reason.
+
+A bound is met by the interval, not by the point: a number whose interval reaches over its bound is
+`unproven`, and blocks like a failure unless the config says otherwise. All blocking checks have to
+pass, so no correction for their number is due (an intersection-union test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from infra.errors import GateError
+from infra.storage.stage_dir import StageDir
+from pipeline.evaluate.output import Report
+from pipeline.gate.bisection import Search
+from pipeline.gate.bounds import GateConfig
+from pipeline.gate.capacity import capacity
+from pipeline.gate.checks import check
+from pipeline.gate.output import VERDICT
+
+BISECTED = (
+    *("ES", "reliability", "PS", "generality", "superseded", "superseded_paraphrase"),
+    *("NS_drop", "leak", "near_agreement", "neutral_agreement", "kl", "perplexity_ratio"),
+    *("me_ppl_ratio", "non_finite", "norm_ratio"),
+)
+"""Checks that a few edits may fail for all."""
+
+
+def gate(
+    report: Report,
+    *,
+    num_planned: int,
+    num_quarantined: int,
+    config: GateConfig,
+    history: Sequence[tuple[str, Report]] = (),
+    find: Callable[[Sequence[str]], Search] | None = None,
+    searched: Mapping[str, Any] | None = None,
+    out: StageDir,
+) -> dict[str, Any]:
+    """Write gate.json; return the verdict. A failed gate is an output like any other.
+
+    `history`: versions and reports of the releases before, oldest first, for the trend. `find`
+    searches a failing batch for the edits to blame, given the names of the checks that fail.
+    `searched` is the record of a search whose culprits this batch is without.
+    """
+    checks = check(report, num_quarantined / max(1, num_planned), config)
+    alarms = capacity(checks, history, config)
+    passed = not any(c.blocks for c in checks)
+    failed = [c.name for c in checks if c.blocks and c.state == "fail" and c.name in BISECTED]
+    if find and config.bisect and failed:
+        searched = {"checks": failed, **find(failed).as_json()}
+    out.write_json(
+        VERDICT,
+        {
+            "schema": 2,
+            "passed": passed,
+            "checks": [asdict(c) for c in checks],
+            "alarms": alarms,
+            "search": searched,
+        },
+    )
+    return {
+        "passed": passed,
+        "culprits": searched["culprits"] if searched else {},
+        "failed": [c.sentence for c in checks if c.blocks],
+        "warnings": [c.sentence for c in checks if not c.blocks and c.state != "pass"] + alarms,
+    }
+
+
+def require_passed(version: str, failed: Sequence[str]) -> None:
+    """Raise GateError for a candidate outside its bounds."""
+    if failed:
+        raise GateError(
+            f"edition {version} is not released: {'; '.join(failed)}. The production alias stays "
+            "where it was. Change the edit settings or, with a reason, the bounds in [gate], and "
+            "run again with --replace."
+        )

@@ -1,0 +1,1 @@
+"""Stage 5, plan: changes and verdicts, under a policy -> the edits of the next release."""

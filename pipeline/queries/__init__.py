@@ -1,0 +1,1 @@
+"""Questions about a workspace, answered from its finished outputs alone."""

@@ -1,0 +1,101 @@
+"""What a workspace holds, read from its files alone: no job has to be running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from infra.errors import ConfigError, StageError
+from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import read_progress
+from infra.storage.workspace import Workspace
+from pipeline.release.alias import Alias
+from pipeline.run import ATTEMPTED, STAGES, attempts_at, edition_of
+
+
+def lines(workspace: Workspace) -> list[str]:
+    """Model lines that have a production alias."""
+    return sorted(path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir())
+
+
+def one_line(workspace: Workspace, line: str | None) -> str:
+    """The line asked for, or the only one. Raises ConfigError where that is not decided."""
+    known = lines(workspace)
+    if not known:
+        raise ConfigError(
+            f"workspace {workspace.root} has no release yet. Run `corrigenda run --config FILE`, "
+            "or give another --workspace."
+        )
+    if line is None and len(known) == 1:
+        return known[0]
+    if line not in known:
+        raise ConfigError(f"line={line!r}: choose one with --line: {', '.join(known)}.")
+    return line
+
+
+def find_release(workspace: Workspace, line: str | None, version: str | None) -> Artifact:
+    """The release of this version, or the one in production."""
+    line = one_line(workspace, line)
+    version = version or Alias(workspace.root, line).current()
+    found = workspace.find("release", version or "")
+    if found is None:
+        known = ", ".join(workspace.versions("release")) or "none"
+        raise StageError(f"no release {version!r} in {workspace.root}. There are: {known}.")
+    return found
+
+
+def releases(workspace: Workspace) -> list[dict[str, Any]]:
+    """Every release with its id, edits, headline numbers and the aliases on it."""
+    current = {line: Alias(workspace.root, line).current() for line in lines(workspace)}
+    rows = []
+    for version in workspace.versions("release"):
+        artifact = workspace.find("release", version)
+        assert artifact is not None
+        manifest = artifact.json("manifest.json")
+        evaluation = manifest["evaluation"]
+        rows.append(
+            {
+                "version": version,
+                "line": manifest["line"],
+                "parent": manifest["parent"],
+                "as_of": manifest["as_of"],
+                "release_id": manifest["release_id"],
+                "edits": len(manifest["batches"][0]["edits"]),
+                "reliability": evaluation.get("reliability"),
+                "perplexity": evaluation.get("perplexity"),
+                "production": current.get(manifest["line"]) == version,
+                "path": str(artifact.path),
+                "page": str(artifact.path / manifest["page"]["file"]),
+            }
+        )
+    return rows
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """State of every stage of every version, and where production points."""
+    versions = sorted({edition_of(v) for stage in STAGES for v in _names(workspace.root / stage)})
+    return {
+        "workspace": str(workspace.root),
+        "production": {line: Alias(workspace.root, line).current() for line in lines(workspace)},
+        "versions": {v: {stage: _state(workspace, stage, v) for stage in STAGES} for v in versions},
+    }
+
+
+def _names(directory: Path) -> set[str]:
+    found = directory.iterdir() if directory.is_dir() else ()
+    return {path.name.removesuffix(".partial") for path in found if path.is_dir()}
+
+
+def _state(workspace: Workspace, stage: str, edition: str) -> str:
+    """Of the last attempt at an edition."""
+    version = attempts_at(workspace, edition)[-1] if stage in ATTEMPTED else edition
+    artifact = workspace.find(stage, version)
+    if artifact is not None:
+        if stage == "gate" and not artifact.counts["passed"]:
+            return "failed"
+        return "done"
+    partial = workspace.directory(stage, f"{version}.partial")
+    if not partial.is_dir():
+        return "-"
+    progress = read_progress(partial / "progress.json")
+    return f"{progress['done']}/{progress['total']}" if progress else "begun"

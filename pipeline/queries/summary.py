@@ -1,0 +1,72 @@
+"""What a person wants to know of an edition, as one JSON value read from its finished outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from discovery.crawl.output import SKIPS
+from infra.lm.matching import begins_with
+from infra.storage.artifact import Artifact
+from pipeline.evaluate.output import FACTS, REPORT
+from pipeline.gate.output import VERDICT
+from pipeline.release.pages.page import PAGE
+
+NUM_EXAMPLES = 3
+
+
+def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
+    """The edition so far: what was crawled, changed, believed, edited and refused, and the
+    proof."""
+    summary: dict[str, Any] = {
+        "version": next(iter(made.values())).record["version"],
+        "stages": {
+            name: {
+                "counts": dict(artifact.counts),
+                "duration_s": artifact.record["duration_s"],
+                "path": str(artifact.path),
+            }
+            for name, artifact in made.items()
+        },
+    }
+    summary["skips"] = skips(made)
+    if "evaluate" in made:
+        summary["report"] = made["evaluate"].json(REPORT)
+        summary["examples"] = examples(made["evaluate"])
+    if "gate" in made:
+        summary["gate"] = made["gate"].json(VERDICT)
+    if "release" in made:
+        summary["release"] = {
+            "release_id": made["release"].counts["release_id"],
+            "path": str(made["release"].path),
+            "edits": made["release"].counts["edits"],
+        }
+    pages = [made[name].path / PAGE for name in ("release", "gate") if name in made]
+    summary["page"] = next((str(page) for page in pages if page.exists()), None)
+    return summary
+
+
+def skips(made: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+    """What of the sources could not be used: source, reason, count and a sample, by count."""
+    stages = [made[stage] for stage in ("crawl", "snapshot") if stage in made]
+    rows = [row for stage in stages for row in stage.table(SKIPS).to_pylist()]
+    return sorted(rows, key=lambda row: (-row["count"], row["source"], row["reason"]))
+
+
+def examples(evaluation: Artifact) -> list[dict[str, Any]]:
+    """Facts that were wrong and are right, in an order set by their ids: first those where the old
+    value was the answer, then other corrections."""
+    rows = [
+        row
+        for row in evaluation.table(FACTS).to_pylist()
+        if row["right"] and row["new"] and not row["right_before"]
+    ]
+    rows.sort(
+        key=lambda row: (
+            begins_with(row["before_answer"], row["old"]) is None,
+            not row["old"],
+            row["id"],
+        )
+    )
+    shown = ("prompt", "before_answer", "answer", "target", "old")
+    return [{key: row[key] for key in shown} for row in rows[:NUM_EXAMPLES]]

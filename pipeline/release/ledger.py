@@ -1,0 +1,170 @@
+"""The ledger: one event a row for every change ever considered, one Parquet file a run, never
+changed.
+
+Derived from a run's plan, reports and gate; writing it again writes the same bytes, so a run that
+is repeated after an interruption adds nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from discovery.trust.backlog import Held
+from infra.files.atomic import write_table
+from pipeline.plan.edits import PlannedEdit, Refusal, Removal
+from pipeline.plan.fact_sheet import SheetRow
+
+Event = Literal[
+    "planned", "applied", "quarantined", "superseded", "skipped", "rejected", "held", "routed"
+]
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("event", pa.string(), nullable=False),
+        pa.field("release", pa.string(), nullable=False),
+        ("edit_id", pa.string()),
+        ("change_id", pa.string()),
+        pa.field("subject", pa.string(), nullable=False),
+        ("subject_label", pa.string()),
+        pa.field("relation", pa.string(), nullable=False),
+        ("target", pa.string()),
+        ("old_targets", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("statement", pa.string()),
+        ("revision", pa.int64()),
+        ("revision_time", pa.string()),
+        ("references", pa.list_(pa.string())),
+        ("plan_hash", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+def events(
+    version: str,
+    plan_hash: str,
+    edits: Sequence[PlannedEdit],
+    removals: Sequence[Removal],
+    refusals: Sequence[Refusal],
+    quarantined: dict[str, str],
+    held: Sequence[Held] = (),
+    sheet: Sequence[SheetRow] = (),
+) -> list[dict[str, Any]]:
+    """Rows of one run.
+
+    quarantined  the editor's reason by edit id
+    held         what waits for a later edition
+    sheet        the fact sheet; its rows of this version are events
+    """
+    common = {"release": version, "plan_hash": plan_hash}
+    rows: list[dict[str, Any]] = []
+    for edit in edits:
+        if edit.action != "carry":
+            rows.append({"event": "planned", **common, **_evidence(edit), "reason": edit.reason})
+        lost = edit.id in quarantined
+        rows.append(
+            {
+                "event": "quarantined" if lost else "applied",
+                **common,
+                **_evidence(edit),
+                "reason": quarantined.get(edit.id, edit.action),
+            }
+        )
+    rows += [
+        {
+            "event": "superseded",
+            **common,
+            "edit_id": r.id,
+            "subject": r.subject,
+            "subject_label": r.subject_label,
+            "relation": r.relation,
+            "target": r.target,
+            "reason": r.reason,
+        }
+        for r in removals
+    ]
+    rows += [
+        {
+            "event": "rejected" if r.state == "rejected" else "skipped",
+            **common,
+            "change_id": r.change_id,
+            "subject": r.subject,
+            "subject_label": r.subject_label,
+            "relation": r.relation,
+            "reason": r.reason,
+        }
+        for r in refusals
+    ]
+    rows += [{"event": "held", **common, **_waiting(h)} for h in held]
+    rows += [{"event": "routed", **common, **_sheet(r)} for r in sheet if r.since == version]
+    return rows
+
+
+def append(root: Path, version: str, rows: Sequence[dict[str, Any]]) -> Path:
+    """Write the run's file, atomically."""
+    path = root / "ledger" / f"{version}.parquet"
+    write_table(path, pa.Table.from_pylist(list(rows), schema=LEDGER_SCHEMA))
+    return path
+
+
+def read(root: Path) -> pa.Table:
+    """All events, oldest file name first."""
+    files = sorted((root / "ledger").glob("*.parquet"))
+    tables = [pq.read_table(file, schema=LEDGER_SCHEMA) for file in files]
+    return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
+
+
+def _waiting(h: Held) -> dict[str, Any]:
+    change = h.change
+    return {
+        "change_id": change.id,
+        "subject": change.subject,
+        "subject_label": change.subject_label,
+        "relation": change.relation,
+        "target": change.new_label,
+        "old_targets": list(change.old_labels),
+        "source": change.source,
+        "statement": change.new_statement,
+        "revision": change.revision_new,
+        "revision_time": change.revision_time,
+        "references": list(change.references),
+        "reason": f"{h.state} since {h.since}: {'; '.join(h.reasons)}",
+    }
+
+
+def _sheet(row: SheetRow) -> dict[str, Any]:
+    return {
+        "change_id": row.change_id,
+        "subject": row.subject,
+        "subject_label": row.subject_label,
+        "relation": row.relation,
+        "target": row.label,
+        "source": row.source,
+        "statement": row.statement_id,
+        "revision": row.revision,
+        "revision_time": row.revision_time,
+        "references": list(row.references),
+        "reason": row.reason,
+    }
+
+
+def _evidence(edit: PlannedEdit) -> dict[str, Any]:
+    return {
+        "edit_id": edit.id,
+        "change_id": edit.change_id,
+        "subject": edit.subject,
+        "subject_label": edit.subject_label,
+        "relation": edit.relation,
+        "target": edit.target,
+        "old_targets": list(edit.old_targets),
+        "source": edit.source,
+        "statement": edit.statement,
+        "revision": edit.revision,
+        "revision_time": edit.revision_time,
+        "references": list(edit.references),
+    }

@@ -1,0 +1,25 @@
+"""A release's files, and a release as it is served."""
+
+from __future__ import annotations
+
+from infra.lm.inference import Examinee
+from infra.storage.artifact import Artifact
+from pipeline.edit.attach import AttachCodebook
+from pipeline.edit.output import DELTA
+from pipeline.export.candidate import CHECKPOINT
+
+QUARANTINED = "quarantined.parquet"
+"""Edits that were refused or set aside, for the next release to try again."""
+MANIFEST = "manifest.json"
+CARD = "README.md"
+
+
+def as_released(release: Artifact, name: str) -> Examinee:
+    """A release as it is served: its checkpoint, and its codebook where it has one."""
+    book = bool(release.counts["codebook"])
+    return Examinee(
+        name=name,
+        path=release.path / CHECKPOINT,
+        attach=AttachCodebook(release.path / DELTA) if book else None,
+        own_attention=book,
+    )

@@ -1,0 +1,72 @@
+"""The model card of a release: front matter for a hub with every number, and a page of prose.
+
+The numbers are a `model-index` (huggingface.co/docs/hub/model-cards), which hubs and tools read
+without knowing us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.evaluate.output import Report
+from pipeline.plan.edits import PlannedEdit
+
+
+def render_card(
+    manifest: Mapping[str, Any],
+    *,
+    license: str | None,
+    report: Report,
+    gate: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    live: Sequence[PlannedEdit],
+) -> str:
+    """The card; `plan` is the plan stage's counts, `live` what the editor carried out."""
+    environment = Environment(
+        loader=PackageLoader("pipeline.release.pages", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    front = ModelCardData(
+        base_model=manifest["base"]["name"],
+        base_model_relation="finetune",
+        license=license,
+        tags=["knowledge-editing", "corrigenda"],
+        pipeline_tag="text-generation",
+        model_name=f"{manifest['line']} {manifest['name']}",
+        eval_results=list(eval_results(report)),
+    )
+    return environment.get_template("card.md.j2").render(
+        front=front.to_yaml(),
+        manifest=manifest,
+        report=report,
+        gate=gate,
+        plan=plan,
+        new=[edit for edit in live if edit.action != "carry"],
+        carried=[edit for edit in live if edit.action == "carry"],
+    )
+
+
+def eval_results(report: Report) -> Iterator[EvalResult]:
+    """The candidate's numbers; n, interval and protocol are the metric's arguments."""
+    data = report["data"]
+    for name, metric in report["roles"]["candidate"].items():
+        if metric["value"] is not None:
+            yield EvalResult(
+                task_type="text-generation",
+                task_name="Knowledge editing",
+                dataset_type=data["name"],
+                dataset_name=f"Edited facts of {data['name']}",
+                dataset_revision=data["digest"],
+                metric_type=name,
+                metric_name=name,
+                metric_value=metric["value"],
+                metric_args={key: metric[key] for key in ("n", "low", "high", "protocol")},
+                verified=False,
+            )

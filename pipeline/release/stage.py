@@ -1,0 +1,68 @@
+"""Stage 9: an immutable version: deltas, manifest, report, its page, model card, and a checkpoint
+to load.
+
+A release is data: *base digest + ordered deltas*. Its id digests exactly that, so the same
+composition has the same id wherever it was made. The checkpoint is an export of it, bit for bit
+what was evaluated.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from discovery.facts.tables import to_table
+from infra.files.digest import file_digest
+from infra.models.checkpoint import link
+from infra.storage.stage_dir import StageDir
+from pipeline.edit.output import DELTA
+from pipeline.evaluate.output import FACTS, REPORT
+from pipeline.export.candidate import ADAPTER, CHECKPOINT
+from pipeline.gate.output import VERDICT
+from pipeline.plan.edits import EDIT_SCHEMA, PlannedEdit
+from pipeline.plan.fact_sheet import SHEET, SHEET_LINES
+from pipeline.release.manifest import ReleaseInputs, make_manifest
+from pipeline.release.output import CARD, MANIFEST, QUARANTINED
+from pipeline.release.pages.card import render_card
+from pipeline.release.pages.page import PAGE, render_page
+
+
+def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
+    """Write the release; `live` are the edits that the editor carried out. Returns its id and
+    size."""
+    shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
+    for name in (REPORT, FACTS):
+        shutil.copyfile(inputs.evaluation.path / name, out.path / name)
+    shutil.copyfile(inputs.gate.path / VERDICT, out.path / VERDICT)
+    for name in (SHEET, SHEET_LINES):
+        shutil.copyfile(inputs.plan.path / name, out.path / name)
+    out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
+    aside = [edit for edit, _ in inputs.page.quarantined]
+    out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))
+    for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
+        if (made := inputs.evaluation.path / kind).is_dir():
+            shutil.copytree(made, out.path / kind, copy_function=link)
+    manifest = make_manifest(inputs, live, out.path)
+    said = {"release id": manifest["release_id"], **inputs.page.provenance}
+    page = render_page(replace(inputs.page, provenance=said))
+    (out.path / PAGE).write_text(page, encoding="utf-8")
+    manifest["page"] = {"file": PAGE, "digest": file_digest(out.path / PAGE)}
+    card = render_card(
+        manifest,
+        license=inputs.license,
+        report=inputs.page.report,
+        gate=inputs.page.gate,
+        plan=inputs.plan.counts,
+        live=live,
+    )
+    for path in (out.path / CARD, out.path / CHECKPOINT / CARD):
+        path.write_text(card, encoding="utf-8")
+    out.write_json(MANIFEST, manifest)
+    return {
+        "release_id": manifest["release_id"],
+        "edits": len(live),
+        "codebook": manifest["codebook"],
+        "fact_sheet": manifest["fact_sheet"]["rows"],
+    }
