@@ -36,7 +36,7 @@ from infra.settings import nested
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from jobs.terminal.comparison import cell
-from pipeline.comparison.systems import Assessment, System
+from pipeline.comparison.systems import Comparison, System
 from pipeline.config import ModelConfig
 from pipeline.edit.config import EditConfig, make_editor
 from pipeline.evaluate.cases import Case
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     print("|", " | ".join(["", *SHOWN, "perplexity", "edited", "edit s"]), "|")
     print("|" + "---|" * (len(SHOWN) + 4), flush=True)
     with runner_at("local") as runner:
-        assessment = Assessment(
+        assessment = Comparison(
             cases=cases,
             base=base,
             config=EvaluateConfig(

@@ -26,7 +26,7 @@ from infra.execution.ray_runner import runner_at
 from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transformers
 from infra.storage.workspace import Workspace
 from jobs.terminal.comparison import cell, systems_of, table_rows
-from pipeline.comparison.systems import Assessment
+from pipeline.comparison.systems import Comparison
 from pipeline.config import ModelConfig
 from pipeline.datasets import load_cases
 from pipeline.evaluate.config import EvaluateConfig
@@ -59,7 +59,7 @@ def main() -> None:
     with runner_at("local") as runner:
         for name, path in (*SETS, *own):
             cases = load_cases(name, Path(path), num=args.num)
-            assessment = Assessment(
+            assessment = Comparison(
                 cases=cases,
                 base=locate(args.model),
                 config=config,

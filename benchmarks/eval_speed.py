@@ -30,7 +30,7 @@ from benchmarks.common.hardware import commit, machine
 from benchmarks.peers.easyedit_evaluation import EvaluationJob, EvaluationResult, run_evaluation
 from infra.execution.ray_runner import runner_at
 from infra.execution.runner import Runner
-from infra.lm.inference import Compute, Exam, Examinee, examine
+from infra.lm.inference import Compute, Questionnaire, ServedModel, ask_models
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import EMBEDDED, dtype_name, locate
@@ -38,7 +38,7 @@ from infra.storage.stage_dir import StageDir
 from pipeline.config import ModelConfig
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.questions import exam_questions
+from pipeline.evaluate.questions import questions_for
 from pipeline.evaluate.stage import evaluate
 from pipeline.export.candidate import Candidate
 
@@ -127,7 +127,10 @@ def run(
 ) -> Row:
     """The evaluate stage on a base and a candidate. Workers are loaded before the clock starts."""
     compute = ModelConfig(name="", dtype=dtype).compute
-    base, served = Examinee(name="base", path=models[0]), Examinee(name="candidate", path=models[1])
+    base, served = (
+        ServedModel(name="base", path=models[0]),
+        ServedModel(name="candidate", path=models[1]),
+    )
     with runner_at("local") as runner:
         load_workers(runner, base, compute, stage(folder, f"{name}-warm"))
         started = time.perf_counter()
@@ -146,17 +149,17 @@ def run(
     return Row(
         name=f"Corrigenda, {name}, {dtype}",
         facts=len(cases.cases),
-        questions=len(exam_questions(cases, config)),
+        questions=len(questions_for(cases, config)),
         models=2,
         seconds=seconds,
     )
 
 
-def load_workers(runner: Runner, base: Examinee, compute: Compute, out: StageDir) -> None:
+def load_workers(runner: Runner, base: ServedModel, compute: Compute, out: StageDir) -> None:
     """Let every worker answer something."""
     cores = os.cpu_count() or 1
     some = [Question(id=str(i), prompt="Rome is in", greedy=True) for i in range(64 * cores)]
-    examine(runner, out, [Exam(examinee=base, questions=some)], compute=compute)
+    ask_models(runner, out, [Questionnaire(served=base, questions=some)], compute=compute)
 
 
 def stage(folder: Path, name: str) -> StageDir:

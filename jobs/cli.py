@@ -133,7 +133,7 @@ def ask(
     """Answers of the unedited base and of a release, side by side, as the evaluation asked them."""
     import torch
 
-    from infra.lm.inference import Examinee
+    from infra.lm.inference import ServedModel
     from infra.lm.language_model import LanguageModel
     from infra.lm.question import Question
     from infra.models.loading import load, locate, quiet_transformers
@@ -147,15 +147,15 @@ def ask(
     manifest = found.json("manifest.json")
     asked = manifest["compute"]
     models = (
-        Examinee(name="base", path=locate(manifest["base"]["name"]).path),
+        ServedModel(name="base", path=locate(manifest["base"]["name"]).path),
         as_released(found, version),
     )
     answers = {}
-    for examinee in models:
-        model, tokenizer = load(examinee.path, dtype=getattr(torch, asked["dtype"]))
-        if examinee.attach is not None:
-            examinee.attach(model)
-        lm, name = LanguageModel(model, tokenizer), examinee.name
+    for served in models:
+        model, tokenizer = load(served.path, dtype=getattr(torch, asked["dtype"]))
+        if served.attach is not None:
+            served.attach(model)
+        lm, name = LanguageModel(model, tokenizer), served.name
         told = lm.ask(questions, max_new_tokens=asked["max_new_tokens"])
         answers[name] = [answer.greedy for answer in told]
     if as_json:
@@ -210,7 +210,7 @@ def evaluate(
     from infra.settings import validate
     from jobs.terminal.comparison import print_rows, systems_of, table_rows
     from jobs.terminal.progress import StageWatch
-    from pipeline.comparison.systems import Assessment
+    from pipeline.comparison.systems import Comparison
     from pipeline.config import ModelConfig
     from pipeline.datasets import load_cases
     from pipeline.evaluate.config import EvaluateConfig
@@ -229,7 +229,7 @@ def evaluate(
     place = Workspace.at(workspace)
     quiet_transformers()
     with StageWatch(place, quiet=as_json) as watch, runner_at(ray_address) as runner:
-        assessment = Assessment(
+        assessment = Comparison(
             cases=cases,
             base=locate(model),
             config=config,

@@ -20,7 +20,7 @@ from discovery.probe.output import UNEDITED
 from discovery.probe.property_labels import properties
 from discovery.relations.relation import Relation
 from discovery.trust.policy import standings
-from infra.lm.inference import Examinee
+from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
@@ -66,7 +66,7 @@ class Asking:
         chosen = set(intake.asked)
         asked = [change for change in intake.changes if change.id in chosen]
         unchanged = [change for change in intake.changes if change.kind == "keep"]
-        unedited = Examinee(name="base", path=self.base.path)
+        unedited = ServedModel(name="base", path=self.base.path)
         serving = as_released(self.parent, "parent") if self.parent else unedited
         counts |= self.put([*asked, *unchanged], serving, out)
         known = [c for c in asked if (c.subject, c.relation) in live]
@@ -95,13 +95,13 @@ class Asking:
                 standings=known,
                 max_asked=config.probe.max_changes,
             ),
-            rate=rater(trust, known, self.run.runner.budget()),
+            rate=rater(trust, known, self.run.runner.rate_limit()),
         )
 
     def put(
         self,
         changes: Sequence[Change],
-        examinee: Examinee,
+        served: ServedModel,
         out: StageDir,
     ) -> dict[str, Any]:
         """Put changes to a model, and what has not changed too, as far as it is wanted to know how
@@ -111,7 +111,7 @@ class Asking:
             self.relations,
             as_of_date=self.edition.as_of,
             named=properties(self.snapshot, {change.relation for change in changes}),
-            examinee=examinee,
+            served=served,
             config=self.run.config.probe,
             compute=self.run.config.model.compute,
             out=out,

@@ -14,9 +14,9 @@ from typing import Any
 
 from discovery.facts.tables import from_table
 from discovery.relations.relation import Relation
-from discovery.trust.backlog import Held, read_held
+from discovery.trust.backlog import HeldChange, read_held
 from infra.files.digest import digest_of, file_digest
-from infra.lm.inference import Examinee
+from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
@@ -26,12 +26,12 @@ from pipeline.edit.stage import edit
 from pipeline.evaluate.capability.tasks import read_tasks
 from pipeline.evaluate.config import read_text
 from pipeline.evaluate.output import FACTS, REPORT, Report
-from pipeline.evaluate.plan_cases import case_set
+from pipeline.evaluate.plan_cases import cases_of_plan
 from pipeline.evaluate.stage import evaluate
 from pipeline.export.candidate import export
 from pipeline.gate.checks import CHECKS
 from pipeline.gate.culprits import find_culprits
-from pipeline.gate.output import VERDICT
+from pipeline.gate.output import GATE
 from pipeline.gate.stage import gate
 from pipeline.lineage import ancestors
 from pipeline.plan.edits import Neighbour, PlannedEdit, Refusal, Removal
@@ -55,7 +55,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composition:
+class Attempts:
     """What an edition is to hold, and all that solving and judging it needs."""
 
     run: Run
@@ -81,7 +81,7 @@ class Composition:
         return from_table(self.plan.table("refusals.parquet"), Refusal)
 
     @cached_property
-    def held(self) -> list[Held]:
+    def held(self) -> list[HeldChange]:
         """Changes that wait for a later edition."""
         return read_held(self.plan.table(HELD))
 
@@ -109,7 +109,7 @@ class Composition:
         culprits: Mapping[str, str] = final.gate.counts["culprits"]
         if culprits:
             rest = [edit for edit in self.edits if edit.id not in culprits]
-            searched = final.gate.json(VERDICT)["search"]
+            searched = final.gate.json(GATE)["search"]
             final = yield from self.attempt(f"{self.version}{RETRY}", rest, culprits, searched)
         return final
 
@@ -176,7 +176,7 @@ class Composition:
                 out=out,
             )
             if not verdict["passed"]:
-                page = self.page_of(evaluated, out.read_json(VERDICT), quarantined)
+                page = self.page_of(evaluated, out.read_json(GATE), quarantined)
                 (out.path / PAGE).write_text(render_page(page), encoding="utf-8")
             return verdict
 
@@ -225,7 +225,7 @@ class Composition:
             needed = {CHECKS[name][0] for name in failed}
             metrics = tuple(name for name in settings.metrics if name in needed)
             settings = settings.model_copy(update={"metrics": metrics, "capability": ()})
-        cases = case_set(
+        cases = cases_of_plan(
             config.line,
             chosen,
             self.removals if failed is None else (),
@@ -235,7 +235,7 @@ class Composition:
         serving = self.parent if failed is None else None
         return evaluate(
             cases,
-            base=Examinee(name="base", path=self.base.path),
+            base=ServedModel(name="base", path=self.base.path),
             parent=as_released(serving, "parent") if serving else None,
             candidate=candidate,
             seen=[*(edit.prompt for edit in chosen), *self.preserved],
@@ -265,7 +265,7 @@ class Composition:
 
     def page(self, attempt: Attempt) -> PageInputs:
         """What the page of an attempt tells."""
-        return self.page_of(attempt.evaluate, attempt.gate.json(VERDICT), attempt.quarantined)
+        return self.page_of(attempt.evaluate, attempt.gate.json(GATE), attempt.quarantined)
 
     def page_of(
         self, evaluated: Artifact, verdict: Mapping[str, Any], quarantined: Mapping[str, str]

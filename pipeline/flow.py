@@ -22,7 +22,7 @@ from infra.files.digest import digest_of
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
 from pipeline.asking import Asking
-from pipeline.attempt import Composition
+from pipeline.attempt import Attempts
 from pipeline.config import Edition
 from pipeline.gate.stage import require_passed
 from pipeline.lineage import parent_of, snapshot_before
@@ -170,7 +170,7 @@ def run_edition(
         ),
     )
     yield planned
-    made = Composition(
+    made = Attempts(
         run=run,
         version=version,
         as_of=edition.as_of.isoformat(),

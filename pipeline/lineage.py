@@ -7,7 +7,7 @@ from discovery.probe.intake import Earlier
 from discovery.probe.output import ACTIVITY
 from discovery.snapshot.output import MANIFEST
 from discovery.trust.anomalies import Activity
-from discovery.trust.backlog import Held, read_held
+from discovery.trust.backlog import HeldChange, read_held
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.config import Edition
@@ -49,7 +49,7 @@ def parent_of(workspace: Workspace, alias: Alias, version: str) -> Artifact | No
 
 def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:
     """What a release and those before it left behind."""
-    held: list[Held] = []
+    held: list[HeldChange] = []
     if parent and (planned := workspace.find("plan", parent.record["version"])):
         held = read_held(planned.table(HELD))
     counted = []

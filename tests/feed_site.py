@@ -14,7 +14,7 @@ from discovery.sources.observation import Since
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.feed import FeedSource
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalBudget
+from infra.http.rate_limit import LocalRateLimit
 
 FEEDS = Path(__file__).parent / "discovery" / "data" / "feeds"
 TODAY = date(2024, 6, 30)
@@ -102,7 +102,7 @@ def crawl_feed(cache=None, cursor=None, as_of=TODAY, **settings):
     with PoliteClient(
         source="news",
         contact="ops@example.org",
-        budget=LocalBudget(),
+        rate_limit=LocalRateLimit(),
         cache=cache,
         min_interval_s=0.0,
         robots=True,

@@ -43,7 +43,7 @@ from infra.errors import SourceError
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of, file_digest
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import Budget
+from infra.http.rate_limit import RateLimit
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import Shard, StageDir
 
@@ -83,7 +83,7 @@ def crawl(
     bulk = BulkRead()
     with ExitStack() as stack:
         origins = _serve_recordings(sources, base_dir, stack)
-        reach = (runner.budget(), origins, cache, base_dir)
+        reach = (runner.rate_limit(), origins, cache, base_dir)
         for config in sources:
             if isinstance(config, BulkConfig):
                 read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
@@ -192,7 +192,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
 class _Worker:
     """What a worker needs to reach the sources."""
 
-    budget: Budget
+    rate_limit: RateLimit
     origins: Mapping[str, str]
     cache: Path
     base_dir: Path
@@ -208,7 +208,7 @@ class _Worker:
         return PoliteClient(
             source=config.name,
             contact=config.contact,
-            budget=self.budget,
+            rate_limit=self.rate_limit,
             cache=self.cache,
             min_interval_s=0.0 if replayed else config.min_interval_s,
             timeout_s=ANSWER_S,

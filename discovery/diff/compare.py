@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from discovery.diff.rules import Decision, Group, decide
+from discovery.diff.rules import Decision, FactGroup, decide
 from discovery.facts.change import Change
 from discovery.facts.current_view import Functional, scoped
 from discovery.facts.dates import iso_interval, within
@@ -46,7 +46,7 @@ def diff_facts(
         news = scoped(after.get((subject, relation), ()), separators)
         scopes = sorted({*olds, *news})
         for scope in scopes:
-            group = Group(
+            group = FactGroup(
                 relation=relation,
                 old=tuple(olds.get(scope, ())),
                 new=tuple(news.get(scope, ())),

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from discovery.diff.compare import window_begins
 from discovery.diff.redirects import merged_into, moved_facts, resolved_values
-from discovery.diff.selection import Side, ToJudge, shares, to_judge
+from discovery.diff.selection import SelectedGroups, Side, select_groups, shares
 from discovery.facts.fact import FACT_SCHEMA, Fact
 from discovery.facts.hashing import hash_of
 from discovery.facts.tables import from_table
@@ -27,7 +27,7 @@ UNCHANGED = b"unchanged"
 ROWS_PER_TASK = 200_000
 """Facts that are judged at a time, about; each time names are looked for in all buckets."""
 
-CHOSEN_SCHEMA = pa.schema(
+SELECTED_SCHEMA = pa.schema(
     [*FACT_SCHEMA, ("is_old", pa.bool_()), ("since", pa.int64()), ("known", pa.bool_())]
 )
 """Facts to be judged; `since` is the day from which changes of the subject count, `known` whether
@@ -43,7 +43,7 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Choose:
+class ReadSelected:
     """Builds the function that reads what is to be judged of one bucket."""
 
     before: Before | None
@@ -69,13 +69,13 @@ class Choose:
 
         return run
 
-    def _to_judge(self, before: Before, bucket: int) -> tuple[ToJudge, list[np.ndarray]]:
+    def _to_judge(self, before: Before, bucket: int) -> tuple[SelectedGroups, list[np.ndarray]]:
         """What has to be judged, and the rows of each group of both."""
         name = bucket_file("groups", bucket)
         paths = (before.path / name, self.new / name)
         groups = [pq.ParquetFile(path, memory_map=True).read() for path in paths]
         into = merged_into(bucket, self.num_buckets, self.redirects)
-        found = to_judge(
+        found = select_groups(
             *groups,
             old_day=before.day,
             wanted=self.wanted[bucket],
@@ -94,7 +94,8 @@ class Choose:
 
 
 def _read(path: Path, side: Side, num_G: np.ndarray, *, is_old: bool) -> pa.Table:
-    """The facts of the groups to be judged, as rows of `CHOSEN_SCHEMA`; num_G are each group's."""
+    """The facts of the groups to be judged, as rows of `SELECTED_SCHEMA`; num_G are each
+    group's."""
     facts = read_marked(path, np.repeat(side.judged, num_G), FACT_SCHEMA)
     return _marked(facts, is_old, side.rows(side.since, num_G), side.rows(side.known, num_G))
 
@@ -105,15 +106,15 @@ def _marked(
     since: Sequence[int] | np.ndarray | None = None,
     known: np.ndarray | None = None,
 ) -> pa.Table:
-    """Facts as rows of `CHOSEN_SCHEMA`."""
+    """Facts as rows of `SELECTED_SCHEMA`."""
     columns = {
         "is_old": np.full(facts.num_rows, is_old),
         "since": pa.nulls(facts.num_rows, pa.int64()) if since is None else since,
         "known": np.full(facts.num_rows, False) if known is None else known,
     }
     for name, column in columns.items():
-        facts = facts.append_column(name, pa.array(column, CHOSEN_SCHEMA.field(name).type))
-    return facts.cast(CHOSEN_SCHEMA)
+        facts = facts.append_column(name, pa.array(column, SELECTED_SCHEMA.field(name).type))
+    return facts.cast(SELECTED_SCHEMA)
 
 
 def wanted_of(

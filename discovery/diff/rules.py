@@ -34,7 +34,7 @@ from operator import attrgetter
 from discovery.facts.change import ChangeKind
 from discovery.facts.current_view import (
     CONTESTED,
-    View,
+    CurrentView,
     began_at,
     best_rank,
     has_ended,
@@ -71,7 +71,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class FactGroup:
     """The facts of one subject and relation in the two snapshots."""
 
     relation: str
@@ -91,12 +91,12 @@ class Group:
     """Label of an entity."""
 
 
-def decide(group: Group) -> list[Decision]:
+def decide(group: FactGroup) -> list[Decision]:
     """All decisions on a group. Facts that neither changed nor hold are passed over."""
     decisions = _judge_statements(group)
     new = view(group.new, group.new_day, functional=group.functional)
     if group.old_day is None:
-        old = View()
+        old = CurrentView()
     else:
         old = view(group.old, group.old_day, functional=group.functional)
     if group.functional and len(new.current) > 1:
@@ -115,7 +115,7 @@ def decide(group: Group) -> list[Decision]:
     return decisions + _values(group, old, new)
 
 
-def _succession(group: Group, old: View, new: View) -> list[Decision]:
+def _succession(group: FactGroup, old: CurrentView, new: CurrentView) -> list[Decision]:
     """A functional group with values before and exactly one now."""
     ((value, after),) = new.current.items()
     if value in old.current:
@@ -124,7 +124,7 @@ def _succession(group: Group, old: View, new: View) -> list[Decision]:
     return [_successor(group, old, after)]
 
 
-def _successor(group: Group, old: View, after: Fact) -> Decision:
+def _successor(group: FactGroup, old: CurrentView, after: Fact) -> Decision:
     """Another value than those before."""
     before = tuple(old.current.values())
     first = before[0]
@@ -148,7 +148,7 @@ def _successor(group: Group, old: View, after: Fact) -> Decision:
     return Decision("replace", "12", reason, before, after)
 
 
-def _values(group: Group, old: View, new: View) -> list[Decision]:
+def _values(group: FactGroup, old: CurrentView, new: CurrentView) -> list[Decision]:
     """A group of any number of values, or a functional one that was or became empty."""
     decisions = [_kept(group, f) for value, f in new.current.items() if value in old.current]
     gone = [fact for value, fact in old.current.items() if value not in new.current]
@@ -165,7 +165,7 @@ def _values(group: Group, old: View, new: View) -> list[Decision]:
     return decisions + [_gone(group, fact, new) for fact in gone]
 
 
-def _added(group: Group, fact: Fact, new: View) -> Decision:
+def _added(group: FactGroup, fact: Fact, new: CurrentView) -> Decision:
     """A value that holds now and did not before."""
     evidence = _in_window(group, fact)
     if group.newborn and evidence != "maybe":
@@ -189,7 +189,7 @@ def _added(group: Group, fact: Fact, new: View) -> Decision:
     return Decision("ignored", "22", "added without a date", (), fact)
 
 
-def _gone(group: Group, fact: Fact, new: View) -> Decision:
+def _gone(group: FactGroup, fact: Fact, new: CurrentView) -> Decision:
     """A value that held before and does not now."""
     facts, now = (fact,), _match(fact, group.new)
     if now in new.undecided:
@@ -217,7 +217,7 @@ def _gone(group: Group, fact: Fact, new: View) -> Decision:
     return Decision("ignored", "22", "no longer in the current view, for no stated reason", facts)
 
 
-def _kept(group: Group, fact: Fact) -> Decision:
+def _kept(group: FactGroup, fact: Fact) -> Decision:
     """A value that held before and holds now."""
     before = _match(fact, group.old)
     if before is None or _content(before) == _content(fact):
@@ -229,7 +229,7 @@ def _kept(group: Group, fact: Fact) -> Decision:
     return Decision("keep", "4", "only rank, references or qualifiers changed", (), fact)
 
 
-def _judge_statements(group: Group) -> list[Decision]:
+def _judge_statements(group: FactGroup) -> list[Decision]:
     """Statements of best rank that are new or altered, and decided by themselves."""
     known = {_content(fact) for fact in group.old}
     changed = [
@@ -238,7 +238,7 @@ def _judge_statements(group: Group) -> list[Decision]:
     return [judged for fact in changed if (judged := _judge(group, fact)) is not None]
 
 
-def _judge(group: Group, fact: Fact) -> Decision | None:
+def _judge(group: FactGroup, fact: Fact) -> Decision | None:
     """The rule for one statement by itself, or None where the group decides."""
     if incoherent(fact):
         return Decision("conflict", "1", "starts after it ends", (), fact)
@@ -274,7 +274,7 @@ def _match(fact: Fact, others: tuple[Fact, ...]) -> Fact | None:
     return next(iter([*by_id, *by_qualifiers, *by_value]), None)
 
 
-def _in_window(group: Group, fact: Fact) -> Holds:
+def _in_window(group: FactGroup, fact: Fact) -> Holds:
     """Whether the source dates the beginning of a fact into the window."""
     began: Interval | None = began_at(fact)
     if group.relation in DEATH:
@@ -284,14 +284,14 @@ def _in_window(group: Group, fact: Fact) -> Holds:
     return within(began, group.since, group.new_day)
 
 
-def _same_label(group: Group, before: Fact, after: Fact) -> bool:
+def _same_label(group: FactGroup, before: Fact, after: Fact) -> bool:
     labels = [
         group.label(f.value) if f.value_type == "entity" else f.value for f in (before, after)
     ]
     return None not in labels and len({label.casefold() for label in labels if label}) == 1
 
 
-def _promoted(group: Group, fact: Fact) -> bool:
+def _promoted(group: FactGroup, fact: Fact) -> bool:
     """The rank of the statement rose between the snapshots, or it came as preferred."""
     before = _match(fact, group.old)
     return fact.rank == "preferred" and (before is None or before.rank != "preferred")

@@ -40,7 +40,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class ToJudge:
+class SelectedGroups:
     """What is left for the rules."""
 
     old: Side
@@ -49,14 +49,14 @@ class ToJudge:
     """Groups that are left out."""
 
 
-def to_judge(
+def select_groups(
     old: pa.Table,
     new: pa.Table,
     *,
     old_day: int,
     wanted: Mapping[str, int],
     forced: Collection[int] = (),
-) -> ToJudge:
+) -> SelectedGroups:
     """Which groups of both tables (`discovery.snapshot.group_digests`) have to be judged.
 
     old_day   the earlier snapshot's; of a subject whose revision is older, that revision's day
@@ -83,7 +83,7 @@ def to_judge(
     judged_G[first[~sampled]] = judged_G[second[~sampled]] = False
     earlier = Side(judged_G[:num_old], since_G[:num_old], known_G[:num_old])
     later = Side(judged_G[num_old:], since_G[num_old:], known_G[num_old:])
-    return ToJudge(earlier, later, int((~sampled).sum()))
+    return SelectedGroups(earlier, later, int((~sampled).sum()))
 
 
 def _numbers(groups: pa.Table, name: str, absent: int = 0) -> np.ndarray:

@@ -27,7 +27,14 @@ import pyarrow.parquet as pq
 
 from discovery.diff.compare import ORDER, diff_facts, grouped
 from discovery.diff.derived import derivable, derived
-from discovery.diff.inputs import CHOSEN_SCHEMA, UNCHANGED, Before, Choose, runs_of, wanted_of
+from discovery.diff.inputs import (
+    SELECTED_SCHEMA,
+    UNCHANGED,
+    Before,
+    ReadSelected,
+    runs_of,
+    wanted_of,
+)
 from discovery.diff.output import CHANGES
 from discovery.diff.redirects import redirects_of, resolved_values
 from discovery.facts.change import CHANGE_SCHEMA, Change
@@ -79,7 +86,7 @@ def diff(
     before = None if old is None else Before(old.path, days(dates[0]))
     wanted = [] if old is None else wanted_of(new.path, num_buckets, functional, max_kept)
     redirects = redirects_of(new.path)
-    choose = Choose(before, new.path, wanted, num_buckets, redirects)
+    choose = ReadSelected(before, new.path, wanted, num_buckets, redirects)
     chosen = out.map_tables(
         runner, choose, [Shard(f"chosen-{n:05d}", n) for n in range(num_buckets)]
     )
@@ -114,7 +121,7 @@ class _Judge:
 
     def __call__(self) -> Callable[[list[Path]], pa.Table]:
         def run(paths: list[Path]) -> pa.Table:
-            rows = pa.concat_tables([pq.read_table(path, schema=CHOSEN_SCHEMA) for path in paths])
+            rows = pa.concat_tables([pq.read_table(path, schema=SELECTED_SCHEMA) for path in paths])
             with no_collection():
                 return to_table(self._changes(rows), CHANGE_SCHEMA)
 

@@ -28,7 +28,7 @@ which a source tells several such facts of one subject apart."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class CurrentView:
     """What a group says on one day."""
 
     current: dict[str, Fact] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class View:
     """Statements that held and no longer do: ended, or superseded by a later dated observation."""
 
 
-def view(facts: Iterable[Fact], day: int, *, functional: bool) -> View:
+def view(facts: Iterable[Fact], day: int, *, functional: bool) -> CurrentView:
     """The current view of a group on a day.
 
     A dated observation (a point in time, no start or end) says what held by then. The latest of a
@@ -71,7 +71,7 @@ def view(facts: Iterable[Fact], day: int, *, functional: bool) -> View:
             (former if functional else undecided).append(fact)
         else:
             by_value.setdefault(fact.value, fact)
-    return View(
+    return CurrentView(
         by_value,
         tuple(fact for fact in undecided if fact.value not in by_value),
         tuple(fact for fact in former if fact.value not in by_value),

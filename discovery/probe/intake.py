@@ -29,13 +29,13 @@ from discovery.probe.output import (
 from discovery.probe.route import RouteConfig, route_change, worth_asking
 from discovery.relations.relation import Relation, functional_of
 from discovery.trust.anomalies import ACTIVITY_SCHEMA, Activity, activity, anomalies, rates
-from discovery.trust.assessment import ASSESSED, ASSESSMENT_SCHEMA, Assessment, Court, end_of
-from discovery.trust.backlog import Held, held_table, merge, read_held
+from discovery.trust.assessment import ASSESSED, ASSESSMENT_SCHEMA, Assessment, Assessor, end_of
+from discovery.trust.backlog import HeldChange, carry_over, held_table, read_held
 from discovery.trust.policy import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import Budget
+from infra.http.rate_limit import RateLimit
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 
@@ -44,7 +44,7 @@ from infra.storage.stage_dir import StageDir
 class Earlier:
     """What earlier editions left behind."""
 
-    held: Sequence[Held] = ()
+    held: Sequence[HeldChange] = ()
     history: Sequence[Sequence[Activity]] = ()
     """Counts of the editions before, oldest first."""
 
@@ -72,7 +72,7 @@ class Intake:
     """Share of a relation's subjects that change in an edition."""
     since: dict[str, str]
     """By id, of changes taken up, the version that first held them."""
-    dropped: list[Held]
+    dropped: list[HeldChange]
     asked: list[str]
     """Ids, the most worth asking first."""
 
@@ -135,10 +135,10 @@ def take_in(
         {h.change.subject for h in earlier.held}
         | {c.subject for c in changes if c.kind in ASSESSED}
     )
-    merged = merge(earlier.held, changes, subjects)
+    merged = carry_over(earlier.held, changes, subjects)
     counted = activity([c for c in changes if c.rule != DERIVED])
     judged = [c for c in merged.changes if c.kind in ASSESSED and c.rule != DERIVED]
-    court = Court(
+    court = Assessor(
         config=policy.trust,
         now=end_of(as_of),
         subjects=subjects,
@@ -197,7 +197,7 @@ def reader(snapshot: Artifact, relations: Mapping[str, Relation]) -> Callable[[s
 
 
 def rater(
-    trust: TrustConfig, standings: Mapping[str, Standing], budget: Budget
+    trust: TrustConfig, standings: Mapping[str, Standing], rate_limit: RateLimit
 ) -> Callable[[Sequence[Change]], Mapping[int, float]]:
     """Asks the service of the config about revisions; nothing where there is none."""
     config = trust.revert_risk
@@ -208,7 +208,7 @@ def rater(
         with PoliteClient(
             source="revert risk",
             contact=config.contact,
-            budget=budget,
+            rate_limit=rate_limit,
             min_interval_s=config.min_interval_s,
         ) as client:
             return scores(to_rate(changes, standings, config), client, config)

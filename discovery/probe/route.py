@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.facts.change import DERIVED, Change
-from discovery.probe.beliefs.candidates import MAX_OBJECT_CHARS, screen
+from discovery.probe.beliefs.candidates import MAX_OBJECT_CHARS, why_not_askable
 from discovery.probe.output import Verdict
 from discovery.relations.relation import Relation
 
@@ -92,7 +92,7 @@ def route_change(change: Change, relations: Mapping[str, Relation], config: Rout
         return Route(
             "fact sheet", "long", f"the object is longer than {MAX_OBJECT_CHARS} characters"
         )
-    if (refused := screen(change, relations)) is not None:
+    if (refused := why_not_askable(change, relations)) is not None:
         return Route("none", "not askable", refused)
     return Route("weights", "askable", "the model can be asked and edited")
 
@@ -126,7 +126,7 @@ def route_verdict(
 
 def screen_reason(change: Change, relations: Mapping[str, Relation]) -> str:
     """The probe's own words for why a change cannot be asked."""
-    return screen(change, relations) or "it cannot be said in a sentence"
+    return why_not_askable(change, relations) or "it cannot be said in a sentence"
 
 
 def worth_asking(change: Change, rate: float) -> float:

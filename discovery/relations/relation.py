@@ -70,7 +70,7 @@ Asked = Annotated[str, AfterValidator(_question)]
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ClozePrompt:
     """The start of a sentence that the object completes."""
 
     text: str
@@ -121,7 +121,7 @@ class Relation(BaseModel):
                 raise ValueError(f"neutral {neutral!r} must end in the same words as {statement!r}")
         return self
 
-    def prompt(self, template: str, subject_label: str) -> Prompt:
+    def prompt(self, template: str, subject_label: str) -> ClozePrompt:
         """A template with its subject, cut before the object.
 
         Raises ValueError for a label with nothing left after cleaning.
@@ -130,7 +130,7 @@ class Relation(BaseModel):
         label = clean_label(subject_label)
         if not label:
             raise ValueError(f"label {subject_label!r} has no printable character")
-        return Prompt(*rendered(before, label, after.removesuffix(f" {OBJECT}.")))
+        return ClozePrompt(*rendered(before, label, after.removesuffix(f" {OBJECT}.")))
 
     def neutral_prompt(self, statement: int) -> str:
         """The prior form of `statements[statement]`, cut before the object."""

@@ -81,7 +81,7 @@ ASSESSMENT_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Court:
+class Assessor:
     """Everything that a change is judged by."""
 
     config: TrustConfig
@@ -188,7 +188,9 @@ class Court:
         wanted = int(self._setting(change, "quorum", self.config.quorum))
         if living:
             wanted = max(wanted, self.config.quorum_living)
-        heard = min((sorted(self._voices(change, value)) for value in told(change)), key=len)
+        heard = min(
+            (sorted(self._voices(change, value)) for value in stated_values(change)), key=len
+        )
         about = f"{len(heard)} of {wanted} independent voices"
         about += f" ({', '.join(heard)})" if heard else ""
         about += ", for it is about a living person" if living else ""
@@ -277,7 +279,7 @@ def lasts(rule: str, *, same_revision: bool) -> bool:
     return rule.startswith(BULK) or (rule == RISK and same_revision)
 
 
-def told(change: Change) -> tuple[str, ...]:
+def stated_values(change: Change) -> tuple[str, ...]:
     """The values that a change says hold now: of a conflict, all of them."""
     return change.old_values if change.new_value is None else (change.new_value,)
 

@@ -25,7 +25,7 @@ MOVING = frozenset({"learn", "replace", "forget", "vacated", "conflict"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldChange:
     """A change that is not acted on yet."""
 
     change: Change
@@ -54,7 +54,7 @@ HELD_SCHEMA = pa.schema(
 )
 
 
-def held_table(rows: Iterable[Held]) -> pa.Table:
+def held_table(rows: Iterable[HeldChange]) -> pa.Table:
     """A row a change: the change's columns, then why it waits."""
     return pa.Table.from_pylist(
         [
@@ -73,12 +73,12 @@ def held_table(rows: Iterable[Held]) -> pa.Table:
     )
 
 
-def read_held(table: pa.Table) -> list[Held]:
+def read_held(table: pa.Table) -> list[HeldChange]:
     """The inverse of `held_table`."""
     changes = from_table(table.select(CHANGE_SCHEMA.names), Change)
     others = table.drop_columns(CHANGE_SCHEMA.names).to_pylist()
     return [
-        Held(
+        HeldChange(
             change=change,
             state=row["state"],
             rules=tuple(row["rules"]),
@@ -92,7 +92,7 @@ def read_held(table: pa.Table) -> list[Held]:
 
 
 @dataclass(frozen=True)
-class Merged:
+class CarriedOver:
     """The changes of an edition with those taken up."""
 
     changes: list[Change]
@@ -101,11 +101,13 @@ class Merged:
     """Of those taken up, by id, the version that first held them."""
     lasting: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     """Of those taken up, by id, findings that stand until they are lifted."""
-    dropped: list[Held] = field(default_factory=list)
+    dropped: list[HeldChange] = field(default_factory=list)
     """What was held and is no longer, with the reason as its last."""
 
 
-def merge(held: Sequence[Held], changes: Sequence[Change], subjects: Subjects) -> Merged:
+def carry_over(
+    held: Sequence[HeldChange], changes: Sequence[Change], subjects: Subjects
+) -> CarriedOver:
     """Take up what is held, unless the newer diff has something of its own for it.
 
     subjects  the new snapshot's facts of the subjects held: what it no longer says is dropped
@@ -121,7 +123,7 @@ def merge(held: Sequence[Held], changes: Sequence[Change], subjects: Subjects) -
     taken: dict[str, Change] = {}
     since, lasting = {}, {}
     replaced: set[str] = set()
-    dropped: list[Held] = []
+    dropped: list[HeldChange] = []
     for h in held:
         group = groups.get((h.change.subject, h.change.relation), [])
         outcome = _outcome(h, group, subjects)
@@ -140,10 +142,10 @@ def merge(held: Sequence[Held], changes: Sequence[Change], subjects: Subjects) -
         replaced |= {c.id for c in group if _same_conflict(h.change, c)}
     merged = [c for c in changes if c.id not in replaced] + list(taken.values())
     merged.sort(key=lambda c: (c.subject, c.relation, c.kind, c.id))
-    return Merged(merged, since, lasting, dropped)
+    return CarriedOver(merged, since, lasting, dropped)
 
 
-def _outcome(h: Held, group: Sequence[Change], subjects: Subjects) -> Change | str:
+def _outcome(h: HeldChange, group: Sequence[Change], subjects: Subjects) -> Change | str:
     """The change as it is taken up, or why it is not."""
     change = h.change
     current = subjects.current(change.subject, change.relation)

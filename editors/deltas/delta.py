@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from editors.deltas.attachment import Attachment
 from editors.deltas.codebook import Codebook
-from editors.deltas.weights import Change, _multiplied, _read, _sum
+from editors.deltas.weights import WeightChange, _multiplied, _read, _sum
 from editors.internals.forward import work_dtype
 from infra.distributed.zero import gathered, whole_shape
 from infra.errors import EditError
@@ -39,7 +39,7 @@ Originals = Mapping[str, Tensor | Attachment]
 class Delta:
     """Changes to one base model."""
 
-    factors: Mapping[str, Change] = field(default_factory=dict)
+    factors: Mapping[str, WeightChange] = field(default_factory=dict)
     """Of weights, by parameter name."""
     codebooks: Mapping[str, Codebook] = field(default_factory=dict)
     """By the name of the module that they answer for."""
@@ -83,7 +83,7 @@ class Delta:
 
     def concatenate(self, *others: Delta) -> Delta:
         """The sum of deltas: factors side by side, logs of codebooks one after the other."""
-        joined: dict[str, Change] = dict(self.factors)
+        joined: dict[str, WeightChange] = dict(self.factors)
         for name, factor in (item for other in others for item in other.factors.items()):
             if name in joined:
                 if joined[name].shape != factor.shape:

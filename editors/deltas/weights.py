@@ -54,7 +54,7 @@ class LowRank:
         """The change of the transposed weight."""
         return LowRank(self.right.T.contiguous(), self.left.T.contiguous())
 
-    def smallest(self) -> Change:
+    def smallest(self) -> WeightChange:
         """The same change in the form that holds fewer numbers."""
         rows, cols = self.shape
         return self if self.left.shape[1] * (rows + cols) < rows * cols else Dense(self.dense())
@@ -98,17 +98,17 @@ class Dense:
         return Dense(self.change.T.contiguous())
 
 
-Change = LowRank | Dense
+WeightChange = LowRank | Dense
 
 
-def _multiplied(change: Change, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _multiplied(change: WeightChange, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The change as one matrix, multiplied out in `dtype`."""
     if isinstance(change, Dense):
         return change.change.to(device, dtype)
     return change.left.to(device, dtype) @ change.right.to(device, dtype)
 
 
-def _sum(one: Change, other: Change) -> Change:
+def _sum(one: WeightChange, other: WeightChange) -> WeightChange:
     """Both changes of one weight: factors side by side while both have factors."""
     if isinstance(one, LowRank) and isinstance(other, LowRank):
         left = torch.cat([one.left, other.left], dim=1)
@@ -116,7 +116,7 @@ def _sum(one: Change, other: Change) -> Change:
     return Dense(one.dense() + other.dense())
 
 
-def _read(name: str, tensors: Mapping[str, Tensor]) -> Change:
+def _read(name: str, tensors: Mapping[str, Tensor]) -> WeightChange:
     if f"{name}.dense" in tensors:
         return Dense(tensors[f"{name}.dense"])
     return LowRank(tensors[f"{name}.left"], tensors[f"{name}.right"])

@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from editors.internals.architecture import Architecture, Block
 from editors.internals.forward import Call, recorded, tensor_of
 from editors.internals.shared_prefix import Prefix, expanded, seen, stems
-from editors.internals.tokens import Row, bucketed, pad, waste_tokens
+from editors.internals.tokens import TokenRow, bucketed, pad, waste_tokens
 
 BATCH_TOKENS = 4096
 _CACHE = object()
@@ -53,7 +53,7 @@ class Carry:
     """Rows waiting at the input of block `reached`. Use it under `no_grad` and `frozen`."""
 
     def __init__(
-        self, architecture: Architecture, rows: Sequence[Row], first: int, last: int
+        self, architecture: Architecture, rows: Sequence[TokenRow], first: int, last: int
     ) -> None:
         self.architecture = architecture
         self.reached = first
@@ -62,7 +62,7 @@ class Carry:
         self.device = architecture.model.get_input_embeddings().weight.device
         self._groups = [self._group(rows, stem, members) for stem, members in stems(rows)]
 
-    def _group(self, rows: Sequence[Row], stem: tuple[int, ...], members: list[int]) -> _Group:
+    def _group(self, rows: Sequence[TokenRow], stem: tuple[int, ...], members: list[int]) -> _Group:
         """Run a stem and the rows behind it up to the last block to be edited."""
         group, cache = _Group(bool(stem), [], [], [], []), DynamicCache()
         if stem:

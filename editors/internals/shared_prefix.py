@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from editors.internals.tokens import Row
+from editors.internals.tokens import TokenRow
 
 STEM_TOKENS = 6
 """Shorter stems are not worth a pass of their own."""
@@ -41,7 +41,7 @@ class Prefix(DynamicLayer):
         )
 
 
-def stems(rows: Sequence[Row]) -> list[tuple[tuple[int, ...], list[int]]]:
+def stems(rows: Sequence[TokenRow]) -> list[tuple[tuple[int, ...], list[int]]]:
     """Every row's index under the tokens before its lookup that it shares with those beside it;
     under no token come all the rows that share too little with too few."""
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)

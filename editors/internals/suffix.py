@@ -32,7 +32,7 @@ from editors.internals.forward import (
 )
 from editors.internals.shared_prefix import Prefix, expanded, seen, stems
 from editors.internals.suffix_rows import SuffixRows
-from editors.internals.tokens import Row, bucketed, pad, waste_tokens
+from editors.internals.tokens import TokenRow, bucketed, pad, waste_tokens
 
 BUCKET_TOKENS = 8192
 """Suffix tokens that run together at most; bounds the memory of a step."""
@@ -73,7 +73,7 @@ class Site:
         """Where every pass fetches a sharded model's weights, padding is always the cheaper."""
 
     def prepare(
-        self, rows: Sequence[Row], owners: Sequence[int]
+        self, rows: Sequence[TokenRow], owners: Sequence[int]
     ) -> tuple[list[SuffixRows], Tensor, Tensor]:
         """Run whole rows once.
 
@@ -104,7 +104,7 @@ class Site:
     def _bucket(
         self,
         members: Sequence[int],
-        rows: Sequence[Row],
+        rows: Sequence[TokenRow],
         owners: Sequence[int],
         share: Mapping[int, int],
         whole: _Whole,
@@ -136,7 +136,7 @@ class Site:
             weight_M=torch.tensor(weights, dtype=work_dtype(whole.h_BD.dtype), device=self.device),
         )
 
-    def _whole_rows(self, rows: Sequence[Row]) -> _Whole:
+    def _whole_rows(self, rows: Sequence[TokenRow]) -> _Whole:
         """Run rows in full, those of one stem and like length together, in their order."""
         P, S = max(row.lookup for row in rows), max(len(row.suffix) for row in rows)
         order: list[int] = []
@@ -167,7 +167,12 @@ class Site:
         )
 
     def _whole(
-        self, rows: Sequence[Row], stem: tuple[int, ...], stem_cache: DynamicCache, P: int, S: int
+        self,
+        rows: Sequence[TokenRow],
+        stem: tuple[int, ...],
+        stem_cache: DynamicCache,
+        P: int,
+        S: int,
     ) -> _Whole:
         """Run rows behind their stem. Padding goes behind, where causal attention never looks: a
         padding token that sees nothing is NaN in some attention kernels, and sliding windows count

@@ -18,7 +18,7 @@ from infra.errors import EditError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenRow:
     """One token row of one request in one context."""
 
     ids: tuple[int, ...]
@@ -39,7 +39,7 @@ class Row:
         return self.ids[self.lookup : len(self.ids) - (self.num_target > 0)]
 
 
-def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "") -> Row:
+def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "") -> TokenRow:
     """Tokenise prompt and target, joined by one space.
 
     The lookup token is the last one that overlaps `span`; the target's tokens are those that reach
@@ -66,23 +66,23 @@ def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "")
     lookup = overlapping[-1]
     num_target = sum(end > len(prompt) and end > start for start, end in offsets)
     if not target:
-        return Row(tuple(ids), lookup, 0)
+        return TokenRow(tuple(ids), lookup, 0)
     if num_target == 0 or lookup >= len(ids) - num_target:
         raise EditError(f"the tokenizer joins subject and target in {text!r}")
-    return Row(tuple(ids), lookup, num_target)
+    return TokenRow(tuple(ids), lookup, num_target)
 
 
-def in_context(tokenizer: Any, request: EditRequest, context: str) -> Row:
+def in_context(tokenizer: Any, request: EditRequest, context: str) -> TokenRow:
     """A request's row behind a context; the empty context is the bare prompt."""
     start, end = request.subject_span
     shift = len(context)
     return encode(tokenizer, context + request.prompt, (start + shift, end + shift), request.target)
 
 
-def essence(tokenizer: Any, subject: str) -> Row:
+def essence(tokenizer: Any, subject: str) -> TokenRow:
     """The row `{subject} is a` up to the subject's last token: where the KL term is read."""
     row = encode(tokenizer, f"{subject} is a", (0, len(subject)))
-    return Row(row.ids[: row.lookup + 1], row.lookup, 0)
+    return TokenRow(row.ids[: row.lookup + 1], row.lookup, 0)
 
 
 def pad(rows: Sequence[Sequence[int]], *, device: torch.device) -> tuple[Tensor, Tensor]:

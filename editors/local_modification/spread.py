@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from editors.deltas.delta import Delta
-from editors.deltas.weights import Change, Dense, LowRank
+from editors.deltas.weights import Dense, LowRank, WeightChange
 from editors.editor import Progress
 from editors.internals.architecture import Architecture
 from editors.internals.carry import Carry
@@ -34,7 +34,7 @@ from editors.local_modification import least_squares
 from editors.statistics.key_moments import Statistics
 from editors.values.columns import Column
 
-Solve = Callable[[Tensor, Tensor, Tensor], tuple[Change, float]]
+Solve = Callable[[Tensor, Tensor, Tensor], tuple[WeightChange, float]]
 """From keys K_IC, residuals R_OC and the corpus's second moment C_II, float64, to one layer's
 change [O, I] and the condition number of its system."""
 
@@ -61,7 +61,7 @@ def spread(
     num_contexts = len(columns[0].keys)
     carry = Carry(architecture, rows, layers[0], layers[-1])
     Z_CD = torch.zeros(0)
-    factors: dict[str, Change] = {}
+    factors: dict[str, WeightChange] = {}
     conditions: dict[str, float] = {}
     with ExitStack() as changes:
         for i, layer in enumerate(layers):
@@ -90,7 +90,7 @@ def layer_change(
     cov_ratio: float,
     ridge: float,
     null_space: float,
-) -> tuple[Change, float]:
+) -> tuple[WeightChange, float]:
     """One layer's change [O, I], factors or matrix, whichever is smaller, and its condition number.
 
     cov_ratio   weight of the corpus, in the median leverage of the keys

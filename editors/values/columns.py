@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from editors.editor import EditReport
-from editors.internals.tokens import Row, essence, in_context
+from editors.internals.tokens import TokenRow, essence, in_context
 from editors.request import EditRequest
-from editors.values.search import Fact, Value
+from editors.values.search import FactRows, Value
 from infra.errors import EditError
 
 T = TypeVar("T")
@@ -25,8 +25,8 @@ class Column:
     """The requests whose rows agree up to the subject's last token: one value, one place."""
 
     requests: list[EditRequest]
-    fact: Fact
-    keys: tuple[Row, ...]
+    fact: FactRows
+    keys: tuple[TokenRow, ...]
     """The first request's rows: bare, then one for each context."""
     value: Value | None = None
     """Set once it is known; quarantined if it is not finite."""
@@ -92,13 +92,13 @@ def columns_of(
             continue
         place = rows[0].ids[: rows[0].lookup + 1]
         if place not in columns:
-            columns[place] = Column([request], Fact(rows, bottom), rows)
+            columns[place] = Column([request], FactRows(rows, bottom), rows)
             continue
         column = columns[place]
         known = {(r.prompt, r.target) for r in column.requests}
         column.requests.append(request)
         if (request.prompt, request.target) not in known:
-            column.fact = Fact(column.fact.rows + rows, column.fact.essence)
+            column.fact = FactRows(column.fact.rows + rows, column.fact.essence)
     return list(columns.values())
 
 

@@ -21,19 +21,19 @@ from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, plain_attention, work_dtype
 from editors.internals.suffix import Site
 from editors.internals.suffix_rows import SuffixRows
-from editors.internals.tokens import Row
+from editors.internals.tokens import TokenRow
 from editors.statistics.fisher import preconditioner
 from editors.values.config import ValueConfig
 from infra.distributed.group import ALONE, Group, share
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class FactRows:
     """The rows that share one value: every context of every request on one lookup prefix."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TokenRow, ...]
     """The first is a bare prompt."""
-    essence: Row | None = None
+    essence: TokenRow | None = None
     """`{subject} is a`, cut after the subject: where drift is measured, if it counts."""
 
 
@@ -72,7 +72,7 @@ def mean_loss(values: Mapping[str, Tensor]) -> dict[str, float]:
 
 def optimise(
     architecture: Architecture,
-    facts: Sequence[Fact],
+    facts: Sequence[FactRows],
     layer: int,
     config: ValueConfig,
     *,
@@ -121,7 +121,7 @@ class _Essence:
         return _Essence(rows, self.base_FV[kept_F])
 
 
-def _prepare_essence(site: Site, facts: Sequence[Fact], dtype: torch.dtype) -> _Essence:
+def _prepare_essence(site: Site, facts: Sequence[FactRows], dtype: torch.dtype) -> _Essence:
     essence = [fact.essence for fact in facts if fact.essence is not None]
     assert len(essence) == len(facts)
     rows, _, last_FD = site.prepare(essence, range(len(facts)))

@@ -15,8 +15,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from infra.errors import StageError
 from infra.execution.runner import InProcessRunner, Resources, Runner, set_threads
-from infra.http.rate_limit import Budget
-from infra.http.ray_rate_limit import RayBudget
+from infra.http.rate_limit import RateLimit
+from infra.http.ray_rate_limit import RayRateLimit
 
 SHARDS_AHEAD = 2
 """Shards an actor has been given at most, of those that are made while it works: one to go on with
@@ -87,12 +87,12 @@ class RayRunner:
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._number = 0
         """Of the worker last asked for; actors compare it."""
-        self._budget: RayBudget | None = None
+        self._rate_limit: RayRateLimit | None = None
 
-    def budget(self) -> Budget:
-        if self._budget is None:
-            self._budget = RayBudget.start()
-        return self._budget
+    def rate_limit(self) -> RateLimit:
+        if self._rate_limit is None:
+            self._rate_limit = RayRateLimit.start()
+        return self._rate_limit
 
     def map(
         self,

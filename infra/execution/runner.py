@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from infra.http.rate_limit import Budget, LocalBudget
+from infra.http.rate_limit import LocalRateLimit, RateLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,9 @@ class Runner(Protocol):
         """
         ...
 
-    def budget(self) -> Budget:
-        """The one budget of requests of this runner's workers, which goes to them with the work."""
+    def rate_limit(self) -> RateLimit:
+        """The one rate limit of requests of this runner's workers, which goes to them with the
+        work."""
         ...
 
 
@@ -62,10 +63,10 @@ class InProcessRunner:
     def __init__(self) -> None:
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._worker: Callable[[Any], Any] | None = None
-        self._budget = LocalBudget()
+        self._rate_limit = LocalRateLimit()
 
-    def budget(self) -> Budget:
-        return self._budget
+    def rate_limit(self) -> RateLimit:
+        return self._rate_limit
 
     def map(
         self,

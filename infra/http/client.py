@@ -3,8 +3,9 @@
 Rules and their sources: a contact in the User-Agent (Wikimedia User-Agent policy), `maxlag` on
 every Action API call and its failure inside an HTTP 200 (mediawiki.org *Manual:Maxlag parameter*),
 `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3), conditional requests (RFC 9110
-section 13), one budget for each host, which all clients share (`infra.http.rate_limit`), robots.txt
-(`infra.http.robots`), and no way from a public page to a private address (`infra.http.addresses`).
+section 13), one rate limit a host, which all clients share (`infra.http.rate_limit`),
+robots.txt (`infra.http.robots`), and no way from a public page to a private address
+(`infra.http.addresses`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from infra.errors import AnswerError, ConfigError, SourceError
-from infra.http.connection import LIBRARY, Broken, Reply, Silent, Wire
-from infra.http.fetch import MAX_WAIT_S, STREAM_TYPE, Courier, Errand
-from infra.http.rate_limit import Budget
-from infra.http.response import Page, PageStore
+from infra.http.connection import LIBRARY, Broken, Connection, Reply, Silent
+from infra.http.fetch import MAX_WAIT_S, STREAM_TYPE, Fetcher, Request
+from infra.http.rate_limit import RateLimit
+from infra.http.response import Response, ResponseCache
 from infra.http.robots import Robots
 from infra.http.sse import Event, read_events
 
@@ -42,7 +43,7 @@ class PoliteClient:
         *,
         source: str,
         contact: str | None,
-        budget: Budget,
+        rate_limit: RateLimit,
         robots: bool = False,
         cross_host: bool = False,
         cache: Path | None = None,
@@ -57,7 +58,7 @@ class PoliteClient:
         """
         source          named in every error
         contact         URL or e-mail of whoever operates this crawler
-        budget          whose turn it is at each host, shared with all other crawlers
+        rate_limit      whose turn it is at each host, shared with all other crawlers
         robots          obey robots.txt. For pages and feeds; not for the MediaWiki API, which has a
                         policy of its own, while robots.txt closes /w/ to crawlers of pages
         cross_host      follow redirects to other hosts, if those are on the public network
@@ -76,16 +77,18 @@ class PoliteClient:
                 f"source {source}: contact={contact!r} is not a URL or an e-mail address. "
                 "Set `contact` to where the site's operators can reach you: they count by it."
             )
-        self.source, self.store = source, PageStore(cache) if cache else None
+        self.source, self.store = source, ResponseCache(cache) if cache else None
         self.cross_host = cross_host
         self.origins, self.clock = dict(origins or {}), clock
-        self.wire = Wire(timeout_s=timeout_s, deadline_s=deadline_s, max_body_bytes=max_body_bytes)
+        self.connection = Connection(
+            timeout_s=timeout_s, deadline_s=deadline_s, max_body_bytes=max_body_bytes
+        )
         user_agent = f"corrigenda/{_version()} ({contact}) {LIBRARY}"
-        self.courier = Courier(
+        self.fetcher = Fetcher(
             source=source,
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
-            wire=self.wire,
-            budget=budget,
+            connection=self.connection,
+            rate_limit=rate_limit,
             robots=Robots(cache, clock) if robots else None,
             clock=clock,
             min_interval_s=min_interval_s,
@@ -96,7 +99,7 @@ class PoliteClient:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.wire.close()
+        self.connection.close()
 
     def get(
         self,
@@ -104,11 +107,12 @@ class PoliteClient:
         params: Mapping[str, Any] | None = None,
         *,
         allow: tuple[int, ...] = (),
-        again: Callable[[Page], float | None] = lambda page: None,
-    ) -> Page:
-        """The page at `url`, from the store where the server says it has not changed.
+        again: Callable[[Response], float | None] = lambda response: None,
+    ) -> Response:
+        """The response at `url`, from the store where the server says it has not changed.
 
-        `again` looks at a whole page and returns seconds to wait before asking once more, or None.
+        `again` looks at a whole response and returns seconds to wait before asking once more, or
+        None.
 
         Raises RobotsError for what robots.txt closes, SourceError for an unreachable host, a
         status outside 200 and `allow`, an oversize body, or patience at an end.
@@ -116,7 +120,7 @@ class PoliteClient:
         if params:
             url = f"{url}?{urlencode(params)}"
         stored = self.store.load(url) if self.store else None
-        errand = Errand(
+        request = Request(
             url,
             self._real(url),
             self._real(url),
@@ -125,43 +129,43 @@ class PoliteClient:
             again=again,
             cross_host=self.cross_host,
         )
-        page = self.courier.fetch(errand, stored)
-        if self.store and page.status == 200 and not page.revalidated:
-            self.store.save(page)
-        return page
+        response = self.fetcher.fetch(request, stored)
+        if self.store and response.status == 200 and not response.revalidated:
+            self.store.save(response)
+        return response
 
     def get_json(self, url: str, params: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """The JSON value at `url`, with the page it came in: `(value, page)`."""
-        page = self.get(url, params, **options)
-        return self.decode(page), page
+        """The JSON value at `url`, with the response it came in: `(value, response)`."""
+        response = self.get(url, params, **options)
+        return self.decode(response), response
 
     def post_json(self, url: str, value: Any) -> Any:
         """What `url` answers to a JSON value, once, in its turn. Raises SourceError."""
-        errand = Errand(url, self._real(url), self._real(url), posted=value, busy=())
-        return self.decode(self.courier.fetch(errand, None))
+        request = Request(url, self._real(url), self._real(url), posted=value, busy=())
+        return self.decode(self.fetcher.fetch(request, None))
 
-    def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Page]:
+    def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Response]:
         """A MediaWiki Action API call: `maxlag` sent and obeyed, `error` raised as AnswerError."""
 
-        def lagged(page: Page) -> float | None:
-            if _error(self.decode(page)).get("code") not in BUSY:
+        def lagged(response: Response) -> float | None:
+            if _error(self.decode(response)).get("code") not in BUSY:
                 return None
-            wait_s = max(MAXLAG_S, page.retry_after_s(self.clock()) or 0.0)
+            wait_s = max(MAXLAG_S, response.retry_after_s(self.clock()) or 0.0)
             return min(wait_s, MAX_WAIT_S)
 
         fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}
-        value, page = self.get_json(url, {**params, **fixed}, again=lagged)
+        value, response = self.get_json(url, {**params, **fixed}, again=lagged)
         error = _error(value)
         if error:
             raise AnswerError(
-                f"source {self.source}: {self._real(page.url)} refuses: {error.get('code')}: "
+                f"source {self.source}: {self._real(response.url)} refuses: {error.get('code')}: "
                 f"{str(error.get('info'))[:200]}"
             )
-        return value, page
+        return value, response
 
-    def decode(self, page: Page) -> Any:
-        """A page's JSON. Raises AnswerError that says what came instead."""
-        return page.json(f"source {self.source}: {self._real(page.url)}")
+    def decode(self, response: Response) -> Any:
+        """A response's JSON. Raises AnswerError that says what came instead."""
+        return response.json(f"source {self.source}: {self._real(response.url)}")
 
     def stream(
         self,
@@ -190,9 +194,9 @@ class PoliteClient:
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
             headers["Last-Event-ID"] = last_event_id.encode()
-        errand = Errand(url, self._real(url), self._real(url), headers=headers)
+        request = Request(url, self._real(url), self._real(url), headers=headers)
         with ExitStack() as stack:
-            reply = self.courier.connect(errand, read_timeout_s, stack)
+            reply = self.fetcher.connect(request, read_timeout_s, stack)
             if reply.status != 204:
                 where = f"source {self.source}: {reply.url}"
                 yield from read_events(_until_broken(reply, where), where)

@@ -62,7 +62,7 @@ class Reply:
     """Ends the body from another thread."""
 
 
-class Wire:
+class Connection:
     """Connections that are kept open, and the bounds of an exchange.
 
     timeout_s       longest silence, and longest wait for a connection
@@ -236,7 +236,7 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Guarded connections, and no tries that the budget does not know of."""
+    """Guarded connections, and no tries that the rate limit does not know of."""
 
     def __init__(self, reach: Reach, watch_s: float) -> None:
         self.reach: Reach = reach

@@ -1,8 +1,8 @@
-"""The courier: carries one errand out, however many exchanges it takes, and keeps the rules.
+"""One request to its response, however many exchanges it takes, within the rules.
 
 Every hop of it is allowed by robots.txt, is made in the host's turn, and leads nowhere that only we
 can reach; it is tried again where it breaks, and later where the host is busy, which then rests for
-all who share the budget.
+all who share the rate limit.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from urllib.parse import urldefrag, urljoin
 
 from infra.errors import AddressError, AnswerError, RobotsError, SourceError
 from infra.http.addresses import Reach, check_number, host_of, is_loopback
-from infra.http.connection import Broken, Garbled, Reply, Wire
-from infra.http.rate_limit import Budget, turn
-from infra.http.response import Page, retry_after_s
+from infra.http.connection import Broken, Connection, Garbled, Reply
+from infra.http.rate_limit import RateLimit, turn
+from infra.http.response import Response, retry_after_s
 from infra.http.robots import Robots
 
 STREAM_TYPE = "text/event-stream"
@@ -39,22 +39,22 @@ BREAK_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class Request:
     """What is asked for, and what may be made of the answers."""
 
     url: str
-    """As configured, for the page."""
+    """As configured, for the response."""
     at: str
     """Where that is served now."""
     home: str
     """URL of the host that the operator trusts."""
     headers: Mapping[str, str | bytes] = field(default_factory=dict)
-    """Beside the courier's own, which they overrule."""
+    """Beside the fetcher's own, which they overrule."""
     allow: Collection[int] = ()
     """Statuses beside 200 that are an answer."""
     busy: tuple[int, ...] = (429, 503)
     """Statuses that say to come again later."""
-    again: Callable[[Page], float | None] = lambda page: None
+    again: Callable[[Response], float | None] = lambda response: None
     posted: Any = None
     """A JSON value to POST, which is done once and not redirected."""
     cross_host: bool = False
@@ -63,50 +63,51 @@ class Errand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Courier:
-    """What errands of one source share."""
+class Fetcher:
+    """What the requests of one source share."""
 
     source: str
     """Begins the line of every error."""
     headers: Mapping[str, str | bytes]
     """Sent with everything."""
-    wire: Wire
-    budget: Budget
+    connection: Connection
+    rate_limit: RateLimit
     robots: Robots | None
     clock: Callable[[], float]
     min_interval_s: float
     max_attempts: int
 
-    def fetch(self, errand: Errand, stored: Page | None) -> Page:
-        """The page, however often it takes: while the host is busy, patience lasts."""
+    def fetch(self, request: Request, stored: Response | None) -> Response:
+        """The response, however often it takes: while the host is busy, patience lasts."""
         for attempt in range(self.max_attempts):
-            page, at = self._follow(errand, attempt)
-            if page.status in errand.busy:
+            response, at = self._follow(request, attempt)
+            if response.status in request.busy:
                 continue
-            if page.status == 304 and stored is not None:
-                page = replace(stored, fetched_at=page.fetched_at, revalidated=True)
-            elif page.status != 200 and page.status not in errand.allow:
+            if response.status == 304 and stored is not None:
+                response = replace(stored, fetched_at=response.fetched_at, revalidated=True)
+            elif response.status != 200 and response.status not in request.allow:
                 raise SourceError(
-                    f"source {self.source}: {at} answers HTTP {page.status} ({page.excerpt}). "
-                    "Check the address and the id."
+                    f"source {self.source}: {at} answers HTTP {response.status} "
+                    f"({response.excerpt}). Check the address and the id."
                 )
-            wait = errand.again(page)
+            wait = request.again(response)
             if wait is None:
-                return page
-            self.budget.pause(host_of(at), max(wait, _backoff_s(attempt)))
-        raise self._too_busy(errand.at)
+                return response
+            self.rate_limit.pause(host_of(at), max(wait, _backoff_s(attempt)))
+        raise self._too_busy(request.at)
 
-    def _follow(self, errand: Errand, attempt: int) -> tuple[Page, str]:
-        """The page that redirects end at, and its address. Each hop is asked for in its turn."""
-        at, seen = errand.at, list[str]()
+    def _follow(self, request: Request, attempt: int) -> tuple[Response, str]:
+        """The response that redirects end at, and its address. Each hop is asked for in its
+        turn."""
+        at, seen = request.at, list[str]()
         while True:
             seen.append(at)
-            reply, body = self._hop(at, errand, attempt)
-            target = None if errand.posted is not None else _redirect(reply)
+            reply, body = self._hop(at, request, attempt)
+            target = None if request.posted is not None else _redirect(reply)
             if target is None:
                 moment = datetime.fromtimestamp(self.clock(), UTC).isoformat("T", "seconds")
-                return Page(
-                    url=errand.url,
+                return Response(
+                    url=request.url,
                     status=reply.status,
                     headers=reply.headers,
                     body=body,
@@ -124,27 +125,27 @@ class Courier:
                 )
             with self._naming():
                 stays = host_of(target) == host_of(at)
-            if not stays and not errand.cross_host:
+            if not stays and not request.cross_host:
                 raise SourceError(
                     f"{where} redirects to another host ({target}). "
                     "Set that address as the endpoint if you trust it."
                 )
             at = target
 
-    def _hop(self, at: str, errand: Errand, attempt: int) -> tuple[Reply, bytes]:
+    def _hop(self, at: str, request: Request, attempt: int) -> tuple[Reply, bytes]:
         """One exchange in its turn, tried again where it breaks. A busy host is paused for all."""
-        reach, host = self._reach(at, errand.home), host_of(at)
-        interval_s = self._interval_s(at, errand)
-        headers, failure = {**self.headers, **errand.headers}, Broken()
-        for broken in range(1 + MAX_BREAKS if errand.posted is None else 1):
-            with self._naming(), turn(self.budget, host, interval_s, self.wire.longest_s):
+        reach, host = self._reach(at, request.home), host_of(at)
+        interval_s = self._interval_s(at, request)
+        headers, failure = {**self.headers, **request.headers}, Broken()
+        for broken in range(1 + MAX_BREAKS if request.posted is None else 1):
+            with self._naming(), turn(self.rate_limit, host, interval_s, self.connection.longest_s):
                 try:
-                    reply, body = self.wire.ask(at, headers, reach, errand.posted)
+                    reply, body = self.connection.ask(at, headers, reach, request.posted)
                 except Broken as error:
                     failure = error
-                    self.budget.pause(host, BREAK_PAUSE_S * 2**broken)
+                    self.rate_limit.pause(host, BREAK_PAUSE_S * 2**broken)
                     continue
-                if reply.status in errand.busy:
+                if reply.status in request.busy:
                     self._pause(reply, attempt)
                 return reply, body
         kind = AnswerError if isinstance(failure, Garbled) else SourceError
@@ -153,24 +154,27 @@ class Courier:
             "command again to continue."
         ) from failure
 
-    def connect(self, errand: Errand, read_timeout_s: float, stack: ExitStack) -> Reply:
+    def connect(self, request: Request, read_timeout_s: float, stack: ExitStack) -> Reply:
         """An event stream that has begun, in its turn; `stack` ends it. Raises SourceError."""
-        at, headers = errand.at, {**self.headers, **errand.headers}
-        interval_s, reach = self._interval_s(at, errand), self._reach(at, errand.home)
+        at, headers = request.at, {**self.headers, **request.headers}
+        interval_s, reach = self._interval_s(at, request), self._reach(at, request.home)
         for attempt in range(self.max_attempts):
-            with self._naming(), turn(self.budget, host_of(at), interval_s, self.wire.longest_s):
+            with (
+                self._naming(),
+                turn(self.rate_limit, host_of(at), interval_s, self.connection.longest_s),
+            ):
                 try:
-                    opened = self.wire.open(at, headers, reach, read_timeout_s)
+                    opened = self.connection.open(at, headers, reach, read_timeout_s)
                     reply = stack.enter_context(opened)
                 except Broken as error:
                     if attempt < MAX_BREAKS:
-                        self.budget.pause(host_of(at), BREAK_PAUSE_S * 2**attempt)
+                        self.rate_limit.pause(host_of(at), BREAK_PAUSE_S * 2**attempt)
                         continue
                     raise SourceError(
                         f"{error}. Check the address and the network; run the same command again "
                         "to continue."
                     ) from error
-                if reply.status in errand.busy:
+                if reply.status in request.busy:
                     stack.close()
                     self._pause(reply, attempt)
                     continue
@@ -197,15 +201,15 @@ class Courier:
                 f"source {self.source}: {reply.url} asks to wait for {wait_s:.3g} s, more than a "
                 "day. Run the same command later to continue."
             )
-        self.budget.pause(host_of(reply.url), _backoff_s(attempt) if wait_s is None else wait_s)
+        self.rate_limit.pause(host_of(reply.url), _backoff_s(attempt) if wait_s is None else wait_s)
 
-    def _interval_s(self, at: str, errand: Errand) -> float:
+    def _interval_s(self, at: str, request: Request) -> float:
         """Seconds between requests to the host of `at`. Raises RobotsError if `at` is closed."""
-        if not errand.obeys or self.robots is None:
+        if not request.obeys or self.robots is None:
             return self.min_interval_s
         with self._naming():
-            check_number(at, self._reach(at, errand.home))
-        rules = self.robots.of(at, partial(self._robots_txt, errand.home))
+            check_number(at, self._reach(at, request.home))
+        rules = self.robots.of(at, partial(self._robots_txt, request.home))
         refusal = rules.refusal(at)
         if refusal:
             raise RobotsError(f"source {self.source}: {refusal}")
@@ -213,19 +217,19 @@ class Courier:
 
     def _robots_txt(self, home: str, url: str) -> tuple[int, bytes] | str:
         """Status and body of a robots.txt, or why it cannot be had. HTTP 503 is an answer here."""
-        errand = Errand(
+        request = Request(
             url, url, home, allow=range(201, 600), busy=(429,), cross_host=True, obeys=False
         )
         try:
-            page = self.fetch(errand, None)
+            response = self.fetch(request, None)
         except AddressError:
             raise
         except SourceError as error:
             return str(error).removeprefix(f"source {self.source}: ").partition(". ")[0]
-        return page.status, page.body
+        return response.status, response.body
 
     def _reach(self, at: str, home: str) -> Reach:
-        """Whether `at` is where the operator sent us, or where a page did."""
+        """Whether `at` is where the operator sent us, or where a response did."""
         with self._naming():
             if host_of(at) == host_of(home):
                 return "any"

@@ -1,9 +1,9 @@
-"""The budget of requests: one for each host, shared by every worker that crawls.
+"""The rate limit of requests: one for each host, shared by every worker that crawls.
 
 One request is in flight at a host at a time, and starts are an interval apart, whoever makes them.
 A turn is a `Permit`; one that is not given back, because its worker died, lapses with its lease.
-`Ledger` is the rule alone, given the time; `LocalBudget` shares one between the threads of this
-process, `infra.http.ray_rate_limit.RayBudget` between processes and machines.
+`HostTurns` is the rule alone, given the time; `LocalRateLimit` shares one between the threads of
+this process, `infra.http.ray_rate_limit.RayRateLimit` between processes and machines.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Permit:
     number: int
 
 
-class Budget(Protocol):
+class RateLimit(Protocol):
     """Whose turn it is at which host. `host` is a URL's, with its port."""
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
@@ -47,16 +47,16 @@ class Budget(Protocol):
 
 
 @contextmanager
-def turn(budget: Budget, host: str, interval_s: float, lease_s: float) -> Iterator[None]:
+def turn(rate_limit: RateLimit, host: str, interval_s: float, lease_s: float) -> Iterator[None]:
     """Holds a permit as long as the block runs."""
-    permit = budget.take(host, interval_s, lease_s)
+    permit = rate_limit.take(host, interval_s, lease_s)
     try:
         yield
     finally:
-        budget.give_back(permit)
+        rate_limit.give_back(permit)
 
 
-class Ledger:
+class HostTurns:
     """Who may start when: no clock and no lock of its own."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Ledger:
 
 @dataclass(slots=True)
 class _Host:
-    """What happened last at a host; seconds on the clock of whoever holds the ledger."""
+    """What happened last at a host; seconds on the clock of whoever holds the turns."""
 
     started_s: float = float("-inf")
     interval_s: float = 0.0
@@ -97,8 +97,9 @@ class _Host:
     lapses_s: float = 0.0
 
 
-class LocalBudget:
-    """A budget for the threads of this process. It cannot be pickled: a copy would be a second one.
+class LocalRateLimit:
+    """A rate_limit for the threads of this process. It cannot be pickled: a copy would be a second
+    one.
 
     clock, sleep  seconds that only grow, and waiting on the same clock
     """
@@ -109,20 +110,20 @@ class LocalBudget:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        self._ledger, self._lock = Ledger(), threading.Lock()
+        self._turns, self._lock = HostTurns(), threading.Lock()
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
         while True:
             with self._lock:
-                answer = self._ledger.ask(host, interval_s, lease_s, self._clock())
+                answer = self._turns.ask(host, interval_s, lease_s, self._clock())
             if isinstance(answer, Permit):
                 return answer
             self._sleep(answer)
 
     def give_back(self, permit: Permit) -> None:
         with self._lock:
-            self._ledger.give_back(permit)
+            self._turns.give_back(permit)
 
     def pause(self, host: str, seconds: float) -> None:
         with self._lock:
-            self._ledger.pause(host, seconds, self._clock())
+            self._turns.pause(host, seconds, self._clock())

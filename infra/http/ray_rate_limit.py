@@ -1,4 +1,5 @@
-"""One budget for a whole cluster: the ledger of turns lives in a Ray actor, times by its clock."""
+"""One rate limit for a whole cluster: the turns of turns lives in a Ray actor, times by its
+clock."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ from typing import Any
 
 import ray
 
-from infra.http.rate_limit import LEASE_S, Ledger, Permit
+from infra.http.rate_limit import LEASE_S, HostTurns, Permit
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class _Keeper:
+class _TurnsActor:
     """Answers at once, so that one who died while waiting is in nobody's way.
 
     Should its machine die it comes back with nothing known: a request in flight then may be
@@ -20,27 +21,27 @@ class _Keeper:
     """
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.turns = HostTurns()
 
     def ask(self, host: str, interval_s: float, lease_s: float) -> Permit | float:
-        return self.ledger.ask(host, interval_s, lease_s, time.monotonic())
+        return self.turns.ask(host, interval_s, lease_s, time.monotonic())
 
     def give_back(self, permit: Permit) -> None:
-        self.ledger.give_back(permit)
+        self.turns.give_back(permit)
 
     def pause(self, host: str, seconds: float) -> None:
-        self.ledger.pause(host, seconds, time.monotonic())
+        self.turns.pause(host, seconds, time.monotonic())
 
 
 @dataclass(frozen=True)
-class RayBudget:
-    """The keeper's handle: every copy, in any process of the cluster, is the same budget."""
+class RayRateLimit:
+    """The keeper's handle: every copy, in any process of the cluster, is the same rate limit."""
 
     keeper: Any
 
     @staticmethod
-    def start() -> RayBudget:
-        return RayBudget(_Keeper.remote())
+    def start() -> RayRateLimit:
+        return RayRateLimit(_TurnsActor.remote())
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
         while True:

@@ -1,4 +1,4 @@
-"""Pages: HTTP responses read whole, and a directory of those that carry an ETag or a date."""
+"""HTTP responses read whole, and a directory of those that carry an ETag or a date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Response:
     """A response whose body was read whole."""
 
     url: str
@@ -34,8 +34,8 @@ class Page:
     """The server said 304 and the body is the stored one; `status` is the stored 200."""
 
     @classmethod
-    def unread(cls, url: str) -> Page:
-        """A page that was asked for and whose answer was of no use."""
+    def unread(cls, url: str) -> Response:
+        """A response that was asked for and whose answer was of no use."""
         return cls(url=url, status=0, headers={}, body=b"", fetched_at="")
 
     @property
@@ -43,7 +43,7 @@ class Page:
         return self.headers.get("etag")
 
     def conditions(self) -> dict[str, str]:
-        """Request headers that ask for the page only if it is no longer this one."""
+        """Request headers that ask for the response only if it is no longer this one."""
         return {VALIDATORS[name]: self.headers[name] for name in VALIDATORS if name in self.headers}
 
     @property
@@ -83,8 +83,9 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class PageStore:
-    """One file for the headers and one for the body of each page, named by the digest of its URL.
+class ResponseCache:
+    """One file for the headers and one for the body of each response, named by the digest of its
+    URL.
 
     Our requests carry the same headers always, so the URL is key enough whatever `Vary` says.
     Nothing is ever removed: delete the directory to be rid of it.
@@ -92,8 +93,8 @@ class PageStore:
 
     directory: Path
 
-    def load(self, url: str) -> Page | None:
-        """The stored page, unless it is missing or damaged."""
+    def load(self, url: str) -> Response | None:
+        """The stored response, unless it is missing or damaged."""
         about, content = self._paths(url)
         try:
             meta, body = json.loads(about.read_text(encoding="utf-8")), content.read_bytes()
@@ -101,16 +102,18 @@ class PageStore:
             return None
         if meta["url"] != url or meta["sha256"] != hashlib.sha256(body).hexdigest():
             return None
-        return Page(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
+        return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
 
-    def save(self, page: Page) -> None:
-        """Keep a page that can be asked for conditionally; pass over any other."""
-        if not page.conditions():
+    def save(self, response: Response) -> None:
+        """Keep a response that can be asked for conditionally; pass over any other."""
+        if not response.conditions():
             return
-        about, content = self._paths(page.url)
-        digest = hashlib.sha256(page.body).hexdigest()
-        text = json.dumps({"url": page.url, "sha256": digest, "headers": dict(page.headers)})
-        for path, data in ((content, page.body), (about, text.encode())):
+        about, content = self._paths(response.url)
+        digest = hashlib.sha256(response.body).hexdigest()
+        text = json.dumps(
+            {"url": response.url, "sha256": digest, "headers": dict(response.headers)}
+        )
+        for path, data in ((content, response.body), (about, text.encode())):
             write_atomic(path, partial(_write, data))
 
     def _paths(self, url: str) -> tuple[Path, Path]:
@@ -119,7 +122,7 @@ class PageStore:
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """As `Page.retry_after_s`, of headers whose names are in lower case."""
+    """As `Response.retry_after_s`, of headers whose names are in lower case."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)

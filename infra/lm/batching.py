@@ -36,7 +36,7 @@ class Encoded:
 
 
 @dataclass(slots=True)
-class Prompt:
+class PromptGroup:
     """The questions that begin with the same tokens, which run once for all of them."""
 
     tokens: tuple[int, ...]
@@ -77,20 +77,20 @@ def encode(tokenizer: Any, number: int, question: Question) -> Encoded:
     )
 
 
-def by_prefix(encoded: Iterable[Encoded]) -> list[Prompt]:
+def by_prefix(encoded: Iterable[Encoded]) -> list[PromptGroup]:
     """Questions by what they begin with, from short to long."""
     groups: dict[tuple[int, ...], list[Encoded]] = {}
     for part in encoded:
         groups.setdefault(part.prefix, []).append(part)
     return [
-        Prompt(tokens, parts, [part for part in parts if part.question.greedy])
+        PromptGroup(tokens, parts, [part for part in parts if part.question.greedy])
         for tokens, parts in sorted(groups.items(), key=lambda item: (len(item[0]), item[0]))
     ]
 
 
-def batches(prompts: Iterable[Prompt], max_rows: int) -> Iterator[list[Prompt]]:
+def batches(prompts: Iterable[PromptGroup], max_rows: int) -> Iterator[list[PromptGroup]]:
     """Prompts that run in one pass, given from short to long."""
-    batch: list[Prompt] = []
+    batch: list[PromptGroup] = []
     for prompt in prompts:
         padded = (len(batch) + 1) * len(prompt.tokens)
         if batch and (len(batch) == max_rows or padded > PASS_TOKENS):

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 
-class Rows:
+class DecodeBatch:
     """Whose each row is, which token it says next, and what is cached of it."""
 
     def __init__(self) -> None:

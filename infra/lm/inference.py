@@ -45,12 +45,13 @@ TEXTS = pa.schema(
 )
 TEXTS_A_SHARD = 4
 PARTS = 4
-"""Into how many an exam is divided as long as its parts are no larger than they may be."""
+"""Into how many parts a questionnaire is divided as long as its parts are no larger than they may
+be."""
 SMALLEST_SHARD = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examinee:
+class ServedModel:
     """A model to be asked: a checkpoint, and tensors that replace some of its weights."""
 
     name: str
@@ -84,67 +85,67 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
+class Questionnaire:
     """What one model is asked, and what it is to read."""
 
-    examinee: Examinee
+    served: ServedModel
     questions: Sequence[Question] = ()
     texts: Sequence[Text] = ()
-    reference: Examinee | None = None
+    reference: ServedModel | None = None
     """Whose predictions on the texts its own are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
+class ModelAnswers:
     """What came back, by id."""
 
     answers: dict[str, Answer]
     texts: dict[str, TextScore]
 
 
-class Examiner:
+class AnswerWorker:
     """The worker: answers one shard of questions, or reads one shard of texts."""
 
     def __init__(self, compute: Compute, *, plain_attention: bool = False) -> None:
         self.compute = compute
         self.plain_attention = plain_attention
-        self.loaded: dict[Examinee, LanguageModel] = {}
+        self.loaded: dict[ServedModel, LanguageModel] = {}
 
-    def __call__(self, part: Exam) -> pa.Table:
-        self.keep(part.examinee, part.reference)
-        lm = self.loaded[part.examinee]
+    def __call__(self, part: Questionnaire) -> pa.Table:
+        self.keep(part.served, part.reference)
+        lm = self.loaded[part.served]
         if part.questions:
             rows = lm.ask(part.questions, max_new_tokens=self.compute.max_new_tokens)
             return pa.Table.from_pylist([asdict(row) for row in rows], schema=ANSWERS)
         rows = lm.read(part.texts, self.loaded[part.reference] if part.reference else None)
         return pa.Table.from_pylist([asdict(row) for row in rows], schema=TEXTS)
 
-    def keep(self, *wanted: Examinee | None) -> None:
+    def keep(self, *wanted: ServedModel | None) -> None:
         """Load what is wanted; what is not is let go first."""
         self.loaded = {who: lm for who, lm in self.loaded.items() if who in wanted}
-        for examinee in filter(None, wanted):
-            if examinee not in self.loaded:
-                self.loaded[examinee] = self._load(examinee)
+        for served in filter(None, wanted):
+            if served not in self.loaded:
+                self.loaded[served] = self._load(served)
 
-    def _load(self, examinee: Examinee) -> LanguageModel:
+    def _load(self, served: ServedModel) -> LanguageModel:
         dtype = getattr(torch, self.compute.dtype)
-        model, tokenizer = load(examinee.path, dtype=dtype, device=self.compute.device)
-        if examinee.weights is not None:
-            replace_parameters(model, load_file(examinee.weights))
-        if examinee.attach is not None:
-            examinee.attach(model)
+        model, tokenizer = load(served.path, dtype=dtype, device=self.compute.device)
+        if served.weights is not None:
+            replace_parameters(model, load_file(served.weights))
+        if served.attach is not None:
+            served.attach(model)
         return LanguageModel(model, tokenizer, plain_attention=self.plain_attention)
 
 
 @dataclass(frozen=True)
-class MakeExaminer:
+class MakeAnswerWorker:
     """Builds the worker in its own process."""
 
     compute: Compute
     plain_attention: bool
 
-    def __call__(self) -> Examiner:
-        return Examiner(self.compute, plain_attention=self.plain_attention)
+    def __call__(self) -> AnswerWorker:
+        return AnswerWorker(self.compute, plain_attention=self.plain_attention)
 
 
 @torch.no_grad()
@@ -154,21 +155,25 @@ def replace_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
         model.get_parameter(name).copy_(tensor)
 
 
-def examine(
+def ask_models(
     runner: Runner,
     out: StageDir,
-    exams: Iterable[Exam],
+    questionnaires: Iterable[Questionnaire],
     *,
     compute: Compute,
     tell: Callable[[int, int, str], None] = lambda done, total, text: None,
-) -> dict[str, Paper]:
-    """Put every exam to its examinee; by the examinee's name, what it answered.
+) -> dict[str, ModelAnswers]:
+    """Put every questionnaire to its model; what each model answered, by its name.
 
     Shards hold prompts of similar length, so that little is padded. Those that were finished before
     an interruption are not asked again.
     """
-    exams = list(exams)
-    shards = [shard for exam in exams for shard in _shards(exam, compute.shard_size)]
+    questionnaires = list(questionnaires)
+    shards = [
+        shard
+        for questionnaire in questionnaires
+        for shard in _shards(questionnaire, compute.shard_size)
+    ]
     finished = {shard.id for shard in shards if out.shard_path(shard).exists()}
     meter = Meter(tell, "shards of questions", len(shards), found=len(finished))
 
@@ -176,34 +181,39 @@ def examine(
         if shard.id not in finished:
             meter.add(1)
 
-    as_made = any(exam.examinee.own_attention for exam in exams)  # then all are asked that way
-    make = MakeExaminer(compute, plain_attention=not as_made)
+    as_made = any(
+        questionnaire.served.own_attention for questionnaire in questionnaires
+    )  # then all are asked that way
+    make = MakeAnswerWorker(compute, plain_attention=not as_made)
     paths = out.map_tables(runner, make, shards, resources=compute.resources, on_done=count)
-    papers = {exam.examinee.name: Paper({}, {}) for exam in exams}
+    replies = {questionnaire.served.name: ModelAnswers({}, {}) for questionnaire in questionnaires}
     for shard, path in zip(shards, paths, strict=True):
-        paper = papers[shard.payload.examinee.name]
+        reply = replies[shard.payload.served.name]
         if shard.payload.questions:
-            paper.answers.update((answer.id, answer) for answer in read_answers(path))
+            reply.answers.update((answer.id, answer) for answer in read_answers(path))
         else:
             rows = read_table(path).to_pylist()
-            paper.texts.update((row["id"], TextScore(**row)) for row in rows)
-    return papers
+            reply.texts.update((row["id"], TextScore(**row)) for row in rows)
+    return replies
 
 
-def _shards(exam: Exam, size: int) -> Iterator[Shard]:
-    """One exam in parts: questions by length, those of one prompt side by side, then texts.
+def _shards(questionnaire: Questionnaire, size: int) -> Iterator[Shard]:
+    """One questionnaire in parts: questions by length, those of one prompt side by side, then
+    texts.
 
     Of few questions the parts are smaller, so that there is work for several workers.
     """
-    name = exam.examinee.name
-    questions = sorted(exam.questions, key=lambda q: (-len(q.prompt), q.prompt, q.id))
+    name = questionnaire.served.name
+    questions = sorted(questionnaire.questions, key=lambda q: (-len(q.prompt), q.prompt, q.id))
     size = min(size, max(SMALLEST_SHARD, math.ceil(len(questions) / PARTS)))
     for i, start in enumerate(range(0, len(questions), size)):
-        part = Exam(examinee=exam.examinee, questions=questions[start : start + size])
+        part = Questionnaire(served=questionnaire.served, questions=questions[start : start + size])
         yield Shard(f"{name}-{i:05d}", part)
-    for i, start in enumerate(range(0, len(exam.texts), TEXTS_A_SHARD)):
-        texts = exam.texts[start : start + TEXTS_A_SHARD]
-        part = Exam(examinee=exam.examinee, texts=texts, reference=exam.reference)
+    for i, start in enumerate(range(0, len(questionnaire.texts), TEXTS_A_SHARD)):
+        texts = questionnaire.texts[start : start + TEXTS_A_SHARD]
+        part = Questionnaire(
+            served=questionnaire.served, texts=texts, reference=questionnaire.reference
+        )
         yield Shard(f"{name}-text-{i:05d}", part)
 
 

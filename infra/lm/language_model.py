@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from infra.errors import ModelError
-from infra.lm.batching import Encoded, Prompt, batches, by_prefix, chunks, encode, pad_rows
-from infra.lm.decoding import Rows, branched
+from infra.lm.batching import Encoded, PromptGroup, batches, by_prefix, chunks, encode, pad_rows
+from infra.lm.decoding import DecodeBatch, branched
 from infra.lm.drift import compared
 from infra.lm.logits import Head, hits, likeliest
 from infra.lm.matching import settled
@@ -61,7 +61,7 @@ class LanguageModel:
         """One answer for each question, in their order."""
         encoded = [encode(self.tokenizer, i, question) for i, question in enumerate(questions)]
         prompts = by_prefix(encoded)
-        rows = Rows()
+        rows = DecodeBatch()
         with self._for_short_rows(max((len(p.tokens) for p in prompts), default=0)):
             for group in batches(prompts, max(1, self.max_rows // 2)):
                 while not self._has_room(rows, group):
@@ -138,7 +138,7 @@ class LanguageModel:
             if plain:
                 self.model.set_attn_implementation(used)
 
-    def _has_room(self, rows: Rows, group: Sequence[Prompt]) -> bool:
+    def _has_room(self, rows: DecodeBatch, group: Sequence[PromptGroup]) -> bool:
         """Whether a batch can join those that are being continued, in rows and in tokens cached."""
         number = len(rows.owners) + len(group)
         width = max(rows.width, max(len(prompt.tokens) for prompt in group))
@@ -146,7 +146,7 @@ class LanguageModel:
             number <= self.max_rows and number * width <= self.max_rows * CACHED_TOKENS_A_ROW
         )
 
-    def _begin(self, group: Sequence[Prompt], rows: Rows, max_new_tokens: int) -> None:
+    def _begin(self, group: Sequence[PromptGroup], rows: DecodeBatch, max_new_tokens: int) -> None:
         """Run prompts and score their candidates; those that are to be continued join `rows`."""
         ids_BT, mask_BT = pad_rows([p.tokens for p in group], left=True, device=self.device)
         whole = any(part.question.whole for prompt in group for part in prompt.parts)
@@ -165,12 +165,12 @@ class LanguageModel:
             if self._goes_on(prompt, token, max_new_tokens)
         ]
         if going:
-            joining = Rows()
+            joining = DecodeBatch()
             joining.join(group, next_B, mask_BT, cache)
             joining.keep(going)
             rows.join(joining.owners, joining.next_N, joining.mask_NW, joining.cache)
 
-    def _step(self, rows: Rows, max_new_tokens: int) -> None:
+    def _step(self, rows: DecodeBatch, max_new_tokens: int) -> None:
         """One more token for every row; those that have said enough leave."""
         mask = torch.cat([rows.mask_NW, rows.mask_NW.new_ones(len(rows.owners), 1)], 1)
         logits_NV = self._forward(rows.next_N[:, None], mask, rows.cache).logits
@@ -184,7 +184,7 @@ class LanguageModel:
             ]
         )
 
-    def _goes_on(self, prompt: Prompt, token: int, max_new_tokens: int) -> bool:
+    def _goes_on(self, prompt: PromptGroup, token: int, max_new_tokens: int) -> bool:
         """Hear the next token of a continuation: whether anybody wants to hear more."""
         stops = token in self._stop_ids
         heard = [p for p in prompt.listening if p.question.past_ends or not stops]
@@ -212,7 +212,7 @@ class LanguageModel:
         return output
 
     def _score_prompts(
-        self, group: Sequence[Prompt], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
+        self, group: Sequence[PromptGroup], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
     ) -> None:
         """What the prompts themselves are worth: of each, all tokens but the first."""
         ids_K = ids_BT[own_BT]
@@ -224,7 +224,9 @@ class LanguageModel:
             prompt.score = logp_K[own].sum().item(), number, int(hit_K[own].sum())
             start += number + 1
 
-    def _score(self, group: Sequence[Prompt], last_BV: Tensor, mask_BT: Tensor, cache: Any) -> None:
+    def _score(
+        self, group: Sequence[PromptGroup], last_BV: Tensor, mask_BT: Tensor, cache: Any
+    ) -> None:
         """Score every candidate of every prompt. Rows of similar length run together; those of one
         token do not run, the prompt having predicted it."""
         owners = [
@@ -275,7 +277,7 @@ class LanguageModel:
             right_NT = torch.cat([right_NT, hits_NT], 1)
         return token_NT.cpu(), right_NT.cpu()
 
-    def _answer(self, prompt: Prompt, part: Encoded) -> Answer:
+    def _answer(self, prompt: PromptGroup, part: Encoded) -> Answer:
         """What was heard of one question."""
         score, num, right = prompt.score if part.question.whole else (0.0, 0, 0)
         greedy = prompt.said[: prompt.ends.get(part.number)] if part.question.greedy else []

@@ -12,7 +12,7 @@ from rich.table import Table
 from infra.errors import ConfigError
 from infra.settings import nested
 from pipeline.comparison.scaling import require_possible, scaling
-from pipeline.comparison.systems import Assessment, System
+from pipeline.comparison.systems import Comparison, System
 from pipeline.edit.config import EditConfig, make_editor
 from pipeline.evaluate.scoring.report import as_json
 
@@ -50,7 +50,7 @@ def systems_of(
 
 
 def table_rows(
-    assessment: Assessment, systems: Sequence[System], *, alone: int = 0, steps: int = 0
+    assessment: Comparison, systems: Sequence[System], *, alone: int = 0, steps: int = 0
 ) -> list[dict[str, Any]]:
     """One row a system, the unedited model and, where it was asked, the one with the fact in its
     prompt before them. `alone`, `steps`: as `pipeline.comparison.scaling.scaling` has them."""

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from infra.errors import ConfigError
 from pipeline.comparison.survey import forgetting, relative_scalability, retainability, scalability
-from pipeline.comparison.systems import Assessment, System
+from pipeline.comparison.systems import Comparison, System
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.output import ITEMS
 from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 
-def scaling(assessment: Assessment, system: System, *, alone: int, steps: int) -> dict[str, Metric]:
+def scaling(assessment: Comparison, system: System, *, alone: int, steps: int) -> dict[str, Metric]:
     """Scalability over the first `alone` facts, retainability and forgetting over `steps` ever
     larger parts of the set, with the curve itself as `accuracy@n`.
 
@@ -67,7 +67,7 @@ def require_possible(cases: CaseSet, system: System, *, alone: int, steps: int) 
         )
 
 
-def reliability(assessment: Assessment, system: System, cases: CaseSet) -> dict[str, float]:
+def reliability(assessment: Comparison, system: System, cases: CaseSet) -> dict[str, float]:
     """By fact, whether the system edited with these facts alone answers its prompt right."""
     config = assessment.config.model_copy(
         update={"metrics": ("generation",), "context": False, "capability": ()}

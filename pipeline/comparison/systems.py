@@ -14,7 +14,7 @@ from typing import Any
 from infra.errors import ConfigError
 from infra.execution.runner import Runner
 from infra.files.digest import digest_of, file_digest
-from infra.lm.inference import Compute, Examinee
+from infra.lm.inference import Compute, ServedModel
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
@@ -45,7 +45,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Assessment:
+class Comparison:
     """What all systems of one call share."""
 
     cases: CaseSet
@@ -75,12 +75,12 @@ class Assessment:
         def judge(out: StageDir) -> Mapping[str, Any]:
             return evaluate(
                 self.cases,
-                base=Examinee(name="base", path=self.base.path),
+                base=ServedModel(name="base", path=self.base.path),
                 parent=None,
                 candidate=(
                     export(self.base, made.path, out.path)
                     if made
-                    else Candidate(served=Examinee(name="candidate", path=checkpoint or Path()))
+                    else Candidate(served=ServedModel(name="candidate", path=checkpoint or Path()))
                 ),
                 seen=[*(case.prompt for case in self.cases.cases), *self.preserved] if made else (),
                 config=self.config,

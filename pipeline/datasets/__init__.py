@@ -23,10 +23,10 @@ from pipeline.datasets.question_answering import (
     wikibigedit,
     zsre,
 )
-from pipeline.datasets.records import Source
+from pipeline.datasets.records import DatasetFile
 from pipeline.evaluate.cases import CaseSet
 
-Loader = Callable[[Source, Collector], None]
+Loader = Callable[[DatasetFile, Collector], None]
 
 DATASETS: Mapping[str, Loader] = {
     "counterfact": counterfact.load,
@@ -58,7 +58,7 @@ def load_cases(
     if num is not None and num < 1:
         raise ConfigError(f"dataset {name}: num={num}. Give at least 1, or leave it unset for all.")
     found = Collector()
-    DATASETS[name](Source(path, relations), found)
+    DATASETS[name](DatasetFile(path, relations), found)
     total = len(found.cases)
     if total < (num or 1):
         left = "; ".join(f"{reason}: {count}" for reason, count in found.dropped.items())

@@ -43,7 +43,7 @@ from pydantic import Field
 from infra.errors import ConfigError
 from infra.settings import nearest
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
 
@@ -143,7 +143,7 @@ class GoneLine(QueryLine):
 LINES = {"case": CaseLine, "multi_hop": MultiHopLine, "gone": GoneLine}
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All lines of a file. Raises ConfigError for a line of another kind."""
     for row in source.rows():
         kind = row.raw.get("record", "case") if isinstance(row.raw, dict) else "case"

@@ -54,7 +54,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DatasetFile:
     """What a dataset is read from."""
 
     path: Path

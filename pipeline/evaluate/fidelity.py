@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from infra.lm.inference import Paper
+from infra.lm.inference import ModelAnswers
 from infra.lm.matching import begins_with, normalise
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.scoring.family import question_id
@@ -24,20 +24,22 @@ def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
 
 
 def exported_well(
-    cases: CaseSet, candidate: Candidate, papers: Mapping[str, Paper]
+    cases: CaseSet, candidate: Candidate, replies: Mapping[str, ModelAnswers]
 ) -> dict[str, Metric]:
     """Facts that the edited model knows in memory and no longer as it is served: in the checkpoint,
     and with the adapter."""
     if not candidate.memory:
         return {}
     exports = {"export_loss": candidate.served, "adapter_loss": candidate.adapter}
-    memory = papers[candidate.memory.name]
+    memory = replies[candidate.memory.name]
     return {
-        name: lost(cases, memory, papers[export.name]) for name, export in exports.items() if export
+        name: lost(cases, memory, replies[export.name])
+        for name, export in exports.items()
+        if export
     }
 
 
-def lost(cases: CaseSet, memory: Paper, served: Paper) -> Metric:
+def lost(cases: CaseSet, memory: ModelAnswers, served: ModelAnswers) -> Metric:
     """Share of the facts right in one that are wrong in the other, on their own prompts."""
     known = gone = 0
     for case in cases.cases:

@@ -9,7 +9,7 @@ from pipeline.evaluate.cases import Case, CaseSet, Query
 from pipeline.plan.edits import Neighbour, PlannedEdit, Removal
 
 
-def case_set(
+def cases_of_plan(
     name: str,
     edits: Sequence[PlannedEdit],
     removals: Sequence[Removal],

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from infra.errors import ConfigError
-from infra.lm.inference import Exam, Examinee
+from infra.lm.inference import Questionnaire, ServedModel
 from infra.lm.question import Question, Text
 from infra.settings import nearest
 from pipeline.evaluate.cases import CaseSet
@@ -22,27 +22,29 @@ PIECE_CHARS = 8000
 NUM_SENTENCES = 50
 
 
-def exams(
+def questionnaires(
     cases: CaseSet,
     config: EvaluateConfig,
     *,
-    base: Examinee,
-    parent: Examinee | None,
+    base: ServedModel,
+    parent: ServedModel | None,
     candidate: Candidate,
-    context: Examinee | None,
-) -> list[Exam]:
+    context: ServedModel | None,
+) -> list[Questionnaire]:
     """Who is asked what: base and candidate everything, the others about facts alone."""
-    questions, texts = exam_questions(cases, config), exam_texts(config)
+    questions, texts = questions_for(cases, config), texts_for(config)
     facts = [q for q in questions if q.id.startswith(("edit/", "gone/"))]
     own = [q for q in facts if q.id.endswith("/0")]
-    asked = [Exam(examinee=base, questions=questions, texts=texts)]
+    asked = [Questionnaire(served=base, questions=questions, texts=texts)]
     if parent:
-        asked.append(Exam(examinee=parent, questions=facts))
-    asked.append(Exam(examinee=candidate.served, questions=questions, texts=texts, reference=base))
+        asked.append(Questionnaire(served=parent, questions=facts))
+    asked.append(
+        Questionnaire(served=candidate.served, questions=questions, texts=texts, reference=base)
+    )
     others = (candidate.memory, candidate.adapter)
-    asked += [Exam(examinee=other, questions=own) for other in others if other]
+    asked += [Questionnaire(served=other, questions=own) for other in others if other]
     if context:
-        asked.append(Exam(examinee=context, questions=in_context(questions, cases)))
+        asked.append(Questionnaire(served=context, questions=in_context(questions, cases)))
     return asked
 
 
@@ -57,12 +59,12 @@ def families(config: EvaluateConfig) -> list[Any]:
     return [METRICS[name] for name in config.metrics]
 
 
-def exam_questions(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
+def questions_for(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
     """What every family wants asked, each question once."""
     return merged(q for family in families(config) for q in family.questions(cases, config))
 
 
-def exam_texts(config: EvaluateConfig) -> list[Text]:
+def texts_for(config: EvaluateConfig) -> list[Text]:
     """General text: as a whole in windows, and the first sentences one by one."""
     if "text" not in config.metrics:
         return []

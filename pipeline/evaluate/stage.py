@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from infra.execution.runner import Runner
-from infra.lm.inference import Compute, Examinee, Paper, examine
+from infra.lm.inference import Compute, ModelAnswers, ServedModel, ask_models
 from infra.lm.matching import begins_with
 from infra.models.checkpoint import Checkpoint
 from infra.storage.stage_dir import StageDir
@@ -25,8 +25,8 @@ from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.fidelity import contamination, exported_well
 from pipeline.evaluate.metrics.health.weights import monitors
 from pipeline.evaluate.output import FACT_SCHEMA, FACTS, ITEM_SCHEMA, ITEMS, REPORT
-from pipeline.evaluate.questions import exams, families
-from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.questions import families, questionnaires
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric
 from pipeline.evaluate.scoring.report import report_of
 from pipeline.export.candidate import Candidate
@@ -35,8 +35,8 @@ from pipeline.export.candidate import Candidate
 def evaluate(
     cases: CaseSet,
     *,
-    base: Examinee,
-    parent: Examinee | None,
+    base: ServedModel,
+    parent: ServedModel | None,
     candidate: Candidate,
     seen: Iterable[str] = (),
     config: EvaluateConfig,
@@ -49,12 +49,14 @@ def evaluate(
     `seen` is every text that the editor was given: no held-out question may be in it.
     """
     context = replace(base, name="context") if config.context else None
-    asked = exams(cases, config, base=base, parent=parent, candidate=candidate, context=context)
-    papers = examine(runner, out, asked, compute=compute, tell=out.progress)
+    asked = questionnaires(
+        cases, config, base=base, parent=parent, candidate=candidate, context=context
+    )
+    replies = ask_models(runner, out, asked, compute=compute, tell=out.progress)
     served = candidate.served
     roles = {"base": base, "parent": parent, "candidate": served, "context": context}
     scores = {
-        role: score(cases, config, papers[who.name], papers[base.name])
+        role: score(cases, config, replies[who.name], replies[base.name])
         for role, who in roles.items()
         if who
     }
@@ -62,7 +64,7 @@ def evaluate(
         **scores["candidate"],
         **monitors(Checkpoint(base.path), Checkpoint(served.path), candidate.edited),
         **contamination(cases, seen),
-        **exported_well(cases, candidate, papers),
+        **exported_well(cases, candidate, replies),
     }
     if config.capability:
         tasks = read_tasks(config.capability, config.capability_limit)
@@ -71,8 +73,8 @@ def evaluate(
         )
         for role, who in (("base", base), ("candidate", served)):
             scores[role] = {**scores[role], **able[who.name]}
-    before = papers[parent.name] if parent else papers[base.name]
-    facts = [fact(case, papers[base.name], before, papers[served.name]) for case in cases.cases]
+    before = replies[parent.name] if parent else replies[base.name]
+    facts = [fact(case, replies[base.name], before, replies[served.name]) for case in cases.cases]
     out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
     out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
     report = report_of(cases, config, scores)
@@ -81,27 +83,31 @@ def evaluate(
     return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}
 
 
-def score(cases: CaseSet, config: EvaluateConfig, paper: Paper, base: Paper) -> Scores:
+def score(
+    cases: CaseSet, config: EvaluateConfig, reply: ModelAnswers, base: ModelAnswers
+) -> Scores:
     """Every number of one model."""
-    heard = Heard(
+    answer_set = AnswerSet(
         cases=cases,
         config=config,
-        answers=paper.answers,
+        answers=reply.answers,
         base=base.answers,
-        texts=paper.texts,
+        texts=reply.texts,
     )
     scores: dict[str, Measured | Metric] = {}
     for family in families(config):
-        scores |= family.score(heard)
+        scores |= family.score(answer_set)
     return {name: s for name, s in scores.items() if isinstance(s, Metric) or s.items}
 
 
-def fact(case: Case, base: Paper, before: Paper, after: Paper) -> dict[str, Any]:
+def fact(
+    case: Case, base: ModelAnswers, before: ModelAnswers, after: ModelAnswers
+) -> dict[str, Any]:
     """One row of `facts.parquet`."""
     key = question_id("edit", case.id, 0)
     said = {
-        name: (paper.answers[key].greedy or "") if key in paper.answers else ""
-        for name, paper in (("base", base), ("before", before), ("after", after))
+        name: (reply.answers[key].greedy or "") if key in reply.answers else ""
+        for name, reply in (("base", base), ("before", before), ("after", after))
     }
     return {
         "id": case.id,

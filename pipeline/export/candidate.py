@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from editors.deltas.delta import Delta
 from editors.deltas.weights import LowRank
-from infra.lm.inference import Examinee
+from infra.lm.inference import ServedModel
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef, skeleton
 from infra.models.lora import AttachAdapter, Factors, serving_rank, write_adapter
@@ -39,16 +39,16 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
         write_adapter(
             out / ADAPTER, factors, base=base.name, transposed=transposed, dtype=torch.bfloat16
         )
-        adapter = Examinee(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
+        adapter = ServedModel(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
     book = bool(delta.codebooks)
     return Candidate(
-        served=Examinee(
+        served=ServedModel(
             name="candidate",
             path=out / CHECKPOINT,
             attach=AttachCodebook(made / DELTA) if book else None,
             own_attention=book,
         ),
-        memory=Examinee(
+        memory=ServedModel(
             name="memory", path=base.path, attach=AttachDelta(made / DELTA), own_attention=book
         ),
         adapter=adapter,
@@ -81,12 +81,12 @@ def low_rank(delta: Delta, base: ModelRef) -> tuple[Factors, bool]:
 class Candidate:
     """An edited model that is to be judged."""
 
-    served: Examinee
+    served: ServedModel
     """As it is exported, and loaded from there."""
-    memory: Examinee | None = None
+    memory: ServedModel | None = None
     """As the editor made it, before anything was rounded or written; None where that is not
     known."""
-    adapter: Examinee | None = None
+    adapter: ServedModel | None = None
     """The base with the exported adapter beside its weights; None where there is none."""
     edited: Sequence[str] = ()
     """Parameters that the export replaced."""

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-MAX_PROBES = 64
+MAX_TRIALS = 64
 """Each solves and evaluates part of the batch: what a search may cost."""
 Group = tuple[str, ...]
 """Ids of edits that stay together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Trial:
     """What one part of the batch came to."""
 
     ids: Group
@@ -31,8 +31,8 @@ class Probe:
 class Search:
     """The record of a search: every probe in its order, and what came of it."""
 
-    probes: list[Probe] = field(default_factory=list)
-    culprits: list[Probe] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    culprits: list[Trial] = field(default_factory=list)
     interactions: list[Group] = field(default_factory=list)
     """Parts that fail although both their halves pass."""
     given_up: bool = False
@@ -41,7 +41,7 @@ class Search:
     def as_json(self) -> dict[str, Any]:
         """All that was tried."""
         return {
-            "probes": [{"ids": list(p.ids), "failed": list(p.failed)} for p in self.probes],
+            "probes": [{"ids": list(p.ids), "failed": list(p.failed)} for p in self.trials],
             "culprits": {i: "; ".join(p.failed) for p in self.culprits for i in p.ids},
             "interactions": [list(ids) for ids in self.interactions],
             "given_up": self.given_up,
@@ -52,7 +52,7 @@ def search(
     groups: Sequence[Group],
     probe: Callable[[Group], Sequence[str]],
     *,
-    max_probes: int = MAX_PROBES,
+    max_trials: int = MAX_TRIALS,
 ) -> Search:
     """Find the groups that fail by themselves.
 
@@ -63,16 +63,16 @@ def search(
 
     def fails(part: Sequence[Group]) -> bool:
         ids = tuple(i for group in part for i in group)
-        outcome = Probe(ids, tuple(probe(ids)))
-        found.probes.append(outcome)
+        outcome = Trial(ids, tuple(probe(ids)))
+        found.trials.append(outcome)
         return bool(outcome.failed)
 
     def look(part: Sequence[Group]) -> None:
         """Search a part that is known to fail."""
         if len(part) == 1:
-            found.culprits.append(next(p for p in reversed(found.probes) if p.ids == part[0]))
+            found.culprits.append(next(p for p in reversed(found.trials) if p.ids == part[0]))
             return
-        if len(found.probes) + 2 > max_probes:
+        if len(found.trials) + 2 > max_trials:
             found.given_up = True
             return
         halves = part[: len(part) // 2], part[len(part) // 2 :]
@@ -83,7 +83,7 @@ def search(
             look(half)
 
     if len(groups) == 1 and fails(groups):
-        found.culprits.append(found.probes[-1])
+        found.culprits.append(found.trials[-1])
     elif len(groups) > 1:
         look(list(groups))
     return found

@@ -13,7 +13,7 @@ from infra.files.digest import digest_of
 from infra.lm.matching import normalise
 from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.evaluate.output import REPORT
-from pipeline.gate.bisection import MAX_PROBES, Group, Search, search
+from pipeline.gate.bisection import MAX_TRIALS, Group, Search, search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
 from pipeline.plan.edits import PlannedEdit
@@ -52,10 +52,10 @@ def find_culprits(
             write_json(outcome, [c.sentence for c in checks if c.state == "fail"])
             shutil.rmtree(place)
         done = len(list(outcome.parent.glob("*.json")))
-        out.progress(done, MAX_PROBES, f"search for culprits, at most {MAX_PROBES} probes")
+        out.progress(done, MAX_TRIALS, f"search for culprits, at most {MAX_TRIALS} probes")
         return json.loads(outcome.read_text(encoding="utf-8"))
 
-    return search(suspects(edits, p_targets), probe, max_probes=MAX_PROBES)
+    return search(suspects(edits, p_targets), probe, max_trials=MAX_TRIALS)
 
 
 def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]) -> list[Group]:

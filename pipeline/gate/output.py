@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-VERDICT = "gate.json"
+GATE = "gate.json"

@@ -18,7 +18,7 @@ from pipeline.gate.bisection import Search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.capacity import capacity
 from pipeline.gate.checks import check
-from pipeline.gate.output import VERDICT
+from pipeline.gate.output import GATE
 
 BISECTED = (
     *("ES", "reliability", "PS", "generality", "superseded", "superseded_paraphrase"),
@@ -52,7 +52,7 @@ def gate(
     if find and config.bisect and failed:
         searched = {"checks": failed, **find(failed).as_json()}
     out.write_json(
-        VERDICT,
+        GATE,
         {
             "schema": 2,
             "passed": passed,

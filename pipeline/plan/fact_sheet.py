@@ -21,7 +21,7 @@ from discovery.facts.tables import to_table
 from discovery.probe.route import Route
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
-from discovery.trust.assessment import told
+from discovery.trust.assessment import stated_values
 from discovery.trust.subjects import Subjects
 from infra.files.atomic import write_atomic
 from infra.files.digest import digest_of
@@ -152,7 +152,7 @@ def _rows(
     current = subjects.current(change.subject, change.relation)
     return [
         _row(change, route, value, label or value, current.get(value), relation, version)
-        for value, label in zip(told(change), labels, strict=True)
+        for value, label in zip(stated_values(change), labels, strict=True)
     ]
 
 

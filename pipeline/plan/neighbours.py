@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from discovery.facts.change import Change
-from discovery.probe.beliefs.candidates import screen
+from discovery.probe.beliefs.candidates import why_not_askable
 from discovery.relations.relation import Relation
 from infra.lm.matching import normalise
 from pipeline.plan.edits import Neighbour, PlannedEdit
@@ -27,7 +27,7 @@ def other_facts(
     pool = [
         c
         for c in changes
-        if c.relation in edited and screen(replace(c, kind="learn"), relations) is None
+        if c.relation in edited and why_not_askable(replace(c, kind="learn"), relations) is None
     ]
     pool.sort(key=lambda c: (c.kind != "keep", hashlib.sha256(c.id.encode()).hexdigest()))
     chosen = []

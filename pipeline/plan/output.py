@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from discovery.trust.backlog import Held
+from discovery.trust.backlog import HeldChange
 from pipeline.plan.edits import Neighbour, PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
 
@@ -19,7 +19,7 @@ class Plan:
     edits: list[PlannedEdit]
     removals: list[Removal]
     refusals: list[Refusal]
-    held: list[Held]
+    held: list[HeldChange]
     sheet: list[SheetRow]
     routed: dict[str, str]
     """By id of the changes put on the fact sheet for good, the rule that sent them there."""

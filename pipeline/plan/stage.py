@@ -38,7 +38,7 @@ from pipeline.plan.fact_sheet import SHEET, SheetRow, fact_sheet, write_sheet
 from pipeline.plan.neighbours import choose_neighbours, other_facts, prompt_of
 from pipeline.plan.output import HELD, PRESERVED, TABLES, Plan
 from pipeline.plan.removals import removals
-from pipeline.plan.triage import Decisions
+from pipeline.plan.triage import Triage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,18 +135,18 @@ def make_plan(
     """
     s, relations = situation, situation.relations
     gone = removals(s.live, s.changes, s.subjects, s.intake.trusted)
-    decided = Decisions(s.intake, s.verdicts, relations, route, version)
-    decided.sort_out(
+    triage = Triage(s.intake, s.verdicts, relations, route, version)
+    triage.sort_out(
         teach_unknown=config.teach_unknown,
         approve=approve,
         knows_without=_knows_without(s, gone),
     )
-    wanted = decided.without_conflicts()
+    wanted = triage.without_conflicts()
     priorities = {c.id: _priority(c, s) for c in wanted}
     wanted.sort(key=lambda c: (s.verdicts[c.id].verdict != "stale", -priorities[c.id], c.id))
     over = f"over the budget of {config.max_edits} edits"
     for change in wanted[config.max_edits :]:
-        decided.hold(change, "eligible", [("edit budget", over)], route="fact sheet")
+        triage.hold(change, "eligible", [("edit budget", over)], route="fact sheet")
     new = [
         _edit(c, s.verdicts[c.id], relations[c.relation], version, line, priorities[c.id])
         for c in wanted[: config.max_edits]
@@ -159,10 +159,10 @@ def make_plan(
     return Plan(
         edits,
         gone,
-        decided.refusals,
-        decided.held,
-        fact_sheet(s.sheet, decided.for_sheet, edits, s.subjects, relations, version=version),
-        decided.routed,
+        triage.refusals,
+        triage.held,
+        fact_sheet(s.sheet, triage.for_sheet, edits, s.subjects, relations, version=version),
+        triage.routed,
         choose_neighbours(others[: config.max_neighbours], edits, relations),
         [
             f"{prompt_of(change, relations)} {change.new_label}."

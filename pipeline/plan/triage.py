@@ -13,13 +13,13 @@ from discovery.probe.intake import Intake
 from discovery.probe.output import Verdict
 from discovery.probe.route import Route, RouteConfig, route_change, route_verdict
 from discovery.relations.relation import Relation
-from discovery.trust.backlog import Held
+from discovery.trust.backlog import HeldChange
 from infra.lm.matching import normalise
 from pipeline.plan.edits import Refusal
 
 
 @dataclass
-class Decisions:
+class Triage:
     """The lists, as they are filled."""
 
     intake: Intake
@@ -28,7 +28,7 @@ class Decisions:
     config: RouteConfig
     version: str
     wanted: list[Change] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    held: list[HeldChange] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     for_sheet: list[tuple[Change, Route]] = field(default_factory=list)
     """What retrieval serves: changes routed there, and those that do while they wait."""
@@ -78,7 +78,7 @@ class Decisions:
         """Keep a change for a later edition; `why` are rules and sentences."""
         verdict = self.verdicts.get(change.id)
         self.held.append(
-            Held(
+            HeldChange(
                 change=change,
                 state=state,
                 rules=tuple(rule for rule, _ in why),
@@ -144,7 +144,7 @@ class Decisions:
             self.refuse(change, route.rule, route.reason)
 
 
-def as_refusals(held: Sequence[Held]) -> list[Refusal]:
+def as_refusals(held: Sequence[HeldChange]) -> list[Refusal]:
     """Changes that wait, as a page lists them among those that were not edited: by rule, for the
     sentences differ in hours and names."""
     return [

@@ -9,7 +9,7 @@ from discovery.crawl.output import SKIPS
 from infra.lm.matching import begins_with
 from infra.storage.artifact import Artifact
 from pipeline.evaluate.output import FACTS, REPORT
-from pipeline.gate.output import VERDICT
+from pipeline.gate.output import GATE
 from pipeline.release.pages.page import PAGE
 
 NUM_EXAMPLES = 3
@@ -34,7 +34,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
         summary["report"] = made["evaluate"].json(REPORT)
         summary["examples"] = examples(made["evaluate"])
     if "gate" in made:
-        summary["gate"] = made["gate"].json(VERDICT)
+        summary["gate"] = made["gate"].json(GATE)
     if "release" in made:
         summary["release"] = {
             "release_id": made["release"].counts["release_id"],

@@ -21,7 +21,7 @@ from infra.errors import ConfigError
 from infra.lm.matching import normalise
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
-from pipeline.gate.output import VERDICT
+from pipeline.gate.output import GATE
 from pipeline.plan.fact_sheet import SHEET
 from pipeline.plan.output import HELD
 from pipeline.run import attempts_at
@@ -191,7 +191,7 @@ def _outcomes(workspace: Workspace, version: str) -> dict[str, str]:
         if edited is not None:
             rows = edited.table("reports.parquet").to_pylist()
             found |= {r["id"]: r["reason"] for r in rows if r["status"] == "quarantined"}
-        search = gated.json(VERDICT)["search"] if gated is not None else None
+        search = gated.json(GATE)["search"] if gated is not None else None
         found |= search["culprits"] if search else {}
     return found
 

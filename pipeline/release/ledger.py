@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from discovery.trust.backlog import Held
+from discovery.trust.backlog import HeldChange
 from infra.files.atomic import write_table
 from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
@@ -52,7 +52,7 @@ def events(
     removals: Sequence[Removal],
     refusals: Sequence[Refusal],
     quarantined: dict[str, str],
-    held: Sequence[Held] = (),
+    held: Sequence[HeldChange] = (),
     sheet: Sequence[SheetRow] = (),
 ) -> list[dict[str, Any]]:
     """Rows of one run.
@@ -119,7 +119,7 @@ def read(root: Path) -> pa.Table:
     return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
 
 
-def _waiting(h: Held) -> dict[str, Any]:
+def _waiting(h: HeldChange) -> dict[str, Any]:
     change = h.change
     return {
         "change_id": change.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.lm.inference import Examinee
+from infra.lm.inference import ServedModel
 from infra.storage.artifact import Artifact
 from pipeline.edit.attach import AttachCodebook
 from pipeline.edit.output import DELTA
@@ -14,10 +14,10 @@ MANIFEST = "manifest.json"
 CARD = "README.md"
 
 
-def as_released(release: Artifact, name: str) -> Examinee:
+def as_released(release: Artifact, name: str) -> ServedModel:
     """A release as it is served: its checkpoint, and its codebook where it has one."""
     book = bool(release.counts["codebook"])
-    return Examinee(
+    return ServedModel(
         name=name,
         path=release.path / CHECKPOINT,
         attach=AttachCodebook(release.path / DELTA) if book else None,

@@ -20,7 +20,7 @@ from infra.storage.stage_dir import StageDir
 from pipeline.edit.output import DELTA
 from pipeline.evaluate.output import FACTS, REPORT
 from pipeline.export.candidate import ADAPTER, CHECKPOINT
-from pipeline.gate.output import VERDICT
+from pipeline.gate.output import GATE
 from pipeline.plan.edits import EDIT_SCHEMA, PlannedEdit
 from pipeline.plan.fact_sheet import SHEET, SHEET_LINES
 from pipeline.release.manifest import ReleaseInputs, make_manifest
@@ -35,7 +35,7 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
     shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
     for name in (REPORT, FACTS):
         shutil.copyfile(inputs.evaluation.path / name, out.path / name)
-    shutil.copyfile(inputs.gate.path / VERDICT, out.path / VERDICT)
+    shutil.copyfile(inputs.gate.path / GATE, out.path / GATE)
     for name in (SHEET, SHEET_LINES):
         shutil.copyfile(inputs.plan.path / name, out.path / name)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))

@@ -10,7 +10,7 @@ from discovery_helpers import make_change
 from discovery.facts.change import Change
 from discovery.facts.dates import days
 from discovery.relations.relation import load_relations
-from discovery.trust.assessment import Assessment, Court, end_of
+from discovery.trust.assessment import Assessment, Assessor, end_of
 from discovery.trust.policy import Standing, TrustConfig
 from discovery.trust.subjects import Subjects
 
@@ -41,7 +41,7 @@ def change(**more: Any) -> Change:
 
 def assess(c: Change, *, anew: bool = True, config: Any = None, **more: Any) -> Assessment:
     subjects = more.pop("subjects", Subjects.of([], day=days(DAY)))
-    court = Court(
+    court = Assessor(
         config=TrustConfig(**(config or {})),
         now=NOW,
         subjects=subjects,

@@ -28,7 +28,7 @@ from editors.internals.tokens import essence, in_context
 from editors.request import EditRequest
 from editors.statistics.key_moments import Statistics, fit
 from editors.values.config import ValueConfig
-from editors.values.search import Fact, optimise
+from editors.values.search import FactRows, optimise
 from infra.distributed.group import ALONE
 from infra.distributed.zero import Sharded, gathered, sharded, whole_shape
 from infra.models.loading import load
@@ -183,7 +183,7 @@ class Checks:
         finish early on one rank only."""
         texts = contexts(self.plain, self.tokenizer, num_prefixed=1, num_tokens=3)
         facts = [
-            Fact(
+            FactRows(
                 tuple(in_context(self.tokenizer, request, text) for text in texts),
                 essence(self.tokenizer, request.subject),
             )

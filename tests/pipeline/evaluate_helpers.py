@@ -11,7 +11,7 @@ import torch
 from tiny_models import make_tokenizer
 
 from infra.execution.runner import InProcessRunner, Resources
-from infra.lm.inference import Exam
+from infra.lm.inference import Questionnaire
 from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
 
 SMALL: dict[str, Any] = {
@@ -93,20 +93,24 @@ class Says:
 
 
 class Watching(InProcessRunner):
-    """Remembers every exam that was put to a model."""
+    """Remembers every questionnaire that was put to a model."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.exams: list[Exam] = []
+        self.questionnaires: list[Questionnaire] = []
 
     def map(
         self, make_worker: Callable[[], Any], shards: Iterable[Any], *, resources: Resources
     ) -> Iterator[Any]:
         taken = list(shards)
-        self.exams += [payload for payload, _ in taken]
+        self.questionnaires += [payload for payload, _ in taken]
         return super().map(make_worker, taken, resources=resources)
 
     def prompts(self, name: str) -> dict[str, str]:
         """What a model was asked, by the questions' ids."""
-        exams = [exam for exam in self.exams if exam.examinee.name == name]
-        return {q.id: q.prompt for exam in exams for q in exam.questions}
+        questionnaires = [
+            questionnaire
+            for questionnaire in self.questionnaires
+            if questionnaire.served.name == name
+        ]
+        return {q.id: q.prompt for questionnaire in questionnaires for q in questionnaire.questions}

@@ -21,7 +21,7 @@ from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.request import EditRequest
 from infra.execution.runner import InProcessRunner
-from infra.lm.inference import Compute, Examinee
+from infra.lm.inference import Compute, ServedModel
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.storage.stage_dir import SHARDS, StageDir
@@ -153,7 +153,7 @@ class Workshop:
         delta: Delta,
         cases: Sequence[Case],
         *,
-        parent: Examinee | None = None,
+        parent: ServedModel | None = None,
         seen: Iterable[str] = (),
         metrics: tuple[str, ...] = EVALUATE.metrics,
     ) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Workshop:
             shutil.copytree(told, out.path / SHARDS)
         evaluate(
             CaseSet("planted", cases),
-            base=Examinee(name="base", path=self.ref.path),
+            base=ServedModel(name="base", path=self.ref.path),
             parent=parent,
             candidate=candidate,
             seen=[*(case.prompt for case in cases), *statements(), *seen],

@@ -20,7 +20,7 @@ MAX_OBJECT_CHARS = 60
 PRIORS_PER_QUESTION = 32
 
 
-def screen(change: Change, relations: Mapping[str, Relation]) -> str | None:
+def why_not_askable(change: Change, relations: Mapping[str, Relation]) -> str | None:
     """Why a change cannot be put to the model as a question, or None where it can."""
     relation = relations.get(change.relation)
     if change.kind not in ("learn", "replace"):

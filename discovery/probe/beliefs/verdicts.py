@@ -30,7 +30,7 @@ from discovery.probe.beliefs.candidates import (
     choose_candidates,
     paraphrases_of,
     questions_of,
-    screen,
+    why_not_askable,
 )
 from discovery.probe.beliefs.cutoff import Dated, as_json, as_of, curves, tenures
 from discovery.probe.beliefs.cutoff_page import as_page
@@ -47,7 +47,7 @@ from discovery.probe.property_labels import check_labels, with_fallbacks
 from discovery.relations.relation import Relation
 from infra.execution.runner import Runner
 from infra.files.atomic import write_atomic
-from infra.lm.inference import Compute, Exam, Examinee, examine
+from infra.lm.inference import Compute, Questionnaire, ServedModel, ask_models
 from infra.lm.question import Answer
 from infra.storage.stage_dir import StageDir
 
@@ -58,7 +58,7 @@ def probe(
     *,
     as_of_date: date,
     named: Mapping[str, Entity],
-    examinee: Examinee,
+    served: ServedModel,
     config: ProbeConfig,
     compute: Compute,
     out: StageDir,
@@ -72,17 +72,17 @@ def probe(
     """
     check_labels(relations, named)
     said = with_fallbacks(relations, named)
-    refused = {change.id: screen(change, said) for change in changes}
+    refused = {change.id: why_not_askable(change, said) for change in changes}
     chosen = [change for change in changes if refused[change.id] is None]
     unchanged = choose_unchanged(changes, chosen, said, config.max_unchanged)
     candidates = choose_candidates([*chosen, *unchanged], config.num_distractors)
-    heard = _ask(chosen, unchanged, said, candidates, examinee, compute, out, runner)
+    answers = _ask(chosen, unchanged, said, candidates, served, compute, out, runner)
     beliefs = {
         change.id: judge(
             change,
             candidates[change.id],
-            heard.statements(change),
-            [heard.priors(change, t) for t in range(len(said[change.relation].statements))],
+            answers.statements(change),
+            [answers.priors(change, t) for t in range(len(said[change.relation].statements))],
             margin=config.margin,
             agreement=config.agreement,
         )
@@ -90,7 +90,7 @@ def probe(
     }
     calibration = calibrate(
         [beliefs[c.id] for c in unchanged],
-        [heard.holds(c, beliefs[c.id]) for c in unchanged],
+        [answers.holds(c, beliefs[c.id]) for c in unchanged],
     )
     today = days(as_of_date)
     verdicts = {
@@ -113,7 +113,7 @@ def probe(
     ]
     found = curves(dated, {key: relation.label for key, relation in said.items()}, today)
     out.write_json(CUTOFF, as_json(found))
-    page = as_page(found, examinee.name)
+    page = as_page(found, served.name)
     write_atomic(out.path / CUTOFF_PAGE, lambda path: path.write_text(page, encoding="utf-8"))
     counts = Counter(row.verdict or "not probed" for row in rows)
     skipped = Counter(row.reason for row in rows if row.verdict is None)
@@ -140,12 +140,12 @@ def choose_unchanged(
         for c in changes
         if c.kind == "keep"
         and c.relation in probed
-        and screen(replace(c, kind="learn"), relations) is None
+        and why_not_askable(replace(c, kind="learn"), relations) is None
     ]
     return sorted(pool, key=lambda c: hashlib.sha256(c.id.encode()).hexdigest())[:most]
 
 
-class _Heard:
+class _BeliefAnswers:
     """The answers, by what they are about."""
 
     def __init__(
@@ -180,12 +180,12 @@ def _ask(
     unchanged: Sequence[Change],
     relations: Mapping[str, Relation],
     candidates: Mapping[str, tuple[str, ...]],
-    examinee: Examinee,
+    served: ServedModel,
     compute: Compute,
     out: StageDir,
     runner: Runner,
-) -> _Heard:
-    """Put everything to the model in one exam."""
+) -> _BeliefAnswers:
+    """Put everything to the model in one questionnaire."""
     priors = Priors([*chosen, *unchanged], relations, candidates)
     questions = [
         question
@@ -197,9 +197,9 @@ def _ask(
         for change in unchanged
         for question in paraphrases_of(change, relations[change.relation], candidates[change.id])
     ]
-    exam = Exam(examinee=examinee, questions=[*questions, *priors.questions])
-    papers = examine(runner, out, [exam], compute=compute, tell=out.progress)
-    return _Heard(papers[examinee.name].answers, priors, relations, candidates)
+    questionnaire = Questionnaire(served=served, questions=[*questions, *priors.questions])
+    replies = ask_models(runner, out, [questionnaire], compute=compute, tell=out.progress)
+    return _BeliefAnswers(replies[served.name].answers, priors, relations, candidates)
 
 
 def _verdict(

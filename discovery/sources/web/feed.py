@@ -42,7 +42,7 @@ from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.items import Item, Unreadable
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.response import Page
+from infra.http.response import Response
 from infra.settings import nearest
 
 MAX_KNOWN = 20_000
@@ -176,7 +176,9 @@ class FeedSource:
                 )
         return [known[key] for key in self.config.relations]
 
-    def _items(self, url: str, client: PoliteClient) -> tuple[list[Item], Page | None, list[Skip]]:
+    def _items(
+        self, url: str, client: PoliteClient
+    ) -> tuple[list[Item], Response | None, list[Skip]]:
         """What an address holds now, the page it is read from, and why there is not more."""
         try:
             page = client.get(url, allow=ANY_STATUS)
@@ -211,7 +213,7 @@ class FeedSource:
                 reason = "page of an entry: cannot be fetched"
         return replace(item, faults=(*item.faults, reason))
 
-    def _extracted(self, item: Item, page: Page) -> dict[str, Any]:
+    def _extracted(self, item: Item, page: Response) -> dict[str, Any]:
         """The payload: what was read, by what, and what it says."""
         extractor = EXTRACTORS[self.config.extractor.name](self.config.extractor)
         read = [sentence for sentence in sentences(item.text) if not _unread(sentence)]
@@ -232,7 +234,7 @@ class FeedSource:
         self,
         partition: Partition,
         url: str,
-        page: Page,
+        page: Response,
         payload: bytes,
         *,
         about: str | None = None,

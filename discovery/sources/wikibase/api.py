@@ -18,7 +18,7 @@ from discovery.sources.wikibase.config import ITEM_ID
 from discovery.sources.wikibase.entities import find_entity
 from infra.errors import AnswerError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.response import Page
+from infra.http.response import Response
 
 BATCH = 50
 """Ids in one call, the limit without `apihighlimits`."""
@@ -111,14 +111,14 @@ class WikibaseApi:
             dict(value["entities"])
         except (AnswerError, KeyError, TypeError, ValueError):
             if len(keys) == 1:
-                yield self._observe("labels", about, Page.unread(url), absent=NAMELESS)
+                yield self._observe("labels", about, Response.unread(url), absent=NAMELESS)
                 return
             for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
                 yield from self._labels(half)
             return
         yield self._observe("labels", about, page, page.body)
 
-    def _sweep(self, keys: Sequence[str]) -> Iterator[tuple[str, Revision | None, Page]]:
+    def _sweep(self, keys: Sequence[str]) -> Iterator[tuple[str, Revision | None, Response]]:
         """The last revision of each page; None where there is no page."""
         answer, page = self.client.api(
             f"{self.endpoint}/w/api.php",
@@ -147,14 +147,14 @@ class WikibaseApi:
                 if len(keys) > 1:
                     yield from self._whole({key: swept[key] for key in half})
             if len(keys) == 1:
-                page = Page.unread(url)
+                page = Response.unread(url)
                 yield self._observe("fault", keys[0], page, absent=UNREADABLE)
             return
         for key, revision in swept.items():
             yield self._one(key, revision, found.get(key, {"missing": ""}), page)
 
     def _one(
-        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Page
+        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Response
     ) -> Observation | None:
         """One entity of an answer, which may have been edited since the sweep."""
         if not isinstance(entity, dict):
@@ -169,7 +169,7 @@ class WikibaseApi:
         return self._observe("entity", key, page, payload, **revision.stamp)
 
     def _redirect(
-        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Page
+        self, key: str, revision: Revision, entity: Mapping[str, Any], page: Response
     ) -> Observation:
         """That another entity stands where this one was asked for."""
         target = entity.get("id")
@@ -208,14 +208,14 @@ class WikibaseApi:
                 return self._observe("fault", key, page, absent=reason)
             entity = find_entity(self.client.decode(page), key)
         except AnswerError:
-            entity, page = None, Page.unread(url)
+            entity, page = None, Response.unread(url)
         if entity is None:
             return self._observe("fault", key, page, absent=UNREADABLE)
         if entity.get("id") != key:
             return self._redirect(key, revision, entity, page)
         return self._observe("entity", key, page, page.body, **revision.stamp)
 
-    def _pages(self, answer: Any, page: Page) -> Sequence[Mapping[str, Any]]:
+    def _pages(self, answer: Any, page: Response) -> Sequence[Mapping[str, Any]]:
         """The pages of a query's answer, each with its revisions in order. Raises SourceError."""
         try:
             pages = answer["query"]["pages"]
@@ -233,7 +233,7 @@ class WikibaseApi:
         self,
         kind: Literal["entity", "redirect", "fault", "labels"],
         about: str,
-        page: Page,
+        page: Response,
         payload: bytes = b"",
         **more: Any,
     ) -> Observation:

@@ -38,7 +38,7 @@ _ITEM = re.compile(r"Q[1-9]\d{0,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ChangedEntity:
     """What one event says."""
 
     at: datetime
@@ -65,7 +65,7 @@ class Slice:
     passed: bool = False
     """Whether an event of after the end was sent: the position then stays before it."""
 
-    def take(self, change: Change, event_id: str | None) -> None:
+    def take(self, change: ChangedEntity, event_id: str | None) -> None:
         """Go on to this event."""
         self.num_events += 1
         self._mind_gap(change.at, "goes on")
@@ -144,7 +144,7 @@ def follow(
     return heard.signal(state, done=True)
 
 
-def read_event(text: str, wiki: str) -> Change | None:
+def read_event(text: str, wiki: str) -> ChangedEntity | None:
     """One event; None where it is none of the schema.
 
     The item is None for other wikis and pages that are no items. Summaries are not looked at: what
@@ -157,7 +157,7 @@ def read_event(text: str, wiki: str) -> Change | None:
         if at.tzinfo is None:
             return None
         if meta["domain"] == "canary":
-            return Change(at=at, canary=True, item=None, revision=None)
+            return ChangedEntity(at=at, canary=True, item=None, revision=None)
         concerned = (
             event["wiki"] == wiki
             and event["namespace"] in NAMESPACES
@@ -166,7 +166,7 @@ def read_event(text: str, wiki: str) -> Change | None:
         )
         revision = (event.get("revision") or {}).get("new")
         number = revision if isinstance(revision, int) else None
-        return Change(
+        return ChangedEntity(
             at=at, canary=False, item=event["title"] if concerned else None, revision=number
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

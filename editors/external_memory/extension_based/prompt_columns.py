@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from editors.internals.tokens import Row, encode
+from editors.internals.tokens import TokenRow, encode
 from editors.request import EditRequest
 from editors.values.columns import Column
-from editors.values.search import Fact
+from editors.values.search import FactRows
 from infra.errors import EditError
 
 
@@ -34,7 +34,7 @@ def columns_of(
             refused[request.id] = str(error)
             continue
         place = rows[0].ids[: rows[0].lookup + 1]
-        column = columns.setdefault(place, Column([], Fact(rows), rows))
+        column = columns.setdefault(place, Column([], FactRows(rows), rows))
         if column.keys[0].ids == rows[0].ids:
             column.requests.append(request)
         else:
@@ -45,7 +45,9 @@ def columns_of(
     return list(columns.values())
 
 
-def prompt_row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...]) -> Row:
+def prompt_row(
+    tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...]
+) -> TokenRow:
     """Context, prompt, target and `end`, looked up at the prompt's last token.
 
     Raises EditError where the prompt alone has other tokens: its key would never be met.

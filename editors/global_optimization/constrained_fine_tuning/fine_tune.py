@@ -39,7 +39,7 @@ from editors.global_optimization.constrained_fine_tuning.trunk import Trunk, run
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, contexts
 from editors.internals.forward import frozen, plain_attention, work_dtype
-from editors.internals.tokens import Row, in_context
+from editors.internals.tokens import TokenRow, in_context
 from editors.request import EditRequest
 from editors.values.columns import contradictions
 from infra.errors import ConfigError, EditError, ModelError
@@ -55,7 +55,7 @@ class _Fact:
 
     prompt: str
     target: str
-    rows: tuple[Row, ...]
+    rows: tuple[TokenRow, ...]
 
 
 class LocFtBf:
@@ -208,13 +208,13 @@ class LocFtBf:
             facts.setdefault((request.prompt, request.target), fact)
         return list(facts.values())
 
-    def _ended(self, tokenizer: Any, row: Row) -> Row:
+    def _ended(self, tokenizer: Any, row: TokenRow) -> TokenRow:
         """The row with the end of text as the last token to be learnt, if that is wanted."""
         if not self.config.end_of_text:
             return row
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end of text; set end_of_text=false.")
-        return Row((*row.ids, tokenizer.eos_token_id), row.lookup, row.num_target + 1)
+        return TokenRow((*row.ids, tokenizer.eos_token_id), row.lookup, row.num_target + 1)
 
 
 class FtM(LocFtBf):

@@ -36,7 +36,7 @@ from editors.internals.forward import (
     tensor_of,
 )
 from editors.internals.suffix import BUCKET_TOKENS
-from editors.internals.tokens import Row, bucketed, pad, waste_tokens
+from editors.internals.tokens import TokenRow, bucketed, pad, waste_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Trunk:
 
     architecture: Architecture
     layer: int
-    rows: tuple[Row, ...]
+    rows: tuple[TokenRow, ...]
     inputs: list[Tensor]
     """What the projection is given, [T, I] of each row; empty where the block runs anew."""
     states: list[Tensor]
@@ -109,7 +109,7 @@ class Trunk:
 
 
 def run_trunk(
-    architecture: Architecture, rows: Sequence[Row], layer: int, progress: Progress = silent
+    architecture: Architecture, rows: Sequence[TokenRow], layer: int, progress: Progress = silent
 ) -> Trunk:
     """Run all rows, less the last token of each, up to block `layer`. Use it under `frozen`."""
     block = architecture.blocks[layer]
@@ -142,7 +142,7 @@ def run_trunk(
     )
 
 
-def _groups(rows: Sequence[Row], device: torch.device) -> list[list[int]]:
+def _groups(rows: Sequence[TokenRow], device: torch.device) -> list[list[int]]:
     """Indices of rows of like length."""
     return bucketed([len(row.ids) - 1 for row in rows], waste_tokens(device), BUCKET_TOKENS)
 

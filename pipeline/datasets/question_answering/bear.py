@@ -15,7 +15,7 @@ from pathlib import Path
 from infra.errors import ConfigError
 from infra.settings import nearest
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.records import Record, Row, Source, read_object
+from pipeline.datasets.records import DatasetFile, Record, Row, read_object
 from pipeline.evaluate.cases import Case
 
 BESIDE = ("metadata_relations.json", "bear_relations.json")
@@ -49,7 +49,7 @@ class RelationRecord(Record):
         return tuple(text for text in ends if text.count(SUBJECT) == 1)
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All questions of a file. Raises ConfigError where the relations are not to be found."""
     path = _relations(source)
     relations = {
@@ -86,7 +86,7 @@ def _case(id: str, record: BearRecord, relation: RelationRecord) -> Case:
     )
 
 
-def _relations(source: Source) -> Path:
+def _relations(source: DatasetFile) -> Path:
     if source.relations:
         return source.relations
     for name in BESIDE:

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 
 from infra.errors import ConfigError
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import fill, find_subject, template_of
 from pipeline.evaluate.cases import Case, Query
 
@@ -85,7 +85,7 @@ class EasyEditRecord(Record):
     rephrase_is_generation_prompt: bool | None = None
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
         keys = row.fields()

@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field
 
 from infra.lm.matching import is_one_of
 from pipeline.datasets.collector import Collector, answers
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, Criterion, Query
 
@@ -77,7 +77,7 @@ class KnowEditRecord(Record):
     locality: Locality = Locality()
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
         record = row.read(KnowEditRecord)

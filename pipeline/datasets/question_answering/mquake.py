@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 
 from infra.lm.matching import normalise
 from pipeline.datasets.collector import Collector, answers
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import fill
 from pipeline.evaluate.cases import Case, MultiHop, Query
 
@@ -74,7 +74,7 @@ class MquakeRecord(Record):
     new_single_hops: tuple[Hop, ...]
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All records of a file that agree with those before them."""
     facts: dict[str, str] = {}  # prompt of an edit or a step -> its answer, in all records kept
     edited: dict[str, str] = {}  # prompt of an edit -> id of its case

@@ -20,7 +20,7 @@ from pydantic import ConfigDict
 from infra.lm.matching import is_one_of
 from pipeline.datasets.collector import Collector, answers
 from pipeline.datasets.question_answering.ripple_relations import PHRASES, PROPERTIES
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import ABSENT
 from pipeline.evaluate.cases import Case, Criterion, Query
 
@@ -108,7 +108,7 @@ class RippleRecord(Record):
                 yield from (*test.test_queries, *test.condition_queries)
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
         record = row.read(RippleRecord)

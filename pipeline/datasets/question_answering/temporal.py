@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 
 from infra.errors import ConfigError
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.records import Record, Row, Source
+from pipeline.datasets.records import DatasetFile, Record, Row
 from pipeline.datasets.subject_spans import ABSENT
 from pipeline.evaluate.cases import Case
 
@@ -69,7 +69,7 @@ class DatedRecord(Record):
     relation: str
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All changes of a file."""
     for row in source.rows():
         case = _of_group(row) if isinstance(row.raw, list) else _of_change(row)

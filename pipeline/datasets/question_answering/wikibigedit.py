@@ -10,7 +10,7 @@ from __future__ import annotations
 from pydantic import ConfigDict
 
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, Query
 
@@ -46,7 +46,7 @@ class ShortRecord(Record):
     locality_ground_truth: str
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
         if "update" in row.fields():

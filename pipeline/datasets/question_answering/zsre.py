@@ -7,7 +7,7 @@ datasets have a neighbour, as in MEMIT's table of specificity.
 from __future__ import annotations
 
 from pipeline.datasets.collector import Collector
-from pipeline.datasets.records import Record, Source
+from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, Query
 
@@ -34,7 +34,7 @@ class ZsreRecord(Record):
     """The edit in one line; not used."""
 
 
-def load(source: Source, found: Collector) -> None:
+def load(source: DatasetFile, found: Collector) -> None:
     """All records of a file."""
     for row in source.rows():
         record = row.read(ZsreRecord)

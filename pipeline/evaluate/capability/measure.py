@@ -23,12 +23,12 @@ from pyarrow.parquet import read_table
 
 from infra.errors import ConfigError
 from infra.execution.runner import Runner
-from infra.lm.inference import Compute, Examinee, Examiner
+from infra.lm.inference import AnswerWorker, Compute, ServedModel
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.storage.stage_dir import Shard, StageDir
 from infra.telemetry.progress import Meter
-from pipeline.evaluate.capability.tasks import Task
+from pipeline.evaluate.capability.tasks import CapabilityTask
 from pipeline.evaluate.scoring.metric import Measured, Protocol
 
 HARNESS = "lm_eval"
@@ -43,33 +43,33 @@ ITEMS = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class TaskRun:
     """One model and one task."""
 
-    examinee: Examinee
-    task: Task
+    served: ServedModel
+    task: CapabilityTask
 
 
-class Trier:
+class TaskWorker:
     """The worker: puts one task to one model."""
 
     def __init__(self, compute: Compute) -> None:
-        self.examiner = Examiner(compute)
+        self.examiner = AnswerWorker(compute)
 
-    def __call__(self, trial: Trial) -> pa.Table:
-        self.examiner.keep(trial.examinee)
-        rows = judged(trial.task, self.examiner.loaded[trial.examinee])
+    def __call__(self, trial: TaskRun) -> pa.Table:
+        self.examiner.keep(trial.served)
+        rows = judged(trial.task, self.examiner.loaded[trial.served])
         return pa.Table.from_pylist(rows, schema=ITEMS)
 
 
 @dataclass(frozen=True)
-class MakeTrier:
+class MakeTaskWorker:
     """Builds the worker in its own process."""
 
     compute: Compute
 
-    def __call__(self) -> Trier:
-        return Trier(self.compute)
+    def __call__(self) -> TaskWorker:
+        return TaskWorker(self.compute)
 
 
 def require_harness() -> None:
@@ -84,8 +84,8 @@ def require_harness() -> None:
 def measure_capability(
     runner: Runner,
     out: StageDir,
-    examinees: Sequence[Examinee],
-    tasks: Sequence[Task],
+    examinees: Sequence[ServedModel],
+    tasks: Sequence[CapabilityTask],
     *,
     compute: Compute,
     tell: Callable[[int, int, str], None] = lambda done, total, text: None,
@@ -97,28 +97,28 @@ def measure_capability(
     """
     require_harness()
     shards = [
-        Shard(f"capability-{examinee.name}-{task.name}", Trial(examinee=examinee, task=task))
-        for examinee in examinees
+        Shard(f"capability-{served.name}-{task.name}", TaskRun(served=served, task=task))
+        for served in examinees
         for task in tasks
     ]
     finished = {shard.id for shard in shards if out.shard_path(shard).exists()}
     meter = Meter(tell, "capability tasks", len(shards), found=len(finished))
     paths = out.map_tables(
         runner,
-        MakeTrier(compute),
+        MakeTaskWorker(compute),
         shards,
         resources=compute.resources,
         on_done=lambda shard: None if shard.id in finished else meter.add(1),
     )
     found: dict[str, dict[str, list[dict[str, Any]]]] = {e.name: {} for e in examinees}
     for shard, path in zip(shards, paths, strict=True):
-        trial: Trial = shard.payload
-        found[trial.examinee.name][trial.task.name] = read_table(path).to_pylist()
+        trial: TaskRun = shard.payload
+        found[trial.served.name][trial.task.name] = read_table(path).to_pylist()
     return {name: scores(tasks, rows) for name, rows in found.items()}
 
 
 def scores(
-    tasks: Sequence[Task], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    tasks: Sequence[CapabilityTask], rows: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Measured]:
     """Of one model, from the rows of each task."""
     made: dict[str, Measured] = {}
@@ -132,7 +132,7 @@ def scores(
     return {"capability": _measured(everything, "acc", tasks), **made}
 
 
-def _measured(items: Mapping[str, float], score: str, tasks: Sequence[Task]) -> Measured:
+def _measured(items: Mapping[str, float], score: str, tasks: Sequence[CapabilityTask]) -> Measured:
     protocol = Protocol(
         decode="tf",
         score=score,
@@ -142,7 +142,7 @@ def _measured(items: Mapping[str, float], score: str, tasks: Sequence[Task]) -> 
     return Measured(items=items, protocol=protocol, num_questions=len(items))
 
 
-def judged(task: Task, lm: LanguageModel) -> list[dict[str, Any]]:
+def judged(task: CapabilityTask, lm: LanguageModel) -> list[dict[str, Any]]:
     """Rows of `ITEMS` for every item of a task."""
     harness = harness_task(task)
     docs = list(harness.eval_docs)
@@ -167,7 +167,7 @@ def judged(task: Task, lm: LanguageModel) -> list[dict[str, Any]]:
     return rows
 
 
-def harness_task(task: Task) -> Any:
+def harness_task(task: CapabilityTask) -> Any:
     """The task as the harness has it: multiple choice, no examples before the question."""
     logging.getLogger(HARNESS).setLevel(logging.ERROR)  # it advises on how to set up a task
     from datasets import Dataset

@@ -47,7 +47,7 @@ class Item(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class CapabilityTask:
     """Items that are asked together."""
 
     name: str
@@ -60,7 +60,7 @@ class Task:
         return f"lm-eval:{self.name}@{digest[:12]}"
 
 
-def read_tasks(specs: Sequence[str], limit: int) -> tuple[Task, ...]:
+def read_tasks(specs: Sequence[str], limit: int) -> tuple[CapabilityTask, ...]:
     """The tasks named, `limit` items of each: their mean weighs them alike.
 
     A spec is a name of `CARRIED`, or `NAME=FILE.jsonl`. Raises ConfigError: what was given, what is
@@ -79,7 +79,7 @@ def below(directory: Path, spec: str) -> str:
     return f"{name}={(directory / file).absolute()}" if equals else spec
 
 
-def _read(spec: str, limit: int) -> Task:
+def _read(spec: str, limit: int) -> CapabilityTask:
     name, equals, file = spec.partition("=")
     if not equals and name not in CARRIED:
         raise ConfigError(
@@ -98,7 +98,9 @@ def _read(spec: str, limit: int) -> Task:
             f"{limit}. Tasks weigh alike in their mean: lower capability_limit, or add items."
         )
     found = enumerate(lines[:limit], start=1)
-    return Task(name, tuple(_item(line, f"{path} line {number}") for number, line in found))
+    return CapabilityTask(
+        name, tuple(_item(line, f"{path} line {number}") for number, line in found)
+    )
 
 
 def _lines(path: Path) -> list[str]:

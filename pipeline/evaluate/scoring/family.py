@@ -17,7 +17,7 @@ from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class AnswerSet:
     """What one model said to all questions, and what the unedited one said to the same."""
 
     cases: CaseSet
@@ -47,7 +47,7 @@ class Family(Contract):
         """What every model is to be asked."""
         ...
 
-    def score(self, heard: Heard) -> Scores:
+    def score(self, answer_set: AnswerSet) -> Scores:
         """Numbers by name, of those whose questions were asked."""
         ...
 

@@ -7,7 +7,7 @@ from discovery_helpers import diff_of, make_fact, make_snapshot
 
 from discovery.facts.change import DERIVED
 from discovery.facts.fact import Entity
-from discovery.probe.beliefs.candidates import screen
+from discovery.probe.beliefs.candidates import why_not_askable
 from discovery.probe.route import RouteConfig, route_change
 from discovery.relations.relation import load_relations
 
@@ -73,4 +73,4 @@ def test_it_is_never_acted_on_alone(tmp_path):
     assert follows.relation == "P36" and follows.rule == DERIVED
     route = route_change(follows, load_relations(), RouteConfig())
     assert (route.to, route.rule) == ("none", "derived")
-    assert "never edited alone" in str(screen(follows, load_relations()))
+    assert "never edited alone" in str(why_not_askable(follows, load_relations()))

@@ -6,7 +6,7 @@ from discovery_helpers import NUM_BUCKETS, diff_of, make_snapshot
 from discovery_helpers import make_fact as fact
 from test_month import BEFORE, LAST, OCTOBER, observe, source
 
-from discovery.diff.inputs import Before, Choose
+from discovery.diff.inputs import Before, ReadSelected
 from discovery.diff.redirects import redirects_of, resolved_values
 from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
 from discovery.facts.hashing import bucket_of, hash_of
@@ -35,7 +35,7 @@ def test_facts_are_said_of_what_they_are_now(tmp_path):
     facts = [fact(f"Q{n}", f"s{n}", subject=f"Q{n + 1}") for n in range(40)]
     facts.append(fact("Q3", "text", subject="Q300", value_type="string"))
     before = Before(snapshot(tmp_path / "old", facts, []), 0)
-    choose = Choose(before, snapshot(tmp_path / "new", [], []), [{}] * B, B, redirects)()
+    choose = ReadSelected(before, snapshot(tmp_path / "new", [], []), [{}] * B, B, redirects)()
     found = []
     for bucket in range(B):
         table = choose(bucket)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.diff.compare import diff_facts
-from discovery.diff.selection import shares, to_judge
+from discovery.diff.selection import select_groups, shares
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import FACT_SCHEMA, Fact
 from discovery.facts.hashing import hash_of
@@ -51,7 +51,7 @@ def judged(old, new, max_kept: int, wanted=("P6", "P190")):
     """Changes by way of the columns, and how many groups were left out."""
     sides = [to_table(sorted(side, key=KEY), FACT_SCHEMA) for side in (old, new)]
     groups = [groups_of(side) for side in sides]
-    found = to_judge(*groups, old_day=T_OLD, wanted=dict.fromkeys(wanted, max_kept))
+    found = select_groups(*groups, old_day=T_OLD, wanted=dict.fromkeys(wanted, max_kept))
     before, after = (
         from_table(table.filter(pa.array(np.repeat(side.judged, group["rows"].to_numpy()))), Fact)
         for table, side, group in zip(sides, (found.old, found.new), groups, strict=True)

@@ -20,12 +20,12 @@ from discovery.facts.dates import days, iso_interval
 from discovery.facts.tables import from_table
 from discovery.probe.beliefs.belief import Belief, abstains, judge
 from discovery.probe.beliefs.calibration import MIN_FACTS, calibrate, fit, holds_in_paraphrases
-from discovery.probe.beliefs.candidates import candidates_of, choose_candidates, screen
+from discovery.probe.beliefs.candidates import candidates_of, choose_candidates, why_not_askable
 from discovery.probe.beliefs.verdicts import choose_unchanged, probe
 from discovery.probe.config import ProbeConfig
 from discovery.probe.output import Verdict
 from discovery.relations.relation import fallback_relation, load_relations
-from infra.lm.inference import Compute, Examinee
+from infra.lm.inference import Compute, ServedModel
 from infra.lm.question import Answer
 from infra.storage.stage_dir import StageDir
 from infra.storage.workspace import Workspace
@@ -107,7 +107,7 @@ def test_the_prior_is_taken_off() -> None:
 )
 def test_what_cannot_be_asked_is_refused_with_a_reason(settings: Any, reason: str) -> None:
     """No change is dropped in silence."""
-    assert reason in (screen(change(**settings), RELATIONS) or "")
+    assert reason in (why_not_askable(change(**settings), RELATIONS) or "")
 
 
 def test_a_relation_with_a_name_alone_is_refused_by_it() -> None:
@@ -115,9 +115,11 @@ def test_a_relation_with_a_name_alone_is_refused_by_it() -> None:
     value at a time, it is asked in templates made of its label."""
     c = change(relation="P822")
     made = fallback_relation("P822", "mascot")
-    assert screen(c, {"P822": made}) == "mascot (P822) is in no relations file: no templates"
+    assert (
+        why_not_askable(c, {"P822": made}) == "mascot (P822) is in no relations file: no templates"
+    )
     said = fallback_relation("P822", "mascot", functional=True)
-    assert screen(c, {"P822": said}) is None
+    assert why_not_askable(c, {"P822": said}) is None
 
 
 def test_distractors_are_others_and_depend_on_the_change_alone() -> None:
@@ -287,8 +289,8 @@ def test_unchanged_facts_are_of_the_relations_probed() -> None:
 def test_the_stage_writes_a_row_a_change_and_its_reports(
     checkpoint: Callable[[str], Path], workspace: Workspace, runner: Any
 ) -> None:
-    """A real model over a real exam: objects of many tokens that begin alike, several old values, a
-    change that is refused; calibrated where enough did not change."""
+    """A real model over a real questionnaire: objects of many tokens that begin alike, several old
+    values, a change that is refused; calibrated where enough did not change."""
     day = iso_interval("2019-05-01")
     names = ["the Navy", "the Navy in London", "Paris", "Apple", "Derby"]
     learn = [
@@ -315,7 +317,7 @@ def test_the_stage_writes_a_row_a_change_and_its_reports(
         RELATIONS,
         as_of_date=date(2020, 1, 1),
         named={},
-        examinee=Examinee(name="tiny", path=checkpoint("llama")),
+        served=ServedModel(name="tiny", path=checkpoint("llama")),
         config=ProbeConfig(),
         compute=Compute(max_new_tokens=4),
         out=out,

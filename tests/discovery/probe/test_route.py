@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.facts.change import Change
-from discovery.probe.beliefs.candidates import screen
+from discovery.probe.beliefs.candidates import why_not_askable
 from discovery.probe.output import Verdict
 from discovery.probe.route import RouteConfig, priority, route_change, route_verdict, worth_asking
 from discovery.relations.relation import load_relations
@@ -117,7 +117,7 @@ def test_weights_are_what_the_probe_can_ask(
         new_label=labels[1],
     )
     found = route_change(c, RELATIONS, RouteConfig())
-    assert (found.to == "weights") == (screen(c, RELATIONS) is None)
+    assert (found.to == "weights") == (why_not_askable(c, RELATIONS) is None)
 
 
 def test_priority_is_the_product_of_its_factors() -> None:

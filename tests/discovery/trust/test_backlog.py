@@ -14,16 +14,18 @@ from discovery.diff.compare import diff_facts
 from discovery.facts.change import Change
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Fact
-from discovery.trust.backlog import Held, held_table, merge, read_held
+from discovery.trust.backlog import HeldChange, carry_over, held_table, read_held
 from discovery.trust.subjects import Subjects
 
 FUNCTIONAL = {"P6": ()}
 DAYS = [iso_interval(text).earliest for text in ("2020-06-30", "2021-06-30", "2022-06-30")]
 
 
-def held(change: Change, state: str = "held", rules: tuple[str, ...] = ("quorum",)) -> Held:
+def held(change: Change, state: str = "held", rules: tuple[str, ...] = ("quorum",)) -> HeldChange:
     reasons = tuple(f"because of {rule}" for rule in rules)
-    return Held(change=change, state=state, rules=rules, reasons=reasons, route="none", since="v1")
+    return HeldChange(
+        change=change, state=state, rules=rules, reasons=reasons, route="none", since="v1"
+    )
 
 
 def changes_of(old: list[Fact] | None, new: list[Fact], step: int = 1) -> list[Change]:
@@ -32,10 +34,10 @@ def changes_of(old: list[Fact] | None, new: list[Fact], step: int = 1) -> list[C
     return diff_facts(old, new, old_day=before, new_day=DAYS[step], functional=FUNCTIONAL)
 
 
-def taken(waiting: list[Held], old: list[Fact], new: list[Fact], step: int = 2) -> Any:
+def taken(waiting: list[HeldChange], old: list[Fact], new: list[Fact], step: int = 2) -> Any:
     """Merge with the next diff: what is taken up, what is dropped and why, all changes."""
     subjects = Subjects.of(new, day=DAYS[step], functional=FUNCTIONAL)
-    merged = merge(waiting, changes_of(old, new, step), subjects)
+    merged = carry_over(waiting, changes_of(old, new, step), subjects)
     ids = [c.id for c in merged.changes]
     assert len(set(ids)) == len(ids)
     return (
@@ -109,7 +111,7 @@ def test_a_scheduled_fact_is_opened_on_its_date() -> None:
     [waiting] = [c for c in changes_of([BOB], [BOB, later]) if c.rule == "7"]
     soon = iso_interval("2021-12-01").earliest
     subjects = Subjects.of([BOB, later], day=soon, functional=FUNCTIONAL)
-    assert merge([held(waiting, "scheduled")], [], subjects).changes == [waiting]
+    assert carry_over([held(waiting, "scheduled")], [], subjects).changes == [waiting]
     now = [replace(BOB, end=later.start), later]
     found, dropped, merged = taken([held(waiting, "scheduled")], [BOB, later], now)
     assert not found and "moved on" in dropped[0]

@@ -13,13 +13,13 @@ from editors.internals.carry import Carry
 from editors.internals.discover import discover
 from editors.internals.forward import changed, frozen
 from editors.internals.shared_prefix import stems
-from editors.internals.tokens import Row, in_context
+from editors.internals.tokens import TokenRow, in_context
 from editors.values.columns import even_parts
 
 CONTEXTS = ("", "Long ago the Navy was in London and so was he. ", "Paris is a city in France and ")
 
 
-def some_rows(tokenizer: Any) -> list[Row]:
+def some_rows(tokenizer: Any) -> list[TokenRow]:
     """Of every request a bare one and one in each of two contexts."""
     return [in_context(tokenizer, r, text) for r in some_requests() for text in CONTEXTS]
 

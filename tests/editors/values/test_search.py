@@ -15,24 +15,26 @@ from torch import Tensor
 from editors.internals.architecture import Architecture, Block
 from editors.internals.contexts import contexts
 from editors.internals.discover import discover
-from editors.internals.tokens import Row, essence, in_context
+from editors.internals.tokens import TokenRow, essence, in_context
 from editors.values.config import ValueConfig
-from editors.values.search import Fact, Value, optimise
+from editors.values.search import FactRows, Value, optimise
 from infra.errors import ConfigError
 
 LAYER = 1
 CONFIG = ValueConfig(steps=6, learning_rate=0.3, clamp=0.9, stop_loss=5.0)
 
 
-def some_facts(model: Any, tokenizer: Any) -> list[Fact]:
+def some_facts(model: Any, tokenizer: Any) -> list[FactRows]:
     texts = contexts(model, tokenizer, num_prefixed=2, num_tokens=3)
     return [
-        Fact(tuple(in_context(tokenizer, r, text) for text in texts), essence(tokenizer, r.subject))
+        FactRows(
+            tuple(in_context(tokenizer, r, text) for text in texts), essence(tokenizer, r.subject)
+        )
         for r in some_requests()
     ]
 
 
-def forward(model: Any, block: Block, row: Row, delta_D: Tensor) -> tuple[Tensor, Tensor]:
+def forward(model: Any, block: Block, row: TokenRow, delta_D: Tensor) -> tuple[Tensor, Tensor]:
     """Logits [T, V] of a whole row with δ at its lookup token, and the site's value there without
     δ."""
     site = block.module if block.gain is not None else block.projection
@@ -53,7 +55,7 @@ def forward(model: Any, block: Block, row: Row, delta_D: Tensor) -> tuple[Tensor
         handle.remove()
 
 
-def reference(model: Any, block: Block, fact: Fact, config: ValueConfig) -> Value:
+def reference(model: Any, block: Block, fact: FactRows, config: ValueConfig) -> Value:
     """The objective as it is written, minimised one fact at a time."""
     assert fact.essence is not None
     width = model.get_input_embeddings().weight.shape[1]

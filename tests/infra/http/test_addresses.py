@@ -13,8 +13,8 @@ from raw_server import RawServer, answer
 from infra.errors import AddressError, SourceError
 from infra.http.addresses import Reach, check, host_of, resolve
 from infra.http.client import PoliteClient
-from infra.http.fetch import Errand
-from infra.http.rate_limit import LocalBudget
+from infra.http.fetch import Request
+from infra.http.rate_limit import LocalRateLimit
 
 PRIVATE = [
     "10.0.0.7",
@@ -35,7 +35,7 @@ LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"]
 
 def client(**options: Any) -> PoliteClient:
     settings = {"min_interval_s": 0.0, "cross_host": True, **options}
-    return PoliteClient(source="s", contact="a@b.org", budget=LocalBudget(), **settings)
+    return PoliteClient(source="s", contact="a@b.org", rate_limit=LocalRateLimit(), **settings)
 
 
 @pytest.mark.parametrize("address", [*PRIVATE, *LOOPBACK])
@@ -125,7 +125,7 @@ def test_no_public_page_leads_to_this_machine(name: str, home: str) -> None:
         url = base.replace("127.0.0.1", name)
         with client() as http:
             with pytest.raises(AddressError, match="not a public address"):
-                http.courier.fetch(Errand(url, url, home), None)
+                http.fetcher.fetch(Request(url, url, home), None)
             assert server.requests == []
             assert http.get(url).body == b"secret"
 
@@ -145,14 +145,18 @@ def test_loopback_leads_to_loopback_where_it_may() -> None:
 def test_every_hop_keeps_its_own_hosts_interval() -> None:
     """Two hosts that redirect to and fro: each is asked once in its own interval."""
     naps: list[float] = []
-    budget = LocalBudget(lambda: sum(naps), naps.append)
+    rate_limit = LocalRateLimit(lambda: sum(naps), naps.append)
     far = RawServer([])
     with far as there:
         near = RawServer([answer(302, Location=f"{there}/1"), answer(200, b"end")])
         with near as here:
             far.answers.append(answer(302, Location=f"{here}/2"))
             http = PoliteClient(
-                source="s", contact="a@b.org", budget=budget, cross_host=True, min_interval_s=3.0
+                source="s",
+                contact="a@b.org",
+                rate_limit=rate_limit,
+                cross_host=True,
+                min_interval_s=3.0,
             )
             with http:
                 assert http.get(here).body == b"end"

@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter
 from discovery.sources.replay.server import ReplayServer
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalBudget
+from infra.http.rate_limit import LocalRateLimit
 
 RECORDING = Path(__file__).parents[3] / "examples" / "recordings" / "wikidata"
 PAGE = "/wiki/Special:EntityData/Q42.json?revision=716282445"
@@ -43,7 +43,7 @@ def server():
 
 def client(clock, **options):
     defaults = {"source": "wd", "contact": "ops@example.org", "min_interval_s": 0.0}
-    defaults["budget"] = LocalBudget(clock.time, clock.sleep)
+    defaults["rate_limit"] = LocalRateLimit(clock.time, clock.sleep)
     return PoliteClient(**{**defaults, **options}, clock=clock.time)
 
 
@@ -91,13 +91,13 @@ def test_retry_after_as_seconds_and_as_date(clock, server, status):
 
 
 def test_a_busy_host_is_paused_for_all(clock, server):
-    """What one client is told by Retry-After, every client of the budget waits for."""
-    budget = LocalBudget(clock.time, clock.sleep)
+    """What one client is told by Retry-After, every client of the rate_limit waits for."""
+    rate_limit = LocalRateLimit(clock.time, clock.sleep)
     server.fail(1, status=503, headers={"Retry-After": "100"})
-    with server as base, client(clock, budget=budget, max_attempts=1) as told:
+    with server as base, client(clock, rate_limit=rate_limit, max_attempts=1) as told:
         with pytest.raises(SourceError, match="too busy after 1 tries"):
             told.get(base + PAGE)
-        with client(clock, budget=budget) as other:
+        with client(clock, rate_limit=rate_limit) as other:
             other.get(base + PAGE)
     assert clock.naps == [100]
 
@@ -108,7 +108,7 @@ def test_connections_are_kept(clock, server):
         http.get(base + PAGE)
         http.get(base + "/nowhere", allow=(404,))
         http.get(base + PAGE)
-        (session,) = http.wire._sessions.values()
+        (session,) = http.connection._sessions.values()
         adapter = session.get_adapter(base)
         assert isinstance(adapter, HTTPAdapter)
         pools = adapter.poolmanager.pools

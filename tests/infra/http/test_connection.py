@@ -17,7 +17,7 @@ from raw_server import Answer, RawServer, answer
 from infra.errors import AnswerError, SourceError
 from infra.http.body import Damaged, Oversize, unpack
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalBudget
+from infra.http.rate_limit import LocalRateLimit
 
 JSON = {"Content_Type": "application/json"}
 GZIP = {"Content_Encoding": "gzip"}
@@ -25,7 +25,7 @@ GZIP = {"Content_Encoding": "gzip"}
 
 def client(**options: Any) -> PoliteClient:
     settings = {"min_interval_s": 0.0, "max_body_bytes": 2**20, **options}
-    return PoliteClient(source="s", contact="a@b.org", budget=LocalBudget(), **settings)
+    return PoliteClient(source="s", contact="a@b.org", rate_limit=LocalRateLimit(), **settings)
 
 
 def fails(answers: list[Answer], words: str, **options: Any) -> tuple[SourceError, int]:

@@ -1,5 +1,5 @@
-"""One budget for a host: never two requests at a time, starts an interval apart, in threads and on
-a real Ray; a dead worker's permit lapses.
+"""One rate_limit for a host: never two requests at a time, starts an interval apart, in threads and
+on a real Ray; a dead worker's permit lapses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from loopback import QuietHandler, on_loopback
 
 from infra.execution.runner import InProcessRunner, Resources, Runner
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import Budget, Ledger, LocalBudget, Permit
+from infra.http.rate_limit import HostTurns, LocalRateLimit, Permit, RateLimit
 
 INTERVAL_S = 0.1
 
@@ -64,8 +64,10 @@ def assert_polite(spans: list[tuple[float, float]], num: int, began: float) -> N
     assert all(came >= began + k * INTERVAL_S for k, (came, _) in enumerate(spans))
 
 
-def client(budget: Budget) -> PoliteClient:
-    return PoliteClient(source="s", contact="a@b.org", budget=budget, min_interval_s=INTERVAL_S)
+def client(rate_limit: RateLimit) -> PoliteClient:
+    return PoliteClient(
+        source="s", contact="a@b.org", rate_limit=rate_limit, min_interval_s=INTERVAL_S
+    )
 
 
 @given(
@@ -82,7 +84,7 @@ def test_no_order_of_calls_breaks_the_rule(calls: list[tuple[str, str, int]]) ->
     """Whatever is asked, returned and paused: a turn is given only when a plain list of all turns
     and pauses says that it may be, and refused only with a wait that is not over.
     """
-    ledger, now, lease = Ledger(), 0.0, 25.0
+    ledger, now, lease = HostTurns(), 0.0, 25.0
     turns: list[tuple[Permit, float, int]] = []  # permit, start, interval
     given_back: set[Permit] = set()
     pauses: list[tuple[str, float]] = []
@@ -112,10 +114,10 @@ def test_no_order_of_calls_breaks_the_rule(calls: list[tuple[str, str, int]]) ->
 
 def test_threads_share_one_budget() -> None:
     """Four workers with a client each, at one server: one request at a time, an interval apart."""
-    diary, budget = Diary(), LocalBudget()
+    diary, rate_limit = Diary(), LocalRateLimit()
 
     def work(_: int) -> None:
-        with client(budget) as http:
+        with client(rate_limit) as http:
             for _ in range(2):
                 http.get(base)
 
@@ -127,30 +129,30 @@ def test_threads_share_one_budget() -> None:
 
 def test_hosts_are_asked_side_by_side() -> None:
     """A host that is slow, or paused, keeps nobody from another."""
-    budget = LocalBudget()
-    held = budget.take("a.org", 60.0)
-    budget.pause("c.org", 60.0)
+    rate_limit = LocalRateLimit()
+    held = rate_limit.take("a.org", 60.0)
+    rate_limit.pause("c.org", 60.0)
     began = time.monotonic()
-    budget.take("b.org", 60.0)
+    rate_limit.take("b.org", 60.0)
     assert time.monotonic() - began < 1.0
-    budget.give_back(held)
+    rate_limit.give_back(held)
 
 
 def test_a_copy_would_be_a_second_budget() -> None:
-    """The budget of a process does not travel: whoever tries finds out at once."""
+    """The rate_limit of a process does not travel: whoever tries finds out at once."""
     with pytest.raises(TypeError):
-        pickle.dumps(LocalBudget())
+        pickle.dumps(LocalRateLimit())
 
 
 def test_a_runner_has_one_budget() -> None:
     """Two stages of a run share it."""
     runner = InProcessRunner()
-    assert runner.budget() is runner.budget()
+    assert runner.rate_limit() is runner.rate_limit()
 
 
 def test_a_lapsed_permit_changes_nothing() -> None:
     """Who gives back too late does not end the turn of the next."""
-    ledger = Ledger()
+    ledger = HostTurns()
     late = ledger.ask("a.org", 0.0, 10.0, 0.0)
     held = ledger.ask("a.org", 0.0, 10.0, 10.0)
     assert isinstance(late, Permit) and isinstance(held, Permit)
@@ -176,13 +178,13 @@ def ray_runner() -> Iterator[Runner]:
 
 
 class Fetcher:
-    """Builds a worker that asks one address through the shared budget and says who it is."""
+    """Builds a worker that asks one address through the shared rate_limit and says who it is."""
 
-    def __init__(self, budget: Budget, base: str) -> None:
-        self.budget, self.base = budget, base
+    def __init__(self, rate_limit: RateLimit, base: str) -> None:
+        self.rate_limit, self.base = rate_limit, base
 
     def __call__(self) -> Callable[[int], int]:
-        http = client(self.budget)
+        http = client(self.rate_limit)
 
         def run(_: int) -> int:
             http.get(self.base)
@@ -194,17 +196,17 @@ class Fetcher:
 class DiesInTurn:
     """Builds a worker whose process dies in its turn, the first time."""
 
-    def __init__(self, budget: Budget, path: Path) -> None:
-        self.budget, self.path = budget, path
+    def __init__(self, rate_limit: RateLimit, path: Path) -> None:
+        self.rate_limit, self.path = rate_limit, path
 
     def __call__(self) -> Callable[[int], float]:
         def run(_: int) -> float:
             began = time.monotonic()
-            permit = self.budget.take("a.org", 0.0, 2.0)
+            permit = self.rate_limit.take("a.org", 0.0, 2.0)
             if not self.path.exists():
                 self.path.touch()
                 os.kill(os.getpid(), 9)
-            self.budget.give_back(permit)
+            self.rate_limit.give_back(permit)
             return time.monotonic() - began
 
         return run
@@ -216,7 +218,7 @@ def test_processes_share_one_budget(ray_runner: Runner) -> None:
     """Two processes at one server: one request at a time, an interval apart."""
     diary = Diary()
     with diary as base:
-        made = Fetcher(ray_runner.budget(), base)
+        made = Fetcher(ray_runner.rate_limit(), base)
         shards, two = list(range(16)), Resources(max_workers=2)
         began = time.monotonic()
         workers = list(ray_runner.map(made, shards, resources=two))
@@ -228,11 +230,11 @@ def test_processes_share_one_budget(ray_runner: Runner) -> None:
 @pytest.mark.filterwarnings("default")
 def test_a_dead_workers_permit_lapses(ray_runner: Runner, tmp_path: Path) -> None:
     """kill -9 in a turn: the next one waits for the lease, and no longer."""
-    made = DiesInTurn(ray_runner.budget(), tmp_path / "died")
+    made = DiesInTurn(ray_runner.rate_limit(), tmp_path / "died")
     began = time.monotonic()
     list(ray_runner.map(made, [0], resources=Resources(max_workers=1)))
     assert (tmp_path / "died").exists()
     assert time.monotonic() - began >= 2.0
-    permit = ray_runner.budget().take("a.org", 0.0, 60.0)
-    ray_runner.budget().give_back(permit)
+    permit = ray_runner.rate_limit().take("a.org", 0.0, 60.0)
+    ray_runner.rate_limit().give_back(permit)
     assert time.monotonic() - began < 40.0

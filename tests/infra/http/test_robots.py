@@ -9,7 +9,7 @@ from loopback import QuietHandler, on_loopback
 
 from infra.errors import RobotsError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalBudget
+from infra.http.rate_limit import LocalRateLimit
 from infra.http.robots import MAX_PARSED_BYTES
 
 
@@ -38,9 +38,11 @@ def site(**answers):
 def client(now=lambda: 1e9, slept=None, **options):
     """A client whose clock stands still while it works; `slept` takes what it waits."""
     waited = slept if slept is not None else []
-    budget = LocalBudget(lambda: 1e9 + sum(waited), waited.append)
+    rate_limit = LocalRateLimit(lambda: 1e9 + sum(waited), waited.append)
     settings = {"robots": True, "cross_host": True, "min_interval_s": 0.0, **options}
-    return PoliteClient(source="s", contact="ops@example.org", budget=budget, clock=now, **settings)
+    return PoliteClient(
+        source="s", contact="ops@example.org", rate_limit=rate_limit, clock=now, **settings
+    )
 
 
 def rules(text, status=200):

@@ -16,7 +16,7 @@ from loopback import QuietHandler, on_loopback
 
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalBudget
+from infra.http.rate_limit import LocalRateLimit
 from infra.http.sse import Event, read_events
 
 
@@ -154,7 +154,7 @@ class Streamer:
 
 def client() -> PoliteClient:
     return PoliteClient(
-        source="wd", contact="ops@example.org", budget=LocalBudget(), min_interval_s=0.0
+        source="wd", contact="ops@example.org", rate_limit=LocalRateLimit(), min_interval_s=0.0
     )
 
 

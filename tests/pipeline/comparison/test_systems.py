@@ -18,7 +18,7 @@ from infra.models.loading import locate
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.comparison.scaling import reliability, scaling
-from pipeline.comparison.systems import Assessment, System
+from pipeline.comparison.systems import Comparison, System
 from pipeline.edit.config import EditConfig
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
@@ -32,12 +32,12 @@ FACTS = CaseSet("facts", [case for case in CASES.cases if case.new])
 @pytest.fixture(scope="module")
 def assess(
     checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Assessment]:
+) -> Callable[..., Comparison]:
     """An assessment on a tiny model; one workspace for all of the module."""
     root = tmp_path_factory.mktemp("assess")
 
-    def make(cases: CaseSet = FACTS, **more: Any) -> Assessment:
-        return Assessment(
+    def make(cases: CaseSet = FACTS, **more: Any) -> Comparison:
+        return Comparison(
             cases=cases,
             base=locate(str(checkpoint("llama"))),
             config=EvaluateConfig(**{**SMALL, "metrics": ("preference", "generation"), **more}),
@@ -58,7 +58,7 @@ def right(made: Artifact) -> dict[str, float]:
     }
 
 
-def test_a_system_is_judged_once(assess: Callable[..., Assessment]) -> None:
+def test_a_system_is_judged_once(assess: Callable[..., Comparison]) -> None:
     """Base and candidate stand in one report; asked again, both outputs are found; another edit set
     of the same name and size has outputs of its own."""
     made = assess().run(EDITED)
@@ -74,7 +74,7 @@ def test_a_system_is_judged_once(assess: Callable[..., Assessment]) -> None:
 
 
 def test_a_checkpoint_of_others_is_judged_like_ours(
-    assess: Callable[..., Assessment], tmp_path: Path
+    assess: Callable[..., Comparison], tmp_path: Path
 ) -> None:
     """Our export, given as a foreign checkpoint, gets the numbers that it had as ours, and no
     claims about how it was made; the unedited model gets the base's."""
@@ -93,13 +93,13 @@ def test_a_checkpoint_of_others_is_judged_like_ours(
 
 
 def test_what_many_edits_lose(
-    assess: Callable[..., Assessment], monkeypatch: pytest.MonkeyPatch
+    assess: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An editor that holds the last two facts it was given, by hand: each fact is known alone, the
     first of three is lost with the third."""
     asked: list[tuple[str, ...]] = []
 
-    def last_two(_: Assessment, system: System, cases: CaseSet) -> dict[str, float]:
+    def last_two(_: Comparison, system: System, cases: CaseSet) -> dict[str, float]:
         ids = [case.id for case in cases.cases]
         asked.append(tuple(ids))
         return {i: float(i in ids[-2:]) for i in ids}
@@ -124,7 +124,7 @@ def test_what_many_edits_lose(
     assert not scaling(assess(), EDITED, alone=0, steps=0)
 
 
-def test_a_part_is_edited_by_itself(assess: Callable[..., Assessment]) -> None:
+def test_a_part_is_edited_by_itself(assess: Callable[..., Comparison]) -> None:
     """What a part of the set is credited with is the answer of the model edited with that part."""
     case = CaseSet("facts", FACTS.cases[:1])
     made = assess(case, metrics=("generation",)).run(EDITED)
@@ -132,7 +132,7 @@ def test_a_part_is_edited_by_itself(assess: Callable[..., Assessment]) -> None:
     assert right(made).keys() == {FACTS.cases[0].id}
 
 
-def test_what_cannot_be_asked(assess: Callable[..., Assessment], tmp_path: Path) -> None:
+def test_what_cannot_be_asked(assess: Callable[..., Comparison], tmp_path: Path) -> None:
     """One line each: more facts than there are, a checkpoint that cannot be edited in parts, a
     system that is both or neither."""
     with pytest.raises(ConfigError, match="facts has 3 facts"):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from evaluate_helpers import CASES, NUM_FORMS, SMALL, Says, Watching
 
-from infra.lm.inference import Compute, Examinee, Paper
+from infra.lm.inference import Compute, ModelAnswers, ServedModel
 from infra.lm.question import Answer
 from infra.models.checkpoint import Checkpoint
 from infra.storage.stage_dir import SHARDS, StageDir
@@ -52,12 +52,12 @@ class Judged:
 @pytest.fixture(scope="module")
 def judge(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """Evaluates a candidate, the base itself where none is given, in a folder of its own."""
-    base = Examinee(name="base", path=checkpoint("llama"))
+    base = ServedModel(name="base", path=checkpoint("llama"))
 
     def run(
         candidate: Candidate | None = None,
         *,
-        parent: Examinee | None = None,
+        parent: ServedModel | None = None,
         seen: Iterable[str] = (),
         out: Path | None = None,
         **settings: Any,
@@ -108,7 +108,7 @@ def test_a_changed_weight_is_seen(
     torch.manual_seed(0)
     weight = base.tensor(CHANGED)
     base.export(tmp_path / "edited", {CHANGED: weight + 3 * torch.randn(weight.shape)})
-    served = Examinee(name="candidate", path=tmp_path / "edited")
+    served = ServedModel(name="candidate", path=tmp_path / "edited")
     made = judge(Candidate(served=served, edited=(CHANGED,)), metrics=tuple(METRICS))
     found = made.candidate
     assert found["near_agreement"]["value"] < 1
@@ -138,7 +138,7 @@ def test_the_parent_is_asked_about_facts_only(
     judge: Judge, checkpoint: Callable[[str], Path]
 ) -> None:
     """Own prompts, paraphrases and what was taken out; its answers are what a fact was before."""
-    says_z = Examinee(name="parent", path=checkpoint("llama"), attach=Says("Z"))
+    says_z = ServedModel(name="parent", path=checkpoint("llama"), attach=Says("Z"))
     made = judge(parent=says_z)
     asked = made.runner.prompts("parent")
     assert {i.split("/")[0] for i in asked} == {"edit", "gone"}
@@ -172,7 +172,7 @@ def test_a_fact_known_in_memory_and_lost_as_served_is_counted(
     judge: Judge, checkpoint: Callable[[str], Path]
 ) -> None:
     """Of those known in memory the share that the served model does not answer."""
-    plain = Examinee(name="candidate", path=checkpoint("llama"))
+    plain = ServedModel(name="candidate", path=checkpoint("llama"))
     memory = replace(plain, name="memory", attach=Says("Z"))
     for served, loss in ((plain, 1.0), (replace(plain, attach=Says("Z")), 0.0)):
         made = judge(Candidate(served=served, memory=memory), metrics=("generation",))
@@ -185,8 +185,8 @@ def test_a_fact_known_in_memory_and_lost_as_served_is_counted(
 def test_export_loss_is_a_share_of_what_was_known() -> None:
     """Three known of four, one of them lost; a fact that only the served model knows is no gain."""
 
-    def paper(**said: str) -> Paper:
-        return Paper(
+    def paper(**said: str) -> ModelAnswers:
+        return ModelAnswers(
             {
                 f"edit/{c.id}/0": Answer(id="", logprobs=(), num_tokens=(), greedy=text)
                 for c, text in zip(CASES.cases, said.values(), strict=True)
@@ -232,8 +232,8 @@ def test_a_lost_shard_is_asked_again_and_changes_nothing(
     for path in (lost, out / REPORT, out / ITEMS, out / FACTS):
         path.unlink()
     made = judge(out=out, metrics=tuple(METRICS))
-    [exam] = made.runner.exams
-    assert exam.examinee.name == "candidate" and len(exam.questions) == 8
+    [questionnaire] = made.runner.questionnaires
+    assert questionnaire.served.name == "candidate" and len(questionnaire.questions) == 8
     assert (out / REPORT).read_bytes() == (itself.out / REPORT).read_bytes()
     for name in (ITEMS, FACTS):
         assert pq.read_table(out / name).equals(pq.read_table(itself.out / name))

@@ -10,7 +10,7 @@ from planned_edits import planned_edit
 
 from infra.lm.matching import normalise
 from pipeline.evaluate.cases import CaseSet
-from pipeline.evaluate.plan_cases import case_set
+from pipeline.evaluate.plan_cases import cases_of_plan
 from pipeline.plan.edits import Neighbour, PlannedEdit, Removal
 
 
@@ -42,7 +42,7 @@ def neighbour(number: int, relation: str, edited_target: str) -> Neighbour:
 
 def made(edits: list[PlannedEdit], neighbours: Any = (), **more: Any) -> CaseSet:
     settings = {"num_alternatives": 2, "removals": (), **more}
-    return case_set("line", edits, neighbours=neighbours, **settings)
+    return cases_of_plan("line", edits, neighbours=neighbours, **settings)
 
 
 @pytest.mark.parametrize("num_alternatives", [0, 1, 3, 10])

@@ -8,7 +8,7 @@ from evaluate_helpers import CASES, NUM_FORMS, SMALL
 from infra.errors import ConfigError
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.metrics import METRICS
-from pipeline.evaluate.questions import exam_questions, exam_texts
+from pipeline.evaluate.questions import questions_for, texts_for
 
 NUM_QUESTIONS = {
     "preference": NUM_FORMS + 8,
@@ -32,10 +32,10 @@ def test_families_left_out_are_not_asked() -> None:
     asked: dict[str, set[str]] = {}
     for name, number in NUM_QUESTIONS.items():
         config = EvaluateConfig(**SMALL, metrics=(name,))
-        asked[name] = {q.id for q in exam_questions(CASES, config)}
+        asked[name] = {q.id for q in questions_for(CASES, config)}
         assert len(asked[name]) == number, name
-        assert bool(exam_texts(config)) == (name == "text")
-    together = exam_questions(CASES, EvaluateConfig(**SMALL, metrics=tuple(NUM_QUESTIONS)))
+        assert bool(texts_for(config)) == (name == "text")
+    together = questions_for(CASES, EvaluateConfig(**SMALL, metrics=tuple(NUM_QUESTIONS)))
     assert len(together) == len({q.id for q in together})
     assert {q.id for q in together} == set().union(*asked.values())
 
@@ -44,4 +44,4 @@ def test_an_unknown_family_is_refused_by_name() -> None:
     """And the nearest known one is named."""
     config = EvaluateConfig(metrics=("preference", "localty"))
     with pytest.raises(ConfigError, match=r"'localty' is unknown \(did you mean 'locality'\?\)"):
-        exam_questions(CASES, config)
+        questions_for(CASES, config)

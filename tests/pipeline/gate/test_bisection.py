@@ -44,12 +44,12 @@ def test_planted_culprits_are_found_and_nobody_else(batch: tuple[list[Group], se
     groups whole in every one of them."""
     groups, bad = batch
     probe = fails_with({groups[g][-1] for g in bad})
-    found = search(groups, probe, max_probes=10_000)
+    found = search(groups, probe, max_trials=10_000)
     assert {p.ids for p in found.culprits} == {groups[g] for g in bad}
     assert not found.interactions and not found.given_up
     n, b = len(groups), len(bad)
-    assert len(found.probes) <= 2 * b * math.log2(n / b) + 4 * b
-    for p in found.probes:
+    assert len(found.trials) <= 2 * b * math.log2(n / b) + 4 * b
+    for p in found.trials:
         assert all(set(group) <= set(p.ids) or not set(group) & set(p.ids) for group in groups)
     assert set(found.as_json()["culprits"]) == set(flat([groups[g] for g in bad]))
 
@@ -61,7 +61,7 @@ def test_too_many_together_is_nobodys_fault(n: int, data: st.DataObject) -> None
     interaction fails though both its halves pass."""
     k = data.draw(st.integers(1, n - 1))
     groups = groups_of([1] * n)
-    found = search(groups, lambda ids: ["capacity"] if len(ids) > k else [], max_probes=10_000)
+    found = search(groups, lambda ids: ["capacity"] if len(ids) > k else [], max_trials=10_000)
     assert not found.culprits and found.interactions
     for part in found.interactions:
         assert len(part) > k >= math.ceil(len(part) / 2)
@@ -87,7 +87,7 @@ def test_a_batch_of_one_group_is_probed_for_its_reason() -> None:
     found = search([group], fails_with({"0.1"}))
     assert found.as_json()["culprits"] == dict.fromkeys(group, "leak of 0.1")
     assert not search([group], fails_with(set())).culprits
-    assert not search([], fails_with(set())).probes
+    assert not search([], fails_with(set())).trials
 
 
 def test_the_budget_of_probes_ends_the_search_and_is_told() -> None:
@@ -95,12 +95,12 @@ def test_the_budget_of_probes_ends_the_search_and_is_told() -> None:
     nothing."""
     groups = groups_of([1] * 32)
     bad = {"0.0", "9.0", "20.0"}
-    whole = search(groups, fails_with(bad), max_probes=10_000)
+    whole = search(groups, fails_with(bad), max_trials=10_000)
     assert {i for p in whole.culprits for i in p.ids} == bad
-    for budget in range(len(whole.probes) + 3):
-        found = search(groups, fails_with(bad), max_probes=budget)
-        assert len(found.probes) <= budget
-        assert found.given_up == (budget < len(whole.probes))
+    for budget in range(len(whole.trials) + 3):
+        found = search(groups, fails_with(bad), max_trials=budget)
+        assert len(found.trials) <= budget
+        assert found.given_up == (budget < len(whole.trials))
         assert {i for p in found.culprits for i in p.ids} <= bad
         assert found.given_up or found.as_json() == whole.as_json()
 

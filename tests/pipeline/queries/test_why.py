@@ -18,7 +18,7 @@ from infra.storage.workspace import Workspace
 from jobs import cli
 from jobs.terminal.facts import print_facts
 from pipeline.flow import run_editions
-from pipeline.gate.output import VERDICT
+from pipeline.gate.output import GATE
 from pipeline.queries.why import why
 from pipeline.run import RETRY
 
@@ -160,7 +160,7 @@ def test_what_an_earlier_run_set_aside_is_not_told_of_this_one(made: Callable[[s
     assert "quarantined" not in told
 
     def left(out: Any) -> dict[str, Any]:
-        out.write_json(VERDICT, {"search": {"culprits": {edit["id"]: "it failed once"}}})
+        out.write_json(GATE, {"search": {"culprits": {edit["id"]: "it failed once"}}})
         return {"passed": False, "culprits": {edit["id"]: "it failed once"}}
 
     place.run_stage("gate", f"{version}{RETRY}", code=1, config=0, inputs={}, body=left)

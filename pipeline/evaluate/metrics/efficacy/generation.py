@@ -20,7 +20,7 @@ from infra.lm.matching import begins_with, contains, is_one_of
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, form_questions, forms, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions, forms, question_id
 from pipeline.evaluate.scoring.metric import measured
 
 
@@ -36,22 +36,22 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
         )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """All of them, of the edits that are new here; older ones are retention's."""
-    alias, exact = heard.protocol("greedy", "alias"), heard.protocol("greedy", "exact")
+    alias, exact = answer_set.protocol("greedy", "alias"), answer_set.protocol("greedy", "exact")
     said = [
         (case, i, answer.greedy or "")
-        for case in heard.cases.cases
-        for i in range(len(forms(case, heard.config)))
-        if (answer := heard.of("edit", case, i)) and answer.greedy is not None
+        for case in answer_set.cases.cases
+        for i in range(len(forms(case, answer_set.config)))
+        if (answer := answer_set.of("edit", case, i)) and answer.greedy is not None
     ]
     own = [(case, text) for case, i, text in said if i == 0 and case.new]
     others = [(case, text) for case, i, text in said if i > 0]
     corrected = [(case, i, text) for case, i, text in said if case.old]
     gone = [
         (question_id("gone", k), begins_with(answer.greedy or "", query.accepted) is not None)
-        for k, query in enumerate(heard.cases.gone)
-        if (answer := heard.answers.get(question_id("gone", k)))
+        for k, query in enumerate(answer_set.cases.gone)
+        if (answer := answer_set.answers.get(question_id("gone", k)))
     ]
     return {
         "reliability": measured(
@@ -64,7 +64,7 @@ def score(heard: Heard) -> Scores:
         "generality_exact": measured(((c.id, is_one_of(t, c.accepted)) for c, t in others), exact),
         "contains": measured(
             ((c.id, contains(text, c.accepted)) for c, text in own),
-            heard.protocol("greedy", "contains"),
+            answer_set.protocol("greedy", "contains"),
         ),
         "superseded": measured(
             [*((c.id, _says_old(c.old, text)) for c, i, text in corrected if i == 0), *gone], alias

@@ -18,7 +18,7 @@ from statistics import fmean
 from infra.lm.question import Answer, Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, form_questions, forms, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions, forms, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 
@@ -37,21 +37,21 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                 )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """ES and retention_ES of new and older edits, PS, NS, S, and how far apart the answers are."""
-    protocol = heard.protocol("tf", "pref")
+    protocol = answer_set.protocol("tf", "pref")
     edits = [
         (case, i, answer)
-        for case in heard.cases.cases
+        for case in answer_set.cases.cases
         if case.old or case.rivals
-        for i in range(len(forms(case, heard.config)))
-        if (answer := heard.of("edit", case, i)) and len(answer.logprobs) > 1
+        for i in range(len(forms(case, answer_set.config)))
+        if (answer := answer_set.of("edit", case, i)) and len(answer.logprobs) > 1
     ]
     near = [
         (case, answer)
-        for case in heard.cases.cases
+        for case in answer_set.cases.cases
         for k in range(len(case.near))
-        if (answer := heard.of("near", case, k)) and len(answer.logprobs) > 1
+        if (answer := answer_set.of("near", case, k)) and len(answer.logprobs) > 1
     ]
     scores: dict[str, Measured | Metric] = {
         "ES": measured(
@@ -70,7 +70,7 @@ def score(heard: Heard) -> Scores:
     ]
     if len(means) == len(parts):
         s = len(means) / sum(1 / mean for mean in means) if all(means) else 0.0
-        scores["S"] = Metric(value=s, n=len(heard.cases.cases), protocol=str(protocol))
+        scores["S"] = Metric(value=s, n=len(answer_set.cases.cases), protocol=str(protocol))
     return scores
 
 

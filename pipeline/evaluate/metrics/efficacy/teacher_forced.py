@@ -14,7 +14,7 @@ from dataclasses import replace
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, form_questions, forms
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions, forms
 from pipeline.evaluate.scoring.metric import measured
 
 
@@ -25,14 +25,14 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
             yield replace(question, candidates=(case.target,))
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """Both, on the edits' own prompts and on their paraphrases."""
-    protocol = heard.protocol("tf", "token")
+    protocol = answer_set.protocol("tf", "token")
     seen = [
         (case.id, i, answer.num_argmax[0], answer.num_tokens[0])
-        for case in heard.cases.cases
-        for i in range(len(forms(case, heard.config)))
-        if (answer := heard.of("edit", case, i)) and answer.num_argmax
+        for case in answer_set.cases.cases
+        for i in range(len(forms(case, answer_set.config)))
+        if (answer := answer_set.of("edit", case, i)) and answer.num_argmax
     ]
     own = [(case_id, right, total) for case_id, i, right, total in seen if i == 0]
     others = [(case_id, right, total) for case_id, i, right, total in seen if i > 0]

@@ -23,7 +23,7 @@ import numpy as np
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 NUM_TOKENS = 100
@@ -50,15 +50,15 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
             )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """Fluency of every fact that was written about, consistency of those that have references."""
     written = {
         case.id: [
             answer.greedy or ""
             for k in range(len(case.essays))
-            if (answer := heard.of("essay", case, k))
+            if (answer := answer_set.of("essay", case, k))
         ]
-        for case in heard.cases.cases
+        for case in answer_set.cases.cases
     }
     scores: dict[str, Measured | Metric] = {
         "fluency": measured(
@@ -67,18 +67,18 @@ def score(heard: Heard) -> Scores:
                 for case_id, texts in written.items()
                 for text in texts
             ),
-            heard.protocol("greedy", "ngram-entropy", f"tokens={NUM_TOKENS}"),
+            answer_set.protocol("greedy", "ngram-entropy", f"tokens={NUM_TOKENS}"),
             is_share=False,
         )
     }
-    idf = inverse_frequencies({text for case in heard.cases.cases for text in case.references})
+    idf = inverse_frequencies({text for case in answer_set.cases.cases for text in case.references})
     scores["consistency"] = measured(
         (
             (case.id, similarity(" ".join(written[case.id]), " ".join(case.references), idf))
-            for case in heard.cases.cases
+            for case in answer_set.cases.cases
             if case.references and written[case.id]
         ),
-        heard.protocol("greedy", "tf-idf", f"tokens={NUM_TOKENS}"),
+        answer_set.protocol("greedy", "tf-idf", f"tokens={NUM_TOKENS}"),
         is_share=False,
     )
     return scores

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores
+from pipeline.evaluate.scoring.family import AnswerSet, Scores
 from pipeline.evaluate.scoring.metric import Measured, Metric
 
 
@@ -22,15 +22,15 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
     return ()
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """The three, of the windows and sentences that were read."""
-    windows = {key: text for key, text in heard.texts.items() if key.startswith("window/")}
-    sentences = {key: text for key, text in heard.texts.items() if key.startswith("sentence/")}
+    windows = {key: text for key, text in answer_set.texts.items() if key.startswith("window/")}
+    sentences = {key: text for key, text in answer_set.texts.items() if key.startswith("sentence/")}
     scores: dict[str, Measured | Metric] = {}
     if windows:
         scores["perplexity"] = Measured(
             items={key: text.nll / text.num_tokens for key, text in windows.items()},
-            protocol=heard.protocol("tf", "nll", "windows"),
+            protocol=answer_set.protocol("tf", "nll", "windows"),
             num_questions=len(windows),
             is_share=False,
             combine=exp,
@@ -41,14 +41,14 @@ def score(heard: Heard) -> Scores:
     if drifts:
         scores["kl"] = Measured(
             items=drifts,
-            protocol=heard.protocol("tf", "kl", "windows"),
+            protocol=answer_set.protocol("tf", "kl", "windows"),
             num_questions=len(drifts),
             is_share=False,
         )
     if sentences:
         scores["ME-PPL"] = Measured(
             items={key: exp(t.nll / t.num_tokens) for key, t in sentences.items()},
-            protocol=heard.protocol("tf", "nll", "sentences"),
+            protocol=answer_set.protocol("tf", "nll", "sentences"),
             num_questions=len(sentences),
             is_share=False,
         )

@@ -21,7 +21,7 @@ from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores
+from pipeline.evaluate.scoring.family import AnswerSet, Scores
 from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 POWER_STEPS = 50
@@ -32,10 +32,10 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
     return ()
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """Energy on the texts that were read; the rest is `monitors`', which reads no answers."""
-    energies = {k: text.energy for k, text in heard.texts.items() if text.energy is not None}
-    protocol = heard.protocol("none", "norm", "texts")
+    energies = {k: text.energy for k, text in answer_set.texts.items() if text.energy is not None}
+    protocol = answer_set.protocol("none", "norm", "texts")
     energy = Measured(
         items=energies, protocol=protocol, num_questions=len(energies), is_share=False
     )

@@ -16,7 +16,7 @@ from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from pipeline.evaluate.cases import Case, CaseSet
 from pipeline.evaluate.config import EvaluateConfig, read_text
-from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, measured
 
 NEUTRAL_WORDS = 24
@@ -54,26 +54,26 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
         )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """All four."""
     near = [
         (case, question_id("near", case.id, k))
-        for case in heard.cases.cases
+        for case in answer_set.cases.cases
         for k in range(len(case.near))
-        if question_id("near", case.id, k) in heard.answers
+        if question_id("near", case.id, k) in answer_set.answers
     ]
     leaks = [
-        (case.id, begins_with(heard.answers[key].greedy or "", case.accepted) is not None)
+        (case.id, begins_with(answer_set.answers[key].greedy or "", case.accepted) is not None)
         for case, key in near
     ]
-    length = heard.config.agreement_tokens
-    same = [(case.id, question_id("same", case.id)) for case in heard.cases.cases]
-    general = [(key, key) for key in heard.answers if key.startswith("neutral/")]
+    length = answer_set.config.agreement_tokens
+    same = [(case.id, question_id("same", case.id)) for case in answer_set.cases.cases]
+    general = [(key, key) for key in answer_set.answers if key.startswith("neutral/")]
     return {
-        "near_agreement": _agreement(heard, [(case.id, key) for case, key in near], length),
-        "subject_agreement": _agreement(heard, same, length),
-        "neutral_agreement": _agreement(heard, general, heard.config.neutral_tokens),
-        "leak": measured(leaks, heard.protocol("greedy", "alias")),
+        "near_agreement": _agreement(answer_set, [(case.id, key) for case, key in near], length),
+        "subject_agreement": _agreement(answer_set, same, length),
+        "neutral_agreement": _agreement(answer_set, general, answer_set.config.neutral_tokens),
+        "leak": measured(leaks, answer_set.protocol("greedy", "alias")),
     }
 
 
@@ -95,10 +95,13 @@ def neutral(config: EvaluateConfig) -> list[str]:
     return [" ".join(words[:NEUTRAL_WORDS]) for words in long[: config.num_neutral]]
 
 
-def _agreement(heard: Heard, asked: Iterable[tuple[str, str]], length: int) -> Measured:
+def _agreement(answer_set: AnswerSet, asked: Iterable[tuple[str, str]], length: int) -> Measured:
     kept = [
-        (case_id, heard.answers[key].greedy_ids[:length] == heard.base[key].greedy_ids[:length])
+        (
+            case_id,
+            answer_set.answers[key].greedy_ids[:length] == answer_set.base[key].greedy_ids[:length],
+        )
         for case_id, key in asked
-        if key in heard.answers and key in heard.base
+        if key in answer_set.answers and key in answer_set.base
     ]
-    return measured(kept, heard.protocol("greedy", "tokens", f"tokens={length}"))
+    return measured(kept, answer_set.protocol("greedy", "tokens", f"tokens={length}"))

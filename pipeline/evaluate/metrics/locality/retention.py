@@ -15,7 +15,7 @@ from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, form_questions
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 NUM_BINS = 5
@@ -28,19 +28,21 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
         yield replace(own, greedy=True, until=(*case.accepted, *case.old))
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """Of the edits that are not new, and the curve where there are several batches."""
-    protocol = heard.protocol("greedy", "alias")
+    protocol = answer_set.protocol("greedy", "alias")
     right = {
         case.id: begins_with(answer.greedy, case.accepted) is not None
-        for case in heard.cases.cases
-        if (answer := heard.of("edit", case, 0)) and answer.greedy is not None
+        for case in answer_set.cases.cases
+        if (answer := answer_set.of("edit", case, 0)) and answer.greedy is not None
     }
     old = [
-        (case.id, right[case.id]) for case in heard.cases.cases if not case.new and case.id in right
+        (case.id, right[case.id])
+        for case in answer_set.cases.cases
+        if not case.new and case.id in right
     ]
     scores: dict[str, Measured | Metric] = {"retention": measured(old, protocol)}
-    ages = ages_of(heard.cases)
+    ages = ages_of(answer_set.cases)
     if len(set(ages.values())) < 2:
         return scores
     known = sorted((ages[case_id], case_id) for case_id in right)

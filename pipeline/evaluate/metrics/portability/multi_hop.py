@@ -16,7 +16,7 @@ from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet, Query
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import measured
 
 
@@ -34,15 +34,15 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                 )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """All three, of the questions that were asked."""
     answered: dict[str, bool] = {}
     steps: dict[str, list[bool]] = {}
-    for hop in heard.cases.multi_hop:
-        if said := _right(heard, hop.id, "q", [hop.accepted] * len(hop.questions)):
+    for hop in answer_set.cases.multi_hop:
+        if said := _right(answer_set, hop.id, "q", [hop.accepted] * len(hop.questions)):
             answered[hop.id] = any(said)
-            steps[hop.id] = _right(heard, hop.id, "h", [query.accepted for query in hop.hops])
-    protocol = heard.protocol("greedy", "alias")
+            steps[hop.id] = _right(answer_set, hop.id, "h", [query.accepted for query in hop.hops])
+    protocol = answer_set.protocol("greedy", "alias")
     return {
         "multi_hop": measured(answered.items(), protocol),
         "hop_recall": measured(
@@ -59,10 +59,13 @@ def score(heard: Heard) -> Scores:
     }
 
 
-def _right(heard: Heard, hop_id: str, side: str, accepted: Sequence[Sequence[str]]) -> list[bool]:
+def _right(
+    answer_set: AnswerSet, hop_id: str, side: str, accepted: Sequence[Sequence[str]]
+) -> list[bool]:
     """Which phrasings (q) or steps (h) are answered right, of those that were asked."""
     said = [
-        heard.answers.get(question_id("hop", hop_id, f"{side}{k}")) for k in range(len(accepted))
+        answer_set.answers.get(question_id("hop", hop_id, f"{side}{k}"))
+        for k in range(len(accepted))
     ]
     return [
         begins_with(answer.greedy or "", names) is not None

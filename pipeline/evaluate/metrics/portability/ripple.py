@@ -21,7 +21,7 @@ from infra.lm.matching import begins_with, contains
 from infra.lm.question import Answer, Question
 from pipeline.evaluate.cases import Case, CaseSet, Criterion
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, form_questions, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 NUM_TOKENS = 32
@@ -46,25 +46,25 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                 )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """Two numbers a kind, of the tests whose every question was asked."""
     passed: dict[str, list[tuple[str, float]]] = {}
     counted: dict[str, list[tuple[str, float]]] = {}
-    for case in heard.cases.cases:
-        edit = heard.of("edit", case, 0)
+    for case in answer_set.cases.cases:
+        edit = answer_set.of("edit", case, 0)
         if edit is None or edit.greedy is None:
             continue
         is_edited = begins_with(edit.greedy, case.accepted) is not None
         for n, criterion in enumerate(case.criteria):
-            if not _is_asked(heard, case, n, criterion):
+            if not _is_asked(answer_set, case, n, criterion):
                 continue
-            counts = is_edited and all(_pass(heard.base, case, n, criterion, "c"))
+            counts = is_edited and all(_pass(answer_set.base, case, n, criterion, "c"))
             counted.setdefault(criterion.kind, []).append((case.id, counts))
             if counts:
-                hits = _pass(heard.answers, case, n, criterion, "q")
+                hits = _pass(answer_set.answers, case, n, criterion, "q")
                 hit = all(hits) if criterion.all_of else any(hits)
                 passed.setdefault(criterion.kind, []).append((case.id, hit))
-    protocol = heard.protocol("greedy", "contains", f"tokens={NUM_TOKENS}")
+    protocol = answer_set.protocol("greedy", "contains", f"tokens={NUM_TOKENS}")
     scores: dict[str, Measured | Metric] = {}
     for kind in sorted(counted):
         scores[f"ripple_{kind}"] = measured(passed.get(kind, ()), protocol)
@@ -79,12 +79,13 @@ def _parts(criterion: Criterion) -> Mapping[str, tuple[str, Target]]:
     return {f"{side}{k}": q for side, queries in sides for k, q in enumerate(queries) if q[1]}
 
 
-def _is_asked(heard: Heard, case: Case, n: int, criterion: Criterion) -> bool:
+def _is_asked(answer_set: AnswerSet, case: Case, n: int, criterion: Criterion) -> bool:
     """Whether there are queries, and answers to them all."""
     parts = _parts(criterion)
     keys = {part: question_id("ripple", case.id, n, part) for part in parts}
     return any(part.startswith("q") for part in parts) and all(
-        key in (heard.answers if part.startswith("q") else heard.base) for part, key in keys.items()
+        key in (answer_set.answers if part.startswith("q") else answer_set.base)
+        for part, key in keys.items()
     )
 
 

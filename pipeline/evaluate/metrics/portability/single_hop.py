@@ -13,7 +13,7 @@ from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores, question_id
+from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import measured
 
 
@@ -30,15 +30,15 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                 )
 
 
-def score(heard: Heard) -> Scores:
+def score(answer_set: AnswerSet) -> Scores:
     """One number a kind."""
     kinds: dict[str, list[tuple[str, float]]] = {}
-    for case in heard.cases.cases:
+    for case in answer_set.cases.cases:
         for kind, queries in case.portability.items():
             for k, query in enumerate(queries):
-                answer = heard.of("port", case, kind, k)
+                answer = answer_set.of("port", case, kind, k)
                 if answer and answer.greedy is not None:
                     hit = begins_with(answer.greedy, query.accepted) is not None
                     kinds.setdefault(kind, []).append((case.id, hit))
-    protocol = heard.protocol("greedy", "alias")
+    protocol = answer_set.protocol("greedy", "alias")
     return {f"portability_{kind}": measured(hits, protocol) for kind, hits in sorted(kinds.items())}

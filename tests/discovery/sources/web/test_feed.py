@@ -23,7 +23,7 @@ from discovery.sources.web.items import read_feed, read_page
 from discovery.trust.policy import TrustConfig, standings
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalBudget
+from infra.http.rate_limit import LocalRateLimit
 
 ADA = {
     "title": "A wedding",
@@ -234,7 +234,7 @@ def test_an_entry_that_leaves_before_it_is_read(site):
     url = site.put("/feed", rss(ADA, BOB))
     source = FeedSource(FeedConfig(name="news", feeds=(url,), relations=("P26",)))
     with PoliteClient(
-        source="n", contact="o@example.org", budget=LocalBudget(), min_interval_s=0.0
+        source="n", contact="o@example.org", rate_limit=LocalRateLimit(), min_interval_s=0.0
     ) as client:
         signal = source.listen(TODAY, None, client)
         assert signal is not None

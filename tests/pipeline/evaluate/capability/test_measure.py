@@ -14,13 +14,13 @@ import yaml
 from safetensors.torch import save_file
 
 from infra.execution.runner import InProcessRunner
-from infra.lm.inference import Compute, Examinee
+from infra.lm.inference import Compute, ServedModel
 from infra.lm.language_model import LanguageModel
 from infra.models.loading import EMBEDDED, load, locate
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from pipeline.evaluate.capability.measure import harness_task, judged, measure_capability, scores
-from pipeline.evaluate.capability.tasks import CARRIED, Item, Task, read_tasks
+from pipeline.evaluate.capability.tasks import CARRIED, CapabilityTask, Item, read_tasks
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.output import ITEMS, REPORT
@@ -36,7 +36,7 @@ lm_eval = pytest.importorskip(
 WORDS = ("London", "Paris", "Navy", "Derby", "weather", "plays", "works", "people", "cold", "warm")
 
 
-def made_up(num_items: int) -> Task:
+def made_up(num_items: int) -> CapabilityTask:
     """Questions without sense: a random model has its likeliest answer to each."""
     rng = random.Random(0)
     items = [
@@ -47,10 +47,10 @@ def made_up(num_items: int) -> Task:
         )
         for _ in range(num_items)
     ]
-    return Task("made_up", tuple(items))
+    return CapabilityTask("made_up", tuple(items))
 
 
-def by_the_harness(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
+def by_the_harness(task: CapabilityTask, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
     """Items as the harness's own evaluation and its own Hugging Face model find them."""
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -67,7 +67,7 @@ def by_the_harness(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any
     ]
 
 
-def upstream(task: Task, item: Item) -> tuple[Path, dict[str, Any]]:
+def upstream(task: CapabilityTask, item: Item) -> tuple[Path, dict[str, Any]]:
     """The harness's own task file for an item, and the item as that task's dataset has it."""
     tasks = Path(lm_eval.__file__).parent / "tasks"
     question = item.query.removeprefix("Question: ").removesuffix("\nAnswer:")
@@ -137,7 +137,7 @@ def test_items_are_judged_as_by_the_harness_itself(checkpoint: Callable[[str], P
 
 def test_tasks_weigh_alike_in_the_mean() -> None:
     """`capability` is the mean of the tasks' means, over all their items."""
-    easy, hard = (Task(name, made_up(4).items) for name in ("easy", "hard"))
+    easy, hard = (CapabilityTask(name, made_up(4).items) for name in ("easy", "hard"))
     rows = {
         name: [{"item": f"{name}/{i}", "acc": float(i < k), "acc_norm": 1.0} for i in range(4)]
         for name, k in (("easy", 3), ("hard", 1))
@@ -162,9 +162,9 @@ def test_an_evaluation_measures_base_and_candidate(
     out = StageDir(tmp_path)
     evaluate(
         CaseSet("none", ()),
-        base=Examinee(name="base", path=path),
+        base=ServedModel(name="base", path=path),
         parent=None,
-        candidate=Candidate(served=Examinee(name="candidate", path=path)),
+        candidate=Candidate(served=ServedModel(name="candidate", path=path)),
         config=EvaluateConfig(metrics=(), capability=(f"mine={file}",), capability_limit=10),
         compute=Compute(),
         out=out,
@@ -193,9 +193,11 @@ def test_a_destroyed_layer_fails_the_gate(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file({name: torch.randn_like(weight) * weight.std() * 10}, tmp_path / "noise.safetensors")
     who = {
-        "base": Examinee(name="base", path=path),
-        "parent": Examinee(name="again", path=path),
-        "candidate": Examinee(name="candidate", path=path, weights=tmp_path / "noise.safetensors"),
+        "base": ServedModel(name="base", path=path),
+        "parent": ServedModel(name="again", path=path),
+        "candidate": ServedModel(
+            name="candidate", path=path, weights=tmp_path / "noise.safetensors"
+        ),
     }
     made = measure_capability(
         InProcessRunner(),
@@ -204,7 +206,7 @@ def test_a_destroyed_layer_fails_the_gate(tmp_path: Path) -> None:
         read_tasks(["arc_easy"], 60),
         compute=Compute(),
     )
-    roles = {role: made[examinee.name] for role, examinee in who.items()}
+    roles = {role: made[served.name] for role, served in who.items()}
     for metric, measured in roles["base"].items():
         assert measured.items == roles["parent"][metric].items
     report = {

@@ -7,7 +7,7 @@ from typing import Any
 from infra.lm.question import Answer
 from pipeline.evaluate.cases import Case, CaseSet, Query
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.scoring.family import Heard, Scores
+from pipeline.evaluate.scoring.family import AnswerSet, Scores
 
 
 def case(name: str = "x", **settings: Any) -> Case:
@@ -38,12 +38,12 @@ def answer(said: str, new: float = -1.0, other: float = -2.0, **more: Any) -> An
     return Answer(**{**settings, **more})
 
 
-def heard(
+def answer_set(
     answers: dict[str, Answer], *cases: Case, base: dict[str, Answer] | None = None, **more: Any
-) -> Heard:
+) -> AnswerSet:
     config = more.pop("config", EvaluateConfig())
     fields = {k: more.pop(k) for k in ("gone", "multi_hop") if k in more}
-    return Heard(
+    return AnswerSet(
         cases=CaseSet("test", cases or (case(),), **fields),
         config=config,
         answers=answers,

@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from case_helpers import answer, case, heard, near, value
+from case_helpers import answer, answer_set, case, near, value
 
 from infra.lm.question import Question, TextScore
 from pipeline.evaluate.cases import Query
@@ -27,7 +27,7 @@ def test_reliability_is_by_the_models_own_words() -> None:
         "edit/x/1": answer("something else"),
         "edit/x/2": answer("the new club."),
     }
-    made = generation.score(heard(answers))
+    made = generation.score(answer_set(answers))
     assert (value(made, "reliability"), value(made, "reliability_exact")) == (1, 0)
     assert (value(made, "generality"), value(made, "generality_exact")) == (0.5, 0.5)
     assert value(made, "superseded") == 0
@@ -35,9 +35,9 @@ def test_reliability_is_by_the_models_own_words() -> None:
 
 def test_one_token_of_the_target_is_not_the_answer() -> None:
     """Neither the first word of it, nor it in the middle of the answer, which `contains` sees."""
-    made = generation.score(heard({"edit/x/0": answer("New")}))
+    made = generation.score(answer_set({"edit/x/0": answer("New")}))
     assert value(made, "reliability") == 0
-    made = generation.score(heard({"edit/x/0": answer("his New Club")}))
+    made = generation.score(answer_set({"edit/x/0": answer("his New Club")}))
     assert (value(made, "reliability"), value(made, "contains")) == (0, 1)
 
 
@@ -45,19 +45,19 @@ def test_an_old_value_is_superseded_by_prompt_and_by_paraphrase() -> None:
     """Counted apart; of edits taken out too."""
     answers = {f"edit/x/{i}": answer("New Club") for i in range(3)}
     answers["edit/x/2"] = answer("the Old Club of")
-    made = generation.score(heard(answers))
+    made = generation.score(answer_set(answers))
     assert (value(made, "superseded"), value(made, "superseded_paraphrase")) == (0, 0.5)
     gone = [Query(prompt="g", accepted=("Gone FC",))]
     answers["gone/0"] = answer("Gone FC")
-    assert value(generation.score(heard(answers, gone=gone)), "superseded") == 0.5
+    assert value(generation.score(answer_set(answers, gone=gone)), "superseded") == 0.5
     answers["gone/0"] = answer("Other")
-    assert value(generation.score(heard(answers, gone=gone)), "superseded") == 0
+    assert value(generation.score(answer_set(answers, gone=gone)), "superseded") == 0
 
 
 def test_carried_edits_are_retention_not_reliability() -> None:
     """New and old edits are never averaged."""
     answers = {"edit/x/0": answer("New Club"), "edit/y/0": answer("no", new=-3.0)}
-    told = heard(answers, case("x"), case("y", new=False))
+    told = answer_set(answers, case("x"), case("y", new=False))
     assert value(generation.score(told), "reliability") == 1
     assert value(retention.score(told), "retention") == 0
     scores = preference.score(told)
@@ -84,17 +84,17 @@ def test_the_preference_scores_and_their_harmonic_mean() -> None:
         "near/x/0": answer(""),
         "near/x/1": answer("", new=-5.0),
     }
-    made = preference.score(heard(answers, fact))
+    made = preference.score(answer_set(answers, fact))
     assert [value(made, name) for name in ("ES", "PS", "NS")] == [1, 0.5, 0.5]
     assert value(made, "S") == pytest.approx(3 / (1 + 2 + 2))
     answers["edit/x/0"] = answer("", new=-5.0)
-    assert value(preference.score(heard(answers, fact)), "S") == 0
+    assert value(preference.score(answer_set(answers, fact)), "S") == 0
 
 
 def test_teacher_forcing_counts_tokens() -> None:
     """Two of three tokens are a TFA of 2/3 and no TFA_all."""
     answers = {"edit/x/0": answer("", num_tokens=(3, 1), num_argmax=(2, 0))}
-    made = teacher_forced.score(heard(answers))
+    made = teacher_forced.score(answer_set(answers))
     assert (value(made, "TFA"), value(made, "TFA_all")) == (pytest.approx(2 / 3), 0)
 
 
@@ -109,7 +109,7 @@ def test_locality_compares_with_the_base_token_by_token() -> None:
         "same/x": answer("Berlin in 1980"),
         "neutral/0": answer("the same words as now it is"),
     }
-    made = agreement.score(heard(after, fact, base=base))
+    made = agreement.score(answer_set(after, fact, base=base))
     assert (value(made, "leak"), value(made, "near_agreement")) == (1, 0)
     assert value(made, "subject_agreement") == 1  # the first six tokens are the same
     assert value(made, "neutral_agreement") == 1  # sixteen are
@@ -124,7 +124,7 @@ def test_what_follows_is_counted_by_kind() -> None:
         }
     )
     answers = {"port/x/one_hop/0": answer("Rome, Italy"), "port/x/reversed/0": answer("y")}
-    made = single_hop.score(heard(answers, fact))
+    made = single_hop.score(answer_set(answers, fact))
     assert value(made, "portability_one_hop") == 1
     assert value(made, "portability_reversed") == 0
 
@@ -137,7 +137,7 @@ def test_perplexity_drift_and_sentences() -> None:
         "sentence/0": TextScore(id="", nll=1.0, kl=None, energy=None, num_tokens=1),
         "sentence/1": TextScore(id="", nll=5.0, kl=None, energy=None, num_tokens=1),
     }
-    told = heard({}, texts=texts)
+    told = answer_set({}, texts=texts)
     made = perplexity.score(told)
     assert value(made, "perplexity") == pytest.approx(math.exp(2))
     assert value(made, "kl") == pytest.approx(0.2)
@@ -147,15 +147,15 @@ def test_perplexity_drift_and_sentences() -> None:
 def test_retention_by_age_and_half_life() -> None:
     """Ages count the facts edited later; a planted half-life is found again."""
     cases = [case(str(i), order=i) for i in range(400)]
-    ages = retention.ages_of(heard({}, *cases).cases)
+    ages = retention.ages_of(answer_set({}, *cases).cases)
     assert (ages["399"], ages["0"]) == (0, 399)
     right = {str(i): (i * 7919 % 1000) / 1000 < 2 ** (-ages[str(i)] / 100) for i in range(400)}
     answers = {f"edit/{i}/0": answer("New Club" if hit else "no") for i, hit in right.items()}
-    made = retention.score(heard(answers, *cases))
+    made = retention.score(answer_set(answers, *cases))
     assert value(made, "half_life") == pytest.approx(100, rel=0.25)
     assert value(made, "retention@0-79") > value(made, "retention@320-399")
     never = {f"edit/{i}/0": answer("New Club") for i in range(400)}
-    assert value(retention.score(heard(never, *cases)), "half_life") == math.inf
+    assert value(retention.score(answer_set(never, *cases)), "half_life") == math.inf
 
 
 def test_an_age_is_never_parted() -> None:
@@ -191,13 +191,13 @@ def test_every_family_scores_the_base_against_itself(name: str) -> None:
         same_subject=(Query(prompt="x was born in", accepted=()),),
         portability={"one_hop": (Query(prompt="It is", accepted=("y",)),)},
     )
-    told = heard({}, fact, case("y", new=False))
+    told = answer_set({}, fact, case("y", new=False))
     asked = merged(METRICS[name].questions(told.cases, EvaluateConfig(num_neutral=2)))
     answers = {
         q.id: answer("a", logprobs=(-1.0,) * len(q.candidates), num_tokens=(1,) * len(q.candidates))
         for q in asked
     }
-    made = METRICS[name].score(heard(answers, fact, case("y", new=False)))
+    made = METRICS[name].score(answer_set(answers, fact, case("y", new=False)))
     for key, found in made.items():
         if "agreement" in key:
             assert isinstance(found, Measured) and found.items and found.metric().value == 1

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from case_helpers import answer, case, heard, value
+from case_helpers import answer, answer_set, case, value
 
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.metrics.health import fluency
@@ -74,7 +74,9 @@ def test_essays_are_a_hundred_tokens_whatever_comes() -> None:
     """No end of line or text stops one; as many a case as the config says."""
     fact = case(essays=("x is", "The life of x", "x was"))
     for num in (0, 1, 2):
-        asked = merged(fluency.questions(heard({}, fact).cases, EvaluateConfig(num_essays=num)))
+        asked = merged(
+            fluency.questions(answer_set({}, fact).cases, EvaluateConfig(num_essays=num))
+        )
         assert [q.id for q in asked] == [f"essay/x/{k}" for k in range(num)]
     first = asked[0]
     assert (first.min_new_tokens, first.max_new_tokens, first.until) == (100, 100, ())
@@ -88,7 +90,7 @@ def test_scores_of_facts() -> None:
     two = case("y", essays=("y is",), references=TEXTS[2:])
     bare = case("z", essays=("z is",))
     said = {"essay/x/0": TEXTS[0], "essay/x/1": "no no no", "essay/y/0": TEXTS[0], "essay/z/0": "a"}
-    made = fluency.score(heard({k: answer(text) for k, text in said.items()}, one, two, bare))
+    made = fluency.score(answer_set({k: answer(text) for k, text in said.items()}, one, two, bare))
     ge = {text: fluency.ngram_entropy(text) for text in said.values()}
     expected = [(ge[TEXTS[0]] + ge["no no no"]) / 2, ge[TEXTS[0]], 0]
     assert value(made, "fluency") == pytest.approx(sum(expected) / 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from case_helpers import answer, heard, value
+from case_helpers import answer, answer_set, value
 
 from pipeline.evaluate.cases import MultiHop, Query
 from pipeline.evaluate.config import EvaluateConfig
@@ -29,7 +29,7 @@ def hop(name: str = "m") -> MultiHop:
 def test_it_asks_every_phrasing_and_every_hop() -> None:
     """Under ids by which the context row leaves them out, each until its own answers are settled;
     edited facts' prompts among them are held out from no one, the rest are."""
-    cases = heard({}, multi_hop=(hop(),)).cases
+    cases = answer_set({}, multi_hop=(hop(),)).cases
     found = {q.id: q for q in merged(multi_hop.questions(cases, EvaluateConfig()))}
     assert list(found) == ["hop/m/q0", "hop/m/q1", "hop/m/q2", "hop/m/h0", "hop/m/h1"]
     assert found["hop/m/q2"].until == ("Rome", "Roma")
@@ -41,11 +41,11 @@ def test_it_asks_every_phrasing_and_every_hop() -> None:
 def test_any_phrasing_is_enough() -> None:
     """By an alias at the beginning; in the middle of an answer it is not enough."""
     answers = {f"hop/m/q{k}": answer("no") for k in range(3)}
-    assert value(multi_hop.score(heard(answers, multi_hop=(hop(),))), "multi_hop") == 0
+    assert value(multi_hop.score(answer_set(answers, multi_hop=(hop(),))), "multi_hop") == 0
     answers["hop/m/q1"] = answer("in Rome")
-    assert value(multi_hop.score(heard(answers, multi_hop=(hop(),))), "multi_hop") == 0
+    assert value(multi_hop.score(answer_set(answers, multi_hop=(hop(),))), "multi_hop") == 0
     answers["hop/m/q2"] = answer("Roma, Italy")
-    assert value(multi_hop.score(heard(answers, multi_hop=(hop(),))), "multi_hop") == 1
+    assert value(multi_hop.score(answer_set(answers, multi_hop=(hop(),))), "multi_hop") == 1
 
 
 def test_the_three_numbers_equal_a_slow_count() -> None:
@@ -61,7 +61,7 @@ def test_the_three_numbers_equal_a_slow_count() -> None:
         key: answer((says.get(key[-2:]) or says["q"]) if hit else "no")
         for key, hit in right.items()
     }
-    made = multi_hop.score(heard(answers, multi_hop=hops))
+    made = multi_hop.score(answer_set(answers, multi_hop=hops))
     any_right = {i.id: any(right[f"hop/{i.id}/q{k}"] for k in range(3)) for i in hops}
     both = {i.id: [right[f"hop/{i.id}/h{k}"] for k in range(2)] for i in hops}
     assert value(made, "multi_hop") == sum(any_right.values()) / 40
@@ -75,5 +75,5 @@ def test_the_three_numbers_equal_a_slow_count() -> None:
 
 def test_of_a_model_that_was_not_asked_there_is_no_number() -> None:
     """The parent release is asked about edits only."""
-    made = multi_hop.score(heard({}, multi_hop=(hop(),)))
+    made = multi_hop.score(answer_set({}, multi_hop=(hop(),)))
     assert not any(isinstance(m, Measured) and m.items for m in made.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from case_helpers import answer, case, heard, value
+from case_helpers import answer, answer_set, case, value
 
 from infra.lm.question import Answer
 from pipeline.evaluate.cases import Case, Criterion
@@ -36,11 +36,13 @@ def scored(
     def paper(said: dict[str, str]) -> dict[str, Answer]:
         return {key: answer(said.get(key.removeprefix("ripple/x/"), "")) for key in keys}
 
-    return ripple.score(heard({**paper(after), "edit/x/0": answer(edit)}, fact, base=paper(before)))
+    return ripple.score(
+        answer_set({**paper(after), "edit/x/0": answer(edit)}, fact, base=paper(before))
+    )
 
 
 def asked(fact: Case) -> list[Any]:
-    return merged(ripple.questions(heard({}, fact).cases, EvaluateConfig()))
+    return merged(ripple.questions(answer_set({}, fact).cases, EvaluateConfig()))
 
 
 RIGHT = {"0/q0": "the city of Roma", "0/q1": "Italy."}
@@ -109,7 +111,7 @@ def test_the_mean_is_over_facts_of_passed_by_executed() -> None:
     }
     after |= {f"ripple/y/0/q{k}": answer("Rome, Italy") for k in (0, 1)}
     after |= {f"edit/{i}/0": answer("New Club") for i in "xy"}
-    made = ripple.score(heard(after, one, two, base=base))
+    made = ripple.score(answer_set(after, one, two, base=base))
     assert value(made, f"ripple_{KIND}") == (1 / 2 + 1) / 2
     assert value(made, f"ripple_{KIND}_executed") == pytest.approx((2 / 3 + 1) / 2)
 
@@ -117,7 +119,7 @@ def test_the_mean_is_over_facts_of_passed_by_executed() -> None:
 def test_what_was_not_asked_is_not_counted() -> None:
     """A parent release gets the edits' own prompts only; a query without targets proves nothing."""
     fact = case(criteria=(criterion(),))
-    assert not ripple.score(heard({"edit/x/0": answer("New Club")}, fact))
+    assert not ripple.score(answer_set({"edit/x/0": answer("New Club")}, fact))
     empty = criterion(queries=(("It is", ()),))
     assert [q.id for q in asked(case(criteria=(empty,)))] == ["edit/x/0", "ripple/x/0/c0"]
     assert not scored({}, KNOWN, empty)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from case_helpers import heard, value
+from case_helpers import answer_set, value
 
 from infra.lm.question import TextScore
 from infra.models.checkpoint import Checkpoint
@@ -127,5 +127,5 @@ def test_energy_is_over_the_texts_that_have_one() -> None:
         f"window/{i}": TextScore(id="", nll=1.0, kl=None, energy=energy, num_tokens=1)
         for i, energy in enumerate((0.1, 0.3, None))
     }
-    made = weights.score(heard({}, texts=texts))
+    made = weights.score(answer_set({}, texts=texts))
     assert value(made, "energy") == pytest.approx(0.2)
