@@ -26,23 +26,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.common.hardware import commit, machine
-from discovery.crawl.stage import crawl
+from discovery.crawl.stage import CrawlInputs, crawl
 from discovery.diff.compare import diff_facts
-from discovery.diff.stage import diff
+from discovery.diff.stage import DiffInputs, diff
 from discovery.facts.dates import days
 from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact
 from discovery.facts.tables import from_table
 from discovery.relations.relation import functional_of, load_relations
 from discovery.snapshot.buckets import write_bucket
 from discovery.snapshot.group_digests import groups_of
-from discovery.snapshot.output import MANIFEST, bucket_file
-from discovery.snapshot.stage import snapshot
+from discovery.snapshot.output import MANIFEST, Snapshot, bucket_file
+from discovery.snapshot.stage import SnapshotInputs, snapshot
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from infra.storage.workspace import Workspace
 from pipeline.config import load_config
+from pipeline.stages import Stages
 
 OLD, NEW = date(2023, 5, 31), date(2023, 6, 30)
 BUCKET_ROWS = 60_000
@@ -75,7 +76,8 @@ def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
     out = StageDir(directory / f"diff-{number}-{share}")
     out.path.mkdir()
     started = time.perf_counter()
-    counts = diff(old, new, load_relations(), out=out, runner=InProcessRunner())
+    inputs = DiffInputs(old=Snapshot.of(old), new=Snapshot.of(new), relations=load_relations())
+    counts = diff(inputs, out, InProcessRunner())
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     pace, alone = number / seconds, rules_alone(old, new)
@@ -100,15 +102,13 @@ def real_facts(directory: Path) -> pa.Table:
     config = load_config(DEMO)
     place, runner = Workspace(directory / "real"), InProcessRunner()
     sources, base = config.sources, DEMO.parent.absolute()
-    crawled = place.run_stage(
-        "crawl", "1", code=1, config=None, inputs={},
-        body=lambda out: crawl(sources, NEW, out=out, runner=runner, cache=directory / "http",
-                               base_dir=base),
-    )  # fmt: skip
-    seen = place.run_stage(
-        "snapshot", "1", code=1, config=None, inputs={},
-        body=lambda out: snapshot(crawled, sources, NEW, out=out, runner=runner),
-    )  # fmt: skip
+    stages = Stages(workspace=place, runner=runner)
+    crawled = stages.make(
+        crawl,
+        "1",
+        CrawlInputs(sources=sources, as_of=NEW, base_dir=base, cache=directory / "http"),
+    )
+    seen = stages.make(snapshot, "1", SnapshotInputs(crawl=crawled, sources=sources, as_of=NEW))
     return pa.concat_tables(
         [pq.read_table(path) for path in sorted((seen.path / "facts").glob("*.parquet"))]
     ).combine_chunks()

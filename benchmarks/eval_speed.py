@@ -33,14 +33,14 @@ from infra.execution.runner import Runner
 from infra.lm.inference import Compute, Questionnaire, ServedModel, ask_models
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
-from infra.models.loading import EMBEDDED, dtype_name, locate
+from infra.models.loading import EMBEDDED, ModelRef, dtype_name, locate
 from infra.storage.stage_dir import StageDir
 from pipeline.config import ModelConfig
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.questions import questions_for
-from pipeline.evaluate.stage import evaluate
-from pipeline.export.candidate import Candidate
+from pipeline.evaluate.stage import EvaluateInputs, evaluate
+from pipeline.export.edited import ForeignCheckpoint
 
 NOISED = "model.layers.9.mlp.down_proj.weight"
 SCORED = ("teacher_forced", "preference")
@@ -127,23 +127,19 @@ def run(
 ) -> Row:
     """The evaluate stage on a base and a candidate. Workers are loaded before the clock starts."""
     compute = ModelConfig(name="", dtype=dtype).compute
-    base, served = (
-        ServedModel(name="base", path=models[0]),
-        ServedModel(name="candidate", path=models[1]),
-    )
+    base = ServedModel(name="base", path=models[0])
     with runner_at("local") as runner:
         load_workers(runner, base, compute, stage(folder, f"{name}-warm"))
         started = time.perf_counter()
-        evaluate(
-            cases,
-            base=base,
+        inputs = EvaluateInputs(
+            cases=cases,
+            base=ModelRef("base", models[0], "base"),
             parent=None,
-            candidate=Candidate(served=served, edited=(NOISED,)),
+            edited=ForeignCheckpoint(models[1], digest="noised", edited=(NOISED,)),
             config=config,
             compute=compute,
-            out=stage(folder, name),
-            runner=runner,
         )
+        evaluate(inputs, stage(folder, name), runner)
         seconds = time.perf_counter() - started
     print(f"{name}: {seconds:.1f} s", file=sys.stderr, flush=True)
     return Row(

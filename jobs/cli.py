@@ -83,7 +83,8 @@ def run(
     from pipeline.config import load_config
     from pipeline.flow import run_editions
     from pipeline.queries.summary import summarise
-    from pipeline.run import STAGES, Run
+    from pipeline.run import Run
+    from pipeline.stages import STAGES
 
     if until not in STAGES:
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
@@ -251,7 +252,7 @@ def evaluate(
 def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
     """How far every edition of a workspace is, and which release is in production."""
     from pipeline.queries.status import status as read_status
-    from pipeline.run import STAGES
+    from pipeline.stages import STAGES
 
     state = read_status(Workspace.at(workspace))
     if as_json:

@@ -7,39 +7,32 @@ parts of it; without them it is attempted once more.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from discovery.facts.tables import from_table
 from discovery.relations.relation import Relation
-from discovery.trust.backlog import HeldChange, read_held
-from infra.files.digest import digest_of, file_digest
-from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
-from pipeline.edit.config import text_path
 from pipeline.edit.output import REPORTS
-from pipeline.edit.stage import edit
-from pipeline.evaluate.capability.tasks import read_tasks
-from pipeline.evaluate.config import read_text
+from pipeline.edit.stage import EditInputs, edit
 from pipeline.evaluate.output import FACTS, REPORT, Report
 from pipeline.evaluate.plan_cases import cases_of_plan
-from pipeline.evaluate.stage import evaluate
-from pipeline.export.candidate import export
+from pipeline.evaluate.stage import EvaluateInputs, evaluate
+from pipeline.export.edited import EditedModel
+from pipeline.gate.bisection import Search
 from pipeline.gate.checks import CHECKS
 from pipeline.gate.culprits import find_culprits
 from pipeline.gate.output import GATE
-from pipeline.gate.stage import gate
+from pipeline.gate.stage import GateInputs, gate
 from pipeline.lineage import ancestors
-from pipeline.plan.edits import Neighbour, PlannedEdit, Refusal, Removal
-from pipeline.plan.fact_sheet import SHEET, SheetRow
-from pipeline.plan.output import HELD, PRESERVED
+from pipeline.plan.edits import PlannedEdit
+from pipeline.plan.output import Plan
 from pipeline.plan.triage import as_refusals
 from pipeline.release.output import as_released
-from pipeline.release.pages.page import PAGE, PageInputs, render_page
+from pipeline.release.pages.page import PageInputs, render_page
 from pipeline.run import RETRY, Run
 
 
@@ -65,38 +58,14 @@ class Attempts:
     parent: Artifact | None
     """The release that is served now."""
     snapshot: Artifact
-    plan: Artifact
+    planned: Artifact
+    """The plan stage's output."""
     relations: Mapping[str, Relation]
 
     @cached_property
-    def edits(self) -> list[PlannedEdit]:
-        return from_table(self.plan.table("edits.parquet"), PlannedEdit)
-
-    @cached_property
-    def removals(self) -> list[Removal]:
-        return from_table(self.plan.table("removals.parquet"), Removal)
-
-    @cached_property
-    def refusals(self) -> list[Refusal]:
-        return from_table(self.plan.table("refusals.parquet"), Refusal)
-
-    @cached_property
-    def held(self) -> list[HeldChange]:
-        """Changes that wait for a later edition."""
-        return read_held(self.plan.table(HELD))
-
-    @cached_property
-    def sheet(self) -> list[SheetRow]:
-        return from_table(self.plan.table(SHEET), SheetRow)
-
-    @cached_property
-    def neighbours(self) -> list[Neighbour]:
-        return from_table(self.plan.table("neighbours.parquet"), Neighbour)
-
-    @cached_property
-    def preserved(self) -> list[str]:
-        """Statements about other subjects that the editor is told to leave alone."""
-        return self.plan.json(PRESERVED)
+    def plan(self) -> Plan:
+        """What the plan says."""
+        return Plan.read(self.planned)
 
     @cached_property
     def history(self) -> list[tuple[str, Report]]:
@@ -105,10 +74,10 @@ class Attempts:
 
     def attempts(self) -> Generator[Artifact, None, Attempt]:
         """Edit, evaluate and gate, each output as it is finished; again without culprits if any."""
-        final = yield from self.attempt(self.version, self.edits, {})
+        final = yield from self.attempt(self.version, self.plan.edits, {})
         culprits: Mapping[str, str] = final.gate.counts["culprits"]
         if culprits:
-            rest = [edit for edit in self.edits if edit.id not in culprits]
+            rest = [edit for edit in self.plan.edits if edit.id not in culprits]
             searched = final.gate.json(GATE)["search"]
             final = yield from self.attempt(f"{self.version}{RETRY}", rest, culprits, searched)
         return final
@@ -116,149 +85,106 @@ class Attempts:
     def attempt(
         self,
         name: str,
-        chosen: Sequence[PlannedEdit],
+        edits: Sequence[PlannedEdit],
         set_aside: Mapping[str, str],
         searched: Mapping[str, Any] | None = None,
     ) -> Generator[Artifact, None, Attempt]:
         """Some of the plan's edits under a name. What is left by a search is not searched again."""
-        config, compute = self.run.config, self.run.config.model.compute
-        aside = {"set_aside": digest_of(dict(set_aside))} if set_aside else {}
-        tasks = read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
-        asked = {"tasks": digest_of([task.label for task in tasks])} if tasks else {}
-        edited = self.run.stage(
-            "edit",
-            name,
-            inputs={
-                "plan": self.plan,
-                "base": self.base.digest,
-                "text": file_digest(text_path(config.edit)),
-                **aside,
-            },
-            config={
-                **config.edit.model_dump(exclude={"text"}),
-                "dtype": compute.dtype,
-                "device": compute.device,
-            },
-            body=lambda out: self.solve(chosen, out),
-        )
+        edited = self.run.make(edit, name, self.edit_inputs(edits))
         yield edited
         reports = edited.table(REPORTS).to_pylist()
         refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
-        evaluated = self.run.stage(
-            "evaluate",
-            name,
-            inputs={
-                "plan": self.plan,
-                "edit": edited,
-                "text": digest_of(read_text(config.evaluate)),
-                "base": self.base.digest,
-                "parent": self.parent.digest if self.parent else "",
-                **asked,
-            },
-            config={**config.evaluate.model_dump(exclude={"text"}), **asdict(compute)},
-            body=lambda out: self.judge(chosen, edited.path, out),
-        )
-        yield evaluated
         quarantined = {**refused, **set_aside}
-
-        def judged(out: StageDir) -> dict[str, Any]:
-            """The gate stage; a candidate that it stops has its page there."""
-            left = [edit for edit in chosen if edit.id not in refused]
-            hardness = {r["id"]: r["p_target"] for r in reports}
-            verdict = gate(
-                evaluated.json(REPORT),
-                num_planned=len(self.edits),
-                num_quarantined=len(quarantined),
-                config=config.gate,
-                history=self.history,
-                find=None if searched else partial(self.search, left, hardness, out),
-                searched=searched,
-                out=out,
-            )
-            if not verdict["passed"]:
-                page = self.page_of(evaluated, out.read_json(GATE), quarantined)
-                (out.path / PAGE).write_text(render_page(page), encoding="utf-8")
-            return verdict
-
-        gated = self.run.stage(
-            "gate",
+        made = EditedModel(self.base, edited.path, edited.digest)
+        evaluated = self.run.make(evaluate, name, self.evaluate_inputs(edits, made))
+        yield evaluated
+        left = [planned for planned in edits if planned.id not in refused]
+        hardness = {r["id"]: r["p_target"] for r in reports}
+        gated = self.run.make(
+            gate,
             name,
-            inputs={"evaluate": evaluated, "edit": edited},
-            config=config.gate.model_dump(),
-            body=judged,
+            GateInputs(
+                report=evaluated.json(REPORT),
+                num_planned=len(self.plan.edits),
+                num_quarantined=len(quarantined),
+                config=self.run.config.gate,
+                history=self.history,
+                searched=searched,
+                find=None if searched else partial(self.search, left, hardness),
+                explain=lambda verdict: render_page(self.page_of(evaluated, verdict, quarantined)),
+            ),
         )
         yield gated
         return Attempt(edited, evaluated, gated, quarantined)
 
-    def solve(self, chosen: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
+    def edit_inputs(self, edits: Sequence[PlannedEdit]) -> EditInputs:
         """The edit stage on some of the edits."""
-        config, compute = self.run.config, self.run.config.model.compute
-        return edit(
-            chosen,
-            self.preserved,
+        compute = self.run.config.model.compute
+        return EditInputs(
+            edits=edits,
+            preserved=self.plan.preserved,
             base=self.base,
-            config=config.edit,
+            config=self.run.config.edit,
             device=compute.device,
             dtype=compute.dtype,
             cache=self.run.workspace.root / "cache",
-            out=out,
-            runner=self.run.runner,
         )
 
-    def judge(
+    def evaluate_inputs(
         self,
-        chosen: Sequence[PlannedEdit],
-        made: Path,
-        out: StageDir,
+        edits: Sequence[PlannedEdit],
+        made: EditedModel,
         failed: Sequence[str] | None = None,
-    ) -> dict[str, Any]:
-        """The evaluate stage on what `solve` made of some edits in a directory.
+    ) -> EvaluateInputs:
+        """The evaluate stage on what was made of some edits.
 
-        A probe asks no more than the checks that failed need to know, and nothing that is not of
-        its edits' making.
+        A trial of a search asks no more than the checks that `failed` need to know, and nothing
+        that is not of its edits' making.
         """
-        config, compute = self.run.config, self.run.config.model.compute
-        settings = config.evaluate
-        candidate = export(self.base, made, out.path)
+        settings = self.run.config.evaluate
         if failed is not None:
-            candidate = replace(candidate, memory=None, adapter=None)
             needed = {CHECKS[name][0] for name in failed}
             metrics = tuple(name for name in settings.metrics if name in needed)
             settings = settings.model_copy(update={"metrics": metrics, "capability": ()})
-        cases = cases_of_plan(
-            config.line,
-            chosen,
-            self.removals if failed is None else (),
-            self.neighbours,
-            num_alternatives=settings.num_alternatives,
-        )
         serving = self.parent if failed is None else None
-        return evaluate(
-            cases,
-            base=ServedModel(name="base", path=self.base.path),
+        return EvaluateInputs(
+            cases=cases_of_plan(
+                self.run.config.line,
+                edits,
+                self.plan.removals if failed is None else (),
+                self.plan.neighbours,
+                num_alternatives=settings.num_alternatives,
+            ),
+            base=self.base,
             parent=as_released(serving, "parent") if serving else None,
-            candidate=candidate,
-            seen=[*(edit.prompt for edit in chosen), *self.preserved],
+            edited=made,
+            seen=[*(planned.prompt for planned in edits), *self.plan.preserved],
             config=settings,
-            compute=compute,
-            out=out,
-            runner=self.run.runner,
+            compute=self.run.config.model.compute,
         )
 
     def search(
         self,
         edits: Sequence[PlannedEdit],
         p_targets: Mapping[str, float | None],
-        out: StageDir,
         failed: Sequence[str],
-    ) -> Any:
+        out: StageDir,
+    ) -> Search:
         """Which of the edits make these checks fail."""
+
+        def solve(part: Sequence[PlannedEdit], place: StageDir) -> object:
+            return edit(self.edit_inputs(part), place, self.run.runner)
+
+        def judge(part: Sequence[PlannedEdit], solved: Path, place: StageDir) -> object:
+            made = EditedModel(self.base, solved, digest="unfinished", served_alone=True)
+            return evaluate(self.evaluate_inputs(part, made, failed), place, self.run.runner)
+
         return find_culprits(
             edits,
             p_targets,
             failed,
-            solve=self.solve,
-            judge=partial(self.judge, failed=failed),
+            solve=solve,
+            judge=judge,
             config=self.run.config.gate,
             out=out,
         )
@@ -279,8 +205,8 @@ class Attempts:
             report=evaluated.json(REPORT),
             gate=verdict,
             facts=evaluated.table(FACTS).to_pylist(),
-            quarantined=[(e, quarantined[e.id]) for e in self.edits if e.id in quarantined],
-            refusals=[*self.refusals, *as_refusals(self.held)],
+            quarantined=[(e, quarantined[e.id]) for e in self.plan.edits if e.id in quarantined],
+            refusals=[*self.plan.refusals, *as_refusals(self.plan.held)],
             search=verdict["search"],
             history=self.history,
             relations={key: relation.label for key, relation in self.relations.items()},
@@ -288,7 +214,7 @@ class Attempts:
                 "base": self.base.name,
                 "base digest": self.base.digest,
                 "editor": self.run.config.edit.editor,
-                "plan": self.plan.counts["plan_hash"],
+                "plan": self.planned.counts["plan_hash"],
                 "snapshot": self.snapshot.digest,
                 "evaluation": evaluated.digest,
                 "commit": evaluated.record.get("commit"),

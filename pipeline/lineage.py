@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
 from discovery.facts.tables import from_table
 from discovery.probe.intake import Earlier
 from discovery.probe.output import ACTIVITY
-from discovery.snapshot.output import MANIFEST
+from discovery.snapshot.output import MANIFEST, Snapshot
 from discovery.trust.anomalies import Activity
 from discovery.trust.backlog import HeldChange, read_held
+from infra.lm.inference import ServedModel
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
-from pipeline.config import Edition
 from pipeline.evaluate.output import REPORT, Report
-from pipeline.plan.output import HELD
+from pipeline.plan.edits import PlannedEdit
+from pipeline.plan.fact_sheet import SHEET, SheetRow
+from pipeline.plan.output import EDITS, HELD
 from pipeline.release.alias import Alias
+from pipeline.release.output import QUARANTINED, as_released
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
@@ -26,25 +33,56 @@ def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, 
     return found[::-1]
 
 
-def snapshot_before(workspace: Workspace, edition: Edition) -> Artifact | None:
+def snapshot_before(workspace: Workspace, as_of: date) -> Snapshot | None:
     """The latest snapshot of an earlier day, on which the crawl builds."""
     found = (workspace.find("snapshot", version) for version in workspace.versions("snapshot"))
     earlier = [
         (made.json(MANIFEST)["as_of"], made.record["version"], made)
         for made in found
-        if made is not None and made.json(MANIFEST)["as_of"] < edition.as_of.isoformat()
+        if made is not None and made.json(MANIFEST)["as_of"] < as_of.isoformat()
     ]
-    return max(earlier, key=lambda known: known[:2])[2] if earlier else None
+    return Snapshot.of(max(earlier, key=lambda known: known[:2])[2]) if earlier else None
 
 
-def parent_of(workspace: Workspace, alias: Alias, version: str) -> Artifact | None:
-    """The release that production pointed at before this version was first released."""
-    before = []
-    for move in alias.history():
-        if move.version == version:
-            break
-        before.append(move.version)
-    return workspace.find("release", before[-1]) if before else None
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The release that a new one follows, with what it holds; all empty before the first."""
+
+    release: Artifact | None = None
+    snapshot: Snapshot | None = None
+    """What the world was like when it was made."""
+    served: ServedModel | None = None
+    live: Sequence[PlannedEdit] = ()
+    """The edits that are in the model."""
+    aside: Sequence[PlannedEdit] = ()
+    """Edits that it had to set aside."""
+    sheet: Sequence[SheetRow] = ()
+    """Its fact sheet."""
+
+    @property
+    def version(self) -> str | None:
+        return self.release.record["version"] if self.release else None
+
+    @classmethod
+    def of(cls, workspace: Workspace, alias: Alias, version: str) -> Parent:
+        """The release that production pointed at before this version was first released."""
+        before = []
+        for move in alias.history():
+            if move.version == version:
+                break
+            before.append(move.version)
+        found = workspace.find("release", before[-1]) if before else None
+        if found is None:
+            return cls()
+        seen = workspace.find("snapshot", found.record["version"])
+        return cls(
+            release=found,
+            snapshot=Snapshot.of(seen) if seen else None,
+            served=as_released(found, "parent"),
+            live=from_table(found.table(EDITS), PlannedEdit),
+            aside=from_table(found.table(QUARANTINED), PlannedEdit),
+            sheet=from_table(found.table(SHEET), SheetRow),
+        )
 
 
 def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:

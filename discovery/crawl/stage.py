@@ -12,24 +12,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.crawl.bulk import BulkRead, read_bulk
 from discovery.crawl.output import CRAWL, FETCHED, OBSERVATIONS, SKIPS, count_skips
 from discovery.facts.tables import from_table, to_table
-from discovery.snapshot.output import REVISIONS
-from discovery.sources import AskedConfig, BulkConfig, SourceConfig, make_source
+from discovery.sources import AskedConfig, SourceConfig, is_bulk, make_source
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
+    Known,
     Observation,
     Partition,
     Signal,
@@ -37,55 +36,56 @@ from discovery.sources.observation import (
     Skip,
 )
 from discovery.sources.replay.server import ReplayServer
-from discovery.sources.web.config import FeedConfig
-from discovery.sources.wikibase.config import WikidataConfig
+from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.errors import SourceError
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of, file_digest
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import RateLimit
-from infra.storage.artifact import Artifact
+from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import Shard, StageDir
 
 ROWS_PER_GROUP = 256
 """Observations that are parsed at a time."""
-REPLAY = "replay:"
 ANSWER_S = 65.0
 """Seconds that an answer may take: Wikidata's query service gives up after 60."""
 
 
-def crawl(
-    sources: Sequence[SourceConfig],
-    as_of: date,
-    *,
-    previous: Artifact | None = None,
-    out: StageDir,
-    runner: Runner,
-    cache: Path,
-    base_dir: Path,
-) -> dict:
+@dataclass(frozen=True, kw_only=True)
+class CrawlInputs:
+    """What a crawl is made from."""
+
+    sources: Sequence[SourceConfig]
+    as_of: date
+    """The end of this day is how far sources are read."""
+    previous: Known | None = None
+    """What earlier crawls have found, for sources that say what has changed since."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the local files of each source that has any (`local_inputs`)."""
+    base_dir: Path = field(metadata=NO_IDENTITY)
+    """Directory of the config file, below which relative paths lie."""
+    cache: Path = field(metadata=NO_IDENTITY)
+    """Directory of HTTP responses that can be asked for conditionally."""
+
+
+def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Fetch every partition of every source; partitions finished before an interruption are kept.
 
-    previous  the snapshot that what is found is put on top of, for sources that say what changed
-    cache     directory of HTTP responses that can be asked for conditionally
-    base_dir  directory of the config file, below which relative paths lie
-
-    All workers share the runner's budget of requests, one for each host; hosts are asked side by
-    side. A recording is served by this process: its workers run on this machine.
+    All workers share the runner's rate limits, one for each host; hosts are asked side by side. A
+    recording is served by this process: its workers run on this machine.
 
     Raises SourceError, ConfigError.
     """
-    manifest = previous.json("manifest.json") if previous else {}
-    cursors = manifest.get("cursors", {})
+    sources, as_of, base_dir = inputs.sources, inputs.as_of, inputs.base_dir
     shards: list[tuple[int, Shard]] = []
     skips: list[Skip] = []
     about: dict[str, Any] = {}
     bulk = BulkRead()
     with ExitStack() as stack:
         origins = _serve_recordings(sources, base_dir, stack)
-        reach = (runner.rate_limit(), origins, cache, base_dir)
+        reach = (runner.rate_limit(), origins, inputs.cache, base_dir)
         for config in sources:
-            if isinstance(config, BulkConfig):
+            if is_bulk(config):
                 read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
                 about[config.name] = {
                     "coverage": "source",
@@ -95,11 +95,11 @@ def crawl(
                 }
                 continue
             source, settings = make_source(config, base_dir), _settings(config)
-            same = manifest.get("settings", {}).get(config.name) == settings
-            cursor = cursors.get(config.name) if same else None
+            since = inputs.previous.since(config.name) if inputs.previous else Since()
+            if since.settings != settings:  # what is known answers other questions
+                since = Since()
+            cursor = since.cursor
             signals = _signals(out, runner, _Listen(*reach, config, as_of), cursor)
-            revisions = _revisions(previous, config.name) if same else {}
-            since = Since(cursor=cursor, revisions=revisions)
             for n, part in enumerate(source.partitions(as_of, since, signals)):
                 shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
             skips += [skip for signal in signals or () for skip in signal.skips]
@@ -114,7 +114,10 @@ def crawl(
         out.map_tables(runner, _Fetch(*reach), mixed)
     paths = [out.shard_path(shard) for _, shard in shards]
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
-    before = {"as_of": as_of.isoformat(), "previous": manifest.get("snapshot_id")}
+    before = {
+        "as_of": as_of.isoformat(),
+        "previous": inputs.previous.snapshot_id if inputs.previous else None,
+    }
     out.write_json(CRAWL, {"schema": 1, **before, "sources": about})
     observed = pa.concat_tables(tables or [OBSERVATION_SCHEMA.empty_table()])
     counts = _write(out, observed, [*skips, *bulk.skips])
@@ -133,11 +136,10 @@ def _serve_recordings(
     sources: Sequence[SourceConfig], base_dir: Path, stack: ExitStack
 ) -> dict[str, str]:
     """Where each `replay:` place is served, once however many sources share it."""
-    asked = [config for config in sources if not isinstance(config, BulkConfig)]
-    places = {make_source(config, base_dir).endpoint for config in asked}
+    places = {config.origin for config in sources if isinstance(config, NetworkSettings)}
     return {
         place: stack.enter_context(ReplayServer(base_dir / place.removeprefix(REPLAY)))
-        for place in sorted(place for place in places if place and place.startswith(REPLAY))
+        for place in sorted(place for place in places if place.startswith(REPLAY))
     }
 
 
@@ -157,26 +159,12 @@ def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> lis
     return signals
 
 
-def _revisions(previous: Artifact | None, source: str) -> dict[str, int | None]:
-    """What the earlier snapshot holds of a source, subject by subject."""
-    if previous is None:
-        return {}
-    table = pq.read_table(previous.path / REVISIONS, filters=pc.field("source") == source)
-    columns = table["subject"].to_pylist(), table["revision"].to_pylist()
-    return dict(zip(*columns, strict=True))
-
-
 def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, str]:
     """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
     inputs = {}
     for config in sources:
-        if isinstance(config, BulkConfig):
-            paths = [base_dir / config.path]
-        elif config.endpoint is None or isinstance(config, FeedConfig):
-            paths = config.local_paths(base_dir)
-        elif config.endpoint.startswith(REPLAY):
-            paths = sorted((base_dir / config.endpoint.removeprefix(REPLAY)).glob("*.json*"))
-        else:
+        paths = config.local_paths(base_dir)
+        if paths is None:
             continue
         try:
             inputs[config.name] = digest_of([[path.name, file_digest(path)] for path in paths])
@@ -199,12 +187,9 @@ class _Worker:
 
     def client(self, config: AskedConfig) -> PoliteClient | None:
         """The client of a source, None where it is local."""
-        if config.endpoint is None:
+        if not isinstance(config, NetworkSettings):
             return None
-        replayed = config.endpoint in self.origins
-        # A Wikibase is asked by its API, which has a policy of its own, at configured addresses;
-        # pages have robots.txt, and links that lead anywhere.
-        by_pages = not isinstance(config, WikidataConfig)
+        replayed = config.origin in self.origins
         return PoliteClient(
             source=config.name,
             contact=config.contact,
@@ -213,8 +198,8 @@ class _Worker:
             min_interval_s=0.0 if replayed else config.min_interval_s,
             timeout_s=ANSWER_S,
             origins=self.origins,
-            robots=by_pages,
-            cross_host=by_pages,
+            robots=config.obeys_robots,
+            cross_host=config.obeys_robots,
         )
 
 

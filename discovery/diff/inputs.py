@@ -20,7 +20,7 @@ from discovery.diff.selection import SelectedGroups, Side, select_groups, shares
 from discovery.facts.fact import FACT_SCHEMA, Fact
 from discovery.facts.hashing import hash_of
 from discovery.facts.tables import from_table
-from discovery.snapshot.output import bucket_file, read_marked
+from discovery.snapshot.output import Snapshot, read_marked
 
 UNCHANGED = b"unchanged"
 """In the schema of what was chosen, how many groups were left out."""
@@ -35,46 +35,37 @@ the earlier snapshot has the subject."""
 
 
 @dataclass(frozen=True)
-class Before:
-    """The earlier snapshot."""
-
-    path: Path
-    day: int
-
-
-@dataclass(frozen=True)
 class ReadSelected:
     """Builds the function that reads what is to be judged of one bucket."""
 
-    before: Before | None
-    new: Path
+    before: Snapshot | None
+    new: Snapshot
     wanted: Sequence[Mapping[str, int]]
     """By bucket and relation, how many unchanged groups are judged too."""
-    num_buckets: int
     redirects: Mapping[str, str]
 
     def __call__(self) -> Callable[[int], pa.Table]:
         def run(bucket: int) -> pa.Table:
-            name, unchanged = bucket_file("facts", bucket), 0
+            path, unchanged = self.new.bucket("facts", bucket), 0
             if self.before is None:
-                tables = [_marked(pq.read_table(self.new / name, schema=FACT_SCHEMA), False)]
+                tables = [_marked(pq.read_table(path, schema=FACT_SCHEMA), False)]
             else:
                 found, (old_rows_G, new_rows_G) = self._to_judge(self.before, bucket)
                 unchanged = found.unchanged
-                old = _read(self.before.path / name, found.old, old_rows_G, is_old=True)
-                new = _read(self.new / name, found.new, new_rows_G, is_old=False)
+                before = self.before.bucket("facts", bucket)
+                old = _read(before, found.old, old_rows_G, is_old=True)
+                new = _read(path, found.new, new_rows_G, is_old=False)
                 tables = [*self._as_now(self.before, old, bucket), new]
             table = resolved_values(pa.concat_tables(tables), self.redirects)
             return table.replace_schema_metadata({UNCHANGED: str(unchanged)})
 
         return run
 
-    def _to_judge(self, before: Before, bucket: int) -> tuple[SelectedGroups, list[np.ndarray]]:
+    def _to_judge(self, before: Snapshot, bucket: int) -> tuple[SelectedGroups, list[np.ndarray]]:
         """What has to be judged, and the rows of each group of both."""
-        name = bucket_file("groups", bucket)
-        paths = (before.path / name, self.new / name)
+        paths = (before.bucket("groups", bucket), self.new.bucket("groups", bucket))
         groups = [pq.ParquetFile(path, memory_map=True).read() for path in paths]
-        into = merged_into(bucket, self.num_buckets, self.redirects)
+        into = merged_into(bucket, self.new.num_buckets, self.redirects)
         found = select_groups(
             *groups,
             old_day=before.day,
@@ -83,10 +74,10 @@ class ReadSelected:
         )
         return found, [side["rows"].to_numpy() for side in groups]
 
-    def _as_now(self, before: Before, facts: pa.Table, bucket: int) -> list[pa.Table]:
+    def _as_now(self, before: Snapshot, facts: pa.Table, bucket: int) -> list[pa.Table]:
         """Earlier facts under the subjects of now."""
         gone = pc.is_in(facts["subject"], pa.array(list(self.redirects), pa.string()))
-        moved = moved_facts(before.path, bucket, self.num_buckets, self.redirects)
+        moved = moved_facts(before, bucket, self.redirects)
         begun = window_begins(from_table(moved, Fact), before.day)
         since = [begun.get(subject, before.day) for subject in moved["subject"].to_pylist()]
         known = np.full(len(since), True)
@@ -118,12 +109,12 @@ def _marked(
 
 
 def wanted_of(
-    snapshot: Path, num_buckets: int, relations: Collection[str], max_kept: int
+    snapshot: Snapshot, relations: Collection[str], max_kept: int
 ) -> list[dict[str, int]]:
     """By bucket and relation, how many unchanged groups may be kept, of a snapshot."""
     counts = []
-    for bucket in range(num_buckets):
-        path = snapshot / bucket_file("groups", bucket)
+    for bucket in range(snapshot.num_buckets):
+        path = snapshot.bucket("groups", bucket)
         column = pq.ParquetFile(path, memory_map=True).read(["relation"])["relation"]
         counts.append({row["values"].as_py(): row["counts"].as_py()
                        for row in pc.value_counts(column)})  # fmt: skip

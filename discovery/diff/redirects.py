@@ -10,7 +10,6 @@ Compared as they stand, the one would have lost all its facts and the other have
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,12 +17,12 @@ import pyarrow.dataset as ds
 
 from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA
 from discovery.facts.hashing import bucket_of, hash_of
-from discovery.snapshot.output import read_rows
+from discovery.snapshot.output import Snapshot
 
 
-def redirects_of(snapshot: Path) -> dict[str, str]:
+def redirects_of(snapshot: Snapshot) -> dict[str, str]:
     """What each merged entity is now, by its redirects to their end; one in a circle is itself."""
-    entities = ds.dataset(snapshot / "entities", schema=ENTITY_SCHEMA, format="parquet")
+    entities = ds.dataset(snapshot.path / "entities", schema=ENTITY_SCHEMA, format="parquet")
     table = entities.to_table(columns=["id", "redirect"], filter=pc.field("redirect").is_valid())
     step = dict(zip(table["id"].to_pylist(), table["redirect"].to_pylist(), strict=True))
     found = {}
@@ -60,13 +59,11 @@ def merged_into(bucket: int, num_buckets: int, redirects: Mapping[str, str]) -> 
     }
 
 
-def moved_facts(
-    snapshot: Path, bucket: int, num_buckets: int, redirects: Mapping[str, str]
-) -> pa.Table:
+def moved_facts(snapshot: Snapshot, bucket: int, redirects: Mapping[str, str]) -> pa.Table:
     """The facts of an earlier snapshot about entities that were merged into one of a bucket, said
     of that one."""
-    into = merged_into(bucket, num_buckets, redirects)
-    moved = read_rows(snapshot, "facts", into.keys(), num_buckets)
+    into = merged_into(bucket, snapshot.num_buckets, redirects)
+    moved = snapshot.rows("facts", into.keys())
     said = pa.array([into[key] for key in moved["subject"].to_pylist()], pa.string())
     place = FACT_SCHEMA.get_field_index("subject")
     return moved.set_column(place, FACT_SCHEMA.field("subject"), said)

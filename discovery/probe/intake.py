@@ -28,6 +28,7 @@ from discovery.probe.output import (
 )
 from discovery.probe.route import RouteConfig, route_change, worth_asking
 from discovery.relations.relation import Relation, functional_of
+from discovery.snapshot.output import Snapshot
 from discovery.trust.anomalies import ACTIVITY_SCHEMA, Activity, activity, anomalies, rates
 from discovery.trust.assessment import ASSESSED, ASSESSMENT_SCHEMA, Assessment, Assessor, end_of
 from discovery.trust.backlog import HeldChange, carry_over, held_table, read_held
@@ -191,7 +192,7 @@ NEVER_SEEN = 0.5
 """Change rate of a relation of which no edition has been counted: (0 + 1) / (0 + 2)."""
 
 
-def reader(snapshot: Artifact, relations: Mapping[str, Relation]) -> Callable[[set[str]], Subjects]:
+def reader(snapshot: Snapshot, relations: Mapping[str, Relation]) -> Callable[[set[str]], Subjects]:
     """Reads some subjects out of a snapshot."""
     return partial(read_subjects, snapshot, functional=functional_of(relations))
 

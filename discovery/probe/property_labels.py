@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from discovery.facts.fact import Entity
-from discovery.facts.tables import from_table
 from discovery.relations.relation import Relation, fallback_relation
-from discovery.snapshot.output import MANIFEST, read_rows
+from discovery.snapshot.output import Snapshot
 from infra.errors import ConfigError
 from infra.lm.matching import normalise
-from infra.storage.artifact import Artifact
 
 
-def properties(snapshot: Artifact, wanted: Collection[str]) -> dict[str, Entity]:
+def properties(snapshot: Snapshot, wanted: Collection[str]) -> dict[str, Entity]:
     """Those of the wanted relations that the snapshot names, by id."""
-    num_buckets = snapshot.json(MANIFEST)["num_buckets"]
-    found = from_table(read_rows(snapshot.path, "entities", wanted, num_buckets), Entity)
+    found = snapshot.entities(wanted)
     return {entity.id: entity for entity in found if entity.label is not None}
 
 

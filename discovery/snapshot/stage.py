@@ -41,7 +41,7 @@ from discovery.facts.hashing import bucket_of, hash_of, hash_range
 from discovery.snapshot.buckets import MADE_SCHEMA, MakeEntities, MakeFacts
 from discovery.snapshot.coverage import Replaced, observed_of, replaced_by
 from discovery.snapshot.merge import merge_mentions
-from discovery.snapshot.output import MANIFEST, REVISIONS, bucket_file
+from discovery.snapshot.output import MANIFEST, REVISIONS, Snapshot, bucket_file
 from discovery.snapshot.parse import ParseObservations
 from discovery.sources import SourceConfig
 from discovery.sources.observation import Skip
@@ -63,24 +63,27 @@ KINDS = {"facts": ("facts", "groups", "mentions"), "entities": ("parts", "entiti
 IDENTITY = ("facts", "parts", "entities")
 
 
-def snapshot(
-    observations: Artifact,
-    sources: Sequence[SourceConfig],
-    as_of: date,
-    *,
-    previous: Artifact | None = None,
-    num_buckets: int = NUM_BUCKETS,
-    out: StageDir,
-    runner: Runner,
-) -> dict:
+@dataclass(frozen=True, kw_only=True)
+class SnapshotInputs:
+    """What a snapshot is made from."""
+
+    crawl: Artifact
+    sources: Sequence[SourceConfig]
+    as_of: date
+    previous: Snapshot | None = None
+    """The snapshot that the crawl went on from; what the crawl does not replace stays."""
+    num_buckets: int = NUM_BUCKETS
+    """Of the first snapshot; later ones have as many as the one before."""
+
+
+def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Parse all observations, then merge and sort bucket by bucket, whatever their order.
 
-    previous     the snapshot the crawl went on from; of it stays what the crawl does not replace
-    num_buckets  of the first snapshot; later ones have as many as the one before
-
-    Raises StageError where `previous` cannot be gone on from.
+    Raises StageError where `previous` is of another format.
     """
-    before = previous.json(MANIFEST) if previous else None
+    observations, sources, previous = inputs.crawl, inputs.sources, inputs.previous
+    num_buckets = inputs.num_buckets
+    before = previous.manifest() if previous else None
     if before is not None:
         if before["schema"] != SCHEMA:
             raise StageError(
@@ -112,7 +115,7 @@ def snapshot(
     }
     manifest = {
         "schema": SCHEMA,
-        "as_of": as_of.isoformat(),
+        "as_of": inputs.as_of.isoformat(),
         "sources": configured,
         "settings": {name: about.get("settings") for name, about in crawled.items()},
         "cursors": {name: about["cursor"] for name, about in crawled.items()},
@@ -140,13 +143,13 @@ def _parse(
 
 
 def _revisions(
-    previous: Artifact | None, found: Sequence[pa.Table], configured: Sequence[str]
+    previous: Snapshot | None, found: Sequence[pa.Table], configured: Sequence[str]
 ) -> pa.Table:
     """The revisions of the snapshot before, with what was found since in their place: what was
     observed, then what could not be read, of which no revision is known, lest it stay unread."""
     keys, tables = ["source", "subject"], [*found]
     if previous is not None:
-        earlier = previous.table(REVISIONS)
+        earlier = pq.read_table(previous.path / REVISIONS)
         tables.append(earlier.filter(pc.is_in(earlier["source"], pa.array(configured))))
     table = tables[0]
     for older in tables[1:]:
@@ -159,7 +162,7 @@ def _revisions(
 class _Step:
     """One snapshot being made on top of another, or of none."""
 
-    previous: Artifact | None
+    previous: Snapshot | None
     before: dict[str, Any] | None
     num_buckets: int
     parsed: list[Path]
@@ -233,8 +236,8 @@ class _Step:
             names = [bucket_file(name, n) for name in KINDS[kind]]
             rows[n] += self.before["files"][names[0]]["rows"]
             for name in names if not touched[n] else ():
-                self.out.reuse(self.previous, name)
                 files[name] = self.before["files"][name]
+                self.out.reuse(self.previous.path, name, digest=files[name]["digest"])
         shards = [Shard(f"{kind}-{a:05d}-{b:05d}", (a, b)) for a, b in _spans(touched, rows)]
         for path in self.out.map_tables(self.runner, worker, shards):
             for row in pq.read_table(path, schema=MADE_SCHEMA).to_pylist():

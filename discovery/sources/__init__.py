@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
+from typing_extensions import TypeIs
 
 from discovery.sources.rdf.files import RdfConfig, RdfSource
 from discovery.sources.source import BulkSource, Source
@@ -29,6 +30,11 @@ AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
 BulkConfig = DumpConfig | RdfConfig
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
+
+
+def is_bulk(config: SourceConfig) -> TypeIs[BulkConfig]:
+    """Whether a source is read from beginning to end, and leaves no observations."""
+    return config.kind in BULK_SOURCES
 
 
 SOURCES: dict[str, Callable[[Any, Path], Source]] = {

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -33,6 +33,26 @@ class Since:
     revisions: Mapping[str, int | None] = field(default_factory=dict)
     """By subject, of a source whose coverage is `subject`; None is a subject that is not there, or
     could not be read: it is asked for again."""
+    settings: str | None = None
+    """Digest of the settings of the source under which this was found."""
+
+
+class Known(Protocol):
+    """What earlier crawls have found, which a crawl goes on from."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of all of it."""
+        ...
+
+    @property
+    def snapshot_id(self) -> str:
+        """Identity of the facts alone, however they came to be known."""
+        ...
+
+    def since(self, source: str) -> Since:
+        """What is known of one source; nothing of one that was never crawled."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,6 @@ class Source(Protocol):
     """What the crawl and the snapshot need of a source."""
 
     name: str
-    endpoint: str | None
-    """The one place it asks over the network, which has one budget; None for a local source."""
     coverage: Coverage
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from discovery.sources import SOURCES, SourceConfig
+from discovery.sources.settings import PUBLIC_TRUST, SourceSettings
 
-OWN_KINDS = frozenset({"table", "sql"})
-"""Kinds of source that a team fills itself; what they say is trusted unless the config says
-otherwise."""
-OWN_TRUST, PUBLIC_TRUST = 1.0, 0.5
 APPROVAL = re.compile(r"[0-9a-f]{16}|(user|domain|relation):\S.*")
 """What a person may approve: one change by its id, or a whole set that the breaker holds."""
 
@@ -135,18 +131,15 @@ class Standing:
         return self.base_trust >= 1 and not self.quarantined
 
 
-def standings(sources: tuple[SourceConfig, ...], config: TrustConfig) -> dict[str, Standing]:
+def standings(sources: Sequence[SourceSettings], config: TrustConfig) -> dict[str, Standing]:
     """By name: what the source's kind brings, less what the policy says of the source."""
     found = {}
     for source in sources:
-        kind: Any = SOURCES[source.kind]
-        usual = OWN_TRUST if source.kind in OWN_KINDS else PUBLIC_TRUST
-        trust = getattr(kind, "base_trust", usual)
-        quarantined = getattr(kind, "quarantined", False)
+        trust = source.base_trust
         given = config.sources.get(source.name)
         if given is not None and given.base_trust is not None:
             trust = given.base_trust
-        found[source.name] = Standing(trust, quarantined or trust == 0)
+        found[source.name] = Standing(trust, source.quarantined or trust == 0)
     return found
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
 
 from discovery.facts.current_view import Functional, current, has_ended
-from discovery.facts.dates import days, iso_interval
+from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Entity, Fact
-from discovery.facts.tables import from_table
-from discovery.snapshot.output import MANIFEST, read_rows
-from infra.storage.artifact import Artifact
+from discovery.snapshot.output import Snapshot
 
 HUMAN = "Q5"
 BORN, DIED = "P569", "P570"
@@ -119,16 +116,14 @@ class Subjects:
         return None
 
 
-def read_subjects(snapshot: Artifact, wanted: Collection[str], functional: Functional) -> Subjects:
+def read_subjects(snapshot: Snapshot, wanted: Collection[str], functional: Functional) -> Subjects:
     """Facts and entities of the wanted subjects, out of the snapshot's files."""
-    manifest = snapshot.json(MANIFEST)
-    num_buckets = manifest["num_buckets"]
     return Subjects.of(
-        from_table(read_rows(snapshot.path, "facts", wanted, num_buckets), Fact),
-        from_table(read_rows(snapshot.path, "entities", wanted, num_buckets), Entity),
-        day=days(date.fromisoformat(manifest["as_of"])),
+        snapshot.facts(wanted),
+        snapshot.entities(wanted),
+        day=snapshot.day,
         functional=functional,
-        sources=manifest["sources"],
+        sources=snapshot.sources,
     )
 
 

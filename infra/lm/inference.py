@@ -57,6 +57,8 @@ class ServedModel:
     name: str
     """Short, used in shard ids: `base`, `candidate`."""
     path: Path
+    digest: str = ""
+    """Identity of all that it is made of, where it is an input of a stage."""
     weights: Path | None = None
     """safetensors of replaced parameters, in the checkpoint's dtype."""
     attach: Callable[[Any], object] | None = None

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from infra.execution.runner import Resources, Runner
 from infra.files.atomic import ROWS_PER_GROUP, link, write_atomic, write_json, write_table
-from infra.storage.artifact import Artifact
 
 SHARDS = "shards"
 PROGRESS = "progress.json"
@@ -41,10 +40,11 @@ class StageDir:
     ) -> None:
         write_table(self.path / name, table, rows_per_group=rows_per_group)
 
-    def reuse(self, artifact: Artifact, name: str) -> None:
-        """The same file of a finished output: a hard link, or a copy where there can be none."""
-        write_atomic(self.path / name, lambda beside: link(artifact.path / name, beside))
-        self.digests[name] = artifact.record["files"][name]
+    def reuse(self, made: Path, name: str, *, digest: str) -> None:
+        """The same file of a finished output in directory `made`, whose digest is known: a hard
+        link, or a copy where there can be none."""
+        write_atomic(self.path / name, lambda beside: link(made / name, beside))
+        self.digests[name] = digest
 
     def keep(self, path: Path, name: str) -> None:
         """Make a finished shard part of the output, under a name of its own."""

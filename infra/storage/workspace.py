@@ -71,8 +71,7 @@ class Workspace:
         version: str,
         *,
         code: int,
-        config: Any,
-        inputs: Mapping[str, str],
+        made_from: Mapping[str, Any],
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
         restart: bool = False,
@@ -82,8 +81,8 @@ class Workspace:
         """Make an output, or return the one that is there.
 
         code      counts up when the stage's code changes what it makes of the same input
-        config    JSON value of the settings that matter to this stage
-        inputs    digest of each input, by name
+        made_from JSON values of all that the output depends on, by name: settings, and digests of
+                  inputs (`infra.storage.identity`)
         body      fills the directory and returns counts for the record; when it is called again
                   after an interruption it finds the files that were finished
         replace   discard an output made from other inputs instead of refusing
@@ -91,7 +90,7 @@ class Workspace:
         stamp     additions to the record that are no part of its identity (commit, hardware)
         volatile  files left out of the digest, being times and the like
         """
-        fingerprint = {"stage": stage, "code": code, "config": config, "inputs": dict(inputs)}
+        fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
         final = self.directory(stage, version)
         found = self.find(stage, version)
@@ -170,7 +169,8 @@ def _open_partial(partial: Path, key: str) -> None:
 
 def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """What differs between a finished output and the one asked for under its version."""
-    old, new = _flat(record["made_from"]), _flat(json.loads(canonical_json(wanted)))
+    old = _flat(_inputs(record["made_from"]))
+    new = _flat(_inputs(json.loads(canonical_json(wanted))))
     changed = [
         f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}"
         for key in sorted(old.keys() | new.keys())
@@ -181,6 +181,11 @@ def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) 
         f"{path} was made from something else ({shown}). A version means one thing for ever: give "
         "the edition another version, or pass --replace to discard unreleased output of this one."
     )
+
+
+def _inputs(made_from: Mapping[str, Any]) -> dict[str, Any]:
+    """What an output was made from, by the names of the inputs, and the code's version."""
+    return {"code": made_from["code"], **made_from["inputs"]}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

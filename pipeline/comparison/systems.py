@@ -6,26 +6,22 @@ Every system is one edit and one evaluate output in a workspace, found again whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from infra.errors import ConfigError
-from infra.execution.runner import Runner
-from infra.files.digest import digest_of, file_digest
-from infra.lm.inference import Compute, ServedModel
+from infra.lm.inference import Compute
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
-from infra.storage.stage_dir import StageDir
-from infra.storage.workspace import Workspace
-from pipeline.edit.config import EditConfig, text_path
+from pipeline.edit.config import EditConfig
 from pipeline.edit.output import REPORTS
-from pipeline.edit.stage import edit
+from pipeline.edit.stage import EditInputs, edit
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.stage import evaluate
-from pipeline.export.candidate import Candidate, export
+from pipeline.evaluate.stage import EvaluateInputs, evaluate
+from pipeline.export.edited import Edited, EditedModel, ForeignCheckpoint
+from pipeline.stages import Stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,58 +40,43 @@ class System:
             )
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Stages):
     """What all systems of one call share."""
 
     cases: CaseSet
     base: ModelRef
     config: EvaluateConfig
     compute: Compute
-    workspace: Workspace
-    runner: Runner
     preserved: Sequence[str] = ()
     """Statements about other subjects that editors are told to leave alone."""
-    begin: Callable[[str, str], None] = lambda stage, version: None
-    """Called with stage and version as each output is begun."""
-    end: Callable[[Artifact], None] = lambda artifact: None
-    """Called with each output, made or found."""
 
     def run(self, system: System) -> Artifact:
         """The evaluation of one system; `report.json` has the base's numbers beside its own."""
         version = self._version(system)
-        inputs = {"cases": self.cases.digest, "base": self.base.digest}
-        made = self._edited(system.edit, version, inputs) if system.edit else None
-        checkpoint = system.checkpoint
-        if checkpoint:
-            inputs["checkpoint"] = digest_of(
-                {f.name: file_digest(f) for f in sorted(checkpoint.glob("*.safetensors"))}
-            )
-
-        def judge(out: StageDir) -> Mapping[str, Any]:
-            return evaluate(
-                self.cases,
-                base=ServedModel(name="base", path=self.base.path),
+        if system.edit:
+            made = self.make(edit, version, self._edit_inputs(system.edit))
+            edited: Edited = EditedModel(self.base, made.path, made.digest)
+            seen = [*(case.prompt for case in self.cases.cases), *self.preserved]
+        else:
+            edited, seen = ForeignCheckpoint.at(system.checkpoint or Path()), []
+        return self.make(
+            evaluate,
+            version,
+            EvaluateInputs(
+                cases=self.cases,
+                base=self.base,
                 parent=None,
-                candidate=(
-                    export(self.base, made.path, out.path)
-                    if made
-                    else Candidate(served=ServedModel(name="candidate", path=checkpoint or Path()))
-                ),
-                seen=[*(case.prompt for case in self.cases.cases), *self.preserved] if made else (),
+                edited=edited,
+                seen=seen,
                 config=self.config,
                 compute=self.compute,
-                out=out,
-                runner=self.runner,
-            )
-
-        return self._stage(
-            "evaluate",
-            version,
-            config={**self.config.model_dump(), **asdict(self.compute)},
-            inputs={**inputs, "edit": made.digest if made else ""},
-            body=judge,
+            ),
         )
+
+    def may_replace(self, version: str) -> bool:
+        """An output of an edit set that is made from anything else than before is made anew."""
+        return True
 
     def seconds(self, system: System) -> float | None:
         """What the edit stage took; None for a checkpoint."""
@@ -112,36 +93,13 @@ class Comparison:
         digest = self.cases.digest[:8]
         return f"{self.cases.name}-{len(self.cases.cases)}-{digest}-{system.name}"
 
-    def _stage(self, stage: str, version: str, **what: Any) -> Artifact:
-        """An output of this edit set. Made from anything else than before, it is made anew."""
-        self.begin(stage, version)
-        made = self.workspace.run_stage(stage, version, code=1, replace=True, **what)
-        self.end(made)
-        return made
-
-    def _edited(self, config: EditConfig, version: str, inputs: Mapping[str, str]) -> Artifact:
-        return self._stage(
-            "edit",
-            version,
-            config={
-                **config.model_dump(exclude={"text"}),
-                "dtype": self.compute.dtype,
-                "device": self.compute.device,
-            },
-            inputs={
-                **inputs,
-                "text": file_digest(text_path(config)),
-                "preserved": digest_of(list(self.preserved)),
-            },
-            body=lambda out: edit(
-                self.cases.cases,
-                self.preserved,
-                base=self.base,
-                config=config,
-                device=self.compute.device,
-                dtype=self.compute.dtype,
-                cache=self.workspace.root / "cache",
-                out=out,
-                runner=self.runner,
-            ),
+    def _edit_inputs(self, config: EditConfig) -> EditInputs:
+        return EditInputs(
+            edits=self.cases.cases,
+            preserved=self.preserved,
+            base=self.base,
+            config=config,
+            device=self.compute.device,
+            dtype=self.compute.dtype,
+            cache=self.workspace.root / "cache",
         )

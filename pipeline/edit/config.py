@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from editors import EDITORS
 from infra.errors import ConfigError
+from infra.files.digest import file_digest
 from infra.settings import nearest, validate
 
 TEXT = Path(__file__).parent / "texts" / "statistics.txt"
@@ -32,6 +33,10 @@ class EditConfig(BaseModel):
     subject."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of an editing worker. Part of the result: sums of floats depend on it."""
+
+    def identity(self) -> dict[str, Any]:
+        """The settings, with the text's content in place of its path."""
+        return {**self.model_dump(mode="json"), "text": file_digest(text_path(self))}
 
 
 def make_editor(config: EditConfig) -> Any:

@@ -9,6 +9,7 @@ serve the next edition.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from editors.request import EditRequest
 from infra.errors import EditError
 from infra.execution.runner import Resources, Runner
 from infra.models.loading import ModelRef
+from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import StageDir
 from infra.telemetry.progress import Meter
 from pipeline.edit.config import EditConfig, paragraphs
@@ -35,41 +37,47 @@ class Editable(Protocol):
     def request(self) -> EditRequest: ...
 
 
-def edit(
-    edits: Sequence[Editable],
-    preserved: Sequence[str],
-    *,
-    base: ModelRef,
-    config: EditConfig,
-    device: str,
-    dtype: str,
-    cache: Path,
-    out: StageDir,
-    runner: Runner,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class EditInputs:
+    """What a delta is made from."""
+
+    edits: Sequence[Editable]
+    preserved: Sequence[str]
+    """Statements about other subjects that the editor is told to leave alone."""
+    base: ModelRef
+    config: EditConfig
+    device: str
+    dtype: str
+    """Of the computation."""
+    cache: Path = field(metadata=NO_IDENTITY)
+    """Directory of statistics and values, kept by content."""
+
+
+def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Write the delta, the edited weights in the base's dtype, and a report of each request.
 
     Statistics and values are found by as many workers as fit; one solves.
     """
-    if not edits:
+    config, preserved = inputs.config, inputs.preserved
+    if not inputs.edits:
         save_file({}, out.path / WEIGHTS)
         Delta({}).save(out.path / DELTA)
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
         return {"edits": 0, "status": {}, "codebook": 0}
     general = tuple(paragraphs(config))
-    requests, malformed = _requests(edits)
+    requests, malformed = _requests(inputs.edits)
     job = EditJob(
-        base=base,
+        base=inputs.base,
         requests=requests,
         malformed=malformed,
         corpora=(general, tuple(preserved)) if preserved and config.preserve_share else (general,),
         config=config,
-        device=device,
-        dtype=dtype,
-        cache=cache,
+        device=inputs.device,
+        dtype=inputs.dtype,
+        cache=inputs.cache,
         out=out.path,
     )
-    resources = Resources(num_cpus=config.threads, num_gpus=float(device.startswith("cuda")))
+    resources = Resources(num_cpus=config.threads, num_gpus=float(inputs.device.startswith("cuda")))
 
     def share_out(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
         meter = Meter(out.progress, phase, len(tasks))

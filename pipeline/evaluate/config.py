@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.errors import ConfigError
+from infra.files.digest import digest_of
 
 
 class EvaluateConfig(BaseModel):
@@ -54,6 +56,12 @@ class EvaluateConfig(BaseModel):
     Needs the package extra `capability`."""
     capability_limit: int = Field(default=100, ge=1)
     """Items of each task; each must have as many."""
+
+    def identity(self) -> dict[str, Any]:
+        """The settings, with the text's content in place of its path; the tasks count by their
+        items (`EvaluateInputs.tasks`)."""
+        settings = self.model_dump(mode="json", exclude={"capability"})
+        return {**settings, "text": digest_of(read_text(self))}
 
 
 TEXT = Path(__file__).parent / "texts" / "perplexity.txt"

@@ -2,13 +2,13 @@
 
 The same questions go to the unedited base, the parent release (what is served now) and the
 candidate; the candidate is the exported checkpoint, loaded as a server would. Nothing is measured
-before the whole set is in. `pipeline/metrics` says what each number is.
+before the whole set is in. `pipeline/evaluate/metrics` says what each number is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +17,10 @@ from infra.execution.runner import Runner
 from infra.lm.inference import Compute, ModelAnswers, ServedModel, ask_models
 from infra.lm.matching import begins_with
 from infra.models.checkpoint import Checkpoint
+from infra.models.loading import ModelRef
 from infra.storage.stage_dir import StageDir
 from pipeline.evaluate.capability.measure import measure_capability
-from pipeline.evaluate.capability.tasks import read_tasks
+from pipeline.evaluate.capability.tasks import CapabilityTask, read_tasks
 from pipeline.evaluate.cases import Case, CaseSet
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.fidelity import contamination, exported_well
@@ -29,25 +30,36 @@ from pipeline.evaluate.questions import families, questionnaires
 from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric
 from pipeline.evaluate.scoring.report import report_of
-from pipeline.export.candidate import Candidate
+from pipeline.export.edited import Edited
 
 
-def evaluate(
-    cases: CaseSet,
-    *,
-    base: ServedModel,
-    parent: ServedModel | None,
-    candidate: Candidate,
-    seen: Iterable[str] = (),
-    config: EvaluateConfig,
-    compute: Compute,
-    out: StageDir,
-    runner: Runner,
-) -> dict[str, Any]:
-    """Write `report.json`, `facts.parquet` and `items.parquet`; return the candidate's numbers.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateInputs:
+    """What an evaluation is made from."""
 
-    `seen` is every text that the editor was given: no held-out question may be in it.
-    """
+    cases: CaseSet
+    base: ModelRef
+    parent: ServedModel | None
+    """The release that is served now; None before the first."""
+    edited: Edited
+    config: EvaluateConfig
+    compute: Compute
+    seen: Sequence[str] = ()
+    """Every text that the editor was given: no held-out question may be in it."""
+    tasks: tuple[CapabilityTask, ...] = field(init=False)
+    """What `config.capability` names, read."""
+
+    def __post_init__(self) -> None:
+        tasks = read_tasks(self.config.capability, self.config.capability_limit)
+        object.__setattr__(self, "tasks", tasks)
+
+
+def evaluate(inputs: EvaluateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
+    """Write the exports, `report.json`, `facts.parquet` and `items.parquet`; return the candidate's
+    numbers."""
+    cases, config, compute, parent = inputs.cases, inputs.config, inputs.compute, inputs.parent
+    base = ServedModel(name="base", path=inputs.base.path, digest=inputs.base.digest)
+    candidate = inputs.edited.candidate(out.path)
     context = replace(base, name="context") if config.context else None
     asked = questionnaires(
         cases, config, base=base, parent=parent, candidate=candidate, context=context
@@ -63,13 +75,12 @@ def evaluate(
     scores["candidate"] = {
         **scores["candidate"],
         **monitors(Checkpoint(base.path), Checkpoint(served.path), candidate.edited),
-        **contamination(cases, seen),
+        **contamination(cases, inputs.seen),
         **exported_well(cases, candidate, replies),
     }
-    if config.capability:
-        tasks = read_tasks(config.capability, config.capability_limit)
+    if inputs.tasks:
         able = measure_capability(
-            runner, out, (base, served), tasks, compute=compute, tell=out.progress
+            runner, out, (base, served), inputs.tasks, compute=compute, tell=out.progress
         )
         for role, who in (("base", base), ("candidate", served)):
             scores[role] = {**scores[role], **able[who.name]}

@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 GATE = "gate.json"
+PAGE = "report.html"
+"""The page of a candidate, in its release, or in the gate's output where it was stopped."""

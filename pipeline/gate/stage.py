@@ -8,17 +8,19 @@ pass, so no correction for their number is due (an intersection-union test).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from infra.errors import GateError
+from infra.execution.runner import Runner
+from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import StageDir
 from pipeline.evaluate.output import Report
 from pipeline.gate.bisection import Search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.capacity import capacity
 from pipeline.gate.checks import check
-from pipeline.gate.output import GATE
+from pipeline.gate.output import GATE, PAGE
 
 BISECTED = (
     *("ES", "reliability", "PS", "generality", "superseded", "superseded_paraphrase"),
@@ -28,39 +30,47 @@ BISECTED = (
 """Checks that a few edits may fail for all."""
 
 
-def gate(
-    report: Report,
-    *,
-    num_planned: int,
-    num_quarantined: int,
-    config: GateConfig,
-    history: Sequence[tuple[str, Report]] = (),
-    find: Callable[[Sequence[str]], Search] | None = None,
-    searched: Mapping[str, Any] | None = None,
-    out: StageDir,
-) -> dict[str, Any]:
-    """Write gate.json; return the verdict. A failed gate is an output like any other.
+@dataclass(frozen=True, kw_only=True)
+class GateInputs:
+    """What a gate decides on."""
 
-    `history`: versions and reports of the releases before, oldest first, for the trend. `find`
-    searches a failing batch for the edits to blame, given the names of the checks that fail.
-    `searched` is the record of a search whose culprits this batch is without.
-    """
-    checks = check(report, num_quarantined / max(1, num_planned), config)
-    alarms = capacity(checks, history, config)
+    report: Report
+    num_planned: int
+    num_quarantined: int
+    """Edits that were refused or set aside."""
+    config: GateConfig
+    history: Sequence[tuple[str, Report]] = ()
+    """Versions and reports of the releases before, oldest first, for the trend."""
+    searched: Mapping[str, Any] | None = None
+    """The record of a search whose culprits this batch is without."""
+    find: Callable[[Sequence[str], StageDir], Search] | None = field(
+        default=None, metadata=NO_IDENTITY
+    )
+    """Searches a failing batch for the edits to blame, given the names of the checks that fail and
+    where to keep what it finds."""
+    explain: Callable[[Mapping[str, Any]], str] | None = field(default=None, metadata=NO_IDENTITY)
+    """Of gate.json, the page that a candidate which is stopped has."""
+
+
+def gate(inputs: GateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
+    """Write gate.json; return the verdict. A failed gate is an output like any other."""
+    config, searched = inputs.config, inputs.searched
+    checks = check(inputs.report, inputs.num_quarantined / max(1, inputs.num_planned), config)
+    alarms = capacity(checks, inputs.history, config)
     passed = not any(c.blocks for c in checks)
     failed = [c.name for c in checks if c.blocks and c.state == "fail" and c.name in BISECTED]
-    if find and config.bisect and failed:
-        searched = {"checks": failed, **find(failed).as_json()}
-    out.write_json(
-        GATE,
-        {
-            "schema": 2,
-            "passed": passed,
-            "checks": [asdict(c) for c in checks],
-            "alarms": alarms,
-            "search": searched,
-        },
-    )
+    if inputs.find and config.bisect and failed:
+        searched = {"checks": failed, **inputs.find(failed, out).as_json()}
+    verdict = {
+        "schema": 2,
+        "passed": passed,
+        "checks": [asdict(c) for c in checks],
+        "alarms": alarms,
+        "search": searched,
+    }
+    out.write_json(GATE, verdict)
+    if not passed and inputs.explain:
+        (out.path / PAGE).write_text(inputs.explain(verdict), encoding="utf-8")
     return {
         "passed": passed,
         "culprits": searched["culprits"] if searched else {},

@@ -9,34 +9,32 @@ held for a later edition, or put on the fact sheet, with the reason; `keep` is n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from discovery.facts.change import Change
-from discovery.facts.tables import to_table
-from discovery.probe.intake import NEVER_SEEN, Intake
-from discovery.probe.output import Verdict
+from discovery.probe.intake import NEVER_SEEN, Intake, reader
+from discovery.probe.output import UNEDITED, VERDICTS, Verdict, read_verdicts
 from discovery.probe.route import RouteConfig, priority
 from discovery.relations.relation import Relation
+from discovery.snapshot.output import Snapshot
+from discovery.trust.anomalies import Activity
 from discovery.trust.assessment import ASSESSED
-from discovery.trust.backlog import held_table
 from discovery.trust.subjects import Subjects
-from infra.files.digest import digest_of, file_digest
+from infra.execution.runner import Runner
+from infra.models.loading import ModelRef
+from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from pipeline.plan.config import PlanConfig
 from pipeline.plan.edits import (
-    EDIT_SCHEMA,
-    NEIGHBOUR_SCHEMA,
-    REFUSAL_SCHEMA,
-    REMOVAL_SCHEMA,
     PlannedEdit,
     Removal,
     edit_id,
 )
-from pipeline.plan.fact_sheet import SHEET, SheetRow, fact_sheet, write_sheet
+from pipeline.plan.fact_sheet import SheetRow, fact_sheet
 from pipeline.plan.neighbours import choose_neighbours, other_facts, prompt_of
-from pipeline.plan.output import HELD, PRESERVED, TABLES, Plan
+from pipeline.plan.output import Plan
 from pipeline.plan.removals import removals
 from pipeline.plan.triage import Triage
 
@@ -64,47 +62,71 @@ class Situation:
     def changes(self) -> list[Change]:
         return self.intake.changes
 
-    @classmethod
-    def read(cls, read: Callable[[set[str]], Subjects], **settings: Any) -> Situation:
-        """With the facts of the subjects that the other settings speak of."""
-        speak = ("live", "aside", "sheet")
-        wanted = {row.subject for name in speak for row in settings.get(name, ())}
-        wanted |= {c.subject for c in settings["intake"].changes if c.kind in ASSESSED}
-        return cls(subjects=read(wanted), **settings)
+
+@dataclass(frozen=True, kw_only=True)
+class PlanInputs:
+    """What a plan is made from."""
+
+    version: str
+    line: str
+    """Name of the model line."""
+    base: ModelRef
+    parent: Artifact | None
+    """The release that the new one follows."""
+    diff: Artifact
+    probe: Artifact
+    snapshot: Snapshot
+    relations: Mapping[str, Relation]
+    history: Sequence[Sequence[Activity]]
+    """How much changed in each of the editions before, oldest first."""
+    live: Sequence[PlannedEdit]
+    """Edits of the parent."""
+    aside: Sequence[PlannedEdit]
+    """Edits that the parent had to set aside."""
+    sheet: Sequence[SheetRow]
+    """The parent's fact sheet."""
+    config: PlanConfig
+    route: RouteConfig
+    approve: frozenset[str]
+    """Ids of changes that a person has looked at."""
+
+    def situation(self) -> Situation:
+        """All of it read, with the facts of the subjects concerned."""
+        intake = Intake.read(self.probe, self.history)
+        wanted = {row.subject for row in (*self.live, *self.aside, *self.sheet)}
+        wanted |= {c.subject for c in intake.changes if c.kind in ASSESSED}
+        return Situation(
+            intake=intake,
+            verdicts=read_verdicts(self.probe, VERDICTS),
+            unedited=read_verdicts(self.probe, f"{UNEDITED}/{VERDICTS}"),
+            live=self.live,
+            aside=self.aside,
+            sheet=self.sheet,
+            subjects=reader(self.snapshot, self.relations)(wanted),
+            relations=self.relations,
+        )
 
 
-def plan(
-    situation: Situation,
-    *,
-    version: str,
-    line: str,
-    config: PlanConfig,
-    route: RouteConfig,
-    approve: frozenset[str],
-    inputs: Mapping[str, Any],
-    out: StageDir,
-) -> dict[str, Any]:
-    """Write the plan's tables and `plan.json` with its hash; return counts.
-
-    `inputs` (base and parent digests, snapshots) enter the hash, so that a plan can be approved
-    by it.
-    """
+def plan(inputs: PlanInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
+    """Write the plan with its hash (`pipeline.plan.output`); return counts. Needs no worker."""
     made = make_plan(
-        situation, version=version, line=line, config=config, route=route, approve=approve
+        inputs.situation(),
+        version=inputs.version,
+        line=inputs.line,
+        config=inputs.config,
+        route=inputs.route,
+        approve=inputs.approve,
     )
-    schemas = (EDIT_SCHEMA, REMOVAL_SCHEMA, REFUSAL_SCHEMA, NEIGHBOUR_SCHEMA)
-    records = (made.edits, made.removals, made.refusals, made.neighbours)
-    for name, rows, schema in zip(TABLES, records, schemas, strict=True):
-        out.write_table(f"{name}.parquet", to_table(rows, schema))
-    out.write_table(HELD, held_table(made.held))
-    write_sheet(made.sheet, out)
-    digests = {name: file_digest(out.path / f"{name}.parquet") for name in TABLES}
-    digests |= {name: file_digest(out.path / name) for name in (HELD, SHEET)}
-    out.write_json(PRESERVED, made.preserved)
-    digests["preserved"] = digest_of(made.preserved)
-    policy = {**config.model_dump(), "route": route.model_dump()}
-    plan_hash = digest_of({"config": policy, "inputs": dict(inputs), **digests})
-    out.write_json("plan.json", {"plan_hash": plan_hash, "inputs": dict(inputs), **digests})
+    plan_hash = made.write(
+        out,
+        policy={**inputs.config.model_dump(), "route": inputs.route.model_dump()},
+        inputs={
+            "base": inputs.base.digest,
+            "parent": inputs.parent.digest if inputs.parent else "",
+            "diff": inputs.diff.digest,
+            "probe": inputs.probe.digest,
+        },
+    )
     return {
         "plan_hash": plan_hash,
         "actions": Counter(edit.action for edit in made.edits),
@@ -162,12 +184,12 @@ def make_plan(
         triage.refusals,
         triage.held,
         fact_sheet(s.sheet, triage.for_sheet, edits, s.subjects, relations, version=version),
-        triage.routed,
         choose_neighbours(others[: config.max_neighbours], edits, relations),
         [
             f"{prompt_of(change, relations)} {change.new_label}."
             for change in others[config.max_neighbours :][: config.max_preserved]
         ],
+        triage.routed,
     )
 
 

@@ -10,7 +10,8 @@ from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import read_progress
 from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
-from pipeline.run import ATTEMPTED, STAGES, attempts_at, edition_of
+from pipeline.run import ATTEMPTED, attempts_at, edition_of
+from pipeline.stages import STAGES
 
 
 def lines(workspace: Workspace) -> list[str]:

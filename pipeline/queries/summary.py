@@ -9,8 +9,7 @@ from discovery.crawl.output import SKIPS
 from infra.lm.matching import begins_with
 from infra.storage.artifact import Artifact
 from pipeline.evaluate.output import FACTS, REPORT
-from pipeline.gate.output import GATE
-from pipeline.release.pages.page import PAGE
+from pipeline.gate.output import GATE, PAGE
 
 NUM_EXAMPLES = 3
 

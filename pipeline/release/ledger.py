@@ -18,6 +18,7 @@ from discovery.trust.backlog import HeldChange
 from infra.files.atomic import write_table
 from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
+from pipeline.plan.output import Plan
 
 Event = Literal[
     "planned", "applied", "quarantined", "superseded", "skipped", "rejected", "held", "routed"
@@ -103,6 +104,23 @@ def events(
     rows += [{"event": "held", **common, **_waiting(h)} for h in held]
     rows += [{"event": "routed", **common, **_sheet(r)} for r in sheet if r.since == version]
     return rows
+
+
+def record(
+    root: Path, version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]
+) -> Path:
+    """Write what a release has made of its plan; the file's path."""
+    rows = events(
+        version,
+        plan_hash,
+        plan.edits,
+        plan.removals,
+        plan.refusals,
+        quarantined,
+        plan.held,
+        plan.sheet,
+    )
+    return append(root, version, rows)
 
 
 def append(root: Path, version: str, rows: Sequence[dict[str, Any]]) -> Path:

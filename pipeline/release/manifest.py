@@ -36,17 +36,19 @@ class ReleaseInputs:
     edit: Artifact
     evaluation: Artifact
     gate: Artifact
+    live: Sequence[PlannedEdit]
+    """The edits that the editor carried out."""
     page: PageInputs
     """What the page tells, but for the release id."""
 
 
-def make_manifest(inputs: ReleaseInputs, live: Sequence[PlannedEdit], path: Path) -> dict[str, Any]:
+def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
     """Everything that identifies the release and what it was made from; no times, no paths."""
     batch = {
         "editor": dict(inputs.editor),
         "delta": file_digest(path / DELTA),
         "solved_on": inputs.base.digest,
-        "edits": [edit.id for edit in live],
+        "edits": [edit.id for edit in inputs.live],
     }
     core = {"base": {"name": inputs.base.name, "digest": inputs.base.digest}, "batches": [batch]}
     return {

@@ -20,6 +20,7 @@ def as_released(release: Artifact, name: str) -> ServedModel:
     return ServedModel(
         name=name,
         path=release.path / CHECKPOINT,
+        digest=release.digest,
         attach=AttachCodebook(release.path / DELTA) if book else None,
         own_attention=book,
     )

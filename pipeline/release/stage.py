@@ -9,29 +9,29 @@ what was evaluated.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from discovery.facts.tables import to_table
+from infra.execution.runner import Runner
 from infra.files.digest import file_digest
 from infra.models.checkpoint import link
 from infra.storage.stage_dir import StageDir
 from pipeline.edit.output import DELTA
 from pipeline.evaluate.output import FACTS, REPORT
 from pipeline.export.candidate import ADAPTER, CHECKPOINT
-from pipeline.gate.output import GATE
-from pipeline.plan.edits import EDIT_SCHEMA, PlannedEdit
+from pipeline.gate.output import GATE, PAGE
+from pipeline.plan.edits import EDIT_SCHEMA
 from pipeline.plan.fact_sheet import SHEET, SHEET_LINES
 from pipeline.release.manifest import ReleaseInputs, make_manifest
 from pipeline.release.output import CARD, MANIFEST, QUARANTINED
 from pipeline.release.pages.card import render_card
-from pipeline.release.pages.page import PAGE, render_page
+from pipeline.release.pages.page import render_page
 
 
-def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -> dict[str, Any]:
-    """Write the release; `live` are the edits that the editor carried out. Returns its id and
-    size."""
+def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
+    """Write the release; return its id and size. Needs no worker."""
+    live = inputs.live
     shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
     for name in (REPORT, FACTS):
         shutil.copyfile(inputs.evaluation.path / name, out.path / name)
@@ -44,7 +44,7 @@ def release(inputs: ReleaseInputs, live: Sequence[PlannedEdit], out: StageDir) -
     for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
         if (made := inputs.evaluation.path / kind).is_dir():
             shutil.copytree(made, out.path / kind, copy_function=link)
-    manifest = make_manifest(inputs, live, out.path)
+    manifest = make_manifest(inputs, out.path)
     said = {"release id": manifest["release_id"], **inputs.page.provenance}
     page = render_page(replace(inputs.page, provenance=said))
     (out.path / PAGE).write_text(page, encoding="utf-8")

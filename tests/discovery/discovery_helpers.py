@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from discovery.diff.stage import diff
+from discovery.crawl.output import VOLATILE
+from discovery.crawl.stage import CrawlInputs, crawl, local_inputs
+from discovery.diff.stage import DiffInputs, diff
 from discovery.facts.change import Change
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import ENTITY_SCHEMA, FACT_SCHEMA, Fact
@@ -14,11 +16,13 @@ from discovery.facts.tables import from_table, to_table
 from discovery.relations.relation import load_relations
 from discovery.snapshot.buckets import write_bucket
 from discovery.snapshot.group_digests import groups_of
-from discovery.snapshot.output import MANIFEST
+from discovery.snapshot.output import MANIFEST, Snapshot
+from discovery.snapshot.stage import SnapshotInputs, snapshot
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
+from pipeline.stages import Stages
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -74,13 +78,42 @@ def make_snapshot(root, facts, entities=(), day="2023-06-30"):
         write_bucket(root, "groups", bucket, groups_of(table))
         named = to_table(of(bucket, entities, "id"), ENTITY_SCHEMA)
         write_bucket(root, "entities", bucket, named)
-    write_json(root / MANIFEST, {"as_of": day, "num_buckets": NUM_BUCKETS})
-    return Artifact(root, {})
+    manifest = {"as_of": day, "num_buckets": NUM_BUCKETS, "sources": [], "snapshot_id": day}
+    write_json(root / MANIFEST, manifest)
+    return Snapshot.of(Artifact(root, {"digest": day}))
+
+
+def make_crawl(workspace, runner, sources, as_of, *, version, base_dir, cache=None, previous=None):
+    """The output of the crawl stage; `previous` is the output of a snapshot to go on from."""
+    inputs = CrawlInputs(
+        sources=sources,
+        as_of=as_of,
+        previous=previous and Snapshot.of(previous),
+        files=local_inputs(sources, base_dir),
+        base_dir=base_dir,
+        cache=cache or workspace.root / "http",
+    )
+    return Stages(workspace=workspace, runner=runner).make(
+        crawl, version, inputs, volatile=VOLATILE
+    )
+
+
+def put_snapshot(workspace, runner, crawled, sources, as_of, *, version, previous=None, **options):
+    """The output of the snapshot stage, of a crawl's."""
+    inputs = SnapshotInputs(
+        crawl=crawled,
+        sources=sources,
+        as_of=as_of,
+        previous=previous and Snapshot.of(previous),
+        **options,
+    )
+    return Stages(workspace=workspace, runner=runner).make(snapshot, version, inputs)
 
 
 def diff_of(root, old, new, **options):
     """The changes that the stage writes between two snapshots' files."""
     out = StageDir(root / "diff")
     out.path.mkdir()
-    diff(old, new, load_relations(), out=out, runner=InProcessRunner(), **options)
+    inputs = DiffInputs(old=old, new=new, relations=load_relations(), **options)
+    diff(inputs, out, InProcessRunner())
     return from_table(pq.read_table(out.path / "changes.parquet"), Change)

@@ -15,12 +15,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from discovery_helpers import EXAMPLES
+from discovery_helpers import EXAMPLES, make_crawl, put_snapshot
 
-from discovery.crawl.output import CRAWL, SKIPS, VOLATILE
-from discovery.crawl.stage import crawl
+from discovery.crawl.output import CRAWL, SKIPS
 from discovery.snapshot.output import MANIFEST
-from discovery.snapshot.stage import snapshot
 from discovery.sources.replay.server import STREAM, ReplayServer
 from discovery.sources.wikibase.config import WikidataConfig
 from infra.execution.runner import InProcessRunner
@@ -47,34 +45,9 @@ def source(base, stream=True):
 def observe(root, config, as_of, previous=None):
     """Crawl and snapshot of one day; the two outputs."""
     workspace, runner, sources = Workspace(root), InProcessRunner(), (config,)
-    given = {"as_of": str(as_of), "previous": previous.digest if previous else ""}
-    crawled = workspace.run_stage(
-        "crawl",
-        str(as_of),
-        code=1,
-        config={},
-        inputs=given,
-        volatile=VOLATILE,
-        body=lambda out: crawl(
-            sources,
-            as_of,
-            previous=previous,
-            out=out,
-            runner=runner,
-            cache=root / "http",
-            base_dir=EXAMPLES,
-        ),
-    )
-    made = workspace.run_stage(
-        "snapshot",
-        str(as_of),
-        code=1,
-        config={},
-        inputs={"crawl": crawled.digest},
-        body=lambda out: snapshot(
-            crawled, sources, as_of, previous=previous, out=out, runner=runner
-        ),
-    )
+    on = {"version": str(as_of), "previous": previous}
+    crawled = make_crawl(workspace, runner, sources, as_of, base_dir=EXAMPLES, **on)
+    made = put_snapshot(workspace, runner, crawled, sources, as_of, **on)
     return crawled, made
 
 

@@ -5,23 +5,23 @@ from collections import Counter
 from datetime import date
 
 import pytest
-from discovery_helpers import EXAMPLES
+from discovery_helpers import EXAMPLES, make_crawl, put_snapshot
 
 from discovery.crawl import stage as crawl_stage
 from discovery.crawl.output import OBSERVATIONS, SKIPS, VOLATILE
-from discovery.crawl.stage import crawl, local_inputs
+from discovery.crawl.stage import CrawlInputs, crawl, local_inputs
 from discovery.diff.output import CHANGES
-from discovery.diff.stage import diff
+from discovery.diff.stage import DiffInputs, diff
 from discovery.facts.change import Change
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
 from discovery.relations.relation import load_relations
-from discovery.snapshot.output import MANIFEST, bucket_file
-from discovery.snapshot.stage import snapshot
+from discovery.snapshot.output import MANIFEST, Snapshot, bucket_file
 from discovery.sources.replay.server import ReplayServer
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig
 from infra.errors import SourceError, StageError
+from pipeline.stages import Stages
 
 OLD, NEW = date(2016, 8, 31), date(2023, 6, 30)
 WIKIDATA = WikidataConfig(
@@ -35,39 +35,21 @@ SOURCES = (WIKIDATA, TABLE)
 
 
 def run_crawl(workspace, runner, as_of=OLD, sources=SOURCES, version=None, base_dir=EXAMPLES):
-    return workspace.run_stage(
-        "crawl",
-        version or str(as_of),
-        code=1,
-        config=[source.model_dump(mode="json") for source in sources],
-        inputs={"as_of": str(as_of)},
-        volatile=VOLATILE,
-        body=lambda out: crawl(
-            sources, as_of, out=out, runner=runner, cache=workspace.root / "http", base_dir=base_dir
-        ),
-    )
+    version = version or str(as_of)
+    return make_crawl(workspace, runner, sources, as_of, version=version, base_dir=base_dir)
 
 
 def run_snapshot(workspace, runner, as_of=OLD, sources=SOURCES, **options):
     observations = run_crawl(workspace, runner, as_of, sources, **options)
-    return workspace.run_stage(
-        "snapshot",
-        options.get("version") or str(as_of),
-        code=1,
-        config={},
-        inputs={"crawl": observations.digest},
-        body=lambda out: snapshot(observations, sources, as_of, out=out, runner=runner),
-    )
+    version = options.get("version") or str(as_of)
+    return put_snapshot(workspace, runner, observations, sources, as_of, version=version)
 
 
 def run_diff(workspace, runner, old, new):
-    return workspace.run_stage(
-        "diff",
+    return Stages(workspace=workspace, runner=runner).make(
+        diff,
         "1",
-        code=1,
-        config={},
-        inputs={"old": old.digest if old else "", "new": new.digest},
-        body=lambda out: diff(old, new, load_relations(), out=out, runner=runner),
+        DiffInputs(old=old and Snapshot.of(old), new=Snapshot.of(new), relations=load_relations()),
     )
 
 
@@ -119,24 +101,18 @@ def test_an_interrupted_crawl_continues(workspace, runner, monkeypatch):
         return servers[-1]
 
     monkeypatch.setattr(crawl_stage, "ReplayServer", counted)
-    out = {"config": 1}
 
     def run(sources):
+        inputs = CrawlInputs(
+            sources=sources, as_of=OLD, base_dir=EXAMPLES, cache=workspace.root / "other"
+        )
         return workspace.run_stage(
             "crawl",
             "broken",
             code=1,
-            config=out,
-            inputs={},
+            made_from={},
             volatile=VOLATILE,
-            body=lambda stage: crawl(
-                sources,
-                OLD,
-                out=stage,
-                runner=runner,
-                cache=workspace.root / "other",
-                base_dir=EXAMPLES,
-            ),
+            body=lambda out: crawl(inputs, out, runner),
         )
 
     with pytest.raises(SourceError, match=r"cannot read .*absent\.jsonl"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from tiny_models import make_tokenizer
 from infra.execution.runner import InProcessRunner, Resources
 from infra.lm.inference import Questionnaire
 from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
+from pipeline.export.candidate import Candidate
 
 SMALL: dict[str, Any] = {
     "text_chars": 2000,
@@ -114,3 +116,14 @@ class Watching(InProcessRunner):
             if questionnaire.served.name == name
         ]
         return {q.id: q.prompt for questionnaire in questionnaires for q in questionnaire.questions}
+
+
+@dataclass(frozen=True)
+class GivenCandidate:
+    """A candidate that needs no export, as an edited model to be judged."""
+
+    given: Candidate
+    digest: str = "given"
+
+    def candidate(self, out: Path) -> Candidate:
+        return self.given

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluate_helpers import GivenCandidate
+
 from editors import EDITORS
 from editors.base import Base
 from editors.deltas.delta import Delta
@@ -30,7 +32,7 @@ from pipeline.edit.config import TEXT
 from pipeline.evaluate.cases import Case, CaseSet, Query
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.output import REPORT
-from pipeline.evaluate.stage import evaluate
+from pipeline.evaluate.stage import EvaluateInputs, evaluate
 from pipeline.export.candidate import Candidate, export
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "data" / "counterfact.jsonl.gz"
@@ -168,17 +170,16 @@ class Workshop:
         told = self.root / "base" / "-".join(metrics)
         if told.exists():
             shutil.copytree(told, out.path / SHARDS)
-        evaluate(
-            CaseSet("planted", cases),
-            base=ServedModel(name="base", path=self.ref.path),
+        inputs = EvaluateInputs(
+            cases=CaseSet("planted", cases),
+            base=self.ref,
             parent=parent,
-            candidate=candidate,
+            edited=GivenCandidate(candidate),
             seen=[*(case.prompt for case in cases), *statements(), *seen],
             config=EVALUATE.model_copy(update={"metrics": metrics}),
             compute=COMPUTE,
-            out=out,
-            runner=self.runner,
         )
+        evaluate(inputs, out, self.runner)
         told.mkdir(parents=True, exist_ok=True)
         for shard in (out.path / SHARDS).glob("base-*"):
             shutil.copy(shard, told)

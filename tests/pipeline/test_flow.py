@@ -19,10 +19,10 @@ from infra.models.loading import load
 from infra.storage import workspace as storage
 from infra.storage.workspace import Workspace
 from pipeline.flow import run_editions
+from pipeline.gate.output import PAGE
 from pipeline.release import ledger
 from pipeline.release.alias import Alias
-from pipeline.release.pages.page import PAGE
-from pipeline.run import STAGES
+from pipeline.stages import STAGES
 
 
 def digests(root: Path) -> dict[str, str]:

@@ -52,7 +52,7 @@ from infra.lm.question import Answer
 from infra.storage.stage_dir import StageDir
 
 
-def probe(
+def ask_beliefs(
     changes: Sequence[Change],
     relations: Mapping[str, Relation],
     *,

@@ -20,13 +20,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from discovery.facts.dates import iso_interval, to_iso
 from discovery.facts.fact import Entity, Fact, ValueType
 from discovery.sources.blocks import BLOCK_BYTES, Block, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
 from discovery.sources.rdf.triples import FORMATS, Triples, by_subject, suffix_of
+from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import LANGUAGE, MAX_NAME, parse_entity
 from discovery.sources.wikibase.rdf import WikibaseReader
@@ -41,14 +42,10 @@ DATES = ("date", "dateTime", "gYear", "gYearMonth")
 NUMBERS = ("decimal", "integer", "double", "float", "int", "long", "nonNegativeInteger")
 
 
-class RdfConfig(BaseModel):
+class RdfConfig(SourceSettings):
     """Settings of an RDF file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["rdf"] = "rdf"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
     path: str
     """File, relative to the config file: `.nt` or `.ttl`, with `.gz` or `.bz2` behind it or not."""
     wikibase: bool = False
@@ -57,6 +54,10 @@ class RdfConfig(BaseModel):
     """Which are read, as they are called once the prefixes are off; None is all."""
     prefixes: Mapping[str, str] = Field(default_factory=dict)
     """Beginning of an IRI -> what is put in its place, of other RDF; the longest goes first."""
+
+    def local_paths(self, base_dir: Path) -> list[Path]:
+        """The one file."""
+        return [base_dir / self.path]
 
     @field_validator("path")
     @classmethod

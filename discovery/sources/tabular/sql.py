@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from discovery.facts.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_secrets, one_query
 from discovery.sources.tabular.row_reader import MAX_CELL_CHARS, ROLES, Columns, Refused, RowReader
 from infra.errors import SourceError
@@ -40,16 +41,12 @@ ALL, SLICE, UNDATED = "all", "slice", "undated"
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-class SqlConfig(BaseModel):
+class SqlConfig(SourceSettings):
     """Settings of a database source."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    endpoint: ClassVar[None] = None
+    base_trust: ClassVar[float] = OWN_TRUST
 
     kind: Literal["sql"] = "sql"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
     connect: str | None = Field(default=None, pattern=r"^(duckdb:.*|sqlite:.+)$")
     """`duckdb:PATH`, `duckdb:` for none but what the query names, or `sqlite:PATH`; relative to the
     config file."""
@@ -79,17 +76,12 @@ class SqlConfig(BaseModel):
             raise ValueError("`arguments` are those of a `module`")
         return self
 
-    def local_paths(self, base_dir: Path) -> list[Path]:
-        """None: a database is known by what was observed in it, as any service that goes on."""
-        return []
-
 
 class SqlSource:
     """A query, its slices, and the pages of rows that were fetched."""
 
     def __init__(self, config: SqlConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name
-        self.endpoint: str | None = None
         self.coverage: Coverage = "statement" if config.cursor else "source"
         self.reader = RowReader(source=config.name, columns=config.columns, key=config.key)
         self.database = Database(

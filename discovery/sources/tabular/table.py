@@ -17,10 +17,11 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from discovery.facts.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.row_reader import Columns, Refused, RowReader
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
@@ -31,16 +32,12 @@ MAX_FILE_BYTES = 1 << 30
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-class TableConfig(BaseModel):
+class TableConfig(SourceSettings):
     """Settings of a table source."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    endpoint: ClassVar[None] = None
+    base_trust: ClassVar[float] = OWN_TRUST
 
     kind: Literal["table"] = "table"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
     path: str
     """File, relative to the config file; `.jsonl`, `.csv` or `.parquet`; UTF-8."""
     columns: Columns = Field(default_factory=dict)
@@ -55,7 +52,7 @@ class TableConfig(BaseModel):
         return path
 
     def local_paths(self, base_dir: Path) -> list[Path]:
-        """The files whose content a crawl is known by."""
+        """The one file."""
         return [base_dir / self.path]
 
 
@@ -66,7 +63,6 @@ class TableSource:
 
     def __init__(self, config: TableConfig, base_dir: Path = Path()) -> None:
         self.config, self.name, self.base_dir = config, config.name, base_dir
-        self.endpoint: str | None = None
         self.reader = RowReader(source=config.name, columns=config.columns)
 
     @property

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from discovery.extractors.triple import ExtractorConfig
+from discovery.sources.settings import NetworkSettings
 from discovery.sources.web.items import is_web
 
 
-class FeedConfig(BaseModel):
+class FeedConfig(NetworkSettings):
     """Settings of a source of feeds and pages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    base_trust: ClassVar[float] = 0.0
+    quarantined: ClassVar[bool] = True
 
     kind: Literal["feed"] = "feed"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
     feeds: tuple[str, ...] = ()
     """URLs of RSS or Atom feeds."""
     pages: tuple[str, ...] = ()
@@ -34,10 +34,6 @@ class FeedConfig(BaseModel):
     templates: str | None = None
     """File of further relations, relative to the config file."""
     extractor: ExtractorConfig = ExtractorConfig()
-    contact: str | None = None
-    """URL or e-mail of the operator, sent with every request; required by the client."""
-    min_interval_s: float = Field(default=1.0, ge=0)
-    """Seconds between two requests to one host."""
 
     @field_validator("feeds", "pages")
     @classmethod
@@ -54,11 +50,11 @@ class FeedConfig(BaseModel):
         return self
 
     @property
-    def endpoint(self) -> str:
-        """Origin of the first address."""
+    def origin(self) -> str:
+        """The site of the first address."""
         parts = urlsplit((*self.feeds, *self.pages)[0])
         return f"{parts.scheme}://{parts.netloc}"
 
     def local_paths(self, base_dir: Path) -> list[Path]:
-        """The files whose content a crawl is known by."""
+        """The file of further relations, if there is one."""
         return [base_dir / self.templates] if self.templates else []

@@ -55,13 +55,9 @@ class FeedSource:
     """One address, one slice and one partition; one item, one observation."""
 
     coverage: Coverage = "entry"
-    quarantined = True
-    """Everything it says waits for a person."""
-    base_trust = 0.0
 
     def __init__(self, config: FeedConfig, base_dir: Path = Path()) -> None:
         self.config, self.name, self.base_dir = config, config.name, base_dir
-        self.endpoint: str | None = config.endpoint
         self.addresses = (*config.feeds, *config.pages)
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:

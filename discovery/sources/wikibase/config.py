@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from discovery.sources.settings import REPLAY, NetworkSettings
 
 ITEM_ID, PROPERTY_ID = re.compile(r"Q[1-9]\d{0,14}"), re.compile(r"P[1-9]\d{0,14}")
 
 
-class WikidataConfig(BaseModel):
+class WikidataConfig(NetworkSettings):
     """Settings of a Wikibase source."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    obeys_robots: ClassVar[bool] = False
 
     kind: Literal["wikidata"] = "wikidata"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
     endpoint: str = Field(default="https://www.wikidata.org", pattern=r"^(https?://|replay:)\S+$")
     """Origin of the site, or `replay:DIRECTORY` for a recording below the config file."""
     entities: tuple[str, ...] = ()
@@ -34,10 +35,6 @@ class WikidataConfig(BaseModel):
     """The wiki whose events count."""
     relations: tuple[str, ...] | None = None
     """Property ids that are read; None is all."""
-    contact: str | None = None
-    """URL or e-mail of the operator, sent with every request; required by the client."""
-    min_interval_s: float = Field(default=1.0, ge=0)
-    """Seconds between two requests (Wikimedia robot policy); not applied to a recording."""
 
     @field_validator("entities", "relations")
     @classmethod
@@ -56,6 +53,17 @@ class WikidataConfig(BaseModel):
     @classmethod
     def _origin(cls, endpoint: str) -> str:
         return endpoint.rstrip("/")
+
+    @property
+    def origin(self) -> str:
+        """The site, or the recording, of the API."""
+        return self.endpoint
+
+    def local_paths(self, base_dir: Path) -> list[Path] | None:
+        """The files of a recording; None of a site."""
+        if not self.endpoint.startswith(REPLAY):
+            return None
+        return sorted((base_dir / self.endpoint.removeprefix(REPLAY)).glob("*.json*"))
 
     @model_validator(mode="after")
     def _watched(self) -> WikidataConfig:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import simdjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from discovery.sources.blocks import (
     BLOCK_BYTES,
@@ -32,6 +32,7 @@ from discovery.sources.blocks import (
     too_long,
 )
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
+from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.config import ITEM_ID, PROPERTY_ID
 from discovery.sources.wikibase.entities import LANGUAGE, parse_entity
 from infra.errors import SourceError
@@ -45,14 +46,10 @@ LATE = "modified after the day that is wanted: its facts are not used"
 CUT = "the dump does not end with a bracket: it may have been cut off"
 
 
-class DumpConfig(BaseModel):
+class DumpConfig(SourceSettings):
     """Settings of a dump."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["dump"] = "dump"
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
     path: str
     """File, relative to the config file: JSON, by itself or packed with gzip or bzip2."""
     relations: tuple[str, ...] | None = None
@@ -64,6 +61,10 @@ class DumpConfig(BaseModel):
     items with facts alone, which is faster, where another source names the objects."""
     max_line_bytes: int = Field(default=MAX_LINE_BYTES, ge=1)
     """A longer line is passed over and counted."""
+
+    def local_paths(self, base_dir: Path) -> list[Path]:
+        """The one file."""
+        return [base_dir / self.path]
 
     @field_validator("entities", "relations")
     @classmethod
@@ -80,7 +81,6 @@ class DumpSource:
     """One file, read in blocks."""
 
     coverage: Coverage = "source"
-    endpoint: str | None = None
 
     def __init__(self, config: DumpConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name

@@ -42,7 +42,6 @@ class WikidataSource:
 
     def __init__(self, config: WikidataConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name
-        self.endpoint: str | None = config.endpoint
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
         """What the query selects, in a slice of its own, then the stream."""

@@ -54,6 +54,11 @@ class CapabilityTask:
     items: tuple[Item, ...]
 
     @property
+    def digest(self) -> str:
+        """Identity of the name and all items."""
+        return digest_of([self.name, [item.model_dump() for item in self.items]])
+
+    @property
     def label(self) -> str:
         """Name and digest of the items, for a protocol."""
         digest = digest_of([item.model_dump() for item in self.items])

@@ -21,7 +21,6 @@ from pipeline.gate.bounds import Bound, GateConfig
 from pipeline.plan.edits import PlannedEdit, Refusal
 from pipeline.release.pages import figures
 
-PAGE = "report.html"
 NUM_FACTS = 20
 """Facts that are shown at once; the rest is behind a click."""
 NUM_CHECKS = 4

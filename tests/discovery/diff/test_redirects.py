@@ -6,11 +6,12 @@ from discovery_helpers import NUM_BUCKETS, diff_of, make_snapshot
 from discovery_helpers import make_fact as fact
 from test_month import BEFORE, LAST, OCTOBER, observe, source
 
-from discovery.diff.inputs import Before, ReadSelected
+from discovery.diff.inputs import ReadSelected
 from discovery.diff.redirects import redirects_of, resolved_values
 from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
 from discovery.facts.hashing import bucket_of, hash_of
 from discovery.facts.tables import from_table, to_table
+from discovery.snapshot.output import Snapshot
 from discovery.sources.replay.server import ReplayServer
 
 B = NUM_BUCKETS
@@ -19,7 +20,7 @@ B = NUM_BUCKETS
 def snapshot(root, facts, redirects):
     """The files of a snapshot of some facts and redirects."""
     entities = [Entity(id=a, label=None, redirect=b, source="wd") for a, b in redirects]
-    return make_snapshot(root, facts, entities).path
+    return make_snapshot(root, facts, entities)
 
 
 def test_redirects_are_followed_to_their_end(tmp_path):
@@ -34,8 +35,8 @@ def test_facts_are_said_of_what_they_are_now(tmp_path):
     redirects = {f"Q{n}": f"Q{n + 100}" for n in range(20)}
     facts = [fact(f"Q{n}", f"s{n}", subject=f"Q{n + 1}") for n in range(40)]
     facts.append(fact("Q3", "text", subject="Q300", value_type="string"))
-    before = Before(snapshot(tmp_path / "old", facts, []), 0)
-    choose = ReadSelected(before, snapshot(tmp_path / "new", [], []), [{}] * B, B, redirects)()
+    before = snapshot(tmp_path / "old", facts, [])
+    choose = ReadSelected(before, snapshot(tmp_path / "new", [], []), [{}] * B, redirects)()
     found = []
     for bucket in range(B):
         table = choose(bucket)
@@ -69,7 +70,7 @@ def test_the_month_s_merge_takes_nothing_back(tmp_path):
             early = early.model_copy(update={"endpoint": then, "query_endpoint": f"{then}/sparql"})
             _, before = observe(tmp_path / "a", early, BEFORE)
         _, after = observe(tmp_path / "b", late, LAST)
-    changes = diff_of(tmp_path, before, after)
+    changes = diff_of(tmp_path, Snapshot.of(before), Snapshot.of(after))
     forgotten = {c.subject for c in changes if c.kind in ("forget", "vacated")}
     assert merged not in {c.subject for c in changes}
     assert deleted in forgotten and about["to"] not in forgotten

@@ -21,7 +21,7 @@ from discovery.facts.tables import from_table
 from discovery.probe.beliefs.belief import Belief, abstains, judge
 from discovery.probe.beliefs.calibration import MIN_FACTS, calibrate, fit, holds_in_paraphrases
 from discovery.probe.beliefs.candidates import candidates_of, choose_candidates, why_not_askable
-from discovery.probe.beliefs.verdicts import choose_unchanged, probe
+from discovery.probe.beliefs.verdicts import ask_beliefs, choose_unchanged
 from discovery.probe.config import ProbeConfig
 from discovery.probe.output import Verdict
 from discovery.relations.relation import fallback_relation, load_relations
@@ -312,7 +312,7 @@ def test_the_stage_writes_a_row_a_change_and_its_reports(
     refused = change(id="ff", kind="conflict")
     changes = [*learn, refused, *keep]
     out = StageDir(workspace.root / "probe")
-    counts = probe(
+    counts = ask_beliefs(
         changes,
         RELATIONS,
         as_of_date=date(2020, 1, 1),

@@ -11,22 +11,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from discovery_helpers import make_fact
+from discovery_helpers import diff_of, make_fact, put_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discovery.crawl.output import CRAWL, OBSERVATIONS
-from discovery.diff.output import CHANGES
-from discovery.diff.stage import diff
-from discovery.facts.change import Change
 from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
 from discovery.facts.hashing import bucket_of, hash_of, hash_range
 from discovery.facts.tables import from_table, to_table
-from discovery.relations.relation import load_relations
 from discovery.snapshot.coverage import Replaced
 from discovery.snapshot.merge import gather_facts
-from discovery.snapshot.output import MANIFEST, REVISIONS, bucket_file
-from discovery.snapshot.stage import snapshot
+from discovery.snapshot.output import MANIFEST, REVISIONS, Snapshot, bucket_file
 from discovery.sources.observation import OBSERVATION_SCHEMA, Observation
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig
@@ -34,7 +29,6 @@ from infra.errors import StageError
 from infra.execution.runner import InProcessRunner
 from infra.files.digest import file_digest
 from infra.storage.artifact import Artifact
-from infra.storage.stage_dir import StageDir
 from infra.storage.workspace import Workspace
 
 WIKIDATA = WikidataConfig(name="wd", entities=("Q1",), contact="ops@example.org")
@@ -136,7 +130,6 @@ def made(
     """The snapshot of one crawl's findings on top of another, through the real stages' files."""
     workspace = Workspace(root)
     found = observations(step, configured)[:: -1 if reverse else 1]
-    common = {"code": 1, "config": 0, "inputs": {}}
 
     def crawled(out):
         table = to_table(found, OBSERVATION_SCHEMA).drop_columns(["etag", "fetched_at"])
@@ -148,20 +141,16 @@ def made(
         return {}
 
     sources = [source for source in SOURCES if source.name in configured]
-    crawl = workspace.run_stage("crawl", version, body=crawled, **common)
-    return workspace.run_stage(
-        "snapshot",
-        version,
-        body=lambda out: snapshot(
-            crawl,
-            sources,
-            date.fromisoformat(DAY),
-            previous=previous,
-            out=out,
-            runner=InProcessRunner(),
-            **options,
-        ),
-        **common,
+    crawl = workspace.run_stage("crawl", version, body=crawled, code=1, made_from={})
+    return put_snapshot(
+        workspace,
+        InProcessRunner(),
+        crawl,
+        sources,
+        date.fromisoformat(DAY),
+        version=version,
+        previous=previous,
+        **options,
     )
 
 
@@ -345,9 +334,6 @@ def test_another_label_is_no_change(tmp_path):
     of now."""
     old = made(tmp_path, "old", Step({"Q1": (1, ("Q5",))}, {"Q5": "five"}))
     new = made(tmp_path, "new", Step({"Q1": (2, ("Q5",))}, {"Q5": "cinq"}), old)
-    out = StageDir(tmp_path / "diff")
-    out.path.mkdir()
-    diff(old, new, load_relations(), out=out, runner=InProcessRunner())
-    (change,) = from_table(pq.read_table(out.path / CHANGES), Change)
+    (change,) = diff_of(tmp_path, Snapshot.of(old), Snapshot.of(new))
     assert (change.kind, change.rule) == ("keep", "21")
     assert (change.subject_label, change.new_label) == ("Q1 at 2", "cinq")

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from discovery_helpers import make_crawl, put_snapshot
 from dump_helpers import dump_of, line_of, recorded_entities, spread, write
 from rdf_writer import Writer
 
 from discovery.crawl import bulk
 from discovery.crawl.bulk import PARSED
-from discovery.crawl.output import SKIPS, VOLATILE
+from discovery.crawl.output import SKIPS
 from discovery.crawl.parsed import read_parsed
-from discovery.crawl.stage import crawl, local_inputs
 from discovery.facts.fact import Entity, Fact
 from discovery.facts.tables import from_table
 from discovery.snapshot.output import MANIFEST, bucket_file
-from discovery.snapshot.stage import snapshot
 from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.dump import DumpConfig
@@ -43,32 +42,9 @@ def edition(
     day: date = DAY,
 ) -> tuple[Artifact, Artifact]:
     """The crawl and its snapshot."""
-    inputs = local_inputs(sources, base_dir)
-    crawled = workspace.run_stage(
-        "crawl",
-        version,
-        code=1,
-        config=[source.model_dump(mode="json") for source in sources],
-        inputs=inputs,
-        volatile=VOLATILE,
-        body=lambda out: crawl(
-            sources,
-            day,
-            previous=previous,
-            out=out,
-            runner=runner,
-            cache=workspace.root / "http",
-            base_dir=base_dir,
-        ),
-    )
-    made = workspace.run_stage(
-        "snapshot",
-        version,
-        code=1,
-        config={},
-        inputs={"crawl": crawled.digest},
-        body=lambda out: snapshot(crawled, sources, day, previous=previous, out=out, runner=runner),
-    )
+    on = {"version": version, "previous": previous}
+    crawled = make_crawl(workspace, runner, sources, day, base_dir=base_dir, **on)
+    made = put_snapshot(workspace, runner, crawled, sources, day, **on)
     return crawled, made
 
 

@@ -82,7 +82,8 @@ def test_ray_and_this_process_make_the_same_release(
     from infra.storage.workspace import Workspace
     from pipeline.config import load_config
     from pipeline.flow import run_editions
-    from pipeline.run import STAGES, Run
+    from pipeline.run import Run
+    from pipeline.stages import STAGES
 
     digests = []
     for runner in (ray_runner, InProcessRunner()):

@@ -25,7 +25,7 @@ def make(workspace: Workspace, config: Any = 1, **more: Any) -> Any:
         out.write_json("value.json", config)
         return {"value": 1}
 
-    return workspace.run_stage("s", "v", code=1, config=config, inputs={}, body=body, **more)
+    return workspace.run_stage("s", "v", code=1, made_from={"config": config}, body=body, **more)
 
 
 def test_same_fingerprint_is_made_once(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_failing_body_leaves_no_output_and_keeps_finished_shards(tmp_path: Pat
 
         return run
 
-    common: dict[str, Any] = {"code": 1, "config": 0, "inputs": {}}
+    common: dict[str, Any] = {"code": 1, "made_from": {}}
     with pytest.raises(RuntimeError):
         workspace.run_stage("s", "v", body=body(fail_at=2), **common)
     assert workspace.find("s", "v") is None
@@ -107,7 +107,7 @@ def test_reused_files_are_not_read_again(tmp_path: Path) -> None:
     """A file taken over from a finished output is the same file, and its digest in the record is
     the one that reading it would give."""
     workspace = Workspace.at(str(tmp_path))
-    common: dict[str, Any] = {"code": 1, "config": 0, "inputs": {}}
+    common: dict[str, Any] = {"code": 1, "made_from": {}}
 
     def first(out: StageDir) -> dict[str, int]:
         out.write_table("x.parquet", pa.table({"x": [1, None]}))
@@ -116,7 +116,7 @@ def test_reused_files_are_not_read_again(tmp_path: Path) -> None:
     old = workspace.run_stage("s", "old", body=first, **common)
 
     def second(out: StageDir) -> dict[str, int]:
-        out.reuse(old, "x.parquet")
+        out.reuse(old.path, "x.parquet", digest=old.record["files"]["x.parquet"])
         return {}
 
     new = workspace.run_stage("s", "new", body=second, **common)
@@ -165,7 +165,7 @@ def test_one_process_makes_an_output(tmp_path: Path) -> None:
     workspace = Workspace.at(str(tmp_path))
 
     def made(body: Callable[[StageDir], dict[str, int]]) -> Any:
-        return workspace.run_stage("crawl", "1", code=1, config=0, inputs={}, body=body)
+        return workspace.run_stage("crawl", "1", code=1, made_from={}, body=body)
 
     def meanwhile(out: StageDir) -> dict[str, int]:
         with pytest.raises(StageError, match="crawl 1: another process is making it") as caught:

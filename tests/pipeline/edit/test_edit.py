@@ -18,7 +18,7 @@ from infra.models.loading import ModelRef
 from infra.storage.stage_dir import PROGRESS, StageDir
 from pipeline.edit.config import EditConfig
 from pipeline.edit.output import DELTA, REPORTS
-from pipeline.edit.stage import edit
+from pipeline.edit.stage import EditInputs, edit
 from pipeline.edit.value_store import ValueStore
 from pipeline.edit.worker import EditWorker
 from pipeline.plan.edits import PlannedEdit
@@ -75,17 +75,16 @@ def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., Wa
         text = tmp_path / "text.txt"
         text.write_text("The Navy is in London. Paris is a city.\n\n" * 200)
         options = {"layers": [1, 2], "statistics_tokens": 512, "window": 64, "chunk": 2}
-        edit(
-            edits,
-            (),
+        inputs = EditInputs(
+            edits=edits,
+            preserved=(),
             base=ModelRef("tiny", checkpoint("llama"), "digest"),
             config=EditConfig(options=options, text=str(text)),
             device="cpu",
             dtype="float32",
             cache=tmp_path / name / "cache",
-            out=out,
-            runner=runner,
         )
+        edit(inputs, out, runner)
         return runner
 
     return run

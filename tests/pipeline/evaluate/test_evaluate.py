@@ -14,18 +14,19 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from evaluate_helpers import CASES, NUM_FORMS, SMALL, Says, Watching
+from evaluate_helpers import CASES, NUM_FORMS, SMALL, GivenCandidate, Says, Watching
 
 from infra.lm.inference import Compute, ModelAnswers, ServedModel
 from infra.lm.question import Answer
 from infra.models.checkpoint import Checkpoint
+from infra.models.loading import ModelRef
 from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.evaluate.cases import CaseSet, Query
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.fidelity import contamination, lost
 from pipeline.evaluate.metrics import METRICS
 from pipeline.evaluate.output import FACTS, ITEMS, REPORT
-from pipeline.evaluate.stage import evaluate
+from pipeline.evaluate.stage import EvaluateInputs, evaluate
 from pipeline.export.candidate import Candidate
 
 CHANGED = "model.layers.1.mlp.down_proj.weight"
@@ -64,17 +65,16 @@ def judge(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     ) -> Judged:
         directory = out or tmp_path_factory.mktemp("evaluate")
         runner = Watching()
-        returned = evaluate(
-            CASES,
-            base=base,
+        inputs = EvaluateInputs(
+            cases=CASES,
+            base=ModelRef("base", base.path, "digest"),
             parent=parent,
-            candidate=candidate or Candidate(served=replace(base, name="candidate")),
-            seen=seen,
+            edited=GivenCandidate(candidate or Candidate(served=replace(base, name="candidate"))),
+            seen=tuple(seen),
             config=EvaluateConfig(**{**SMALL, **settings}),
             compute=Compute(shard_size=8, max_new_tokens=4),
-            out=StageDir(directory),
-            runner=runner,
         )
+        returned = evaluate(inputs, StageDir(directory), runner)
         return Judged(directory, runner, returned)
 
     return run

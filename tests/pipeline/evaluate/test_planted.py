@@ -20,12 +20,13 @@ from torch import Tensor
 from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.request import EditRequest
+from infra.execution.runner import InProcessRunner
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import EMBEDDED, load, locate
 from infra.storage.stage_dir import StageDir
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
-from pipeline.gate.stage import gate
+from pipeline.gate.stage import GateInputs, gate
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,8 @@ def number(report: Mapping[str, Any], name: str) -> float:
 def test_the_sound_edit_passes(workshop: Workshop, sound: Sound, tmp_path: Path, seed: int) -> None:
     """Three times in a row, from other samples of text and in another order of requests."""
     report = sound.report if seed == 0 else Sound(workshop, seed).report
-    verdict = gate(report, num_planned=12, num_quarantined=0, config=GATE, out=StageDir(tmp_path))
+    inputs = GateInputs(report=report, num_planned=12, num_quarantined=0, config=GATE)
+    verdict = gate(inputs, StageDir(tmp_path), InProcessRunner())
     assert verdict["passed"] and not failed(report), verdict["failed"]
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from infra.errors import GateError
+from infra.execution.runner import InProcessRunner
 from infra.storage.stage_dir import StageDir
 from pipeline.evaluate.metrics import METRICS
 from pipeline.gate.bisection import Search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.capacity import capacity
 from pipeline.gate.checks import CHECKS, check
-from pipeline.gate.stage import gate, require_passed
+from pipeline.gate.stage import GateInputs, gate, require_passed
 
 
 def metric(value: float, low: float | None = None, high: float | None = None, n: int = 100) -> Any:
@@ -198,19 +199,15 @@ def test_the_verdict_and_the_search_are_written(tmp_path: Path) -> None:
     numbers are only too few."""
     asked: list[Sequence[str]] = []
 
-    def find(names: Sequence[str]) -> Search:
+    def find(names: Sequence[str], out: StageDir) -> Search:
         asked.append(names)
         return Search()
 
     def run(made: Any, config: GateConfig) -> Any:
-        return gate(
-            made,
-            num_planned=10,
-            num_quarantined=0,
-            config=config,
-            find=find,
-            out=StageDir(tmp_path),
+        inputs = GateInputs(
+            report=made, num_planned=10, num_quarantined=0, config=config, find=find
         )
+        return gate(inputs, StageDir(tmp_path), InProcessRunner())
 
     assert run(report(), GateConfig())["passed"] and not asked
     verdict = run(report(leak=BROKEN["leak"][1]), GateConfig())
@@ -229,6 +226,6 @@ def test_what_is_no_number_does_not_pass(tmp_path: Path) -> None:
     states = {c.name: c for c in check(broken, 0.0, GateConfig()) if c.state != "pass"}
     assert states.keys() == {"kl", "perplexity_ratio", "NS_drop"}
     assert all(c.blocks and "no finite number" in c.sentence for c in states.values())
-    out = StageDir(tmp_path)
-    verdict = gate(broken, num_planned=1, num_quarantined=0, config=GateConfig(), out=out)
+    inputs = GateInputs(report=broken, num_planned=1, num_quarantined=0, config=GateConfig())
+    verdict = gate(inputs, StageDir(tmp_path), InProcessRunner())
     assert not verdict["passed"] and (tmp_path / "gate.json").exists()

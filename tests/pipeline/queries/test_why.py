@@ -163,5 +163,5 @@ def test_what_an_earlier_run_set_aside_is_not_told_of_this_one(made: Callable[[s
         out.write_json(GATE, {"search": {"culprits": {edit["id"]: "it failed once"}}})
         return {"passed": False, "culprits": {edit["id"]: "it failed once"}}
 
-    place.run_stage("gate", f"{version}{RETRY}", code=1, config=0, inputs={}, body=left)
+    place.run_stage("gate", f"{version}{RETRY}", code=1, made_from={}, body=left)
     assert printed(why(place, edit["subject"])) == told

@@ -8,18 +8,16 @@ from decimal import Decimal
 
 import duckdb
 import pytest
+from discovery_helpers import make_crawl, put_snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sql_helpers import NEW, change, config, crawled, make
 from test_stages import run_snapshot
 
-from discovery.crawl.output import VOLATILE
-from discovery.crawl.stage import crawl
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import FACT_SCHEMA, Fact
 from discovery.facts.tables import from_table, to_table
 from discovery.snapshot.output import bucket_file
-from discovery.snapshot.stage import snapshot
 from discovery.sources import make_source
 from discovery.sources.tabular.sql import SqlConfig
 
@@ -134,26 +132,10 @@ def test_a_snapshot_made_in_two_steps_is_the_one_made_in_one(path, tmp_path, wor
     first = run_snapshot(workspace, runner, date(2016, 12, 31), **options)
     assert first.json("manifest.json")["rows"]["facts"] == 2
     change(path, "UPDATE job SET who = 'Eva', written = '2019-05-05 00:00:00' WHERE id = 1")
-    crawl_on = workspace.run_stage(
-        "crawl",
-        "on",
-        code=1,
-        config={},
-        inputs={},
-        volatile=VOLATILE,
-        body=lambda out: crawl(
-            sources, NEW, previous=first, out=out, runner=runner, cache=tmp_path, base_dir=tmp_path
-        ),
-    )
+    on = {"version": "on", "previous": first}
+    crawl_on = make_crawl(workspace, runner, sources, NEW, base_dir=tmp_path, **on)
     assert crawl_on.json("crawl.json")["sources"]["hr"]["coverage"] == "statement"
-    steps = workspace.run_stage(
-        "snapshot",
-        "steps",
-        code=1,
-        config={},
-        inputs={},
-        body=lambda out: snapshot(crawl_on, sources, NEW, previous=first, out=out, runner=runner),
-    )
+    steps = put_snapshot(workspace, runner, crawl_on, sources, NEW, **on)
     whole = run_snapshot(workspace, runner, NEW, version="whole", **options)
     assert facts_of(steps) == facts_of(whole)
     assert {fact.subject for fact in facts_of(whole)} == {"Bob", "Eva", "Eve", "Kim"}

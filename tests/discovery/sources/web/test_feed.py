@@ -4,17 +4,15 @@ import json
 from datetime import date
 
 import pytest
-from discovery_helpers import EXAMPLES
+from discovery_helpers import EXAMPLES, make_crawl, put_snapshot
 from feed_site import FEEDS, TODAY, article, crawl_feed, rss, serve
 from pydantic import ValidationError
 
-from discovery.crawl.output import VOLATILE
-from discovery.crawl.stage import crawl, local_inputs
+from discovery.crawl.stage import local_inputs
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
 from discovery.snapshot.output import bucket_file
-from discovery.snapshot.stage import snapshot
 from discovery.sources import SOURCES, make_source
 from discovery.sources.observation import Since
 from discovery.sources.web.config import FeedConfig
@@ -91,7 +89,7 @@ def test_parsing_needs_no_extractor(site):
 def test_every_fact_of_it_is_quarantined():
     """The source's kind says so, and no policy of trust lifts it."""
     config = FeedConfig(name="news", feeds=("https://e.org/feed",), relations=("P36",))
-    assert FeedSource.quarantined and SOURCES["feed"] is FeedSource
+    assert FeedConfig.quarantined and SOURCES["feed"] is FeedSource
     generous = TrustConfig.model_validate({"sources": {"news": {"base_trust": 1.0}}})
     for policy in (TrustConfig(), generous):
         standing = standings((config,), policy)["news"]
@@ -294,20 +292,9 @@ def test_through_the_stages(site, workspace, runner, tmp_path):
             min_interval_s=0.0,
         )
 
-        def body(out, config=config, as_of=as_of, before=before):
-            cache = workspace.root / "http"
-            return crawl(
-                (config,), as_of, previous=before, out=out, runner=runner, cache=cache,
-                base_dir=tmp_path,
-            )  # fmt: skip
-
-        options = {"code": 1, "config": {}, "inputs": {}}
-        crawled = workspace.run_stage("crawl", day, volatile=VOLATILE, body=body, **options)
-
-        def put(out, config=config, as_of=as_of, before=before, crawled=crawled):
-            return snapshot(crawled, (config,), as_of, previous=before, out=out, runner=runner)
-
-        made.append(workspace.run_stage("snapshot", day, body=put, **options))
+        on = {"version": day, "previous": before}
+        crawled = make_crawl(workspace, runner, (config,), as_of, base_dir=tmp_path, **on)
+        made.append(put_snapshot(workspace, runner, crawled, (config,), as_of, **on))
     assert made[0].record["counts"]["skipped"] == {"link of an entry is not http or https": 1}
     ada, bob, eve = ("Ada Lovelace", "P26"), ("Bob Smith", "P108"), ("Eve Jones", "P108")
     said = [{(fact.subject, fact.relation) for fact in facts_of(artifact)} for artifact in made]

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from evaluate_helpers import GivenCandidate
 from safetensors.torch import save_file
 
 from infra.execution.runner import InProcessRunner
 from infra.lm.inference import Compute, ServedModel
 from infra.lm.language_model import LanguageModel
-from infra.models.loading import EMBEDDED, load, locate
+from infra.models.loading import EMBEDDED, ModelRef, load, locate
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from pipeline.evaluate.capability.measure import harness_task, judged, measure_capability, scores
@@ -25,7 +26,7 @@ from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.output import ITEMS, REPORT
 from pipeline.evaluate.scoring.report import differences, summary
-from pipeline.evaluate.stage import evaluate
+from pipeline.evaluate.stage import EvaluateInputs, evaluate
 from pipeline.export.candidate import Candidate
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
@@ -160,16 +161,15 @@ def test_an_evaluation_measures_base_and_candidate(
     file.write_text("".join(item.model_dump_json() + "\n" for item in made_up(12).items))
     path = checkpoint("llama")
     out = StageDir(tmp_path)
-    evaluate(
-        CaseSet("none", ()),
-        base=ServedModel(name="base", path=path),
+    inputs = EvaluateInputs(
+        cases=CaseSet("none", ()),
+        base=ModelRef("base", path, "digest"),
         parent=None,
-        candidate=Candidate(served=ServedModel(name="candidate", path=path)),
+        edited=GivenCandidate(Candidate(served=ServedModel(name="candidate", path=path))),
         config=EvaluateConfig(metrics=(), capability=(f"mine={file}",), capability_limit=10),
         compute=Compute(),
-        out=out,
-        runner=InProcessRunner(),
     )
+    evaluate(inputs, out, InProcessRunner())
     made = Artifact(tmp_path, {})
     report, items = made.json(REPORT), made.table(ITEMS)
     for role in ("base", "candidate"):

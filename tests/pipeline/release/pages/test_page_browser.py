@@ -13,7 +13,8 @@ from worlds import VERSIONS, job
 
 from infra.storage.workspace import Workspace
 from pipeline.flow import run_editions
-from pipeline.release.pages.page import PAGE, render_page
+from pipeline.gate.output import PAGE
+from pipeline.release.pages.page import render_page
 
 pytestmark = [
     pytest.mark.slow,
