@@ -11,16 +11,21 @@ from rich.table import Table
 
 from infra.errors import ConfigError
 from infra.settings import nested
+from jobs.terminal.words import many
 from pipeline.comparison.scaling import require_possible, scaling
 from pipeline.comparison.systems import Comparison, System
 from pipeline.edit.config import EditConfig, make_editor
+from pipeline.evaluate.output import REPORT
 from pipeline.evaluate.scoring.report import as_json
+from pipeline.release.pages.figures import name_of, ordered
 
 COLUMNS = (
     *("ES", "PS", "NS", "reliability", "generality", "near_agreement", "subject_agreement"),
     *("neutral_agreement", "leak", "kl", "perplexity"),
 )
 """What the table shows of a report, where it was measured; the JSON has all of it."""
+MAX_REFUSALS = 5
+"""Facts that an editor refused, named one by one."""
 
 
 def systems_of(
@@ -89,21 +94,42 @@ def table_rows(
 
 
 def print_rows(
-    rows: Sequence[Mapping[str, Any]], dropped: Mapping[str, int], console: Console
+    rows: Sequence[Mapping[str, Any]],
+    dropped: Mapping[str, int],
+    console: Console,
+    *,
+    verbose: bool = False,
 ) -> None:
-    """The table, and what was left out and why."""
-    shown = [c for c in COLUMNS if any(c in row["metrics"] for row in rows)]
-    table = Table("metric", *(row["system"] for row in rows), box=None, padding=(0, 2, 0, 0))
+    """The table, what was left out and why, and where the reports are; with `verbose`, every
+    metric."""
+    measured = ordered({name for row in rows for name in row["metrics"]})
+    shown = measured if verbose else [name for name in COLUMNS if name in measured]
+    heads = ("", "metric", *(row["system"] for row in rows))
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0))
     for name in shown:
-        table.add_row(name, *(cell(row["metrics"].get(name)) for row in rows))
+        cells = (cell(row["metrics"].get(name)) for row in rows)
+        table.add_row(name_of(name), name, *cells)
     for name in dict.fromkeys(name for row in rows for name in row.get("scaling", {})):
-        table.add_row(name, *(cell(row.get("scaling", {}).get(name)) for row in rows))
+        table.add_row("", name, *(cell(row.get("scaling", {}).get(name)) for row in rows))
     console.print(table)
+    console.print("Behind each number is its 95 % interval. ↓ marks numbers that should be small.")
+    if left_out := len(measured) - len(shown):
+        console.print(f"{many(left_out, 'more number')}: run again with -v, or with --json.")
     for row in rows:
-        for edit_id, reason in list(row.get("refused", {}).items())[:5]:
-            console.print(f"  {row['system']} refused {edit_id}: {reason}", soft_wrap=True)
+        refusals = list(row.get("refused", {}).items())
+        for edit_id, reason in refusals[:MAX_REFUSALS]:
+            text = f"  {row['system']} refused {edit_id}: {reason}"
+            console.print(text, soft_wrap=True, markup=False)
+        if len(refusals) > MAX_REFUSALS:
+            rest = many(len(refusals) - MAX_REFUSALS, "other fact")
+            console.print(f"  {row['system']} refused {rest}", markup=False)
     for reason, number in dropped.items():
-        console.print(f"  left out: {number} records, {reason}", soft_wrap=True)
+        text = f"  left out: {many(number, 'record')}, {reason}"
+        console.print(text, soft_wrap=True, markup=False)
+    for row in rows:
+        if "path" in row:
+            text = f"Report of {row['system']}: {row['path']}/{REPORT}"
+            console.print(text, soft_wrap=True, markup=False)
 
 
 def cell(metric: Mapping[str, Any] | None) -> str:

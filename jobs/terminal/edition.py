@@ -5,98 +5,137 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from infra.storage.workspace import Workspace
-from pipeline.release.pages.figures import ordered
+from jobs.terminal.sentences import sentence
+from jobs.terminal.words import ROUTED, many, refused, waits
+from pipeline.release.pages.figures import ROLES, name_of, ordered
 
 MAX_REASONS = 8
 MAX_SAMPLE = 40
 """Characters shown of a piece that could not be used."""
+MAIN_METRICS = (
+    *("reliability", "generality", "retention", "superseded", "near_agreement", "leak"),
+    *("perplexity", "capability"),
+)
+"""Metrics that are shown without `--verbose`, where they were measured."""
 
 
-def print_edition(summary: Mapping[str, Any], console: Console) -> None:
-    """One edition's summary (`pipeline.queries.summary.summarise`)."""
+def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool = False) -> None:
+    """One edition's summary (`pipeline.queries.summary.summarise`); with `verbose`, every metric
+    and every check of the gate."""
     counts = {name: stage["counts"] for name, stage in summary["stages"].items()}
-    console.rule(f"[bold]Edition {summary['version']}")
+    console.print()
+    console.rule(f"[bold]Edition {escape(summary['version'])}")
     _print_counts(counts, console)
+    if "plan" in counts:
+        _print_plan(counts["plan"], console)
     _print_skips(summary["skips"], console)
     if "report" in summary:
-        _print_report(summary["report"], console)
+        _print_report(summary["report"], console, verbose=verbose)
+    _print_examples(summary.get("examples", ()), console)
     if "gate" in summary:
-        _print_gate(summary["gate"], console)
-    for example in summary.get("examples", ()):
-        console.print(f"  [bold]{example['prompt']}[/]")
-        console.print(f"      before  {example['before_answer'] or '(nothing)'}")
-        console.print(f"      now     [green]{example['answer']}[/]")
+        _print_gate(summary["gate"], console, verbose=verbose)
     if "release" in summary:
         release = summary["release"]
+        _heading("Release", console)
         console.print(
-            f"\nRelease [bold]{summary['version']}[/] holds {release['edits']} edits "
-            f"(id {release['release_id'][:12]}) in {release['path']}",
+            f"  Version [bold]{escape(summary['version'])}[/] holds "
+            f"{many(release['edits'], 'edit')} (id {release['release_id'][:12]}): "
+            f"{escape(release['path'])}",
             soft_wrap=True,
         )
     if summary["page"]:
-        console.print(f"Report: {summary['page']}", soft_wrap=True)
+        console.print(f"Report: {summary['page']}", soft_wrap=True, markup=False)
 
 
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
-    """What to try now."""
+    """What to try now, with a word on each command."""
     here = workspace.root == Path.cwd() / "workspace"
     where = "" if here else f" --workspace {workspace.root}"
     program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
     prompt = next((e["prompt"] for e in summary.get("examples", ())), "The capital of France is")
-    console.print("\nNext:")
-    for command in (f'ask "{prompt}"', f'why "{prompt}"', "releases", "status", "rollback"):
-        console.print(f"  {program} {command}{where}", soft_wrap=True)
+    _heading("What to do next", console)
+    for command, purpose in (
+        (f'ask "{prompt}"', "compare the unedited model and the release"),
+        (f'why "{prompt}"', "see what was decided about a fact, and on whose word"),
+        ("releases", "list the releases and their reports"),
+        ("status", "see how far each edition is"),
+        ("rollback", "return production to the release before"),
+    ):
+        console.print(f"  {purpose}:", markup=False)
+        console.print(f"    {program} {command}{where}", soft_wrap=True, markup=False)
+
+
+def _heading(text: str, console: Console) -> None:
+    console.print(f"\n[bold]{text}[/]")
 
 
 def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """What was found and done, a sentence a stage."""
     table = Table(show_header=False, box=None, padding=(0, 2))
-    for stage, label, key in (
-        ("snapshot", "facts crawled", "facts"),
-        ("diff", "changes by kind", "kinds"),
-        ("probe", "verdicts", "verdicts"),
-        ("plan", "edits planned", "actions"),
-        ("plan", "superseded, taken out", "removed"),
-        ("edit", "requests", "status"),
+    for stage, label in (
+        ("snapshot", "What the sources say"),
+        ("diff", "What changed"),
+        ("probe", "What the model believed"),
+        ("plan", "What was planned"),
+        ("edit", "What was edited"),
     ):
         if stage in counts:
-            table.add_row(label, _counts(counts[stage][key]))
-    console.print(table)
-    if "plan" in counts and counts["plan"]["refused"]:
-        console.print(f"  not edited: {counts['plan']['refused']}")
-        _print_reasons(counts["plan"]["refusals"], console)
-    if "plan" in counts and counts["plan"]["held"]:
-        held = counts["plan"]["held"]
-        console.print(f"  waiting for a later edition or a person: {sum(held.values())}")
+            table.add_row(label, Text(sentence(stage, counts[stage])))
+    if table.row_count:
+        console.print(table)
+
+
+def _print_plan(plan: Mapping[str, Any], console: Console) -> None:
+    """Why changes were not edited, by reason."""
+    held, routed, refusals = Counter[str](), Counter[str](), Counter[str]()
+    for key, number in plan["held"].items():
+        held[waits(key)] += number
+    for rule, number in plan["routed"].items():
+        routed[ROUTED.get(rule, rule)] += number
+    for reason, number in plan["refusals"].items():
+        refusals[refused(reason)] += number
+    total = sum(held.values())
+    if plan["refused"]:
+        _heading(f"Not edited: {many(plan['refused'], 'change')}", console)
+        _print_reasons(refusals, console)
+    if total:
+        _heading(f"Waiting for a later edition or a person: {many(total, 'change')}", console)
         _print_reasons(held, console)
-    if "plan" in counts and counts["plan"]["sheet"]:
-        console.print(f"  on the fact sheet: {counts['plan']['sheet']}, of these sent there now:")
-        _print_reasons(counts["plan"]["routed"], console)
+    if plan["sheet"]:
+        _heading(f"On the fact sheet, for retrieval: {many(plan['sheet'], 'fact')}", console)
+        if routed:
+            console.print(f"  {sum(routed.values()):,} of them were sent there now:")
+            _print_reasons(routed, console)
 
 
 def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
     """The commonest first; the rest in one line."""
     reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     for reason, number in reasons[:MAX_REASONS]:
-        console.print(f"    {number:5}  {reason}", soft_wrap=True)
+        console.print(f"  {number:7,}  {reason}", soft_wrap=True, markup=False)
     if len(reasons) > MAX_REASONS:
         rest = sum(number for _, number in reasons[MAX_REASONS:])
-        console.print(f"    {rest:5}  for {len(reasons) - MAX_REASONS} other reasons")
+        console.print(f"  {rest:7,}  for {many(len(reasons) - MAX_REASONS, 'other reason')}")
 
 
 def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
     """What the sources gave that could not be used; every piece is in one of the rows."""
     if not skips:
         return
-    table = Table("source", "could not be used", "pieces", "sample", box=None, padding=(0, 1, 0, 0))
+    num_pieces = sum(row["count"] for row in skips)
+    _heading(f"Not usable from the sources: {many(num_pieces, 'piece')}", console)
+    table = Table("source", "reason", "pieces", "example", box=None, padding=(0, 1, 0, 2))
     for row in skips[:MAX_REASONS]:
         sample = " ".join(row["sample"].split())
         shown = sample if len(sample) <= MAX_SAMPLE else sample[: MAX_SAMPLE - 3] + "..."
@@ -104,58 +143,79 @@ def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_row(*(Text(text) for text in texts))  # a source's words are no markup
     rest = skips[MAX_REASONS:]
     if rest:
-        table.add_row("", f"{len(rest)} other reasons", str(sum(row["count"] for row in rest)), "")
+        total = str(sum(row["count"] for row in rest))
+        table.add_row("", many(len(rest), "other reason"), total, "")
     console.print(table)
 
 
-def _print_report(report: Mapping[str, Any], console: Console) -> None:
+def _print_report(report: Mapping[str, Any], console: Console, *, verbose: bool) -> None:
+    """The main metrics of every model that was asked, or all of them."""
     scores = report["roles"]
-    roles = [role for role in ("base", "parent", "candidate", "context") if role in scores]
-    table = Table("metric", *roles, "n", "95 %", title="Before and after", title_justify="left")
-    for name in ordered(scores["candidate"]):
+    roles = [role for role in ROLES if role in scores]
+    measured = [n for n, m in scores["candidate"].items() if m["value"] is not None]
+    shown = [n for n in ordered(measured) if verbose or n in MAIN_METRICS] or ordered(measured)
+    _heading("Before and after", console)
+    heads = ["", *(ROLES[role] for role in roles), "95 % interval", "asked"]
+    table = Table(*heads, *(["metric"] if verbose else []), box=None, padding=(0, 1, 0, 2))
+    for name in shown:
         metric = scores["candidate"][name]
-        if metric["value"] is None:
-            continue
         interval = "" if metric["low"] is None else f"{metric['low']:.2f}-{metric['high']:.2f}"
         values = [_number(scores[role].get(name)) for role in roles]
-        table.add_row(name, *values, str(metric["n"]), interval)
+        cells = [name_of(name), *values, interval, str(metric["n"])]
+        table.add_row(*cells, *([name] if verbose else []))
     console.print(table)
+    if left_out := len(measured) - len(shown):
+        console.print(f"  {many(left_out, 'more number')}: run again with -v, or see the report.")
+
+
+def _print_examples(examples: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Facts that the model had wrong and has right now."""
+    if not examples:
+        return
+    _heading("For example", console)
+    for example in examples:
+        console.print(f"  [bold]{escape(example['prompt'])}[/]")
+        console.print(f"      before  {escape(example['before_answer']) or '(nothing)'}")
+        console.print(f"      now     [green]{escape(example['answer'])}[/]")
 
 
 MARKS = {
-    "pass": "[green]ok[/]      ",
-    "warn": "[yellow]warn[/]    ",
-    "unproven": "[yellow]unproven[/]",
-    "fail": "[red]FAIL[/]    ",
-    "not measured": "[red]no data[/] ",
+    "pass": "[green]ok[/]          ",
+    "warn": "[yellow]warning[/]     ",
+    "unproven": "[yellow]not proven[/]  ",
+    "fail": "[red]FAILED[/]      ",
+    "not measured": "[red]not measured[/]",
 }
 
 
-def _print_gate(gate: Mapping[str, Any], console: Console) -> None:
+def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> None:
+    """Whether the candidate may be released; the checks that did not pass, or all of them."""
+    checks = gate["checks"]
+    num_passed = sum(check["state"] == "pass" for check in checks)
     verdict = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
-    console.print(f"Gate {verdict}")
-    for check in gate["checks"]:
-        sign = ">=" if check["at_least"] else "<="
+    console.print(f"\n[bold]Gate {verdict}[/]: {num_passed} of {many(len(checks), 'check')} passed")
+    for check in checks:
+        if not verbose and check["state"] == "pass":
+            continue
+        sign = "at least" if check["at_least"] else "at most"
         edge = check["low"] if check["at_least"] else check["high"]
-        interval = "" if edge is None else f"  (95 %: {edge:.3f})"
+        interval = "" if edge is None else f" (95 % sure of {edge:.3f})"
         value = "-" if check["value"] is None else f"{check['value'] + 0.0:.3f}"
         console.print(
-            f"  {MARKS[check['state']]} {check['name']:<22}{value} {sign} "
-            f"{check['bound']:.3f}{interval}"
+            f"  {MARKS[check['state']]}  {name_of(check['name'])} ({check['name']}): "
+            f"{value}, allowed {sign} {check['bound']:.3f}{interval}",
+            soft_wrap=True,
         )
     for alarm in gate["alarms"]:
-        console.print(f"  [yellow]{alarm}[/]", soft_wrap=True)
+        console.print(f"  [yellow]{escape(alarm)}[/]", soft_wrap=True)
     if gate["search"]:
-        probes, culprits = len(gate["search"]["probes"]), gate["search"]["culprits"]
-        console.print(f"  searched in {probes} probes: {len(culprits)} edits set aside")
+        trials, culprits = len(gate["search"]["probes"]), gate["search"]["culprits"]
+        console.print(
+            f"  {many(len(culprits), 'edit')} set aside as harmful, found in "
+            f"{many(trials, 'trial')}:"
+        )
         for edit_id, why in culprits.items():
-            console.print(f"    {edit_id}  {why}", soft_wrap=True)
-
-
-def _counts(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{number} {name}" for name, number in sorted(value.items())) or "none"
-    return str(value)
+            console.print(f"    {edit_id}  {why}", soft_wrap=True, markup=False)
 
 
 def _number(metric: Mapping[str, Any] | None) -> str:

@@ -7,16 +7,24 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.queries.why import Row, _name
+from jobs.terminal.words import ACTIONS, KINDS, TRUST, VERDICTS
+from pipeline.queries.why import Row
 
 
 def print_facts(facts: Sequence[Row], console: Console) -> None:
     """For a person: a heading a fact, a paragraph a version."""
     for fact in facts:
-        console.print(f"[bold]{escape(fact['label'] or fact['subject'])}[/] {_name(fact)}")
+        name = fact["label"] or fact["subject"]
+        console.print(f"[bold]{escape(name)}[/] {escape(_key(fact))}")
         for entry in fact["history"]:
             for line in _lines(entry):
                 console.print(f"  {escape(line)}", soft_wrap=True)
+
+
+def _key(fact: Row) -> str:
+    """Subject and relation in brackets; the relation alone where the subject has no other name."""
+    named = fact["label"] not in (None, fact["subject"])
+    return f"({fact['subject']}, {fact['relation']})" if named else f"({fact['relation']})"
 
 
 def _lines(entry: Row) -> Iterator[str]:
@@ -26,21 +34,22 @@ def _lines(entry: Row) -> Iterator[str]:
     for change in entry.get("changes", ()):
         yield from (f"  {line}" for line in _change_lines(change))
     for row in entry.get("dropped", ()):
-        yield f"  dropped: held since {row['since_version']}; {row['reasons'][-1]}"
+        yield f"  no longer waits (waited since {row['since_version']}): {row['reasons'][-1]}"
     for row in entry.get("refusals", ()):
-        yield f"  refused ({row['rule']}, {row['state']}): {row['reason']}"
+        yield f"  not edited: {row['reason']} (rule {row['rule']}, trust {row['state']})"
     for row in entry.get("held", ()):
-        yield f"  {row['state']} since {row['since_version']}, change {row['id']}:"
+        yield f"  waits since {row['since_version']} ({row['state']}), change {row['id']}:"
         for rule, reason in zip(row["rules"], row["reasons"], strict=True):
             yield f"    {rule}: {reason}"
     for row in entry.get("sheet", ()):
         yield f"  on the fact sheet since {row['since']}: {row['statement']} ({row['reason']})"
     for row in entry.get("edits", ()):
-        yield f"  edit {row['id']}: {row['action']} {row['prompt']!r} -> {row['target']!r}"
+        action = ACTIONS.get(row["action"], row["action"])
+        yield f"  {action}: {row['prompt']!r} -> {row['target']!r} (edit {row['id']})"
         yield f"    since {row['since']}, priority {row['priority']:.3g}; {row['reason']}"
         yield f"    {_evidence(row, row['statement'], row['revision'])}"
         if "quarantined" in row:
-            yield f"    quarantined: {row['quarantined']}"
+            yield f"    set aside: {row['quarantined']}"
     for row in entry.get("removals", ()):
         yield f"  edit {row['id']} taken out ({row['target']!r}): {row['reason']}"
 
@@ -49,24 +58,26 @@ def _change_lines(change: Row) -> Iterator[str]:
     """A change, what trust found and what the models said."""
     old = ", ".join(change["old_labels"] or ()) or "(none)"
     new = change["new_label"] or change["new_value"] or "(none)"
-    yield f"change {change['id']}: {change['kind']} {old} -> {new}"
-    yield f"  rule {change['rule']}: {change['reason']}"
+    kind = KINDS.get(change["kind"], change["kind"])
+    yield f"{kind}: {old} -> {new} (change {change['id']})"
+    yield f"  because {change['reason']} (rule {change['rule']})"
     revision = change["revision_new"] or change["revision_old"]
     yield f"  {_evidence(change, change['new_statement'], revision)}"
     if change["quote"]:
         yield f"  it says: {change['quote']}"
     if taken := change.get("taken_up"):
-        yield f"  taken up again, held since {taken['since']}"
+        yield f"  taken up again, waited since {taken['since']}"
     if trust := change.get("trust"):
-        yield f"  trust: {trust['state']}"
+        yield f"  may it be acted on: {TRUST.get(trust['state'], trust['state'])}"
         for rule, reason in zip(trust["rules"], trust["reasons"], strict=True):
             yield f"    {rule}: {reason}"
     for name, who in (("verdict", "the model"), ("unedited", "the unedited model")):
         verdict = change.get(name)
         if verdict and verdict["verdict"] is None:
-            yield f"  {who} was not asked ({verdict['reason']})"
+            yield f"  {who} was not asked: {verdict['reason']}"
         elif verdict:
-            yield f"  {who}: {verdict['verdict']} ({verdict['reason']})"
+            belief = VERDICTS.get(verdict["verdict"], verdict["verdict"])
+            yield f"  {who} {belief} ({verdict['reason']})"
             yield f"    asked {verdict['prompt']!r}, said {verdict['answer']!r}"
 
 

@@ -1,97 +1,216 @@
-"""What a running job shows: a line for each finished stage, and how far the present one is.
+"""What a running job shows: one sentence a finished stage, and how far the present one is.
 
-Progress goes to standard error, results to standard output, so that `--json` can be piped. The
-worker may be in another process or on another machine: progress is read from the workspace.
+Progress goes to standard error, results to standard output, so that `--json` can be piped. On a
+terminal there is a bar for the stage under way; in a log there are plain lines only. The worker may
+be in another process or on another machine: progress is read from the workspace.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
 
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, read_progress
 from infra.storage.workspace import Workspace
-from pipeline.run import edition_of
+from jobs.terminal.sentences import sentence
+from jobs.terminal.words import DOING, brief, duration, phase
+from pipeline.queries.summary import details
+from pipeline.run import RETRY, edition_of
 
 INTERVAL_S = 0.5
 LINE_EVERY_S = 10.0
-"""Without a terminal, a line of progress is printed this often."""
+"""Without a terminal, a line of progress is printed this often at most."""
+NAME_WIDTH = 9
+"""Of the longest name of a stage."""
+
+
+class StageProgress:
+    """How far one stage is, as its progress file says, and how long the rest will take."""
+
+    def __init__(self, stage: str, version: str, clock: Callable[[], float]) -> None:
+        self.stage, self.version, self.clock = stage, version, clock
+        self.started = clock()
+        self.doing = DOING[stage]
+        self.done = self.total = 0
+        self._first = self._last = (self.started, 0)
+        """When the present phase was first and last seen to go on, and what was done then."""
+
+    def update(self, done: int, total: int, text: str) -> None:
+        """Take in the content of the progress file. A new phase begins a new estimate."""
+        now, doing = (self.clock(), done), phase(text)
+        if (doing, total) != (self.doing, self.total) or done < self.done:
+            self._first = self._last = now
+        elif done > self.done:
+            self._last = now
+        self.doing, self.done, self.total = doing, done, total
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the phase ends at the speed so far; None where that is not known.
+
+        What was done before the phase was first seen counts for nothing: it may have been found.
+        """
+        (began, done_before), (at, done) = self._first, self._last
+        if done <= done_before:
+            return None
+        rest = (at - began) / (done - done_before) * (self.total - done)
+        return max(0.0, rest - (self.clock() - at))
+
+    @property
+    def took_s(self) -> float:
+        """Seconds since the stage began."""
+        return self.clock() - self.started
+
+    @property
+    def text(self) -> str:
+        """`asking questions, 38 %, about 21 s left`; the time so far where the end is unknown."""
+        parts = [self.doing]
+        if self.total:
+            parts.append(f"{self.done / self.total:.0%}")
+        left = self.left_s
+        if left is None:
+            parts.append(f"{duration(self.took_s)} so far")
+        else:
+            parts.append("a few seconds left" if left < 10 else f"about {duration(left)} left")
+        return ", ".join(parts)
 
 
 class StageWatch:
     """Shows the stages of a run as they pass."""
 
-    def __init__(self, workspace: Workspace, *, quiet: bool = False) -> None:
-        self.workspace = workspace
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.status = self.console.status("") if self.console.is_terminal else None
-        self.started = time.monotonic()
-        self.current: tuple[str, str, float] | None = None
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        heading: str = "Edition",
+        quiet: bool = False,
+        verbose: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        heading  what a version is, for the line above its stages
+        quiet    print nothing
+        verbose  print the counts of each stage below its sentence
+        console  where to print, standard error if not given
+        """
+        self.workspace, self.heading, self.verbose = workspace, heading, verbose
+        self.console = console or Console(stderr=True, quiet=quiet, highlight=False)
+        self.clock = clock
+        self.started = clock()
         self.made: dict[str, dict[str, Artifact]] = {}
         """Outputs so far, by edition and stage; of several attempts the last one's."""
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.current: StageProgress | None = None
+        self._version = ""
+        self._last_line = self.started
+        self.bar = _bar(self.console) if _is_live(self.console) else None
+        self._task = self.bar.add_task("", visible=False, said="") if self.bar else None
+        self._lock = threading.RLock()
+        """Held while a stage is shown or ends, lest its progress be told after its end."""
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> StageWatch:
-        if self.status:
-            self.status.start()
-        self.thread.start()
+        if self.bar:
+            self.bar.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stopped.set()
-        self.thread.join()
-        if self.status:
-            self.status.stop()
-        self.console.print(f"all stages {time.monotonic() - self.started:12.1f} s")
+        self._stopped.set()
+        self._thread.join()
+        if self.bar:
+            self.bar.stop()
+        self.console.print(f"{duration(self.clock() - self.started)} in all")
 
     def begin(self, stage: str, version: str) -> None:
         """A stage begins."""
-        self.current = (stage, version, time.monotonic())
+        if version.endswith(RETRY) and version != self._version:
+            self.console.print("  trying again without the edits that do harm")
+        elif edition_of(version) != edition_of(self._version):
+            self.console.print(f"[bold]{self.heading} {escape(version)}[/]", soft_wrap=True)
+        self._version = version
+        self.current = StageProgress(stage, version, self.clock)
+        self.show()
 
     def end(self, artifact: Artifact) -> None:
         """A stage's output is there."""
         assert self.current is not None
-        stage, version, started = self.current
-        took = time.monotonic() - started
-        self.current = None
-        self.made.setdefault(edition_of(version), {})[stage] = artifact
-        found = "" if artifact.made_now else "  [dim](found)[/]"
-        counts = ", ".join(f"{key} {_brief(value)}" for key, value in artifact.counts.items())
-        self.console.print(
-            f"[bold]{version}[/] {stage:<9} {took:6.1f} s  {counts}{found}", soft_wrap=True
-        )
+        stage, took_s = self.current.stage, self.current.took_s
+        with self._lock:
+            self.current = None
+            self.show()
+        self.made.setdefault(edition_of(artifact.record["version"]), {})[stage] = artifact
+        told = sentence(stage, details(artifact), found=not artifact.made_now)
+        if artifact.made_now:
+            told += f"  ({duration(took_s)})"
+        self._print_line(stage, told)
+        if self.verbose:
+            counts = ", ".join(f"{key} {brief(value)}" for key, value in artifact.counts.items())
+            self._print_line("", f"counts: {counts}", style="dim")
+
+    def show(self) -> None:
+        """Bring the bar up to date, or print a line of progress if one is due."""
+        with self._lock:
+            current = self.current
+            if current is not None:
+                self._read(current)
+            if self.bar is not None and self._task is not None:
+                self.bar.update(
+                    self._task,
+                    visible=current is not None,
+                    description=current.stage if current else "",
+                    completed=current.done if current else 0,
+                    total=(current.total or None) if current else None,
+                    said=current.text if current else "",
+                )
+            elif current is not None and current.took_s > 2:
+                now = self.clock()
+                if now - self._last_line > LINE_EVERY_S:
+                    self._last_line = now
+                    self._print_line(current.stage, f"... {current.text}")
+
+    def _read(self, current: StageProgress) -> None:
+        """Take in the progress file of the stage under way, if it has one."""
+        directory = self.workspace.directory(current.stage, f"{current.version}.partial")
+        if state := read_progress(directory / PROGRESS):
+            current.update(state["done"], state["total"], state["text"])
 
     def _watch(self) -> None:
-        last_line = time.monotonic()
-        while not self.stopped.wait(INTERVAL_S):
-            if self.current is None:
-                continue
-            stage, version, started = self.current
-            took = time.monotonic() - started
-            text = f"{version} {stage} {took:.0f} s {self._progress(stage, version)}"
-            if self.status:
-                self.status.update(text)
-            elif took > 2 and time.monotonic() - last_line > LINE_EVERY_S:
-                last_line = time.monotonic()
-                self.console.print(f"... {text}", soft_wrap=True)
+        while not self._stopped.wait(INTERVAL_S):
+            self.show()
 
-    def _progress(self, stage: str, version: str) -> str:
-        path = self.workspace.directory(stage, f"{version}.partial") / PROGRESS
-        state = read_progress(path)
-        return f"{state['done']}/{state['total']} {state['text']}" if state else ""
+    def _print_line(self, name: str, text: str, *, style: str = "") -> None:
+        """A name and its text: wrapped beside the name on a terminal, one line in a log."""
+        if self.bar is None:
+            self.console.print(f"  {name:<{NAME_WIDTH}}  {escape(text)}", soft_wrap=True)
+            return
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=NAME_WIDTH + 2, style="bold")
+        table.add_column(overflow="fold")
+        table.add_row(f"  {name}", escape(text), style=style)
+        self.console.print(table)
 
 
-def _brief(value: Any) -> str:
-    """A count, or the largest few of a mapping of counts."""
-    if isinstance(value, Mapping):
-        top = sorted(value.items(), key=lambda item: -item[1] if isinstance(item[1], int) else 0)
-        return " / ".join(f"{n} {name}" for name, n in top[:4]) or "none"
-    if isinstance(value, str) and len(value) > 12:
-        return value[:12]
-    return str(value)
+def _is_live(console: Console) -> bool:
+    """Whether a bar can be drawn and redrawn there."""
+    return console.is_terminal and not console.is_dumb_terminal and not console.quiet
+
+
+def _bar(console: Console) -> Progress:
+    """A bar that is gone when the stage is done; it pulses while the end is not known."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn(f"{{task.description:<{NAME_WIDTH}}}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[said]}", markup=False),
+        console=console,
+        transient=True,
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from discovery.crawl.output import SKIPS
+import pyarrow.parquet as pq
+
+from discovery.crawl.output import OBSERVATIONS, SKIPS
 from infra.lm.matching import begins_with
 from infra.storage.artifact import Artifact
 from pipeline.evaluate.output import FACTS, REPORT
@@ -69,3 +72,21 @@ def examples(evaluation: Artifact) -> list[dict[str, Any]]:
     )
     shown = ("prompt", "before_answer", "answer", "target", "old")
     return [{key: row[key] for key in shown} for row in rows[:NUM_EXAMPLES]]
+
+
+def details(artifact: Artifact) -> dict[str, Any]:
+    """An output's counts, with more that a sentence about it needs, read from its files.
+
+    Of a crawl `sources`, the number of usable documents by source; of a gate `checks`, the number
+    of checks by state.
+    """
+    stage = artifact.record["stage"]
+    if stage == "crawl":
+        columns = ["source", "absent"]
+        table = pq.read_table(artifact.path / OBSERVATIONS, columns=columns)
+        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+        return {**artifact.counts, "sources": Counter(name for name, absent in rows if not absent)}
+    if stage == "gate":
+        states = Counter(check["state"] for check in artifact.json(GATE)["checks"])
+        return {**artifact.counts, "checks": {"pass": 0, **states}}
+    return dict(artifact.counts)

@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.markup import escape
 
 from discovery.probe.output import ASSESSMENTS, CHANGES, DROPPED, TAKEN_UP, UNEDITED, VERDICTS
 from infra.errors import ConfigError
@@ -59,18 +58,6 @@ def why(workspace: Workspace, question: str, relation: str | None = None) -> lis
     asked = normalise(question)
     exact = [fact for fact in chosen if asked in _prompts(fact)]
     return exact or chosen
-
-
-def _name(fact: Row) -> str:
-    shown = (
-        [fact["relation"]]
-        if fact["label"] in (None, fact["subject"])
-        else [
-            fact["subject"],
-            fact["relation"],
-        ]
-    )
-    return escape(f"({', '.join(shown)})")
 
 
 def _versions(workspace: Workspace) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 
 from infra.models.loading import load
 from jobs import cli
+from pipeline.run import STAGES
 
 
 @pytest.fixture()
@@ -44,15 +47,21 @@ def test_a_workspace_from_run_to_rollback(
     assert editions[0]["stages"]["plan"]["counts"]["actions"] == {"teach": 6}
 
     code, out, err = corrigenda("run", "-c", config, *place, "--ray-address", "none")
-    assert code == 0 and "(found)" in err
+    assert code == 0
+    _require_told(err, editions)
     for wanted in (
         "Before and after",
-        "Gate passed",
+        "Gate passed: ",
         "corrigenda ask",
-        "waiting for",
-        "on the fact sheet",
+        "Waiting for a later edition or a person: 2 changes",
+        "On the fact sheet, for retrieval: 2 facts",
+        "answers right by itself",
     ):
         assert wanted in out, wanted
+    assert "norm_ratio)" in out and "reliability" not in out  # a warning, and a check that passed
+    _, out, err = corrigenda("run", "-c", config, *place, "--ray-address", "none", "--verbose")
+    assert all(name in out for name in editions[0]["stages"]["evaluate"]["counts"])
+    assert "counts: " in err and "actions 6 teach" in err
     reports = re.findall(r"^Report: (.*)$", out, re.MULTILINE)
     assert len(reports) == 2 and all(Path(report).is_file() for report in reports)
 
@@ -81,6 +90,62 @@ def test_a_workspace_from_run_to_rollback(
     for command in ("status", "releases"):
         code, out, _ = corrigenda(command, *place)
         assert code == 0 and "2016.06.30" in out
+
+
+def _require_told(err: str, editions: list[dict[str, Any]]) -> None:
+    """In a log without control characters, each edition has its heading and one line a stage: found
+    and not made, with the numbers that the JSON has."""
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", err)
+    lines = err.splitlines()
+    assert len(lines) == 2 * (1 + len(STAGES)) + 1 and lines[-1].endswith(" in all")
+    for n, edition in enumerate(editions):
+        heading, *told = lines[n * (1 + len(STAGES)) :][: 1 + len(STAGES)]
+        assert heading == f"Edition {edition['version']}"
+        assert [line.split()[0] for line in told] == list(STAGES)
+        assert all(re.match(r"  \w+ +already done: \w", line) for line in told), told
+        counts = {name: stage["counts"] for name, stage in edition["stages"].items()}
+        gate = json.loads((Path(edition["stages"]["gate"]["path"]) / "gate.json").read_text())
+        passed = [check["state"] for check in gate["checks"]].count("pass")
+        for stage, text in {
+            "crawl": "fetched 1 document (",
+            "snapshot": f"hold {counts['snapshot']['facts']} facts and name 8 people",
+            "diff": ("8 facts are new", "7 facts have changed and 1 is as before")[n],
+            "probe": f"about {counts['probe']['probed']} changed facts: ",
+            "plan": f"planned {sum(counts['plan']['actions'].values())} edits: 6 to teach",
+            "edit": f"wrote {counts['edit']['status']['edited']} facts into the model",
+            "evaluate": f"gets {counts['evaluate']['reliability']:.0%} of the new facts right",
+            "gate": f"passed: {passed} of {len(gate['checks'])} checks; 1 warning (norm_ratio)",
+            "release": f"{counts['release']['edits']} edits as release "
+            f"{counts['release']['release_id'][:12]}",
+        }.items():
+            assert text in told[STAGES.index(stage)], stage
+
+
+def test_help_groups_the_commands_by_what_one_wants_to_do(corrigenda: Any) -> None:
+    """Every command stands under its heading, and each says in a sentence what it does."""
+    code, out, _ = corrigenda("--help")
+    assert code == 0
+    found, heading = {}, ""
+    for line in out.splitlines():
+        if line.startswith("╭─"):
+            heading = line.strip("╭─╮ ")
+        elif command := re.match(r"│ ([a-z]+)  +[A-Z][^│]*\.", line):
+            found[command[1]] = heading
+    assert found == {
+        "run": "Make a release",
+        **dict.fromkeys(("ask", "why"), "Ask and understand"),
+        **dict.fromkeys(("status", "releases"), "Look around"),
+        "rollback": "Undo",
+        "eval": "Compare editors",
+    }
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Neither torch nor pyarrow nor pydantic: help is there at once."""
+    program = "import sys, jobs.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    heavy = {"numpy", "pyarrow", "pydantic", "ray", "torch", "transformers"}
+    assert not heavy & set(loaded.stdout.decode().split())
 
 
 @pytest.mark.parametrize(
@@ -203,8 +268,10 @@ def test_eval_judges_editors_on_an_edit_set(
     assert sum(told["dropped"].values()) == 1
 
     code, out, err = corrigenda(*asked)
-    assert code == 0 and "(found)" in err
-    assert all(word in out for word in ("base", "context", "ours", "reliability", "left out: 1"))
+    assert code == 0
+    assert re.search(r"^  edit +already done: wrote 3 facts into the model$", err, re.MULTILINE)
+    assert all(word in out for word in ("base", "context", "ours", "reliability"))
+    assert "left out: 1 record, " in out and "new answer is likeliest" in out
 
     for words, line in (
         (("--data", "jsonl"), "write NAME:FILE"),

@@ -1,0 +1,1 @@
+"""The commands of `corrigenda`: a function each, registered in `jobs.cli`."""

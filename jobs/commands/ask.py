@@ -1,0 +1,63 @@
+"""`corrigenda ask`: put prompts to the unedited model and to a release."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.commands.options import JsonOption, LineOption, WorkspaceOption
+
+
+def ask(
+    prompts: Annotated[list[str], typer.Argument(help="Beginning of a text; the model goes on.")],
+    workspace: WorkspaceOption = "workspace",
+    release: Annotated[
+        str | None, typer.Option(help="Version of the release to ask; without it, production.")
+    ] = None,
+    line: LineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare what the unedited model and a release say to the same prompts."""
+    import torch
+
+    from infra.lm.inference import ServedModel
+    from infra.lm.language_model import LanguageModel
+    from infra.lm.question import Question
+    from infra.models.loading import load, locate, quiet_transformers
+    from infra.storage.workspace import Workspace
+    from pipeline.queries.status import find_release
+    from pipeline.release.output import as_released
+
+    found = find_release(Workspace.at(workspace), line, release)
+    version = found.record["version"]
+    quiet_transformers()
+    questions = [Question(id=str(i), prompt=p.rstrip(), greedy=True) for i, p in enumerate(prompts)]
+    manifest = found.json("manifest.json")
+    asked = manifest["compute"]
+    models = (
+        ServedModel(name="base", path=locate(manifest["base"]["name"]).path),
+        as_released(found, version),
+    )
+    answers = {}
+    for served in models:
+        model, tokenizer = load(served.path, dtype=getattr(torch, asked["dtype"]))
+        if served.attach is not None:
+            served.attach(model)
+        lm = LanguageModel(model, tokenizer)
+        replies = lm.ask(questions, max_new_tokens=asked["max_new_tokens"])
+        answers[served.name] = [reply.greedy for reply in replies]
+    if as_json:
+        rows = [
+            {"prompt": p, "base": answers["base"][i], "release": version, "answer": a}
+            for i, (p, a) in enumerate(zip(prompts, answers[version], strict=True))
+        ]
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table("prompt", "unedited model", f"release {version}")
+    for prompt, *replies in zip(prompts, *answers.values(), strict=True):
+        table.add_row(prompt, *(text or "(nothing)" for text in replies))
+    Console(highlight=False).print(table)

@@ -1,0 +1,88 @@
+"""`corrigenda status`, `releases` and `why`: what a workspace holds. Nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.commands.options import JsonOption, WorkspaceOption
+
+
+def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
+    """Show how far each edition is, and which release is in production."""
+    from infra.storage.workspace import Workspace
+    from pipeline.queries.status import status as read_status
+    from pipeline.run import STAGES
+
+    state = read_status(Workspace.at(workspace))
+    if as_json:
+        print(json.dumps(state))
+        return
+    console = Console(highlight=False)
+    if not state["versions"]:
+        console.print(f"{state['workspace']} is empty. Run `corrigenda run --config FILE`.")
+        return
+    table = Table("version", *STAGES, box=None, padding=(0, 1, 0, 0))
+    for version, stages in state["versions"].items():
+        table.add_row(version, *stages.values())
+    console.print(table)
+    for name, version in state["production"].items():
+        console.print(f"{name}: production is {version}")
+
+
+def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
+    """List the releases, how well each knows its facts, and where its report is."""
+    from infra.storage.workspace import Workspace
+    from pipeline.queries.status import releases as read_releases
+
+    rows = read_releases(Workspace.at(workspace))
+    if as_json:
+        print(json.dumps(rows))
+        return
+    heads = ("version", "line", "as of", "edits", "right", "perplexity", "id", "")
+    table = Table(*heads, box=None, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(
+            *(row["version"], row["line"], row["as_of"], str(row["edits"])),
+            *(_number(row["reliability"], ".0%"), _number(row["perplexity"], ".2f")),
+            *(row["release_id"][:12], "production" if row["production"] else ""),
+        )
+    console = Console(highlight=False)
+    console.print(table if rows else "no releases yet")
+    for row in rows:
+        console.print(f"report of {row['version']}: {row['page']}", soft_wrap=True)
+
+
+def why(
+    question: Annotated[
+        str,
+        typer.Argument(
+            help="A prompt, or the name or id of the subject that it is about.", metavar="PROMPT"
+        ),
+    ],
+    relation: Annotated[
+        str | None,
+        typer.Argument(help="Id of one relation (such as P54); without it, all of the subject's."),
+    ] = None,
+    workspace: WorkspaceOption = "workspace",
+    as_json: JsonOption = False,
+) -> None:
+    """Explain what was decided about a fact: what changed, who says so, what the model believed."""
+    from infra.storage.workspace import Workspace
+    from jobs.terminal.facts import print_facts
+    from pipeline.queries.why import why as explain
+
+    facts = explain(Workspace.at(workspace), question, relation)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print_facts(facts, Console(highlight=False))
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number, or nothing where it was not measured."""
+    return "" if value is None else format(value, form)

@@ -1,0 +1,118 @@
+"""`corrigenda run`: the nine stages, for every edition of a config."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from infra.errors import ConfigError, CorrigendaError
+from jobs.commands.options import ConfigOption, JsonOption, RayOption, VerboseOption
+
+
+def run(
+    config: ConfigOption,
+    workspace: Annotated[
+        str | None,
+        typer.Option("--workspace", "-w", help="Directory for output, instead of the config's."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Directory or Hugging Face id of the model, instead of the config's."),
+    ] = None,
+    max_edits: Annotated[
+        int | None,
+        typer.Option(help="How many new facts one release may write, instead of the config's."),
+    ] = None,
+    ray_address: RayOption = "local",
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Stop after this stage: crawl, snapshot, diff, probe, plan, edit, evaluate, gate "
+            "or release. `plan` shows what would be edited."
+        ),
+    ] = "release",
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Discard output of other settings that has not been released."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--restart",
+            help="Go on within the stage that an earlier run left unfinished, or begin that stage "
+            "anew.",
+        ),
+    ] = True,
+    verbose: VerboseOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the sources, find what the model has wrong, correct it, check it, and release it.
+
+    All editions of the config are made, one after the other.
+    What is finished stays: after an interruption, run the same command again.
+    """
+    from infra.execution.ray_runner import runner_at
+    from infra.models.loading import quiet_transformers
+    from infra.storage.workspace import Workspace
+    from jobs.terminal.edition import print_edition, print_next
+    from jobs.terminal.progress import StageWatch
+    from pipeline.config import load_config
+    from pipeline.flow import run_editions
+    from pipeline.queries.summary import summarise
+    from pipeline.run import STAGES, Run
+
+    if until not in STAGES:
+        raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
+    given = {"workspace": workspace, "model.name": model, "plan.max_edits": max_edits}
+    settings = load_config(config, given)
+    place = Workspace.at(settings.workspace)
+    quiet_transformers()
+    failure: CorrigendaError | None = None
+    with (
+        StageWatch(place, quiet=as_json, verbose=verbose) as watch,
+        runner_at(ray_address) as runner,
+    ):
+        job = Run(
+            config=settings,
+            config_dir=config.parent.absolute(),
+            workspace=place,
+            runner=runner,
+            replace=replace,
+            restart=not resume,
+            stamp={"commit": _commit(), "runner": runner.name},
+            begin=watch.begin,
+            end=watch.end,
+        )
+        try:
+            run_editions(job, until=until)
+        except CorrigendaError as error:
+            failure = error
+    editions = [summarise(made) for made in watch.made.values()]
+    if as_json:
+        print(json.dumps({"editions": editions, "error": failure and str(failure)}))
+    else:
+        console = Console(highlight=False)
+        for summary in editions:
+            print_edition(summary, console, verbose=verbose)
+        if failure is None and until == STAGES[-1]:
+            print_next(editions[-1], place, console)
+    if failure is not None:
+        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _commit() -> str | None:
+    """Commit of the code that runs, where it runs from a checkout."""
+    git: Any = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,248 @@
+"""What a stage did, as one sentence for someone who has never seen the code.
+
+Each function takes the counts that the stage wrote in its record, with what
+`pipeline.queries.summary.details` adds to them. A count that is missing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jobs.terminal.words import IGNORED, many, refused, size, waits
+
+Counts = Mapping[str, Any]
+
+
+def crawl(counts: Counts) -> str:
+    """What was read of the sources, and what could not be used."""
+    sources = sorted(counts.get("sources", {}).items(), key=lambda item: (-item[1], item[0]))
+    by_source = _listed(f"{number:,} from {name}" for name, number in sources)
+    num_lines = counts.get("lines")
+    parts = [
+        f"fetched {many(counts.get('observations', 0), 'document')}"
+        + (f" ({size(counts['bytes'])})" if counts.get("bytes") else "")
+        + (f": {by_source}" if len(sources) > 1 else "")
+    ]
+    if num_lines:
+        parts.append(f"read {many(num_lines, 'line')} of files ({size(counts['bulk_bytes'])})")
+    return _joined(*parts, _unusable(counts))
+
+
+def snapshot(counts: Counts) -> str:
+    """How much is known now, and what could not be used of it."""
+    facts = many(counts.get("facts", 0), "fact")
+    entities = counts.get("entities", 0)
+    named = f" and name {many(entities, 'person or thing', 'people and things')}"
+    known = f"the sources hold {facts}{named if entities else ''}"
+    return _joined(known, _unusable(counts))
+
+
+def diff(counts: Counts) -> str:
+    """What is new, changed, gone and as before; what was set aside and the main reason."""
+    kinds = counts.get("kinds", {})
+    same = kinds.get("keep", 0) + counts.get("unchanged", 0)
+    gone = kinds.get("forget", 0) + kinds.get("vacated", 0)
+    happened = [
+        (number, _verb(number, one, more))
+        for number, one, more in (
+            (kinds.get("learn", 0), "is new", "are new"),
+            (kinds.get("replace", 0), "has changed", "have changed"),
+            (gone, "has ended", "have ended"),
+            (kinds.get("conflict", 0), "is contradictory", "are contradictory"),
+            (same, "is as before", "are as before"),
+        )
+        if number
+    ]
+    clauses = [
+        f"{f'{number:,}' if n else many(number, 'fact')} {what}"
+        for n, (number, what) in enumerate(happened)
+    ]
+    reasons = {IGNORED[r]: n for r, n in counts.get("rules", {}).items() if r in IGNORED}
+    return _joined(
+        _listed(clauses) or "nothing is new or changed",
+        _aside("{} set aside", kinds.get("ignored", 0), reasons),
+    )
+
+
+def probe(counts: Counts) -> str:
+    """What the model was asked, what it believes, and what may not be acted on yet."""
+    verdicts, states = counts.get("verdicts", {}), counts.get("states", {})
+    believed = _listed(
+        words.format(f"{verdicts[verdict]:,}")
+        for verdict, words in (
+            ("stale", "{} it believes wrongly"),
+            ("unknown", "{} it does not know"),
+            ("knows", "{} it knows already"),
+            ("inconsistent", "{} it contradicts itself about"),
+        )
+        if verdicts.get(verdict)
+    )
+    num_asked = counts.get("probed", 0)
+    asked = f"asked the model about {many(num_asked, 'changed fact')}"
+    waiting, new = states.get("held", 0), states.get("cooling", 0)
+    return _joined(
+        f"{asked}: {believed}" if num_asked else "nothing had to be asked of the model",
+        f"{waiting:,} {_verb(waiting, 'waits', 'wait')} for a second source or a person"
+        if waiting
+        else "",
+        f"{new:,} {_verb(new, 'is', 'are')} too new to act on" if new else "",
+        f"{states['rejected']:,} may never be edited" if states.get("rejected") else "",
+    )
+
+
+def plan(counts: Counts) -> str:
+    """What is to be edited, what waits, and what goes elsewhere."""
+    actions = counts.get("actions", {})
+    total = sum(actions.values())
+    of_these = _listed(
+        words.format(f"{actions[action]:,}")
+        for action, words in (
+            ("correct", "{} to correct"),
+            ("teach", "{} to teach"),
+            ("carry", "{} kept from the release before"),
+        )
+        if actions.get(action)
+    )
+    held = {}
+    for key, number in counts.get("held", {}).items():
+        held[waits(key)] = held.get(waits(key), 0) + number
+    removed, sheet = counts.get("removed", 0), counts.get("sheet", 0)
+    num_held = sum(held.values())
+    return _joined(
+        f"planned {many(total, 'edit')}: {of_these}" if total else "planned no edits",
+        f"{many(removed, 'old edit')} taken out" if removed else "",
+        _aside(f"{{}} {_verb(num_held, 'waits', 'wait')}", num_held, held),
+        _aside("{} not edited", counts.get("refused", 0), _refusals(counts)),
+        f"{many(sheet, 'fact')} on the fact sheet for retrieval" if sheet else "",
+    )
+
+
+def edit(counts: Counts) -> str:
+    """How many facts were written into the model, and how many could not be."""
+    status = counts.get("status", {})
+    written, failed = status.get("edited", 0), status.get("quarantined", 0)
+    entries = counts.get("codebook", 0)
+    where = f" as {many(entries, 'entry', 'entries')} beside its weights" if entries else ""
+    return _joined(
+        f"wrote {many(written, 'fact')} into the model{where}" if written else "wrote nothing",
+        f"{failed:,} could not be written" if failed else "",
+    )
+
+
+def evaluate(counts: Counts) -> str:
+    """How the edited model answers; counts are metrics of `pipeline.evaluate`."""
+    answers = [
+        words.format(f"{counts[metric]:.0%}")
+        for metric, words in (
+            ("reliability", "{} of the new facts right"),
+            ("generality", "{} in other words"),
+            ("retention", "{} of the older facts"),
+        )
+        if metric in counts
+    ]
+    if not answers and "ES" in counts:
+        answers = [f"{counts['ES']:.0%} of the new facts right by likelihood"]
+    same, perplexity = counts.get("near_agreement"), counts.get("perplexity")
+    return (
+        _joined(
+            f"the edited model gets {_listed(answers)}" if answers else "",
+            "" if same is None else f"{same:.0%} of answers about other subjects are as before",
+            "" if perplexity is None else f"perplexity of ordinary text {perplexity:.1f}",
+        )
+        or f"measured {many(len(counts), 'number')}"
+    )
+
+
+def gate(counts: Counts) -> str:
+    """Whether the edited model may be released, and which checks it does not pass."""
+    failed, warned = (_checks(counts.get(key, ())) for key in ("failed", "warnings"))
+    culprits, states = len(counts.get("culprits", {})), counts.get("checks", {})
+    total = sum(states.values())
+    if counts.get("passed"):
+        outcome = f"passed: {states.get('pass', 0)} of {many(total, 'check')}"
+        outcome = outcome if total else "passed"
+    else:
+        outcome = f"failed {many(len(failed), 'check')} ({', '.join(failed)})"
+    return _joined(
+        outcome,
+        f"{many(len(warned), 'warning')} ({', '.join(warned)})" if warned else "",
+        f"set aside {many(culprits, 'edit')} found to do harm" if culprits else "",
+    )
+
+
+def release(counts: Counts) -> str:
+    """What was published."""
+    entries, sheet = counts.get("codebook", 0), counts.get("fact_sheet", 0)
+    key = counts.get("release_id", "")[:12]
+    return _joined(
+        f"published {many(counts.get('edits', 0), 'edit')}{f' as release {key}' if key else ''}",
+        f"{many(entries, 'entry', 'entries')} beside the weights" if entries else "",
+        f"a fact sheet of {many(sheet, 'fact')} for retrieval" if sheet else "",
+    )
+
+
+SENTENCES: Mapping[str, Callable[[Counts], str]] = {
+    "crawl": crawl,
+    "snapshot": snapshot,
+    "diff": diff,
+    "probe": probe,
+    "plan": plan,
+    "edit": edit,
+    "evaluate": evaluate,
+    "gate": gate,
+    "release": release,
+}
+"""Stage -> what it did, from its counts."""
+
+
+def sentence(stage: str, counts: Counts, *, found: bool = False) -> str:
+    """The sentence of a stage; `found` where an earlier run had made its output already."""
+    return f"{'already done: ' if found else ''}{SENTENCES[stage](counts)}"
+
+
+def _joined(*parts: str) -> str:
+    """Clauses of a sentence; empty ones are left out."""
+    return "; ".join(filter(None, parts))
+
+
+def _listed(parts: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *first, last = [*parts] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _verb(number: int, one: str, more: str) -> str:
+    """The form of a verb that agrees with a number."""
+    return one if number == 1 else more
+
+
+def _unusable(counts: Counts) -> str:
+    """What was skipped of the sources."""
+    skipped = counts.get("skipped", {})
+    return _aside("{} could not be used", sum(skipped.values()), skipped)
+
+
+def _aside(words: str, number: int, reasons: Mapping[str, int]) -> str:
+    """A number with its commonest reason: `36 could not be used (35: no such date)`."""
+    if not number:
+        return ""
+    told = words.format(f"{number:,}")
+    if not reasons:
+        return told
+    reason, most = max(reasons.items(), key=lambda item: (item[1], item[0]))
+    return f"{told} ({reason})" if most == number else f"{told} ({most:,}: {reason})"
+
+
+def _refusals(counts: Counts) -> dict[str, int]:
+    """Changes that are not edited, by reason."""
+    found: dict[str, int] = {}
+    for reason, number in counts.get("refusals", {}).items():
+        found[refused(reason)] = found.get(refused(reason), 0) + number
+    return found
+
+
+def _checks(sentences: Iterable[str]) -> list[str]:
+    """The checks that sentences of the gate are about, each once: the name stands first."""
+    words = [text.removeprefix("capacity: ").split(" ", 1)[0] for text in sentences]
+    return list(dict.fromkeys(words))
