@@ -24,6 +24,11 @@ COLUMNS = (
     *("neutral_agreement", "leak", "kl", "perplexity"),
 )
 """What the table shows of a report, where it was measured; the JSON has all of it."""
+UNEDITED = {
+    "base": "the unedited model",
+    "context": "the unedited model that reads the fact in its prompt",
+}
+"""Systems that are no editor's work."""
 MAX_REFUSALS = 5
 """Facts that an editor refused, named one by one."""
 
@@ -66,7 +71,7 @@ def table_rows(
         evaluation = assessment.run(system)
         report = evaluation.json("report.json")
         if not rows:
-            for role in ("base", "context"):
+            for role in UNEDITED:
                 if role in report["roles"]:
                     rows.append({"system": role, "metrics": report["roles"][role]})
         rows.append(
@@ -112,6 +117,9 @@ def print_rows(
     for name in dict.fromkeys(name for row in rows for name in row.get("scaling", {})):
         table.add_row("", name, *(cell(row.get("scaling", {}).get(name)) for row in rows))
     console.print(table)
+    for system, meaning in UNEDITED.items():
+        if any(row["system"] == system for row in rows):
+            console.print(f"{system}: {meaning}")
     console.print("Behind each number is its 95 % interval. ↓ marks numbers that should be small.")
     if left_out := len(measured) - len(shown):
         console.print(f"{many(left_out, 'more number')}: run again with -v, or with --json.")
