@@ -16,7 +16,7 @@ def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False
     """Show how far each edition is, and which release is in production."""
     from infra.storage.workspace import Workspace
     from pipeline.queries.status import status as read_status
-    from pipeline.run import STAGES
+    from pipeline.stages import STAGES
 
     state = read_status(Workspace.at(workspace))
     if as_json:

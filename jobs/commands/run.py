@@ -67,7 +67,8 @@ def run(
     from pipeline.config import load_config
     from pipeline.flow import run_editions
     from pipeline.queries.summary import summarise
-    from pipeline.run import STAGES, Run
+    from pipeline.run import Run
+    from pipeline.stages import STAGES
 
     if until not in STAGES:
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")

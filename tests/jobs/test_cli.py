@@ -15,7 +15,7 @@ import torch
 
 from infra.models.loading import load
 from jobs import cli
-from pipeline.run import STAGES
+from pipeline.stages import STAGES
 
 
 @pytest.fixture()

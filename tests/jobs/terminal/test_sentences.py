@@ -9,7 +9,7 @@ import pytest
 
 from jobs.terminal.sentences import SENTENCES, sentence
 from jobs.terminal.words import DOING, duration, many, phase, refused, size, waits
-from pipeline.run import STAGES
+from pipeline.stages import STAGES
 
 LATER: dict[str, dict[str, Any]] = {
     "crawl": {
