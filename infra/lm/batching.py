@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from infra.errors import ModelError
-
-if TYPE_CHECKING:
-    from infra.lm.question import Question
+from infra.lm.question import Question
 
 PASS_TOKENS = 1024
 """Tokens of prompts that run in one pass, padding included; a longer prompt runs by itself."""

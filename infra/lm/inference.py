@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from infra.execution.runner import Resources, Runner
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Answer, Question, Text, TextScore
+from infra.lm.text_scores import score_texts
 from infra.models.loading import load
 from infra.storage.stage_dir import Shard, StageDir
 from infra.telemetry.progress import Meter
@@ -119,7 +120,8 @@ class AnswerWorker:
         if part.questions:
             rows = lm.ask(part.questions, max_new_tokens=self.compute.max_new_tokens)
             return pa.Table.from_pylist([asdict(row) for row in rows], schema=ANSWERS)
-        rows = lm.read(part.texts, self.loaded[part.reference] if part.reference else None)
+        reference = self.loaded[part.reference] if part.reference else None
+        rows = score_texts(lm, part.texts, reference)
         return pa.Table.from_pylist([asdict(row) for row in rows], schema=TEXTS)
 
     def keep(self, *wanted: ServedModel | None) -> None:

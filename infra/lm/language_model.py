@@ -18,10 +18,9 @@ from transformers import DynamicCache
 from infra.errors import ModelError
 from infra.lm.batching import Encoded, PromptGroup, batches, by_prefix, chunks, encode, pad_rows
 from infra.lm.decoding import DecodeBatch, branched
-from infra.lm.drift import compared
 from infra.lm.logits import Head, hits, likeliest
 from infra.lm.matching import settled
-from infra.lm.question import Answer, Question, Text, TextScore
+from infra.lm.question import Answer, Question
 
 CACHED_TOKENS_A_ROW = 64
 """What bounds the cache of the rows that are continued: on average so many tokens each."""
@@ -73,49 +72,6 @@ class LanguageModel:
             part.number: self._answer(prompt, part) for prompt in prompts for part in prompt.parts
         }
         return [answers[i] for i in range(len(encoded))]
-
-    @torch.inference_mode()
-    def read(
-        self, texts: Sequence[Text], reference: LanguageModel | None = None
-    ) -> list[TextScore]:
-        """Likelihood of each text, and KL divergence of what is predicted from the reference's:
-        Σ_v p_ref log(p_ref / p), summed over positions, in float32.
-
-        A text's first token is not predicted; one longer than the model's positions is cut there,
-        and of less than two tokens nothing is said.
-        """
-        scores = []
-        for key, ids_T in (piece for text in texts for piece in self._pieces(text)):
-            logp_TV = self._predictions(ids_T)
-            gold_T = ids_T[1:].to(logp_TV.device)
-            kl = energy = None
-            if reference is not None:
-                with compared(reference.model, self.model) as energies:
-                    base_TV = reference._predictions(ids_T)
-                kl = (base_TV.exp() * (base_TV - logp_TV)).sum().item()
-                energy = max(energies.values(), default=0.0)
-            nll = -logp_TV.gather(1, gold_T[:, None]).sum().item()
-            made = TextScore(id=key, nll=nll, kl=kl, energy=energy, num_tokens=len(gold_T))
-            scores.append(made)
-        return scores
-
-    def _pieces(self, text: Text) -> Iterator[tuple[str, Tensor]]:
-        """Ids and tokens of what is measured by itself."""
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        ids_T = self.tokenizer(text.text, return_tensors="pt")["input_ids"][0].long()
-        if text.window is None:
-            if len(ids_T) > 1:
-                yield text.id, ids_T[:limit]
-            return
-        size = min(text.window, limit or text.window)
-        for i, piece_T in enumerate(ids_T.split(size)):
-            if len(piece_T) == size:
-                yield f"{text.id}/{i}", piece_T
-
-    def _predictions(self, ids_T: Tensor) -> Tensor:
-        """log p of every next token [T - 1, V], float32."""
-        logits = self.model(ids_T[None].to(self.device), use_cache=False).logits[0, :-1]
-        return logits.float().log_softmax(-1)
 
     @contextmanager
     def _for_short_rows(self, longest: int) -> Iterator[None]:
