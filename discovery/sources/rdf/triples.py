@@ -11,7 +11,7 @@ import pyoxigraph as ox
 
 from discovery.sources.blocks import MAX_LINE_BYTES, read_blocks, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Skip
-from infra.files.decompress import unpack
+from infra.files.decompress import decompress
 
 FORMATS = (".nt", ".ttl")
 PACKED = (".gz", ".bz2")
@@ -28,7 +28,7 @@ class Triples:
     def __init__(self, path: Path, source: str, as_of: date, skips: list[Skip]) -> None:
         self.source, self.skips, self.count = source, skips, 0
         bounds = {"block_bytes": READ_BYTES, "max_line_bytes": MAX_LINE_BYTES}
-        self._blocks = read_blocks(unpack(path), source, as_of, **bounds)
+        self._blocks = read_blocks(decompress(path), source, as_of, **bounds)
         self._turtle = suffix_of(path.name) == ".ttl"
         self._rest = b""
 

@@ -36,7 +36,7 @@ from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.config import ITEM_ID, PROPERTY_ID
 from discovery.sources.wikibase.entities import LANGUAGE, parse_entity
 from infra.errors import SourceError
-from infra.files.decompress import unpack
+from infra.files.decompress import decompress
 
 KINDS = ("property", "lexeme", "mediainfo")
 """Entities of a Wikibase that are no items."""
@@ -99,7 +99,7 @@ class DumpSource:
         block = None
         bounds = {"block_bytes": BLOCK_BYTES, "max_line_bytes": self.config.max_line_bytes}
         try:
-            for block in read_blocks(unpack(self.path), self.name, as_of, **bounds):
+            for block in read_blocks(decompress(self.path), self.name, as_of, **bounds):
                 head = head or block.lines[:MAX_SAMPLE].lstrip()
                 tail = block.lines[-MAX_SAMPLE:].rstrip() or tail
                 if head and not head.startswith((b"[", b"{")):
