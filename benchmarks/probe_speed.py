@@ -205,7 +205,7 @@ def limit(lm: LanguageModel, items: Sequence[Item], seconds: float) -> None:
     asked = questions(items, lm.tokenizer.bos_token)
     prompts = by_prefix(encode(lm.tokenizer, i, q) for i, q in enumerate(asked))
     before = [len(prompt.tokens) for prompt in prompts]
-    behind = [len(row) - 1 for p in prompts for part in p.parts for row in part.rows]
+    behind = [len(row) - 1 for p in prompts for part in p.questions for row in part.rows]
     behind = [length for length in behind if length]
     pace = {}
     for name, lengths in (("prompts", before), ("endings", behind)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from editors.internals.architecture import Architecture
 from editors.internals.discover import discover
-from infra.distributed.group import ALONE, Group
+from infra.distributed.group import SINGLE_PROCESS, Group
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Base:
     tokenizer: Any
     digest: str
     """Of the weights and the dtype they are computed in."""
-    group: Group = ALONE
+    group: Group = SINGLE_PROCESS
     """The processes that hold the model and call editors together, each with the same arguments."""
 
     @cached_property

@@ -1,2 +1,2 @@
-"""Mechanisms that know nothing of facts or edits: errors, storage, runner, models, scoring,
-HTTP."""
+"""Mechanisms that know nothing of facts or edits: errors, settings, files, HTTP, models on disk,
+storage of stage outputs, runners, process groups, and questions to a language model."""

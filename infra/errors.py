@@ -1,6 +1,6 @@
-"""Every error a user can meet: one line that says what was given, what is allowed and what to do.
+"""The errors a user can meet: a line that says what was given, what is allowed, and what to do.
 
-All are picklable (Ray carries them between processes): the message is the only argument.
+All are picklable, since Ray carries them between processes: the message is the only argument.
 """
 
 
@@ -13,27 +13,27 @@ class ConfigError(CorrigendaError, ValueError):
 
 
 class SourceError(CorrigendaError):
-    """A knowledge source cannot be reached or answers with something that is not its format."""
+    """A knowledge source cannot be reached, or its data is not in the format it should be in."""
 
 
 class AddressError(SourceError):
-    """Text from the network would lead us to where only we can reach."""
+    """Text from the network (a redirect, a link) names an address that is not public."""
 
 
 class RobotsError(SourceError):
-    """A site's robots.txt keeps crawlers out of an address."""
+    """A site's robots.txt forbids crawlers an address."""
 
 
 class AnswerError(SourceError):
-    """A source was reached, and what it answered cannot be used; other answers of it may be."""
+    """A source answered one request with something unusable; its other answers may be good."""
 
 
 class DamageError(SourceError):
-    """A file can be read only up to some place; what was read before that is good."""
+    """A file is damaged from some place on; what was read before that place is good."""
 
 
 class ModelError(CorrigendaError, ValueError):
-    """A model cannot be found, loaded, or is of a kind that is not supported."""
+    """A model cannot be found or loaded, or is of a kind that is not supported."""
 
 
 class EditError(CorrigendaError, ValueError):
@@ -41,11 +41,11 @@ class EditError(CorrigendaError, ValueError):
 
 
 class StageError(CorrigendaError):
-    """A stage's output exists but was made from other inputs, or cannot be read or written."""
+    """A stage's output was made from other inputs, or cannot be made, read or written."""
 
 
 class ProtocolError(CorrigendaError, ValueError):
-    """Two numbers were taken in different ways and cannot be compared."""
+    """Two numbers were measured in different ways and cannot be compared."""
 
 
 class GateError(CorrigendaError):

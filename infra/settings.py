@@ -1,4 +1,7 @@
-"""Settings read from a file, validated: an unknown key names the nearest known one."""
+"""Read settings from a TOML file or `key=value` words, and validate them.
+
+An unknown key is refused with the nearest known one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ M = TypeVar("M")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file. Raises ConfigError where there is none or it does not parse."""
+    """The content of a TOML file. Raises ConfigError where it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -29,7 +32,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
-    """`raw` as a settings model or dataclass. Raises ConfigError: one line, naming the setting."""
+    """An instance of `model`, a pydantic model or dataclass, made of the settings in `raw`.
+
+    where  begins the error's line: what the settings are of
+
+    Raises ConfigError, one line that names the first setting that is wrong.
+    """
     try:
         return TypeAdapter(model).validate_python(dict(raw))
     except ValidationError as error:
@@ -37,13 +45,16 @@ def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` where one of the known words is near, else nothing."""
+    """` (did you mean 'x'?)` for the known word nearest to `word`; empty where none is near."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def nested(pairs: Sequence[str]) -> dict[str, Any]:
-    """`a.b=1` as {"a": {"b": 1}}; later ones win."""
+    """Settings of `key=value` words: `a.b=1` gives {"a": {"b": 1}}. Of equal keys the last counts.
+
+    Raises ConfigError for a word without `=`.
+    """
     result: dict[str, Any] = {}
     for pair in pairs:
         path, equals, value = pair.partition("=")
@@ -58,7 +69,8 @@ def nested(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def literal(text: str) -> Any:
-    """JSON where it is; else a list at commas, else the text itself."""
+    """The value that `text` stands for: its JSON where it is JSON, a list where it has commas, else
+    the text itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -66,6 +78,7 @@ def literal(text: str) -> Any:
 
 
 def _explain(model: type[Any], error: ValidationError) -> str:
+    """One line on the first thing that pydantic found wrong."""
     first = error.errors()[0]
     *parents, last = first["loc"] or ("",)
     path = ".".join(map(str, first["loc"]))
@@ -74,13 +87,16 @@ def _explain(model: type[Any], error: ValidationError) -> str:
         return f"setting {path!r} is unknown{nearest(str(last), known)}. Known: {', '.join(known)}."
     if first["type"] == "missing":
         return f"setting {path!r} is missing."
-    if first["type"] == "value_error":  # a check of our own, which says what was given
+    if first["type"] == "value_error":  # a check of our own, whose message says what was given
         return f"{str(first.get('ctx', {}).get('error')).rstrip('.')}."
     return f"setting {path!r} = {first['input']!r}: {first['msg']}."
 
 
 def _fields(model: Any, parents: Iterable[Any]) -> list[str]:
-    """Names allowed below a path of settings; of a union, the tag in the path picks the member."""
+    """Names of the settings that exist under the path `parents`.
+
+    Where a union of models is tagged by `kind`, the tag in the path selects the model.
+    """
     models = _models_in(model)
     for part in parents:
         inner = [m for m in models if part in _settings(m)]
@@ -92,7 +108,7 @@ def _fields(model: Any, parents: Iterable[Any]) -> list[str]:
 
 
 def _settings(model: Any) -> dict[str, Any]:
-    """Name -> annotation of a settings model or dataclass."""
+    """Name -> annotation of each field of a pydantic model or dataclass; of others, nothing."""
     if isinstance(model, type) and issubclass(model, BaseModel):
         return {name: field.annotation for name, field in model.model_fields.items()}
     if not is_dataclass(model):
@@ -102,7 +118,7 @@ def _settings(model: Any) -> dict[str, Any]:
 
 
 def _models_in(annotation: Any) -> list[Any]:
-    """The settings models inside an annotation such as `tuple[Table | Wikidata, ...]`."""
+    """The models and dataclasses inside an annotation such as `tuple[Table | Wikidata, ...]`."""
     if _settings(annotation):
         return [annotation]
     return [model for inner in get_args(annotation) for model in _models_in(inner)]

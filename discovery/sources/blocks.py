@@ -1,4 +1,4 @@
-"""Pieces of a file -> blocks of whole lines, each small enough for a worker to hold."""
+"""Divide a file into blocks of whole lines, each small enough for a worker's memory."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from infra.errors import DamageError
 
 LINE_END = b"\n"
 BLOCK_BYTES = 8 << 20
+"""Bytes of a block, about."""
 MAX_LINE_BYTES = 16 << 20
-"""The longest line of a Wikidata dump had about 5 MB in 2024."""
+"""Bytes of the longest line; the longest of a Wikidata dump had about 5 MB in 2024."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A run of whole lines of a bulk source."""
+    """Consecutive whole lines of a bulk source."""
 
     id: str
     """Its number among the blocks; safe as a file name."""
     as_of: date
-    """The day at whose end (UTC) the state is wanted."""
+    """The facts wanted are those at the end of this day (UTC)."""
     lines: bytes
     num_lines: int
     skips: tuple[Skip, ...] = ()
-    """What was lost between the block before and this one, or behind the last."""
+    """Parts of the file that were dropped since the block before, or, of the last, behind it."""
     damaged: bool = False
-    """Whether the file could not be read to its end; then this is the last block."""
+    """Whether the file could not be read beyond this block, which then is the last one."""
 
     def after(self, skip: Skip) -> Block:
-        """A block behind the last one, of no lines, that says what is wrong with the file."""
+        """A block without lines after this one, which reports what is wrong with the file."""
         number = f"{int(self.id) + 1:0{len(self.id)}d}"
         return replace(self, id=number, lines=b"", num_lines=0, skips=(skip,))
 
@@ -44,35 +45,41 @@ def read_blocks(
     block_bytes: int,
     max_line_bytes: int,
 ) -> Iterator[Block]:
-    """Blocks of about `block_bytes`, cut at the ends of lines wherever the pieces end.
+    """Yield the lines of a file in blocks.
 
-    A line longer than `max_line_bytes` is passed over, and counted, as is what a damaged file holds
-    behind its damage. Memory holds a block and the longest line.
+    pieces          the file's bytes, divided anywhere
+    source          name of the source, for skips
+    as_of           day of every block
+    block_bytes     bytes of a block, about: a block ends at the end of a line
+    max_line_bytes  bytes of the longest line; a longer one is dropped, and counted as a skip
+
+    Where `pieces` raises DamageError, the lines before it are yielded and the rest is counted as a
+    skip. Memory holds one block and the longest line.
     """
-    cutter = _Cutter(source, max_line_bytes)
+    buffer = _LineBuffer(source, max_line_bytes)
     number = num_lines = 0
     damaged = False
     try:
         for piece in pieces:
-            cutter.add(piece)
-            if cutter.size >= block_bytes and (lines := cutter.cut()):
-                block = cutter.block(number, as_of, lines)
+            buffer.add(piece)
+            if buffer.size >= block_bytes and (lines := buffer.take_lines()):
+                block = buffer.block(number, as_of, lines)
                 number, num_lines = number + 1, num_lines + block.num_lines
                 yield block
                 del block, lines
     except DamageError as error:
         damaged = True
-        lines = cutter.cut()
+        lines = buffer.take_lines()
         sample = f"all that follows line {num_lines + count_lines(lines)}"
-        cutter.skips.append(Skip(source, f"{error}: the rest is lost", sample))
+        buffer.skips.append(Skip(source, f"{error}: the rest is lost", sample))
     else:
-        lines = cutter.cut() + cutter.rest()
-    if lines or cutter.skips:
-        yield replace(cutter.block(number, as_of, lines), damaged=damaged)
+        lines = buffer.take_lines() + buffer.take_rest()
+    if lines or buffer.skips:
+        yield replace(buffer.block(number, as_of, lines), damaged=damaged)
 
 
-class _Cutter:
-    """Bytes that were read and not yet given on."""
+class _LineBuffer:
+    """Bytes that were read and are not in a block yet."""
 
     def __init__(self, source: str, max_line_bytes: int) -> None:
         self.source, self.max_line_bytes = source, max_line_bytes
@@ -80,11 +87,12 @@ class _Cutter:
         self.size = 0
         self._pieces: list[bytes] = []
         self._tail = 0
-        """Bytes since the last end of a line."""
+        """Number of bytes since the last end of a line."""
         self._in_long = False
-        """Whether they belong to a line that is passed over."""
+        """Whether the next bytes belong to a line that is dropped."""
 
     def add(self, piece: bytes) -> None:
+        """Add the next bytes of the file; drop a line that gets too long."""
         if self._in_long:
             end = piece.find(LINE_END) + 1
             if not end:
@@ -95,10 +103,10 @@ class _Cutter:
         end = piece.rfind(LINE_END) + 1
         self._tail = len(piece) - end if end else self._tail + len(piece)
         if self._tail > self.max_line_bytes:
-            self._pass_over()
+            self._drop_long_line()
 
-    def cut(self) -> bytes:
-        """The whole lines that are held."""
+    def take_lines(self) -> bytes:
+        """Remove the complete lines, and return them."""
         behind: list[bytes] = []
         left = self._tail
         while left:
@@ -112,19 +120,21 @@ class _Cutter:
         self._pieces, self.size = behind[::-1], self._tail
         return lines
 
-    def rest(self) -> bytes:
-        """A last line without an end."""
+    def take_rest(self) -> bytes:
+        """Remove what is left, a last line without a line end, and return it."""
         data = b"".join(self._pieces)
         self._pieces, self.size, self._tail = [], 0, 0
         return data
 
     def block(self, number: int, as_of: date, lines: bytes) -> Block:
+        """A block of the given lines, with the skips since the block before."""
         skips, self.skips = tuple(self.skips), []
         count = count_lines(lines)
         return Block(id=f"{number:07d}", as_of=as_of, lines=lines, num_lines=count, skips=skips)
 
-    def _pass_over(self) -> None:
-        lines = self.cut()
+    def _drop_long_line(self) -> None:
+        """Drop the line that is too long, count it as a skip, and keep the lines before it."""
+        lines = self.take_lines()
         sample = b"".join(self._pieces)[:MAX_SAMPLE].decode(errors="replace")
         self.skips.append(Skip(self.source, too_long(self.max_line_bytes), sample))
         self._pieces, self.size, self._tail = [lines] if lines else [], len(lines), 0
@@ -132,12 +142,13 @@ class _Cutter:
 
 
 def too_long(max_line_bytes: int) -> str:
-    """The reason of a line that is passed over."""
+    """The reason for the skip of a line that is too long."""
     return f"line is longer than {max_line_bytes} bytes"
 
 
 def split_lines(lines: bytes) -> Iterator[bytes]:
-    """Lines without their ends, one at a time: each is used while it is in the cache."""
+    """Lines without their line ends, one at a time, so that each is used while it is in the CPU's
+    cache."""
     start = 0
     while (end := lines.find(LINE_END, start)) >= 0:
         yield lines[start:end]
@@ -147,7 +158,10 @@ def split_lines(lines: bytes) -> Iterator[bytes]:
 
 
 def count_lines(lines: bytes) -> int:
-    """Lines, with a last one that has no end. Of long lines faster than `bytes.count`."""
+    """Number of lines, counting a last one without a line end.
+
+    For long lines this is faster than `bytes.count`.
+    """
     count, end = 0, lines.find(LINE_END)
     while end >= 0:
         count, end = count + 1, lines.find(LINE_END, end + 1)

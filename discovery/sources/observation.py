@@ -1,4 +1,4 @@
-"""Observations: what a source answered, byte for byte, and what came of reading it."""
+"""The records of a crawl: partitions, observations, signals of change, and skips."""
 
 from __future__ import annotations
 
@@ -13,75 +13,77 @@ import pyarrow as pa
 from discovery.facts.fact import Entity, Fact
 
 Coverage = Literal["source", "subject", "entry", "statement"]
-"""What one crawl of a source replaces of what an earlier one found: everything of the source, the
-subjects it has observed, what the entries it has observed said before, or statements of the same
-id."""
+"""Which earlier facts of a source a crawl replaces: all of them, those of the subjects that it
+observed, those of the entries (of a feed) that it observed, or those with the same statement id."""
 
 
 def entry_prefix(source: str, entry: str) -> str:
-    """How the ids of all statements begin that an entry of a source makes; as long for each entry
-    of a source, whose `about` is the entry."""
+    """The prefix of the ids of all statements from one entry of a source.
+
+    All prefixes of a source have the same length. The entry is the observation's `about`.
+    """
     return f"{source}${entry}$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Since:
-    """What an earlier snapshot holds of a source."""
+    """What the crawl before this one found of a source, as the last snapshot has it."""
 
     cursor: Any = None
-    """The last signal's, a JSON value; None where the source was never crawled."""
+    """Cursor of the last signal, a JSON value; None where the source was never crawled."""
     revisions: Mapping[str, int | None] = field(default_factory=dict)
-    """By subject, of a source whose coverage is `subject`; None is a subject that is not there, or
-    could not be read: it is asked for again."""
+    """Subject -> revision, for a source whose coverage is `subject`. None is a subject that was
+    absent or unreadable, which is fetched again."""
     settings: str | None = None
-    """Digest of the settings of the source under which this was found."""
+    """Digest of the source's settings in that crawl."""
 
 
 class Known(Protocol):
-    """What earlier crawls have found, which a crawl goes on from."""
+    """What earlier crawls found, from which a crawl continues."""
 
     @property
     def digest(self) -> str:
-        """Identity of all of it."""
+        """SHA-256 of everything that was found."""
         ...
 
     @property
     def snapshot_id(self) -> str:
-        """Identity of the facts alone, however they came to be known."""
+        """Identity of the facts alone, whichever crawls found them."""
         ...
 
     def since(self, source: str) -> Since:
-        """What is known of one source; nothing of one that was never crawled."""
+        """What was found of one source; an empty value for a source that was never crawled."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """Which subjects changed, by one slice of a source's feed of changes."""
+    """The subjects that changed, according to one slice of a source's changes."""
 
     subjects: tuple[str, ...] = ()
+    """The subjects that changed."""
     selected: tuple[str, ...] = ()
-    """Subjects that a query selects, changed or not."""
+    """Subjects that a query selects, whether or not they changed."""
     cursor: Any
-    """Where the next slice begins; a JSON value, opaque to all but the source."""
+    """Where the next slice begins: a JSON value that only the source understands."""
     done: bool
-    """Whether the feed has been followed to the end of the day that is wanted."""
+    """Whether this slice reaches the end of the day of the crawl."""
     gap: str | None = None
-    """Why what changed before this slice is not known: then everything has to be looked at."""
+    """Why earlier changes may be missing, so that all subjects must be checked; else None."""
     skips: tuple[Skip, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A piece of a source that could not be used."""
+    """A piece of a source's data that could not be used."""
 
     source: str
     reason: str
-    """The same words for the same kind of fault, so that skips can be counted by it."""
+    """Why; the same words for the same kind of fault, so that skips are counted by it."""
     sample: str
-    """What it was, for a person to look up; capped."""
+    """The piece, or where it is, for a person to look up; at most `MAX_SAMPLE` characters."""
     count: int = 1
-    """How many there were like it."""
+    """Number of pieces with this reason."""
 
 
 SKIP_SCHEMA = pa.schema(
@@ -102,51 +104,51 @@ SIGNAL_SCHEMA = pa.schema(
         pa.field("skips", pa.list_(pa.struct(list(SKIP_SCHEMA))), nullable=False),
     ]
 )
-"""The cursor is JSON text."""
+"""Columns of a table of signals; the cursor is JSON text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One piece of a source, fetched by one worker; may be fetched twice."""
+    """One piece of a source, which one worker fetches; after a fault it may be fetched twice."""
 
     id: str
-    """Unique in the source; safe as a file name."""
+    """Unique in the source, and usable as a file name."""
     as_of: date
-    """The state of the source at the end of this day (UTC) is wanted."""
+    """The state wanted is that at the end of this day (UTC)."""
     keys: tuple[str, ...]
-    """What it covers: entity ids, or a path."""
+    """What to fetch, as the source defines it: entity ids, a path, addresses, a range of rows."""
     known: tuple[int | None, ...] = ()
-    """Of entities, the revisions that an earlier snapshot holds: what has not changed since is not
-    fetched again."""
+    """For each key that is an entity, the revision in the last snapshot; an entity that still has
+    this revision is not fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One answer of a source. Equal bytes parse to equal facts, whenever they were fetched."""
+    """One answer of a source, byte for byte. Equal payloads parse to equal facts at any time."""
 
     source: str
     partition: str
     kind: Literal["entity", "redirect", "fault", "labels", "table", "page"]
-    """What the payload is; a `fault` has none, and what is known of its entity stays."""
+    """What the payload is. A `fault` has none, and the earlier facts of its entity stay."""
     about: str
-    """The entity or path asked for."""
+    """The entity, entry or path that was asked for."""
     as_of: str
-    """ISO date."""
+    """Day of the crawl, ISO date."""
     url: str
-    """Where it came from, as configured: of a replayed recording, not the passing port."""
+    """The configured address, also where a recording is replayed at another."""
     payload: bytes
     absent: str | None = None
-    """Why there is no payload; counted as a skip."""
+    """Why there is no payload, which is counted as a skip; None where there is one."""
     revision: int | None = None
     revision_time: str | None = None
     user: str | None = None
     etag: str | None = None
     fetched_at: str
-    """ISO 8601 UTC."""
+    """ISO 8601 time, UTC."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the payload."""
+        """SHA-256 of the payload, hexadecimal."""
         return hashlib.sha256(self.payload).hexdigest()
 
 
@@ -170,12 +172,12 @@ OBSERVATION_SCHEMA = pa.schema(
 
 
 MAX_SAMPLE = 200
-"""Characters of an unusable piece that are kept."""
+"""Characters of a skip's sample, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What one observation says."""
+    """The facts and entities in an observation or block, and the pieces that could not be read."""
 
     facts: tuple[Fact, ...] = ()
     entities: tuple[Entity, ...] = ()
@@ -183,12 +185,15 @@ class Parsed:
 
 
 def tally(skips: Iterable[Skip]) -> list[Skip]:
-    """One skip for each source and reason, with the first sample in order, by count."""
+    """One skip for each source and reason, with the sum of the counts and the smallest sample.
+
+    Sorted by count, the greatest first.
+    """
     groups: dict[tuple[str, str], list[Skip]] = {}
     for skip in skips:
         groups.setdefault((skip.source, skip.reason), []).append(skip)
-    found = [
+    merged = [
         Skip(source, reason, min(s.sample for s in of), sum(s.count for s in of))
         for (source, reason), of in groups.items()
     ]
-    return sorted(found, key=lambda skip: (-skip.count, skip.source, skip.reason))
+    return sorted(merged, key=lambda skip: (-skip.count, skip.source, skip.reason))

@@ -1,4 +1,4 @@
-"""The protocols that every kind of source follows: sources that are asked, and bulk sources."""
+"""The two protocols of sources: those fetched in partitions, and bulk sources read as a whole."""
 
 from __future__ import annotations
 
@@ -12,41 +12,62 @@ from infra.http.client import PoliteClient
 
 
 class Source(Protocol):
-    """What the crawl and the snapshot need of a source."""
+    """A source that is fetched in partitions, as the crawl and the snapshot use it."""
 
     name: str
+    """Names the source in facts and errors."""
     coverage: Coverage
+    """Which earlier facts a crawl of it replaces."""
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
-        """The next slice of what changed, up to the end of a day; None where the source has no such
-        feed. Slices end soon enough that losing one to a crash is cheap. Raises SourceError."""
+        """The next slice of the source's changes; None where the source cannot tell its changes.
+
+        as_of   the crawl's day: later changes are left for another crawl
+        cursor  that of the slice before, None for the first
+        client  of the source's requests, None for a local source
+
+        A slice is short enough that it is cheap to repeat after a crash. Raises SourceError.
+        """
         ...
 
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
     ) -> list[Partition]:
-        """What is to be fetched. `signals` are all slices since `since.cursor`, None without a
-        feed."""
+        """The partitions to fetch.
+
+        since    what the crawl before found
+        signals  all slices since `since.cursor`; None where the source cannot tell its changes
+        """
         ...
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """Raises SourceError where the source cannot be reached or is not what it should be."""
+        """Fetch a partition. Raises SourceError where the source cannot be reached or its data is
+        not in the format it should be in."""
         ...
 
-    def parse(self, observation: Observation) -> Parsed: ...
+    def parse(self, observation: Observation) -> Parsed:
+        """The facts in an observation. Pure: equal observations give equal facts."""
+        ...
 
 
 class BulkSource(Protocol):
-    """A source that is read from beginning to end, and whose answers are too large to keep: it is
-    parsed as it is read. A crawl replaces everything of it."""
+    """A source that is read from beginning to end and parsed while it is read, since its data are
+    too large to store as observations. A crawl replaces all earlier facts of it."""
 
     name: str
+    """Names the source in facts and errors."""
 
     def blocks(self, as_of: date) -> Iterator[Block]:
-        """What it holds, in pieces that a worker can hold, always the same. Only this touches a
-        disk. Raises SourceError where it cannot be read, or is not what it should be."""
+        """The source's data in blocks, which are the same at every reading.
+
+        Only this method reads a disk. Raises SourceError where the data cannot be read or are not
+        in the format they should be in.
+        """
         ...
 
     def read(self, block: Block) -> Parsed:
-        """Pure; of a subject that occurs twice the later revision is kept, by the snapshot."""
+        """The facts in a block. Pure: equal blocks give equal facts.
+
+        Where a subject occurs in several blocks, the snapshot keeps its latest revision.
+        """
         ...

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from editors.internals.architecture import Architecture
 from editors.internals.forward import leaf_output, work_dtype
 from editors.internals.tokens import batched, pad
-from infra.distributed.group import ALONE, Group
+from infra.distributed.group import SINGLE_PROCESS, Group
 
 BATCH_TOKENS = 1024
 
@@ -28,7 +28,7 @@ def fisher(
     rows: Sequence[Sequence[int]],
     layer: int,
     *,
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> tuple[Tensor, int]:
     """Σ g gᵀ [D, D] over all tokens of the rows but each one's first, and how many those are.
 

@@ -27,7 +27,7 @@ from editors.internals.architecture import Architecture
 from editors.internals.discover import discover
 from editors.internals.forward import frozen, recorded, work_dtype
 from editors.internals.tokens import batched, pad, windows
-from infra.distributed.group import ALONE, Group, share
+from infra.distributed.group import SINGLE_PROCESS, Group, share
 from infra.errors import EditError
 
 FORMAT = "corrigenda-statistics-1"
@@ -184,7 +184,7 @@ def fit(
     part: Part = WHOLE,
     progress: Progress = silent,
     architecture: Architecture | None = None,
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> Statistics:
     """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
 

@@ -24,7 +24,7 @@ from editors.internals.suffix_rows import SuffixRows
 from editors.internals.tokens import TokenRow
 from editors.statistics.fisher import preconditioner
 from editors.values.config import ValueConfig
-from infra.distributed.group import ALONE, Group, share
+from infra.distributed.group import SINGLE_PROCESS, Group, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def optimise(
     G_DD: Tensor | None = None,
     at_projection: bool = False,
     progress: Progress = silent,
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> list[Value]:
     """Minimise, for every fact by itself (arXiv:2210.07229 section 4.3.1, arXiv:2202.05262 eq. 4),
 

@@ -1,1 +1,1 @@
-"""Processes that compute one result together: groups, and weights sharded by DeepSpeed."""
+"""Several processes that compute one result: their group, and weights sharded by DeepSpeed."""

@@ -1,7 +1,8 @@
-"""Processes that compute one result together: who this one is, and what it may ask of all.
+"""The group of processes that compute one result: this process's rank, and collectives.
 
-Every method is a collective: all ranks call it, in the same order, or all of them wait for the
-time-out. `ALONE` is the group of one, which needs no process group.
+Every method of a group is a collective: all ranks must call it, in the same order; a rank that does
+not keeps the others waiting until the backend's time-out. `SINGLE_PROCESS` is the group of this
+process alone, which needs no process group of torch.distributed.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ T = TypeVar("T")
 
 
 class Group(Protocol):
-    """Ranks 0 to size - 1, of which this process is one."""
+    """The processes of one computation, numbered by rank from 0 to size - 1."""
 
     @property
-    def rank(self) -> int: ...
+    def rank(self) -> int:
+        """This process's number in the group."""
+        ...
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Number of processes in the group."""
+        ...
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on at least one rank."""
@@ -34,81 +39,97 @@ class Group(Protocol):
         ...
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Replace the tensor, of one shape and dtype everywhere, by its sum over ranks."""
+        """Replace the tensor in place by its sum over ranks, and return it.
+
+        Shape and dtype must be the same on every rank.
+        """
         ...
 
     def gather(self, items: Sequence[T]) -> list[T]:
-        """All ranks' picklable items, rank 0's first; tensors among them belong on the CPU.
+        """The items of all ranks in one list, rank 0's first; every rank gets the whole list.
 
-        Ranks may have unlike numbers of items, also none.
+        Items are picklable, and tensors among them are on the CPU. Ranks may give different numbers
+        of items, also none.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
-    """The group of one process."""
+class SingleProcess:
+    """The group of this process alone: each collective returns what it is given."""
 
     rank: int = 0
     size: int = 1
 
     def any(self, flag: bool) -> bool:
+        """The flag itself."""
         return flag
 
     def max(self, number: int) -> int:
+        """The number itself."""
         return number
 
     def sum_(self, tensor: Tensor) -> Tensor:
+        """The tensor itself, unchanged."""
         return tensor
 
     def gather(self, items: Sequence[T]) -> list[T]:
+        """The items as a list."""
         return list(items)
 
 
-ALONE: Group = Alone()
+SINGLE_PROCESS: Group = SingleProcess()
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedGroup:
-    """All ranks of torch.distributed's default process group, which exists already."""
+    """All ranks of torch.distributed's default process group, which must exist already."""
 
     rank: int
     size: int
     device: torch.device
-    """Where collectives take their tensors: the process's GPU under NCCL, the CPU under gloo."""
+    """Device that collectives need their tensors on: this process's GPU for NCCL, the CPU for
+    gloo."""
 
     @classmethod
-    def joined(cls, device: torch.device) -> DistributedGroup:
-        """The group this process is in."""
+    def current(cls, device: torch.device) -> DistributedGroup:
+        """The default process group, with this process's rank in it."""
         from torch import distributed
 
         return cls(distributed.get_rank(), distributed.get_world_size(), device)
 
     def any(self, flag: bool) -> bool:
+        """Whether the flag is set on at least one rank."""
         return bool(self.max(int(flag)))
 
     def max(self, number: int) -> int:
+        """The greatest of the ranks' numbers."""
         from torch import distributed
 
-        found = torch.tensor(number, dtype=torch.long, device=self.device)
-        distributed.all_reduce(found, op=distributed.ReduceOp.MAX)
-        return int(found)
+        greatest = torch.tensor(number, dtype=torch.long, device=self.device)
+        distributed.all_reduce(greatest, op=distributed.ReduceOp.MAX)
+        return int(greatest)
 
     def sum_(self, tensor: Tensor) -> Tensor:
+        """Replace the tensor in place by its sum over ranks, and return it."""
         from torch import distributed
 
-        there = tensor.to(self.device).contiguous()
-        distributed.all_reduce(there)
-        return tensor if there is tensor else tensor.copy_(there)
+        total = tensor.to(self.device).contiguous()
+        distributed.all_reduce(total)
+        return tensor if total is tensor else tensor.copy_(total)
 
     def gather(self, items: Sequence[T]) -> list[T]:
+        """The items of all ranks in one list, rank 0's first."""
         from torch import distributed
 
-        found: list[list[T]] = [[] for _ in range(self.size)]
-        distributed.all_gather_object(found, list(items))
-        return [item for part in found for item in part]
+        by_rank: list[list[T]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(by_rank, list(items))
+        return [item for part in by_rank for item in part]
 
 
 def share(items: Sequence[T], group: Group) -> list[T]:
-    """This rank's items: every `size`-th, so that what is sorted by length is spread evenly."""
+    """The items that this rank has to work on: every `size`-th, starting at its rank.
+
+    Items sorted by length are so spread evenly over the ranks.
+    """
     return list(items[group.rank :: group.size])

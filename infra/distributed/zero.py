@@ -1,9 +1,10 @@
 """A model whose weights are spread over a group of processes: DeepSpeed ZeRO-3 (arXiv:1910.02054).
 
-Weights are there while their module runs and have shape (0,) between. So they are reached through
-module calls, all ranks making the same ones, or inside `gathered`. One forward pass, then its
-backward pass: after a second forward before it, DeepSpeed fails to drop the first one's weights.
-DeepSpeed is imported here only, and only once a model is to be sharded: it is slow to import.
+A weight is whole on every rank only while its module runs; at other times it has shape (0,). So a
+weight is used through calls of its module, which all ranks make in the same order, or inside
+`gathered`. Each forward pass must be followed by its backward pass: after two forward passes in a
+row DeepSpeed does not drop the weights of the first. DeepSpeed is imported here only, and only when
+a model is to be sharded, because the import is slow.
 """
 
 from __future__ import annotations
@@ -24,36 +25,42 @@ from infra.errors import ConfigError
 from infra.models.loading import load
 
 TIMEOUT_S = 300.0
-"""A collective that takes longer has lost a rank."""
+"""Seconds after which a collective fails, since a rank must have died."""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-"""DeepSpeed makes float32 of float64 without a word."""
+"""Dtypes that a model can be sharded in. DeepSpeed silently turns float64 into float32."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sharded:
-    """One rank's part of a model."""
+class ShardedModel:
+    """A model whose weights are spread over a group, as one rank sees it."""
 
     model: Any
-    """In eval mode, gradients off. Call it or its modules, never DeepSpeed's engine: under the
+    """In eval mode, gradients off. Call it or its modules, never DeepSpeed's engine: after the
     engine's forward a plain `backward` raises."""
     tokenizer: Any
     group: DistributedGroup
+    """The ranks that hold the weights."""
 
 
 @contextmanager
-def sharded(
+def load_sharded(
     path: Path,
     *,
     dtype: torch.dtype,
     device: str = "cpu",
     timeout_s: float = TIMEOUT_S,
-) -> Iterator[Sharded]:
-    """Load a checkpoint directory spread over the ranks; rank 0 alone reads the weights.
+) -> Iterator[ShardedModel]:
+    """Load a checkpoint directory with its weights spread over the ranks of a group.
 
-    Every rank calls this, started by torchrun or Ray Train. `device` is `cpu` (gloo) or `cuda`
-    (NCCL, the GPU of LOCAL_RANK). One model at a time; its part stays in memory until the process
-    ends, for DeepSpeed keeps a list of modules. Raises ConfigError outside a group or for a dtype
-    or device that cannot be had, ModelError for a directory that is no decoder.
+    Every rank calls this, in a process started by torchrun or Ray Train; only rank 0 reads the
+    weights from disk. One model at a time. A rank's part of the weights stays in memory until the
+    process ends, because DeepSpeed keeps a list of modules.
+
+    device     `cpu` (gloo), or `cuda` (NCCL, the GPU numbered LOCAL_RANK)
+    timeout_s  seconds after which a collective fails
+
+    Raises ConfigError outside a group of processes and for a dtype or device that is not available,
+    ModelError for a directory that holds no decoder.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype={dtype} cannot be sharded; choose one of {DTYPES}.")
@@ -73,18 +80,19 @@ def sharded(
             del kept
             unset_hf_deepspeed_config()
         try:
-            yield Sharded(engine.module, tokenizer, DistributedGroup.joined(where))
+            yield ShardedModel(engine.module, tokenizer, DistributedGroup.current(where))
         finally:
             engine.destroy()
 
 
 @contextmanager
 def gathered(parameters: Iterable[Tensor | None], *, write: bool = False) -> Iterator[None]:
-    """The whole weights inside the `with`; what is not sharded, or is None, is left as it is.
+    """Inside the `with`, the given weights are whole on every rank.
 
-    All ranks enter and leave it together, and do not gather the same weight twice. With `write` all
-    make the same change and rank 0's is kept; without, a change is lost, and refused where
-    DeepSpeed sees it (not through `.data`).
+    Parameters that are not sharded, and None, are left as they are. All ranks enter and leave
+    together, and a weight is not gathered twice at a time. With `write`, all ranks make the same
+    change and rank 0's is kept. Without it a change is lost; DeepSpeed raises for it unless it is
+    made through `.data`.
     """
     found = [p for p in parameters if p is not None and hasattr(p, "ds_id")]
     if not found:
@@ -97,12 +105,12 @@ def gathered(parameters: Iterable[Tensor | None], *, write: bool = False) -> Ite
 
 
 def whole_shape(parameter: Tensor) -> tuple[int, ...]:
-    """Shape of the whole weight, sharded or not."""
+    """Shape of the whole weight, whether or not it is sharded."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def _device(device: str) -> torch.device:
-    """This process's device, made the current one. Raises ConfigError."""
+    """Make this process's device the current one, and return it. Raises ConfigError."""
     missing = sorted({"RANK", "WORLD_SIZE", "LOCAL_RANK"} - os.environ.keys())
     if missing:
         raise ConfigError(
@@ -124,7 +132,10 @@ def _device(device: str) -> torch.device:
 
 @contextmanager
 def _process_group(device: torch.device, timeout_s: float) -> Iterator[None]:
-    """torch.distributed's default group; one that exists (Ray Train's) is used and left alone."""
+    """Make torch.distributed's default process group, and end it behind the block.
+
+    A group that exists already (Ray Train makes one) is used and not ended.
+    """
     from torch import distributed
 
     ours = not distributed.is_initialized()
@@ -139,7 +150,7 @@ def _process_group(device: torch.device, timeout_s: float) -> Iterator[None]:
 
 
 def _settings(dtype: torch.dtype) -> dict[str, Any]:
-    """DeepSpeed's configuration."""
+    """DeepSpeed's configuration for ZeRO-3."""
     return {
         "train_micro_batch_size_per_gpu": 1,
         "bf16": {"enabled": dtype == torch.bfloat16},
@@ -155,11 +166,13 @@ def _settings(dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _forget_order(engine: Any) -> None:
-    """Have every module's weights gathered as it starts and dropped as it ends, and no more.
+    """Turn off DeepSpeed's prefetching: a module's weights are gathered when it starts and dropped
+    when it ends.
 
-    At each call of the root DeepSpeed would compare what ran since the last one with an earlier
-    time, to fetch weights before they are needed and to keep those that come again soon. Here
-    decoder, blocks and head are called apart, in an order that changes from phase to phase: it
-    would keep half of the model whole, and compare orders over the network, for nothing.
+    At each call of the root module DeepSpeed compares the order of modules since the last call with
+    the order it recorded before, to fetch weights early and to keep those that are used again soon.
+    Here decoder, blocks and head are called separately, in an order that changes from phase to
+    phase. Prefetching would keep half of the model whole, and compare orders over the network, for
+    no gain.
     """
     engine.optimizer.fwd_pre_hook.remove()

@@ -1,1 +1,1 @@
-"""Where code runs: in this process or on Ray, with the same results."""
+"""Runners: the same work, with the same results, in this process or on Ray."""

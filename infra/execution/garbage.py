@@ -1,4 +1,4 @@
-"""The garbage collector, held while many records are made that are all kept for a moment."""
+"""Stop the cyclic garbage collector while many records are made at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Without cyclic garbage collection, which would look through young records again and again;
-    what is no longer referred to is freed as always. Leaves the collector as it was."""
-    collects = gc.isenabled()
+    """Turn off cyclic garbage collection inside the `with`; afterwards it is as it was before.
+
+    While many records are made and kept, each collection would look through all of them in vain.
+    Objects without references are still freed.
+    """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()

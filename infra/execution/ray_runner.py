@@ -1,4 +1,4 @@
-"""The Ray runner: a pool of actors, each holding one worker, on a local or a running cluster."""
+"""The runner that works on Ray: a pool of actors, each with one worker, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ from infra.http.rate_limit import RateLimit
 from infra.http.ray_rate_limit import RayRateLimit
 
 SHARDS_AHEAD = 2
-"""Shards an actor has been given at most, of those that are made while it works: one to go on with
-while the next is made. Of shards that are all there, one: then none waits behind a slow one."""
+"""Shards that an actor holds at most where an iterator makes them: one to work on while the next is
+made. Where all shards exist already it holds one, so that none waits behind a slow one."""
 MAX_RESTARTS = 2
-"""How often a dead actor comes back, and a shard that was on it is tried again."""
+"""How often a dead actor is started again, and its shard tried again."""
 
 
 @contextmanager
 def runner_at(address: str | None) -> Iterator[Runner]:
-    """The runner for `--ray-address`: `local` starts Ray on this machine, `none` does without it,
-    anything else joins the cluster there.
+    """The runner for a `--ray-address`. Inside the `with` it is connected to Ray.
+
+    address  `local` or None starts Ray on this machine, `none` runs in this process without Ray,
+             anything else is the address of a running cluster
+
+    Raises StageError where Ray cannot be started or reached.
     """
     if address == "none":
         yield InProcessRunner()
@@ -57,14 +61,16 @@ def runner_at(address: str | None) -> Iterator[Runner]:
 
 @ray.remote(max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)
 class _Actor:
-    """A process with as many threads as it has CPUs; holds the worker it was asked for last."""
+    """A process with as many threads as CPUs. It keeps the worker that it built last."""
 
     def __init__(self, num_threads: int) -> None:
         self.num_threads = num_threads
         self.worker: Callable[[Any], Any] | None = None
         self.number = -1
+        """Number of the worker that is kept; calls with another number need another worker."""
 
     def run(self, number: int, make_worker: Callable[[], Callable[[Any], Any]], shard: Any) -> Any:
+        """The result of a shard, by the worker of this number, which is built if it is not kept."""
         if self.worker is None or self.number != number:
             self.worker = None  # free the last one before the next is built
             self.worker, self.number = make_worker(), number
@@ -73,23 +79,25 @@ class _Actor:
 
 
 class RayRunner:
-    """As many actors as fit into the cluster, shards handed out as actors become free.
+    """Runs as many actors as fit into the cluster, and gives each free actor the next shard.
 
-    The actors outlive a call: the next one that needs the same resources finds its processes warm,
-    and one with an equal `make_worker` its workers built.
+    The actors are kept between calls of `map`. A call that needs the same resources uses the same
+    processes, and one with an equal `make_worker` also the workers in them.
     """
 
     name = "ray"
 
     def __init__(self) -> None:
+        """A runner on the Ray that this process is connected to."""
         self._actors: list[Any] = []
         self._resources = Resources()
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._number = 0
-        """Of the worker last asked for; actors compare it."""
+        """Number of the last `make_worker`; an actor compares it with that of its worker."""
         self._rate_limit: RayRateLimit | None = None
 
     def rate_limit(self) -> RateLimit:
+        """The rate limit of the whole cluster, started at the first call."""
         if self._rate_limit is None:
             self._rate_limit = RayRateLimit.start()
         return self._rate_limit
@@ -101,6 +109,10 @@ class RayRunner:
         *,
         resources: Resources,
     ) -> Iterator[Any]:
+        """Yield `make_worker()(shard)` for every shard, in their order.
+
+        Raises a worker's own exception, and StageError where a process dies again and again.
+        """
         ahead = 1 if isinstance(shards, Sequence) else SHARDS_AHEAD
         rest = iter(shards)
         first = list(islice(rest, _num_workers(resources)))
@@ -111,11 +123,11 @@ class RayRunner:
         number, made = self._number, ray.put(make_worker)
         whole = False
         try:
-            actors = self._hire(len(first), resources)
+            actors = self._actors_for(len(first), resources)
             yield from _in_order(
                 lambda actor, shard: actor.run.remote(number, made, shard),
                 actors * ahead,
-                chain(_drained(first), rest),
+                chain(_pop_each(first), rest),
             )
             whole = True
         except RayTaskError as error:
@@ -131,19 +143,20 @@ class RayRunner:
             ) from error
         finally:
             if not whole:  # tasks may be left on them
-                self._dismiss()
+                self._kill_actors()
 
-    def _hire(self, wanted: int, resources: Resources) -> list[Any]:
-        """Actors for a call; those of other resources make room."""
+    def _actors_for(self, wanted: int, resources: Resources) -> list[Any]:
+        """So many actors with these resources; actors with other resources are ended first."""
         if resources != self._resources:
-            self._dismiss()
+            self._kill_actors()
             self._resources = resources
         options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
         while len(self._actors) < wanted:
             self._actors.append(_Actor.options(**options).remote(resources.num_cpus))
         return self._actors[:wanted]
 
-    def _dismiss(self) -> None:
+    def _kill_actors(self) -> None:
+        """End all actors, and the tasks they may still have."""
         for actor in self._actors:
             ray.kill(actor)
         self._actors.clear()
@@ -152,9 +165,9 @@ class RayRunner:
 def _in_order(
     submit: Callable[[Any, Any], Any], free: Sequence[Any], shards: Iterator[Any]
 ) -> Iterator[Any]:
-    """Results in the order of the shards, a shard being taken when an actor is free for it.
+    """Yield results in the order of the shards; take a shard when an actor is free for it.
 
-    free  the actors, each as often as it may be given a shard ahead
+    free  the actors, each as many times as it may hold shards
     """
     idle, running, results = deque(free), {}, deque()
     exhausted = False
@@ -169,29 +182,30 @@ def _in_order(
                 continue
             running[result] = idle.popleft()
             results.append(result)
-            _free(running, idle, timeout=0)
+            _collect_idle(running, idle, timeout=0)
         elif results:
-            _free(running, idle, timeout=None)
+            _collect_idle(running, idle, timeout=None)
         else:
             return
 
 
-def _free(running: dict[Any, Any], idle: deque[Any], timeout: float | None) -> None:
-    """Move the actors of finished shards to the idle ones; without a time-out, wait for one."""
+def _collect_idle(running: dict[Any, Any], idle: deque[Any], timeout: float | None) -> None:
+    """Move the actor of a finished shard to the idle ones, waiting `timeout` seconds for one; None
+    waits until there is one."""
     if running:
         done, _ = ray.wait(list(running), num_returns=1, timeout=timeout)
         idle.extend(running.pop(result) for result in done)
 
 
-def _drained(items: list[Any]) -> Iterator[Any]:
-    """The items, none of which is kept."""
+def _pop_each(items: list[Any]) -> Iterator[Any]:
+    """Yield the items in order and remove each from the list, so that its memory can be freed."""
     items.reverse()
     while items:
         yield items.pop()
 
 
 def _num_workers(resources: Resources) -> int:
-    """How many workers fit, one at least being asked for so that Ray can wait or scale up."""
+    """How many workers fit into the cluster; at least one, for which Ray can wait or scale up."""
     cluster = ray.cluster_resources()
     fit = int(cluster.get("CPU", 1)) // resources.num_cpus
     if resources.num_gpus:

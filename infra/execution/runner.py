@@ -1,8 +1,8 @@
-"""Where code runs is decided here and nowhere else: in this process, or on Ray.
+"""The `Runner` protocol, and the runner that works in this process (`ray_runner` has the other).
 
-A stage hands a `Runner` a function that builds a worker, and shards for the worker to take. Both
-runners give the worker the same number of threads and return results in shard order, so the same
-bytes come out.
+A stage gives a runner a function that builds a worker, and the shards of its work. The worker is
+called with each shard. Every runner gives a worker the same number of threads and returns results
+in shard order, so all of them give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from infra.http.rate_limit import LocalRateLimit, RateLimit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one worker needs."""
+    """What one worker needs of a machine."""
 
     num_cpus: int = 1
-    """Threads of a worker. Part of the result: sums of floats depend on how they are divided."""
+    """CPUs and threads of a worker. They change results: rounding depends on how sums are split."""
     num_gpus: float = 0.0
+    """GPUs of a worker; a fraction shares one."""
     max_workers: int | None = field(default=None, compare=False)
-    """Upper bound on workers at a time; None is as many as fit."""
+    """Upper bound on the workers that run at a time; None is as many as fit."""
 
 
 class Runner(Protocol):
-    """Maps shards to results through workers that are built once a process."""
+    """Maps shards to results, by workers that are built once a process."""
 
     name: str
+    """For records: `in-process` or `ray`."""
 
     def map(
         self,
@@ -38,34 +40,40 @@ class Runner(Protocol):
         *,
         resources: Resources,
     ) -> Iterator[Any]:
-        """Yield `make_worker()(shard)` for every shard, in order.
+        """Yield `make_worker()(shard)` for every shard, in their order.
 
-        Shards are taken as workers come to need them, so that an iterator of large ones is never
-        held in memory as a whole. What it raises is raised here.
+        A shard is taken from `shards` when a worker needs it, so an iterator of large shards is
+        never in memory as a whole.
 
-        `make_worker` and shards are picklable; a `make_worker` equal to the last one may find its
-        worker built, state and all. A shard may run twice after a fault, so workers are
-        idempotent. The worker's own exception is raised here, after which nothing more runs.
+        `make_worker` and shards are picklable. Where `make_worker` equals that of the last call,
+        the worker of that call may be used again, with its state. After a fault of a process a
+        shard may run a second time, so workers must be idempotent. An exception of a worker or of
+        the iterator `shards` is raised here, and no further shard starts.
         """
         ...
 
     def rate_limit(self) -> RateLimit:
-        """The one rate limit of requests of this runner's workers, which goes to them with the
-        work."""
+        """The rate limit that all workers of this runner share; stages put it into their shards'
+        worker."""
         ...
 
 
 class InProcessRunner:
-    """One worker, in this process, one shard after the other; kept while it is asked for again."""
+    """Runs one worker in this process, one shard after the other.
+
+    The worker is kept for the next call with an equal `make_worker`.
+    """
 
     name = "in-process"
 
     def __init__(self) -> None:
+        """A runner without a worker yet."""
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._worker: Callable[[Any], Any] | None = None
         self._rate_limit = LocalRateLimit()
 
     def rate_limit(self) -> RateLimit:
+        """The rate limit of this process."""
         return self._rate_limit
 
     def map(
@@ -75,6 +83,7 @@ class InProcessRunner:
         *,
         resources: Resources,
     ) -> Iterator[Any]:
+        """Yield `make_worker()(shard)` for every shard, in their order."""
         worker = None
         for shard in shards:
             if worker is None:
@@ -88,6 +97,6 @@ class InProcessRunner:
 
 
 def set_threads(num_threads: int) -> None:
-    """Give torch this many threads, where the worker uses torch; others are spared its import."""
+    """Set the number of torch's threads, if torch has been imported in this process."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(num_threads)

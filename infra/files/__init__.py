@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, digested, decompressed."""
+"""Files on disk: atomic writing, digests of their content, decompression."""

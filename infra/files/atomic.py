@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, then put there at once."""
+"""Files that exist whole or not at all: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 1 << 16
+"""Rows in one row group of a Parquet file."""
 
 
-def _beside(path: Path) -> Path:
-    """A hidden name in the same directory that no other writer has."""
+def _temporary_path(path: Path) -> Path:
+    """A hidden, unique name in the same directory as `path`."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a name beside `path`, then rename: readers see the whole file or none."""
+    """Call `write` with a temporary path in the same directory, then rename that file to `path`.
+
+    Readers see the whole file or none. Missing parent directories are made. What `write` raises is
+    raised here, and the temporary file is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
+    temporary = _temporary_path(path)
     try:
-        write(beside)
-        os.replace(beside, path)
+        write(temporary)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_table(
@@ -42,35 +47,43 @@ def write_table(
     rows_per_group: int = ROWS_PER_GROUP,
     distinct: Collection[str] = (),
 ) -> None:
-    """A Parquet file (zstd), atomically, in row groups that a reader may pass over.
+    """Write a Parquet file (zstd) atomically.
 
-    distinct  columns whose values are mostly different: without a dictionary they are read in a
-              fifth of the time
+    rows_per_group  rows in one row group; a reader may skip whole groups
+    distinct        columns whose values are mostly different: stored without a dictionary, they are
+                    read in a fifth of the time
     """
     options: dict[str, Any] = {"compression": "zstd", "row_group_size": rows_per_group}
     if distinct:
         repeated = [name for name in table.column_names if name not in distinct]
         options["use_dictionary"] = repeated
-    write_atomic(path, lambda beside: pq.write_table(table, beside, **options))
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary, **options))
 
 
-def link(source: Path, target: Path) -> None:
+def link_or_copy(source: Path | str, target: Path | str) -> None:
+    """Make `target` a hard link to `source`, or a copy where the file system allows no link.
+
+    An existing target is removed first, so that a file it shared with others is not overwritten. A
+    source that is a symbolic link is followed. Raises OSError where `source` cannot be read.
+    """
+    source, target = Path(source), Path(target)
+    target.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-class InUse(Exception):
-    """Another process holds a lock."""
+class LockHeld(Exception):
+    """Another process holds the lock file."""
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold a lock file while the block runs; it is gone afterwards, and lapses with the process.
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file while the block runs, and remove it afterwards.
 
-    Raises InUse where another process holds it. Where a file system has no locks, nobody is kept
-    out.
+    The lock ends with the process, also when it is killed. Raises LockHeld where another process
+    holds it. On a file system without locks nothing is locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -80,10 +93,10 @@ def only_one(path: Path) -> Iterator[None]:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 break
         except FileNotFoundError:
-            pass  # its holder has just taken it away
+            pass  # its holder has just removed it
         except BlockingIOError:
             os.close(descriptor)
-            raise InUse(path) from None
+            raise LockHeld(path) from None
         except OSError as error:
             if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 break
@@ -98,20 +111,26 @@ def only_one(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """An indented JSON file with sorted keys, atomically."""
+    """Write an indented JSON file with sorted keys atomically.
+
+    Raises ValueError for NaN and infinity, which JSON does not have.
+    """
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def put_if_absent(path: Path, text: str) -> bool:
-    """Create a file with this content unless it exists; the test and the creation are one step."""
+    """Create a file with this content unless the file exists; whether it was created.
+
+    The test and the creation are one step, so of several processes exactly one creates the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    beside.write_text(text, encoding="utf-8")
+    temporary = _temporary_path(path)
+    temporary.write_text(text, encoding="utf-8")
     try:
-        os.link(beside, path)
+        os.link(temporary, path)
     except FileExistsError:
         return False
     finally:
-        beside.unlink()
+        temporary.unlink()
     return True

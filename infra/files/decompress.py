@@ -1,8 +1,8 @@
-"""A file, packed or plain -> its bytes, piece by piece, with the last word on whether it is whole.
+"""Decompress a file piece by piece, and find out whether it is whole.
 
-What a file is packed with is seen by its first bytes, not by its name: gzip (RFC 1952, also several
-members one after the other), bzip2 (also several streams) or nothing. Pieces are bounded, whatever
-a hostile file would unpack to.
+The format is recognised by the first bytes, not by the file's name: gzip (RFC 1952, also several
+members one after the other), bzip2 (also several streams), or no compression. The size of a piece
+is bounded, whatever a hostile file would decompress to.
 """
 
 from __future__ import annotations
@@ -17,40 +17,42 @@ from isal import igzip_lib
 from infra.errors import DamageError
 
 READ_BYTES = 1 << 20
-"""Bytes that are read at a time."""
+"""Bytes read from the file at a time."""
 PIECE_BYTES = 96 << 10
-"""Largest piece: less than what the C library asks the system for anew each time, which would cost
-more than the unpacking. Of a damaged file so much before the damage may be lost."""
+"""Bytes of the largest piece. Larger blocks the C library would request from the system each time
+anew, which costs more than the decompression. Before a damaged place up to so many good bytes may
+be lost."""
 _ISAL_ERROR = cast(type[Exception], igzip_lib.IsalError)
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
+"""First bytes of each format."""
 
 
-def unpack(path: Path) -> Iterator[bytes]:
-    """The file's content in pieces of `PIECE_BYTES` at most.
+def decompress(path: Path) -> Iterator[bytes]:
+    """The file's decompressed content, in pieces of at most `PIECE_BYTES`.
 
-    Raises DamageError, once everything before it has been given, where the file ends in the middle
-    or cannot be unpacked further; OSError where it cannot be read.
+    Raises DamageError where the compressed data ends early or is damaged, after yielding everything
+    before that place; OSError where the file cannot be read.
     """
     with path.open("rb") as stream:
         head = stream.read(len(BZIP2))
         stream.seek(0)
         if head.startswith(GZIP):
-            yield from _unpack(stream, GZIP, _gzip)
+            yield from _decompress(stream, GZIP, _gzip)
         elif head.startswith(BZIP2):
-            yield from _unpack(stream, BZIP2, bz2.BZ2Decompressor)
+            yield from _decompress(stream, BZIP2, bz2.BZ2Decompressor)
         else:
             while piece := stream.read(PIECE_BYTES):
                 yield piece
 
 
 def _gzip() -> Any:
-    """igzip's decoder, which has the methods of bz2's; three times as fast as zlib's."""
+    """A gzip decoder with the methods of bz2's; igzip is three times as fast as zlib."""
     return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
-def _unpack(stream: BinaryIO, magic: bytes, make: Callable[[], Any]) -> Iterator[bytes]:
-    """Member after member; zeros behind the last are padding."""
-    decoder = make()
+def _decompress(stream: BinaryIO, magic: bytes, make_decoder: Callable[[], Any]) -> Iterator[bytes]:
+    """Decompress member after member. Zero bytes behind the last one are padding."""
+    decoder = make_decoder()
     while True:
         if decoder.eof:
             rest = decoder.unused_data.lstrip(b"\0") or stream.read(READ_BYTES).lstrip(b"\0")
@@ -60,7 +62,7 @@ def _unpack(stream: BinaryIO, magic: bytes, make: Callable[[], Any]) -> Iterator
                 return
             if not rest.startswith(magic):
                 raise DamageError("something else than packed data follows")
-            decoder = make()
+            decoder = make_decoder()
         else:
             rest = stream.read(READ_BYTES) if decoder.needs_input else b""
             if decoder.needs_input and not rest:

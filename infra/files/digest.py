@@ -1,7 +1,7 @@
-"""Digests of JSON values, of files, and of tables by their rows, however these are stored."""
+"""SHA-256 digests of JSON values, of files, and of tables (of their rows, not of their storage)."""
 
 # pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions as it is loaded.
+# pyarrow.compute defines its functions at import time, where a type checker does not see them.
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ import pyarrow.parquet as pq
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    """The canonical JSON of a value, UTF-8: sorted keys, no spaces. Raises ValueError for NaN.
+
+    What JSON has no type for is written as its `str`.
+    """
     return json.dumps(
         value,
         sort_keys=True,
@@ -29,13 +32,15 @@ def canonical_json(value: Any) -> bytes:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, hexadecimal."""
+    """SHA-256 of a value's canonical JSON, hexadecimal."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content; of a Parquet file, of its rows, which outlive the writer's
-    version."""
+    """SHA-256 of a file's bytes, hexadecimal; of a Parquet file, the `table_digest` of its rows.
+
+    The bytes of a Parquet file depend on the version of its writer, its rows do not.
+    """
     if path.suffix == ".parquet":
         return table_digest(pq.read_table(path))
     with path.open("rb") as stream:
@@ -43,10 +48,11 @@ def file_digest(path: Path) -> str:
 
 
 def table_digest(table: pa.Table) -> str:
-    """SHA-256 of a table's schema and rows, whatever its chunking and slicing.
+    """SHA-256 of a table's schema and rows, hexadecimal; chunking and slicing do not matter.
 
-    Column after column, and of nested ones part after part: which values are there, their lengths,
-    the values. What lies in a buffer below a null or outside a slice does not count.
+    Hashed are, for each column and each part of a nested column: which values are null, their
+    lengths, the values. Bytes of a buffer under a null or outside a slice do not count. Raises
+    TypeError for a column type without a rule here.
     """
     sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in table.schema]))
     sink.update(table.num_rows.to_bytes(8, "little"))
@@ -56,7 +62,7 @@ def table_digest(table: pa.Table) -> str:
 
 
 def _spell(kind: pa.DataType) -> str:
-    """A type's name, without the names that Parquet's files give to the elements of lists."""
+    """A type's name, without the field names that Parquet gives to the elements of lists."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list<{_spell(kind.value_type)}>"
     if pa.types.is_struct(kind):
@@ -65,7 +71,7 @@ def _spell(kind: pa.DataType) -> str:
 
 
 def _hash_array(sink: Any, array: pa.Array | None) -> None:
-    """Feed one column, or one part of a nested one."""
+    """Add one column, or one part of a nested column, to the digest."""
     if array is None or len(array) == 0 or pa.types.is_null(array.type):
         return
     sink.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)))
@@ -92,7 +98,7 @@ def _hash_array(sink: Any, array: pa.Array | None) -> None:
 
 
 def _hash_bytes(sink: Any, array: pa.Array) -> None:
-    """Lengths and bytes of binary values; a null has none, whatever its slot spans."""
+    """Add lengths and bytes of binary values to the digest; a null has length 0."""
     array = array.fill_null(b"")
     sink.update(_lengths(pc.binary_length(array)))
     width = np.int64 if pa.types.is_large_binary(array.type) else np.int32
@@ -103,5 +109,5 @@ def _hash_bytes(sink: Any, array: pa.Array) -> None:
 
 
 def _lengths(lengths: pa.Array) -> Any:
-    """Lengths as 64-bit integers, so that a column's large variant has them too."""
+    """Lengths as 64-bit integers, so that `string` and `large_string` have the same digest."""
     return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,9 +1,9 @@
-"""Addresses: which host a URL is at, and whether a crawler may be led there.
+"""Which host a URL is at, and whether a crawler may connect to it.
 
-Text from the network (a redirect, a link in a feed) must not make us ask machines that only we can
-reach. What is refused is every address that is not global by the IANA registries: private,
+Text from the network (a redirect, a link in a feed) must not make us send requests to machines in
+our own network. Refused is every address that is not global by the IANA registries: private,
 loopback, link-local, multicast, unspecified, shared, reserved, and IPv6 addresses that stand for
-such an IPv4 one (mapped, 6to4, Teredo, NAT64 of RFC 6052).
+such an IPv4 address (mapped, 6to4, Teredo, NAT64 of RFC 6052).
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from urllib.parse import SplitResult, urlsplit
 from infra.errors import AddressError
 
 Reach = Literal["any", "local", "public"]
-"""`any` for the host that the operator configured; for others `public`, or with `local` the
-loopback too, where the configured host is on it."""
+"""Which addresses a request may go to: `any` for the host that the operator configured; for other
+hosts `public`, or `local` (public and loopback) where the configured host is on the loopback."""
 
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def host_of(url: str) -> str:
-    """`name` or `name:port` in lower case, without a port that goes without saying: the same for
-    all URLs that one host answers. Raises AddressError for what is no http(s) URL.
+    """`name` or `name:port` of a URL's host in lower case, without a standard port (80, 443).
+
+    It is the key that rate limits are kept by. Raises AddressError for text that is no http(s) URL.
     """
     parts = _split(url)
     name = (parts.hostname or "").rstrip(".")
@@ -36,13 +37,13 @@ def host_of(url: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, name and port as they stand in the URL."""
+    """Scheme, host name and port as they stand in the URL. Raises AddressError."""
     parts = _split(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine by its name or number, without looking it up."""
+    """Whether the URL's host is `localhost` or a loopback address. No name is resolved."""
     name = _split(url).hostname or ""
     try:
         return ip_address(name).is_loopback
@@ -51,7 +52,7 @@ def is_loopback(url: str) -> bool:
 
 
 def check(address: str, reach: Reach) -> None:
-    """Raises AddressError if a numeric address is out of reach."""
+    """Raises AddressError if `reach` does not allow the numeric `address`."""
     found: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     while isinstance(found, IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
@@ -70,7 +71,7 @@ def check(address: str, reach: Reach) -> None:
 
 
 def check_number(url: str, reach: Reach) -> None:
-    """`check` for a URL whose host is a number; names are checked when they are resolved."""
+    """`check` for a URL whose host is a numeric address; names are checked by `resolve`."""
     try:
         ip_address((_split(url).hostname or "").partition("%")[0])
     except ValueError:
@@ -79,9 +80,10 @@ def check_number(url: str, reach: Reach) -> None:
 
 
 def resolve(name: str, port: int, reach: Reach) -> list[str]:
-    """The numeric addresses of a name, in the system's order, of which none may be out of reach.
+    """The numeric addresses of a host name, in the order the system gives them.
 
-    Raises AddressError for one that is, socket.gaierror for a name that has none.
+    Raises AddressError if `reach` does not allow one of them, socket.gaierror for a name that has
+    no address.
     """
     try:
         found = socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)
@@ -97,6 +99,7 @@ def resolve(name: str, port: int, reach: Reach) -> list[str]:
 
 
 def _split(url: str) -> SplitResult:
+    """The parts of an http(s) URL. Raises AddressError for any other text."""
     with suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in _PORTS and parts.hostname and parts.port != 0:

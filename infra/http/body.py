@@ -1,4 +1,4 @@
-"""The body of a response, out of the pieces in which it comes: unpacked, whole, and bounded."""
+"""Read the body of a response from its chunks: decompressed, complete and of bounded size."""
 
 from __future__ import annotations
 
@@ -6,52 +6,58 @@ import zlib
 from collections.abc import Iterable
 
 GZIP = ("gzip", "x-gzip")
+"""Values of Content-Encoding that mean gzip."""
 
 
-class Oversize(Exception):
-    """More bytes than the cap, packed or unpacked."""
+class BodyTooLarge(Exception):
+    """The body has more bytes than allowed, before or after decompression."""
 
 
-class Damaged(Exception):
-    """Not what its Content-Encoding says, or cut off."""
+class BodyDamaged(Exception):
+    """The body is not in the format that its Content-Encoding names, or it ends early."""
 
 
-def unpack(chunks: Iterable[bytes], coding: str, max_bytes: int) -> bytes:
-    """The body, never holding much more than `max_bytes` whatever it would unpack to.
+def read_body(chunks: Iterable[bytes], coding: str, max_bytes: int) -> bytes:
+    """The decompressed body. Memory stays near `max_bytes`, whatever the body would decompress to.
 
-    coding  value of Content-Encoding
+    chunks     the body as it comes from the network
+    coding     value of Content-Encoding, in lower case
+    max_bytes  largest body, both before and after decompression
 
-    Raises Oversize, Damaged.
+    Raises BodyTooLarge, BodyDamaged.
     """
     if coding in GZIP:
         return _gunzip(chunks, max_bytes)
     if coding not in ("", "identity"):
-        raise Damaged(f"its Content-Encoding {coding[:40]!r} was not asked for")
+        raise BodyDamaged(f"its Content-Encoding {coding[:40]!r} was not asked for")
     body = bytearray()
     for chunk in chunks:
         body += chunk
         if len(body) > max_bytes:
-            raise Oversize
+            raise BodyTooLarge
     return bytes(body)
 
 
 def _gunzip(chunks: Iterable[bytes], max_bytes: int) -> bytes:
-    """Every member of a gzip stream (RFC 1952 section 2.2); one byte over the cap shows a bomb."""
-    body, num_packed = bytearray(), 0
-    machine = None
+    """Decompress every member of a gzip stream (RFC 1952 section 2.2).
+
+    At most one byte more than `max_bytes` is decompressed, which is enough to see an excess.
+    """
+    body, num_compressed = bytearray(), 0
+    decoder = None
     for chunk in chunks:
-        num_packed += len(chunk)
+        num_compressed += len(chunk)
         while chunk:
-            machine = machine or zlib.decompressobj(31)
+            decoder = decoder or zlib.decompressobj(31)
             try:
-                body += machine.decompress(chunk, max_bytes + 1 - len(body))
+                body += decoder.decompress(chunk, max_bytes + 1 - len(body))
             except zlib.error as error:
-                raise Damaged(f"it is not gzip ({error})") from error
-            if max(len(body), num_packed) > max_bytes:
-                raise Oversize
-            chunk = machine.unused_data or machine.unconsumed_tail
-            if machine.eof:
-                machine = None
-    if machine is not None:
-        raise Damaged(f"its gzip ends early, after {num_packed} bytes")
+                raise BodyDamaged(f"it is not gzip ({error})") from error
+            if max(len(body), num_compressed) > max_bytes:
+                raise BodyTooLarge
+            chunk = decoder.unused_data or decoder.unconsumed_tail
+            if decoder.eof:
+                decoder = None
+    if decoder is not None:
+        raise BodyDamaged(f"its gzip ends early, after {num_compressed} bytes")
     return bytes(body)

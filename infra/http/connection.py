@@ -1,9 +1,10 @@
-"""One exchange with one host: connected only where we may be led, over in time, bounded.
+"""One HTTP exchange with one host: only to allowed addresses, bounded in time and size.
 
-The name of a host that is not the configured one is resolved here and connected to by the number
-that was checked, so that it cannot mean another machine a moment later. Behind a proxy, names are
-the proxy's business. Time is bounded as a whole, for a server that sends a byte now and then never
-lets a socket time out: a watchdog shuts the connection down.
+The name of a host other than the configured one is resolved here, its address is checked, and the
+connection goes to that very address, so the name cannot stand for another machine a moment later.
+Behind a proxy, the proxy resolves names. The time of an exchange is bounded as a whole: a server
+that sends a byte now and then would never let a socket time out, so a watchdog timer shuts the
+connection down.
 """
 
 from __future__ import annotations
@@ -30,91 +31,99 @@ from urllib3.exceptions import (
 
 from infra.errors import AnswerError, SourceError
 from infra.http.addresses import Reach, check_number, host_of, is_loopback, resolve
-from infra.http.body import Damaged, Oversize, unpack
+from infra.http.body import BodyDamaged, BodyTooLarge, read_body
 
 LIBRARY = f"requests/{requests.__version__}"
+"""The HTTP library, as the User-Agent names it."""
 CHUNK_BYTES = 2**16
+"""Bytes of a body that are read at a time, at most."""
 
 
-class Broken(Exception):
-    """An exchange failed in a way that another try may not: unreachable, or broken off."""
+class ConnectionBroken(Exception):
+    """The host could not be reached, or the connection broke; another try may succeed."""
 
 
-class Garbled(Broken):
-    """The body came whole, and is not what its headers say."""
+class BodyUnreadable(ConnectionBroken):
+    """The whole body came, and it is not in the format that its headers name."""
 
 
-class Silent(Broken):
-    """Nothing came for too long."""
+class ReadTimeout(ConnectionBroken):
+    """The server sent nothing for longer than the time-out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A response of which the headers are in."""
+class OpenResponse:
+    """A response whose headers have come, and whose body has still to be read."""
 
     url: str
+    """The address that was requested."""
     status: int
+    """HTTP status."""
     headers: Mapping[str, str]
     """Names in lower case."""
     chunks: Iterator[bytes]
-    """The body as it comes, still encoded. Raises Broken."""
-    hang_up: Callable[[], None]
-    """Ends the body from another thread."""
+    """The body as it comes, still compressed. Raises ConnectionBroken, ReadTimeout."""
+    shut_down: Callable[[], None]
+    """Ends the connection; may be called from another thread."""
 
 
 class Connection:
-    """Connections that are kept open, and the bounds of an exchange.
-
-    timeout_s       longest silence, and longest wait for a connection
-    deadline_s      longest time of an exchange as a whole
-    max_body_bytes  longest body, unpacked
-    """
+    """Sends requests over connections that are kept open, within bounds of time and size."""
 
     def __init__(self, *, timeout_s: float, deadline_s: float, max_body_bytes: int) -> None:
+        """
+        timeout_s       longest time, in seconds, to connect and to wait for the next byte
+        deadline_s      longest time, in seconds, of an exchange as a whole
+        max_body_bytes  bytes of the largest body, after decompression
+        """
         self.timeout_s, self.deadline_s = timeout_s, deadline_s
         self.max_body_bytes = max_body_bytes
         self._sessions: dict[tuple[str, Reach], requests.Session] = {}
 
     @property
     def longest_s(self) -> float:
-        """How long an exchange may take at most, connecting included."""
+        """Seconds that an exchange takes at most, connecting included."""
         return self.timeout_s + self.deadline_s
 
     def close(self) -> None:
+        """Close all connections."""
         for session in self._sessions.values():
             session.close()
 
-    def ask(
+    def exchange(
         self, url: str, headers: Mapping[str, str | bytes], reach: Reach, posted: Any = None
-    ) -> tuple[Reply, bytes]:
-        """A whole exchange, a POST where there is a JSON value for it.
+    ) -> tuple[OpenResponse, bytes]:
+        """Send a request and read its whole response: status and headers, and the body.
 
-        Raises Broken; AnswerError for a body over its bound, SourceError for a time over its own,
-        AddressError for what is out of reach.
+        posted  a JSON value, sent as a POST; without it the request is a GET
+
+        Raises ConnectionBroken and its subclasses; AnswerError for a body that is too large;
+        SourceError for an exchange that takes too long; AddressError for an address that `reach`
+        does not allow.
         """
         end_s = time.monotonic() + self.deadline_s
-        with self.open(url, headers, reach, posted=posted) as reply:
-            watchdog = _watch(end_s - time.monotonic(), reply.hang_up)
+        with self.open(url, headers, reach, posted=posted) as response:
+            watchdog = _start_watchdog(end_s - time.monotonic(), response.shut_down)
             try:
-                coding = reply.headers.get("content-encoding", "").strip().lower()
-                body = unpack(reply.chunks, coding, self.max_body_bytes)
-            except Oversize:
+                coding = response.headers.get("content-encoding", "").strip().lower()
+                body = read_body(response.chunks, coding, self.max_body_bytes)
+            except BodyTooLarge:
                 raise AnswerError(
                     f"{url} answers more than {self.max_body_bytes} bytes. "
                     "Ask for less, or raise the cap if the size is right."
                 ) from None
-            except (Broken, Damaged) as error:
+            except (ConnectionBroken, BodyDamaged) as error:
                 self._check_time(url, end_s)
-                if isinstance(error, Broken):
+                if isinstance(error, ConnectionBroken):
                     raise
-                raise Garbled(f"the answer of {url} is damaged: {error}") from error
+                raise BodyUnreadable(f"the answer of {url} is damaged: {error}") from error
             finally:
                 watchdog.cancel()
             self._check_time(url, end_s)  # a body without a length ends where it is cut
-            framed = "content-length" in reply.headers or "transfer-encoding" in reply.headers
-            if reply.status == 200 and not body and not framed:  # as where headers are cut off
-                raise Broken(f"the answer of {url} broke off: no body")
-        return reply, body
+            framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+            if response.status == 200 and not body and not framed:  # as where headers are cut off
+                raise ConnectionBroken(f"the answer of {url} broke off: no body")
+        return response, body
 
     @contextmanager
     def open(
@@ -124,8 +133,13 @@ class Connection:
         reach: Reach,
         read_timeout_s: float | None = None,
         posted: Any = None,
-    ) -> Generator[Reply, None, None]:
-        """An exchange up to its headers; the body is the caller's, its time too."""
+    ) -> Generator[OpenResponse, None, None]:
+        """Send a request and read the headers of its response; leaving the `with` closes it.
+
+        The caller reads the body and bounds the time of that. Raises as `exchange`.
+
+        read_timeout_s  longest wait for the next byte; None is `timeout_s`
+        """
         check_number(url, reach)
         end_s = time.monotonic() + self.deadline_s
         try:
@@ -143,9 +157,9 @@ class Connection:
             text = f"cannot reach {url}: {_cause(error)}"
             if isinstance(error, (ValueError, requests.exceptions.SSLError)):
                 raise SourceError(f"{text}. Check the address.") from error
-            raise Broken(text) from error
+            raise ConnectionBroken(text) from error
         with response:
-            yield Reply(
+            yield OpenResponse(
                 url,
                 response.status_code,
                 {name.lower(): text for name, text in response.headers.items()},
@@ -154,6 +168,7 @@ class Connection:
             )
 
     def _check_time(self, url: str, end_s: float) -> None:
+        """Raises SourceError if the exchange's deadline has passed."""
         if time.monotonic() >= end_s:
             raise SourceError(
                 f"{url} has not answered in full after {self.deadline_s:g} s. Ask for less, or "
@@ -161,6 +176,7 @@ class Connection:
             )
 
     def _session(self, url: str, reach: Reach) -> requests.Session:
+        """The session for a host, which keeps its connections open."""
         key = (host_of(url), reach)
         if key not in self._sessions:
             session = self._sessions[key] = _Session()
@@ -171,35 +187,37 @@ class Connection:
 
 
 def _chunks(url: str, raw: Any) -> Iterator[bytes]:
+    """The body of a urllib3 response as it comes. Raises ReadTimeout, ConnectionBroken."""
     try:
         while chunk := raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
     except (ReadTimeoutError, TimeoutError) as error:
-        raise Silent(f"the answer of {url} broke off: timed out") from error
+        raise ReadTimeout(f"the answer of {url} broke off: timed out") from error
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise Broken(f"the answer of {url} broke off: {_cause(error)}") from error
+        raise ConnectionBroken(f"the answer of {url} broke off: {_cause(error)}") from error
 
 
-def _watch(seconds: float, shut: Callable[[], None]) -> threading.Timer:
-    """Calls `shut` after so long unless it is cancelled."""
+def _start_watchdog(seconds: float, shut_down: Callable[[], None]) -> threading.Timer:
+    """Start a timer that calls `shut_down` after so many seconds, unless it is cancelled."""
 
-    def bite() -> None:
-        with suppress(OSError, ValueError):  # closed meanwhile
-            shut()
+    def end_connection() -> None:
+        with suppress(OSError, ValueError):  # it was closed meanwhile
+            shut_down()
 
-    timer = threading.Timer(max(0.0, seconds), bite)
+    timer = threading.Timer(max(0.0, seconds), end_connection)
     timer.daemon = True
     timer.start()
     return timer
 
 
-class _Guarded(HTTPConnection):
-    """A connection that goes where it may and whose headers come in time."""
+class _GuardedConnection(HTTPConnection):
+    """A connection to an allowed address, on which the headers must come before a deadline."""
 
     reach: Reach = "any"
-    watch_s = 0.0
+    deadline_s = 0.0
 
     def _new_conn(self) -> socket.socket:
+        """Resolve the host's name, check its addresses, and connect to the first that accepts."""
         if self.reach == "any":
             return super()._new_conn()
         name = self._dns_host
@@ -220,8 +238,9 @@ class _Guarded(HTTPConnection):
         raise failure
 
     def getresponse(self) -> Any:
+        """The response's headers; the connection is shut down if they take too long."""
         sock = self.sock
-        watchdog = _watch(self.watch_s, lambda: sock.shutdown(socket.SHUT_RDWR))
+        watchdog = _start_watchdog(self.deadline_s, lambda: sock.shutdown(socket.SHUT_RDWR))
         try:
             return super().getresponse()
         finally:
@@ -229,35 +248,39 @@ class _Guarded(HTTPConnection):
 
 
 class _Session(requests.Session):
-    """Looks at no redirect by itself: it would read the whole body of one, however large."""
+    """A session that ignores redirects: requests would read the whole body of each."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: the fetcher looks at redirects itself."""
         return None
 
 
 class _Adapter(HTTPAdapter):
-    """Guarded connections, and no tries that the rate limit does not know of."""
+    """Makes guarded connections, without retries, of which the rate limit would not know."""
 
-    def __init__(self, reach: Reach, watch_s: float) -> None:
+    def __init__(self, reach: Reach, deadline_s: float) -> None:
         self.reach: Reach = reach
-        self.watch_s = watch_s
+        self.deadline_s = deadline_s
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of direct connections guarded ones."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _pools(self.reach, self.watch_s)
+        self.poolmanager.pool_classes_by_scheme = _pools(self.reach, self.deadline_s)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """The pools of a proxy: bounded in time; the proxy itself may be at any address."""
         manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = _pools("any", self.watch_s)
+        manager.pool_classes_by_scheme = _pools("any", self.deadline_s)
         return manager
 
 
-def _pools(reach: Reach, watch_s: float) -> dict[str, Any]:
-    """urllib3 takes classes, not settings: these carry ours."""
-    guard = {"reach": reach, "watch_s": watch_s}
-    plain = type("GuardedHTTP", (_Guarded,), guard)
-    tls = type("GuardedHTTPS", (_Guarded, HTTPSConnection), guard)
+def _pools(reach: Reach, deadline_s: float) -> dict[str, Any]:
+    """Classes of connection pools by URL scheme. urllib3 takes classes rather than settings, so the
+    settings are attributes of classes made here."""
+    guard = {"reach": reach, "deadline_s": deadline_s}
+    plain = type("GuardedHTTP", (_GuardedConnection,), guard)
+    tls = type("GuardedHTTPS", (_GuardedConnection, HTTPSConnection), guard)
     return {
         "http": type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
         "https": type("GuardedTlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
@@ -265,7 +288,7 @@ def _pools(reach: Reach, watch_s: float) -> dict[str, Any]:
 
 
 def _cause(error: BaseException) -> str:
-    """The plainest words for why a request failed, out of the exceptions' chain."""
+    """Why a request failed, in the fewest words that its exception has for it."""
     text = str(error)
     for words in ("connection refused", "name or service not known", "timed out", "reset by peer"):
         if words in text.lower():

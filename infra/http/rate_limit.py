@@ -1,9 +1,10 @@
-"""The rate limit of requests: one for each host, shared by every worker that crawls.
+"""The rate limit of requests to each host, shared by every worker that crawls.
 
-One request is in flight at a host at a time, and starts are an interval apart, whoever makes them.
-A turn is a `Permit`; one that is not given back, because its worker died, lapses with its lease.
-`HostTurns` is the rule alone, given the time; `LocalRateLimit` shares one between the threads of
-this process, `infra.http.ray_rate_limit.RayRateLimit` between processes and machines.
+One request at a time is in flight to a host, and the starts of requests are an interval apart,
+whichever worker sends them. A worker that may send a request holds a `Permit`. If the worker dies
+and does not give the permit back, the permit lapses at the end of its lease. `HostTurns` is the
+rule alone, without a clock; `LocalRateLimit` shares one between the threads of this process,
+`infra.http.ray_rate_limit.RayRateLimit` between processes and machines.
 """
 
 from __future__ import annotations
@@ -17,38 +18,48 @@ from dataclasses import dataclass
 from typing import Protocol
 
 LEASE_S = 180.0
-"""How long a permit counts that is not given back. Longer than any request of ours."""
+"""Seconds after which a permit that was not given back lapses. Longer than any request of ours."""
 POLL_S = 0.05
-"""How soon to ask again while another's request is in flight and no interval is to be kept."""
+"""Seconds to wait, at least, while another request is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One turn at one host."""
+    """The right to send one request to one host."""
 
     host: str
     number: int
+    """Different for every permit of one rate limit."""
 
 
 class RateLimit(Protocol):
-    """Whose turn it is at which host. `host` is a URL's, with its port."""
+    """Decides when a request may be sent. `host` is what `infra.http.addresses.host_of` returns."""
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
-        """Wait for a turn: nobody's request in flight, `interval_s` since the last one started."""
+        """Wait until a request may be sent to the host, and return the permit.
+
+        That is when no other request is in flight, `interval_s` seconds have passed since the last
+        one started (or its own interval, if longer), and no pause lasts.
+
+        lease_s  seconds after which the permit lapses if it is not given back
+        """
         ...
 
     def give_back(self, permit: Permit) -> None:
-        """The request is over. A permit that lapsed meanwhile changes nothing."""
+        """Say that the request is over. For a permit that lapsed this does nothing."""
         ...
 
     def pause(self, host: str, seconds: float) -> None:
-        """No turn at the host before so long from now. The longest pause asked for counts."""
+        """Let no request start at the host for so many seconds from now.
+
+        Of overlapping pauses the one that ends last counts.
+        """
         ...
 
 
 @contextmanager
 def turn(rate_limit: RateLimit, host: str, interval_s: float, lease_s: float) -> Iterator[None]:
-    """Holds a permit as long as the block runs."""
+    """Wait for a permit, and hold it while the block runs."""
     permit = rate_limit.take(host, interval_s, lease_s)
     try:
         yield
@@ -57,14 +68,15 @@ def turn(rate_limit: RateLimit, host: str, interval_s: float, lease_s: float) ->
 
 
 class HostTurns:
-    """Who may start when: no clock and no lock of its own."""
+    """The rule of the rate limit. It has no clock and no lock; times are given to it in seconds."""
 
     def __init__(self) -> None:
+        """No host has been visited yet."""
         self._hosts: defaultdict[str, _Host] = defaultdict(_Host)
         self._number = 0
 
     def ask(self, host: str, interval_s: float, lease_s: float, now_s: float) -> Permit | float:
-        """A permit, or the seconds after which to ask again."""
+        """A permit if a request may start at `now_s`, else the seconds after which to ask again."""
         state = self._hosts[host]
         start = max(state.started_s + max(interval_s, state.interval_s), state.paused_until_s)
         in_flight = state.holder is not None and now_s < state.lapses_s
@@ -76,32 +88,35 @@ class HostTurns:
         return Permit(host, self._number)
 
     def give_back(self, permit: Permit) -> None:
+        """Say that the request is over. For a permit that lapsed this does nothing."""
         state = self._hosts[permit.host]
         if state.holder == permit.number:
             state.holder = None
 
     def pause(self, host: str, seconds: float, now_s: float) -> None:
+        """Let no request start at the host for so many seconds from `now_s`."""
         state = self._hosts[host]
         state.paused_until_s = max(state.paused_until_s, now_s + seconds)
 
 
 @dataclass(slots=True)
 class _Host:
-    """What happened last at a host; seconds on the clock of whoever holds the turns."""
+    """The state of one host; times are seconds of the clock that `HostTurns` is given."""
 
     started_s: float = float("-inf")
     interval_s: float = 0.0
-    """What the last to start asked for; the next keeps the longer of theirs and its own."""
+    """Interval that the last request asked for; the next keeps the longer of this and its own."""
     paused_until_s: float = float("-inf")
     holder: int | None = None
+    """Number of the permit that is out, or None."""
     lapses_s: float = 0.0
+    """When that permit lapses."""
 
 
 class LocalRateLimit:
-    """A rate_limit for the threads of this process. It cannot be pickled: a copy would be a second
-    one.
+    """The rate limit for the threads of this process.
 
-    clock, sleep  seconds that only grow, and waiting on the same clock
+    It cannot be pickled, because a copy would be a second, independent rate limit.
     """
 
     def __init__(
@@ -109,10 +124,15 @@ class LocalRateLimit:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """
+        clock  seconds that only grow
+        sleep  waits for so many seconds of that clock
+        """
         self._clock, self._sleep = clock, sleep
         self._turns, self._lock = HostTurns(), threading.Lock()
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
+        """Wait until a request may be sent to the host, and return the permit."""
         while True:
             with self._lock:
                 answer = self._turns.ask(host, interval_s, lease_s, self._clock())
@@ -121,9 +141,11 @@ class LocalRateLimit:
             self._sleep(answer)
 
     def give_back(self, permit: Permit) -> None:
+        """Say that the request is over."""
         with self._lock:
             self._turns.give_back(permit)
 
     def pause(self, host: str, seconds: float) -> None:
+        """Let no request start at the host for so many seconds from now."""
         with self._lock:
             self._turns.pause(host, seconds, self._clock())

@@ -1,5 +1,4 @@
-"""One rate limit for a whole cluster: the turns of turns lives in a Ray actor, times by its
-clock."""
+"""One rate limit for a whole cluster: its state is in a Ray actor, which also has the clock."""
 
 from __future__ import annotations
 
@@ -14,44 +13,53 @@ from infra.http.rate_limit import LEASE_S, HostTurns, Permit
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class _TurnsActor:
-    """Answers at once, so that one who died while waiting is in nobody's way.
+    """Holds the state of the rate limit.
 
-    Should its machine die it comes back with nothing known: a request in flight then may be
-    overtaken by one other.
+    Every call returns at once and callers wait by themselves, so a caller that dies while it waits
+    blocks no other. If the actor's machine dies, the actor starts again without any state; then one
+    request may start while another is in flight.
     """
 
     def __init__(self) -> None:
         self.turns = HostTurns()
 
     def ask(self, host: str, interval_s: float, lease_s: float) -> Permit | float:
+        """A permit if a request may start now, else the seconds after which to ask again."""
         return self.turns.ask(host, interval_s, lease_s, time.monotonic())
 
     def give_back(self, permit: Permit) -> None:
+        """Say that the request is over."""
         self.turns.give_back(permit)
 
     def pause(self, host: str, seconds: float) -> None:
+        """Let no request start at the host for so many seconds from now."""
         self.turns.pause(host, seconds, time.monotonic())
 
 
 @dataclass(frozen=True)
 class RayRateLimit:
-    """The keeper's handle: every copy, in any process of the cluster, is the same rate limit."""
+    """The rate limit of a cluster. Every pickled copy, in any process, is the same rate limit."""
 
-    keeper: Any
+    actor: Any
+    """Handle of the actor that holds the state."""
 
     @staticmethod
     def start() -> RayRateLimit:
+        """Start the actor of a new rate limit."""
         return RayRateLimit(_TurnsActor.remote())
 
     def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
+        """Wait until a request may be sent to the host, and return the permit."""
         while True:
-            answer: Any = ray.get(self.keeper.ask.remote(host, interval_s, lease_s))
+            answer: Any = ray.get(self.actor.ask.remote(host, interval_s, lease_s))
             if isinstance(answer, Permit):
                 return answer
             time.sleep(answer)
 
     def give_back(self, permit: Permit) -> None:
-        ray.get(self.keeper.give_back.remote(permit))
+        """Say that the request is over."""
+        ray.get(self.actor.give_back.remote(permit))
 
     def pause(self, host: str, seconds: float) -> None:
-        ray.get(self.keeper.pause.remote(host, seconds))
+        """Let no request start at the host for so many seconds from now."""
+        ray.get(self.actor.pause.remote(host, seconds))

@@ -1,4 +1,4 @@
-"""HTTP responses read whole, and a directory of those that carry an ETag or a date."""
+"""HTTP responses, and a cache on disk of those that can be requested conditionally."""
 
 from __future__ import annotations
 
@@ -20,51 +20,60 @@ VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A response whose body was read whole."""
+    """A response with its whole body."""
 
     url: str
-    """As configured, which is not always where it was fetched from."""
+    """The address as configured; redirects and `origins` may have led to another."""
     status: int
+    """HTTP status."""
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    """Decompressed."""
     fetched_at: str
-    """ISO 8601 UTC time of this request."""
+    """ISO 8601 time of this request, UTC."""
     revalidated: bool = False
-    """The server said 304 and the body is the stored one; `status` is the stored 200."""
+    """Whether the server answered 304; body, headers and the status 200 are those of the cache."""
 
     @classmethod
     def unread(cls, url: str) -> Response:
-        """A response that was asked for and whose answer was of no use."""
+        """A placeholder for a response that could not be used: status 0, no body."""
         return cls(url=url, status=0, headers={}, body=b"", fetched_at="")
 
     @property
     def etag(self) -> str | None:
+        """Value of the `ETag` header (RFC 9110 section 8.8.3), or None."""
         return self.headers.get("etag")
 
     def conditions(self) -> dict[str, str]:
-        """Request headers that ask for the response only if it is no longer this one."""
+        """Headers that make a request conditional: the server sends the body only if it changed."""
         return {VALIDATORS[name]: self.headers[name] for name in VALIDATORS if name in self.headers}
 
     @property
     def media_type(self) -> str:
+        """Media type in lower case, without parameters; empty where the server names none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def excerpt(self) -> str:
-        """The start of the body on one line."""
+        """The start of the body on one line, at most 80 characters, for errors."""
         return " ".join(self.body[:200].decode("utf-8", "replace").split())[:80] or "empty"
 
     def retry_after_s(self, now_s: float) -> float | None:
-        """Seconds to wait by `Retry-After`, a number of seconds or an HTTP date (RFC 9110 section
-        10.2.3); None where it says nothing that can be read.
+        """Seconds to wait by the `Retry-After` header, None where it is missing or unreadable.
+
+        The header holds seconds or an HTTP date (RFC 9110 section 10.2.3).
+
+        now_s  the time now, in seconds since 1970
         """
         return retry_after_s(self.headers, now_s)
 
     def json(self, where: str) -> Any:
-        """The body's JSON as RFC 8259 has it: UTF-8, no NaN. `where` begins the error's line.
+        """The JSON value in the body, strictly by RFC 8259: UTF-8, no NaN.
 
-        Raises AnswerError that says what came instead.
+        where  begins the error: which source and address answered
+
+        Raises AnswerError, which says what came instead.
         """
         if self.media_type and "json" not in self.media_type:
             raise AnswerError(
@@ -84,17 +93,17 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCache:
-    """One file for the headers and one for the body of each response, named by the digest of its
-    URL.
+    """Responses on disk, by URL: for each, one file with the headers and one with the body.
 
-    Our requests carry the same headers always, so the URL is key enough whatever `Vary` says.
-    Nothing is ever removed: delete the directory to be rid of it.
+    The URL is a sufficient key, whatever `Vary` says, because our requests always carry the same
+    headers. Responses are never removed; delete the directory to empty the cache.
     """
 
     directory: Path
+    """Made when the first response is saved."""
 
     def load(self, url: str) -> Response | None:
-        """The stored response, unless it is missing or damaged."""
+        """The stored response to a URL; None where it is missing or damaged."""
         about, content = self._paths(url)
         try:
             meta, body = json.loads(about.read_text(encoding="utf-8")), content.read_bytes()
@@ -105,7 +114,7 @@ class ResponseCache:
         return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
 
     def save(self, response: Response) -> None:
-        """Keep a response that can be asked for conditionally; pass over any other."""
+        """Store a response, if it can be requested conditionally; others are ignored."""
         if not response.conditions():
             return
         about, content = self._paths(response.url)
@@ -117,12 +126,13 @@ class ResponseCache:
             write_atomic(path, partial(_write, data))
 
     def _paths(self, url: str) -> tuple[Path, Path]:
+        """The files for headers and body, named by the digest of the URL."""
         stem = hashlib.sha256(url.encode()).hexdigest()
         return self.directory / f"{stem}.json", self.directory / f"{stem}.body"
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """As `Response.retry_after_s`, of headers whose names are in lower case."""
+    """`Response.retry_after_s` for headers with names in lower case."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)

@@ -1,8 +1,9 @@
-"""robots.txt (RFC 9309): which addresses of a site a crawler keeps out of, and how fast it may go.
+"""robots.txt (RFC 9309): which addresses of a site a crawler may fetch, and how fast.
 
-The longest match wins and a group for our product token comes before `*` (protego reads the file).
-What cannot be fetched says something too: HTTP 4xx opens the site; HTTP 5xx and silence close it.
-`Crawl-delay` is no part of the RFC and honoured by custom.
+protego parses the file: the longest match counts, and a group for our product token comes before
+the group `*`. If robots.txt is missing (HTTP 4xx) everything is allowed; if it cannot be fetched
+(HTTP 5xx, unreachable) nothing is. `Crawl-delay` is not in the RFC; we obey it because it is common
+practice.
 """
 
 from __future__ import annotations
@@ -22,44 +23,45 @@ from infra.http.addresses import origin_of
 PRODUCT = "corrigenda"
 """Our product token (RFC 9309 section 2.2.1)."""
 MAX_PARSED_BYTES = 500 * 2**10
-"""What a crawler must be able to parse (section 2.5); what comes after it is not read."""
+"""Bytes of a robots.txt that are read; the RFC asks for at least 500 kibibytes (section 2.5)."""
 MAX_AGE_S = 24 * 3600.0
-"""How long a file counts (section 2.4)."""
-CLOSED_AGE_S = 300.0
-"""How long a site counts as closed because its file could not be had."""
+"""Seconds that a robots.txt is valid (section 2.4)."""
+FAILURE_AGE_S = 300.0
+"""Seconds until a robots.txt that could not be fetched is tried again."""
 MAX_DELAY_S = 600.0
-"""Longest Crawl-delay that is waited for; a site that asks for more is closed to us."""
-
+"""Seconds of the longest Crawl-delay that we wait for; a site that asks for more is not fetched."""
 
 Fetch = Callable[[str], tuple[int, bytes] | str]
-"""From the URL of a robots.txt to its status and body, or to why it cannot be had."""
+"""Takes the URL of a robots.txt; returns its status and body, or why it cannot be fetched."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What one site says."""
+    """The rules of one site."""
 
     text: str
-    """Its file, empty where everything is allowed."""
+    """Its robots.txt, empty where everything is allowed."""
     fetched_s: float
-    closed: str = ""
-    """Why the whole site is closed, or nothing."""
+    """When it was fetched, in seconds since 1970."""
+    failure: str = ""
+    """Why robots.txt could not be fetched, so that the whole site is closed; empty if it was."""
     _parsed: Protego = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Parse the file."""
         object.__setattr__(self, "_parsed", Protego.parse(self.text))
 
     @property
     def delay_s(self) -> float:
-        """Seconds between the starts of two requests."""
+        """Seconds between the starts of two requests that the site asks for."""
         return self._parsed.crawl_delay(PRODUCT) or 0.0
 
     def refusal(self, url: str) -> str:
-        """Why `url` must not be fetched, as a line without its source, or nothing."""
+        """Why `url` must not be fetched, in words for an error; empty if it may be."""
         site = f"robots.txt of {origin_of(url)}"
-        if self.closed:
+        if self.failure:
             return (
-                f"{site} cannot be had ({self.closed}), so nothing of it may be fetched (RFC "
+                f"{site} cannot be had ({self.failure}), so nothing of it may be fetched (RFC "
                 "9309). Run the same command later."
             )
         if self.delay_s > MAX_DELAY_S:
@@ -69,39 +71,41 @@ class Rules:
         return ""
 
     def is_fresh(self, now_s: float) -> bool:
+        """Whether the rules are still valid at `now_s`, in seconds since 1970."""
         age_s = now_s - self.fetched_s
-        return 0 <= age_s < (CLOSED_AGE_S if self.closed else MAX_AGE_S)
+        return 0 <= age_s < (FAILURE_AGE_S if self.failure else MAX_AGE_S)
 
 
 class Robots:
-    """The rules of every site that a crawler meets, fetched when they are first needed.
-
-    directory  where rules are kept for the next process, None for not at all
-    clock      seconds since 1970
-    """
+    """The rules of every site that a crawler visits, fetched when they are first needed."""
 
     def __init__(self, directory: Path | None, clock: Callable[[], float]) -> None:
+        """
+        directory  where rules are stored for later processes; None stores none
+        clock      seconds since 1970
+        """
         self._directory, self._clock = directory, clock
         self._rules: dict[str, Rules] = {}
 
     def of(self, url: str, fetch: Fetch) -> Rules:
-        """The rules of the site that `url` is on."""
+        """The rules of the site that `url` is on, fetched where no valid ones are known."""
         origin = origin_of(url)
         for known in (self._rules.get(origin), self._load(origin)):
             if known is not None and known.is_fresh(self._clock()):
                 self._rules[origin] = known
                 return known
-        rules = self._rules[origin] = self._ask(origin, fetch)
+        rules = self._rules[origin] = self._request(origin, fetch)
         self._save(origin, rules)
         return rules
 
-    def _ask(self, origin: str, fetch: Fetch) -> Rules:
-        answer, now_s = fetch(f"{origin}/robots.txt"), self._clock()
-        if isinstance(answer, str):
-            return Rules("", now_s, answer)
-        status, body = answer
+    def _request(self, origin: str, fetch: Fetch) -> Rules:
+        """Fetch a site's robots.txt, and decide what its status means."""
+        result, now_s = fetch(f"{origin}/robots.txt"), self._clock()
+        if isinstance(result, str):
+            return Rules("", now_s, result)
+        status, body = result
         if 200 <= status < 300:
-            if len(body) > MAX_PARSED_BYTES:  # a rule that is cut off says something else
+            if len(body) > MAX_PARSED_BYTES:  # half a rule could mean something else
                 body = body[: body.rfind(b"\n", 0, MAX_PARSED_BYTES) + 1]
             return Rules(body.decode("utf-8-sig", "replace"), now_s)
         if 400 <= status < 500:
@@ -109,22 +113,25 @@ class Robots:
         return Rules("", now_s, f"HTTP {status}")
 
     def _load(self, origin: str) -> Rules | None:
+        """The stored rules of a site; None where they are missing or damaged."""
         if self._directory is None:
             return None
         try:
-            kept = json.loads(self._path(origin).read_text(encoding="utf-8"))
-            return Rules(**kept["rules"]) if kept["origin"] == origin else None
+            stored = json.loads(self._path(origin).read_text(encoding="utf-8"))
+            return Rules(**stored["rules"]) if stored["origin"] == origin else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _save(self, origin: str, rules: Rules) -> None:
-        if self._directory is None or rules.closed:
+        """Store a site's rules, unless its robots.txt could not be fetched."""
+        if self._directory is None or rules.failure:
             return
-        kept = {"text": rules.text, "fetched_s": rules.fetched_s}
-        text = json.dumps({"origin": origin, "rules": kept})
+        fields = {"text": rules.text, "fetched_s": rules.fetched_s}
+        text = json.dumps({"origin": origin, "rules": fields})
         write_atomic(self._path(origin), partial(_write, text))
 
     def _path(self, origin: str) -> Path:
+        """The file of a site's stored rules."""
         stem = hashlib.sha256(origin.encode()).hexdigest()
         return (self._directory or Path()) / f"{stem}.robots.json"
 

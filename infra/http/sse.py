@@ -1,8 +1,9 @@
-"""Server-sent events: from the bytes of a `text/event-stream` body to events.
+"""Parse server-sent events from the bytes of a `text/event-stream` body.
 
-As WHATWG HTML section 9.2.6 reads them: UTF-8 with one optional BOM, lines that end in CR, LF or
-CRLF, fields `event`, `data`, `id` and `retry`, comments, an event at each blank line if it has
-data. What the stream ends in without a blank line is no event. Lines and events are bounded.
+The rules are those of WHATWG HTML section 9.2.6: UTF-8 with one optional BOM; lines end in CR, LF
+or CRLF; the fields are `event`, `data`, `id` and `retry`; a line that begins with a colon is a
+comment; a blank line ends an event, which counts if it has data. Data behind the last blank line is
+dropped. The sizes of a line and of an event are bounded.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from dataclasses import dataclass
 from infra.errors import SourceError
 
 MAX_LINE_BYTES = 2**20
-"""A hundred times a usual event of Wikimedia's; also of what comes without any line end."""
+"""Bytes of the longest line: a hundred times a usual event of Wikimedia's."""
 MAX_EVENT_BYTES = 4 * 2**20
-"""Of all data lines of one event."""
+"""Bytes of the data lines of one event, at most."""
 _END = re.compile(rb"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as a browser would dispatch it."""
+    """One event, as a browser would dispatch it."""
 
     id: str
-    """The last id the stream gave, which need not be in this event; "" before the first."""
+    """The last id in the stream up to this event; empty before the first one."""
     event: str
-    """Its type, `message` where the stream names none."""
+    """Type of the event, `message` where the stream names none."""
     data: str
     """The data lines, joined with newlines."""
     retry_ms: int | None = None
-    """The last reconnection time that the stream asked for."""
+    """The last reconnection time that the stream asked for, in milliseconds."""
 
 
 def read_events(
@@ -41,9 +42,14 @@ def read_events(
     max_line_bytes: int = MAX_LINE_BYTES,
     max_event_bytes: int = MAX_EVENT_BYTES,
 ) -> Iterator[Event]:
-    """The events of a body that comes in `chunks`, however it is cut, each as soon as it is whole.
+    """Yield each event as soon as it is complete.
 
-    `where` begins the error's line. Raises SourceError for a line or an event over its bound.
+    chunks           the body, divided anywhere
+    where            begins the error: which source and address sends the stream
+    max_line_bytes   bytes of the longest line
+    max_event_bytes  bytes of the largest event
+
+    Raises SourceError for a line or an event that is too large.
     """
     last_id, kind, retry_ms = "", "", None
     data: list[str] = []
@@ -70,7 +76,7 @@ def read_events(
 
 
 def _lines(chunks: Iterable[bytes], where: str, max_line_bytes: int) -> Iterator[bytes]:
-    """Whole lines without their ends; a last one that has no end is dropped."""
+    """Complete lines without their line ends; text behind the last line end is dropped."""
     rest, after_cr, first = bytearray(), False, True
     for chunk in chunks:
         if not chunk:
@@ -81,20 +87,22 @@ def _lines(chunks: Iterable[bytes], where: str, max_line_bytes: int) -> Iterator
         *ended, last = _END.split(chunk)
         for piece in ended:
             rest += piece
-            _check(rest, where, max_line_bytes)
+            _check_length(rest, where, max_line_bytes)
             yield bytes(rest).removeprefix(b"\xef\xbb\xbf") if first else bytes(rest)
             first = False
             rest.clear()
         rest += last
-        _check(rest, where, max_line_bytes)
+        _check_length(rest, where, max_line_bytes)
 
 
-def _check(line: bytearray, where: str, max_line_bytes: int) -> None:
+def _check_length(line: bytearray, where: str, max_line_bytes: int) -> None:
+    """Raises SourceError for a line that is too long."""
     if len(line) > max_line_bytes:
         raise SourceError(_too_large(where, "a line", max_line_bytes))
 
 
 def _too_large(where: str, what: str, limit: int) -> str:
+    """The message for `what` (a line, an event) above its limit of bytes."""
     return (
         f"{where} sends {what} of more than {limit} bytes. Check that the address is the event "
         "stream that you mean."

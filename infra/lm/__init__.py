@@ -1,1 +1,1 @@
-"""Asking a language model: questions, batches, likelihoods, continuations, answer matching."""
+"""Questions to a language model: batches, likelihoods, continuations, matching of answers."""

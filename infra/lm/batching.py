@@ -1,57 +1,67 @@
-"""Questions in tokens: what runs together, and once for all questions that begin alike."""
+"""Tokenise questions, group those with the same prompt, and divide the groups into batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from infra.errors import ModelError
-
-if TYPE_CHECKING:
-    from infra.lm.question import Question
+from infra.lm.question import Question
 
 PASS_TOKENS = 1024
-"""Tokens of prompts that run in one pass, padding included; a longer prompt runs by itself."""
+"""Tokens of the prompts in one forward pass, padding included; a longer prompt runs alone."""
+FULL_TOKENS = 128
+"""Tokens from which on a forward pass on a CPU gets hardly faster a token with more of them."""
+PADDED_SHARE = 0.1
+"""Share of padding, at most, in a forward pass of `FULL_TOKENS` or more."""
 
 
 @dataclass(slots=True)
-class Encoded:
-    """A question in tokens: what all its rows share, and what is each one's own."""
+class EncodedQuestion:
+    """A question in tokens: a prefix, and for each candidate a row of tokens after it."""
 
     number: int
-    """Its place among the questions."""
+    """Index of the question among those asked together."""
     question: Question
     prefix: tuple[int, ...]
+    """The tokens that the prompt alone and the prompt with each candidate begin with."""
     rows: tuple[tuple[int, ...], ...]
-    """Tokens after the prefix, for each candidate."""
+    """For each candidate, its tokens after the prefix."""
     first: tuple[int, ...]
-    """Index in each row of the first token that belongs to the candidate."""
+    """For each candidate, the index in its row of the first token that is scored."""
     scores: list[tuple[float, int, int]]
-    """Of each candidate: log-likelihood, tokens, tokens that are the likeliest; zeros until it is
-    scored."""
+    """For each candidate: log-likelihood in nats, number of tokens, number of those that are the
+    model's likeliest; zeros until it is scored."""
 
 
 @dataclass(slots=True)
 class PromptGroup:
-    """The questions that begin with the same tokens, which run once for all of them."""
+    """The questions with the same prefix, which runs once for all of them."""
 
     tokens: tuple[int, ...]
-    parts: list[Encoded]
-    listening: list[Encoded]
-    """Whose continuation is not over."""
+    """The prefix."""
+    questions: list[EncodedQuestion]
+    unfinished: list[EncodedQuestion]
+    """Questions whose continuation has not ended."""
     score: tuple[float, int, int] = (0.0, 0, 0)
-    """Of the prompt itself, where a `whole` question is among its parts: as of a candidate."""
-    said: list[int] = field(default_factory=list)
-    ends: dict[int, int] = field(default_factory=dict)
-    """By number of a question, how many tokens its continuation has."""
+    """Score of the prefix itself, as of a candidate; computed if one question is `whole`."""
+    continuation: list[int] = field(default_factory=list)
+    """Tokens of the longest continuation up to now."""
+    lengths: dict[int, int] = field(default_factory=dict)
+    """Number of a question -> how many of these tokens belong to its continuation."""
 
 
-def encode(tokenizer: Any, number: int, question: Question) -> Encoded:
-    """Prompt and candidates tokenised together, so that the boundary is the model's own."""
+def encode(tokenizer: Any, number: int, question: Question) -> EncodedQuestion:
+    """Tokenise a question. Prompt and candidate are tokenised as one text.
+
+    number  index of the question among those asked together
+
+    Raises ModelError for a prompt without a token.
+    """
     boundary = len(question.prompt)
     texts = [
         f"{question.prompt}{question.joined_by}{candidate}" for candidate in question.candidates
@@ -67,7 +77,7 @@ def encode(tokenizer: Any, number: int, question: Question) -> Encoded:
         shared = min(shared, start, _common(row, bare))
     if shared == 0:
         raise ModelError(f"question {question.id}: prompt {question.prompt!r} has no token.")
-    return Encoded(
+    return EncodedQuestion(
         number,
         question,
         tuple(bare[:shared]),
@@ -77,19 +87,22 @@ def encode(tokenizer: Any, number: int, question: Question) -> Encoded:
     )
 
 
-def by_prefix(encoded: Iterable[Encoded]) -> list[PromptGroup]:
-    """Questions by what they begin with, from short to long."""
-    groups: dict[tuple[int, ...], list[Encoded]] = {}
-    for part in encoded:
-        groups.setdefault(part.prefix, []).append(part)
+def by_prefix(encoded: Iterable[EncodedQuestion]) -> list[PromptGroup]:
+    """Group questions by their prefix; groups are sorted from short to long prefixes."""
+    groups: dict[tuple[int, ...], list[EncodedQuestion]] = {}
+    for one in encoded:
+        groups.setdefault(one.prefix, []).append(one)
     return [
-        PromptGroup(tokens, parts, [part for part in parts if part.question.greedy])
-        for tokens, parts in sorted(groups.items(), key=lambda item: (len(item[0]), item[0]))
+        PromptGroup(tokens, members, [one for one in members if one.question.greedy])
+        for tokens, members in sorted(groups.items(), key=lambda item: (len(item[0]), item[0]))
     ]
 
 
 def batches(prompts: Iterable[PromptGroup], max_rows: int) -> Iterator[list[PromptGroup]]:
-    """Prompts that run in one pass, given from short to long."""
+    """Divide groups, sorted from short to long, into those that run in one forward pass.
+
+    A batch has at most `max_rows` groups and, unless it is a single one, `PASS_TOKENS` tokens.
+    """
     batch: list[PromptGroup] = []
     for prompt in prompts:
         padded = (len(batch) + 1) * len(prompt.tokens)
@@ -102,7 +115,10 @@ def batches(prompts: Iterable[PromptGroup], max_rows: int) -> Iterator[list[Prom
 
 
 def pad_rows(rows: Sequence[Sequence[int]], *, left: bool, device: Any) -> tuple[Tensor, Tensor]:
-    """Token ids [B,T] and mask [B,T]; padding repeats token 0, which the mask hides."""
+    """Token ids and mask of rows of tokens, [N, T] each, padded on the left or on the right.
+
+    The mask is 1 at tokens and 0 at padding, whose token id is 0.
+    """
     width = max(map(len, rows))
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     mask = torch.zeros(len(rows), width, dtype=torch.long)
@@ -114,20 +130,18 @@ def pad_rows(rows: Sequence[Sequence[int]], *, left: bool, device: Any) -> tuple
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common beginning."""
+    """Length of the longest common prefix of two rows."""
     return next(
         (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
     )
 
 
-FULL_TOKENS = 128
-"""So many tokens in a pass make it about as fast, on a CPU, as more would."""
-PADDED_SHARE = 0.1
-"""Of a pass that is full, what may be padding."""
-
-
 def chunks(items: Sequence[Any], lengths: Sequence[int], max_rows: int) -> Iterator[Sequence[Any]]:
-    """Items, sorted by their lengths, in parts of so many at most that are little padded."""
+    """Divide items, sorted by length, into parts with little padding that run in one pass each.
+
+    A part ends at `max_rows` items, or when it has `FULL_TOKENS` tokens and the next item would
+    make more than `PADDED_SHARE` of it padding.
+    """
     start, tokens = 0, 0
     for i, length in enumerate(lengths):
         width = (i + 1 - start) * length

@@ -1,7 +1,6 @@
-"""Prompts being continued in one batch: rows join when they have been read, and leave when they are
-over.
+"""A batch of continuations: rows are added when their prompt has run, and removed when they end.
 
-All rows end at the right edge of the cache and are padded on the left, whatever their age. Axis
+All rows end at the right edge of the cache and are padded on the left, whatever their lengths. Axis
 letters: N rows, W cached tokens.
 """
 
@@ -17,22 +16,26 @@ from torch.nn.functional import pad
 
 
 class DecodeBatch:
-    """Whose each row is, which token it says next, and what is cached of it."""
+    """The rows that are being continued, each with its owner, next token and cache."""
 
     def __init__(self) -> None:
+        """A batch without rows."""
         self.owners: list[Any] = []
+        """For each row, the prompt group that it continues."""
         self.next_N = torch.empty(0)
-        """The likeliest token, not run yet."""
+        """The next token of each row, which has not run yet."""
         self.mask_NW = torch.empty(0, 0)
-        """What of the cache is the row's own."""
+        """1 where the cache holds a token of the row, 0 where it holds padding."""
         self.cache: Any = None
+        """Keys and values of all rows: a transformers cache."""
 
     @property
     def width(self) -> int:
+        """Number of cached tokens of a row, padding included."""
         return self.mask_NW.shape[1]
 
-    def join(self, owners: Sequence[Any], next_N: Tensor, mask_NW: Tensor, cache: Any) -> None:
-        """Take in rows that were read together. The cache is ours from now on."""
+    def add_rows(self, owners: Sequence[Any], next_N: Tensor, mask_NW: Tensor, cache: Any) -> None:
+        """Add rows whose prompts ran together, with the cache of that run, which is taken over."""
         if self.owners:
             width = max(self.width, mask_NW.shape[1])
             for layer, other in zip(_layers(self.cache), _layers(cache), strict=True):
@@ -45,14 +48,14 @@ class DecodeBatch:
         self.owners = [*self.owners, *owners]
         self.next_N, self.mask_NW, self.cache = next_N, mask_NW, cache
 
-    def keep(self, places: Sequence[int]) -> None:
-        """Let all rows go but these; and columns that no row needs any more."""
-        if len(places) == len(self.owners):
+    def keep_rows(self, indices: Sequence[int]) -> None:
+        """Remove all rows but these, and columns of the cache that are padding in all that stay."""
+        if len(indices) == len(self.owners):
             return
-        self.owners = [self.owners[n] for n in places]
-        if not places:
+        self.owners = [self.owners[n] for n in indices]
+        if not indices:
             return
-        kept = torch.tensor(places, device=self.next_N.device)
+        kept = torch.tensor(indices, device=self.next_N.device)
         self.next_N, self.mask_NW = self.next_N[kept], self.mask_NW[kept]
         self.cache.batch_select_indices(kept)
         unused = int(self.mask_NW.any(0).int().argmax())
@@ -61,18 +64,19 @@ class DecodeBatch:
             layer.keys, layer.values = layer.keys[:, :, unused:], layer.values[:, :, unused:]
 
 
-def branched(cache: Any, rows: Tensor) -> Any:
-    """A cache of some rows of another, which stays as it is."""
-    branch = copy.copy(cache)
-    branch.layers = [copy.copy(layer) for layer in cache.layers]
-    branch.batch_select_indices(rows)
-    return branch
+def copy_cache_rows(cache: Any, rows: Tensor) -> Any:
+    """A cache with the given rows of `cache`, which itself stays as it is."""
+    selected = copy.copy(cache)
+    selected.layers = [copy.copy(layer) for layer in cache.layers]
+    selected.batch_select_indices(rows)
+    return selected
 
 
 def _layers(cache: Any) -> list[Any]:
-    """Those that hold something; some models' layers share what others hold."""
+    """The cache's layers that hold keys; in some models other layers use the keys of these."""
     return [layer for layer in cache.layers if layer.get_seq_length()]
 
 
 def _wide(tensor_NHWD: Tensor, width: int) -> Tensor:
+    """Keys or values padded with zeros on the left to `width` tokens."""
     return pad(tensor_NHWD, (0, 0, width - tensor_NHWD.shape[-2], 0))

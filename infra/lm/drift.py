@@ -1,4 +1,4 @@
-"""How far a model's modules have moved from another's, on the other's own inputs."""
+"""How far the outputs of a model's modules are from another model's, on the same inputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from torch import Tensor
 
 
 @contextmanager
-def compared(reference: Any, model: Any) -> Iterator[dict[str, float]]:
-    """While `reference` runs, what each module that differs in `model` would make of the same
-    input: by name, the energy of the difference over that of the reference's own output."""
+def measure_drift(reference: Any, model: Any) -> Iterator[dict[str, float]]:
+    """Inside the `with`, a forward pass of `reference` fills the dictionary that this yields.
+
+    For each module m of `reference` whose matrix has other weights in `model`, by its name:
+    ‖m'(x) - m(x)‖² / ‖m(x)‖², where m' is the module of that name in `model` and x is the input
+    that m got in the last pass. Empty where all matrices are equal.
+    """
     others = dict(model.named_modules())
     energies: dict[str, float] = {}
 
@@ -27,7 +31,7 @@ def compared(reference: Any, model: Any) -> Iterator[dict[str, float]]:
     hooks = [
         module.register_forward_hook(compare(name))
         for name, module in reference.named_modules()
-        if _differs(module, others[name])
+        if _has_other_weights(module, others[name])
     ]
     try:
         yield energies
@@ -36,8 +40,8 @@ def compared(reference: Any, model: Any) -> Iterator[dict[str, float]]:
             hook.remove()
 
 
-def _differs(module: Any, other: Any) -> bool:
-    """Whether a module's own matrix has other weights."""
+def _has_other_weights(module: Any, other: Any) -> bool:
+    """Whether a module's own matrix differs from the other's; a module without one does not."""
     weight = module._parameters.get("weight")
     return (
         weight is not None

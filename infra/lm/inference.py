@@ -1,7 +1,7 @@
-"""Put many questions to several models at once: shards of questions in, tables of answers out.
+"""Ask one or several models many questions, on a runner: shards of questions in, answers out.
 
-The one way probes and evaluations reach a model. A worker keeps the models it used last, so shards
-sorted by model cost one load a worker.
+Probes and evaluations reach a model in this way only. A worker keeps the models that it used last,
+so it loads a model once if the shards are sorted by model.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from safetensors.torch import load_file
 from infra.execution.runner import Resources, Runner
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Answer, Question, Text, TextScore
+from infra.lm.text_scores import score_texts
 from infra.models.loading import load
 from infra.storage.stage_dir import Shard, StageDir
 from infra.telemetry.progress import Meter
 
-ANSWERS = pa.schema(
+ANSWERS_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         ("logprobs", pa.list_(pa.float64())),
@@ -34,7 +35,8 @@ ANSWERS = pa.schema(
         ("num_argmax", pa.list_(pa.int64())),
     ]
 )
-TEXTS = pa.schema(
+"""Columns of a shard of answers: the fields of `Answer`."""
+TEXTS_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         ("nll", pa.float64()),
@@ -43,29 +45,32 @@ TEXTS = pa.schema(
         ("num_tokens", pa.int64()),
     ]
 )
-TEXTS_A_SHARD = 4
-PARTS = 4
-"""Into how many parts a questionnaire is divided as long as its parts are no larger than they may
-be."""
-SMALLEST_SHARD = 48
+"""Columns of a shard of text scores: the fields of `TextScore`."""
+TEXTS_PER_SHARD = 4
+MIN_SHARDS = 4
+"""Shards of questions of one model at least, so that several workers have work, if each shard gets
+`MIN_SHARD_SIZE` questions."""
+MIN_SHARD_SIZE = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A model to be asked: a checkpoint, and tensors that replace some of its weights."""
+    """A model to ask: a checkpoint, and what is changed in it after loading."""
 
     name: str
-    """Short, used in shard ids: `base`, `candidate`."""
+    """Short name, used in shard ids: `base`, `candidate`."""
     path: Path
+    """Directory of the checkpoint."""
     digest: str = ""
     """Identity of all that it is made of, where it is an input of a stage."""
     weights: Path | None = None
-    """safetensors of replaced parameters, in the checkpoint's dtype."""
+    """A safetensors file with new values of parameters, in the checkpoint's dtype."""
     attach: Callable[[Any], object] | None = None
-    """Puts in force what of the model is no weight; picklable, equal if it does the same."""
+    """Called with the loaded model; attaches what is not a weight (an adapter, a codebook).
+    Picklable, and equal to another one that does the same."""
     own_attention: bool = False
-    """Whether it has to be asked with the attention that it comes with, as a codebook has, whose
-    radii are close to the rounding of another."""
+    """Whether the model must be asked with its own attention implementation. A codebook must, since
+    the rounding of another one may move a query across a radius."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,63 +78,78 @@ class Compute:
     """How models are run."""
 
     device: str = "cpu"
+    """`cpu` or `cuda`."""
     dtype: str = "float32"
+    """Name of a torch dtype."""
     threads: int = 1
     """CPU threads of a worker."""
     shard_size: int = 256
     """Questions in one shard, at most."""
     max_new_tokens: int = 16
-    """Greedy tokens at most; more than any answer needs."""
+    """Tokens of the longest greedy continuation; more than any answer needs."""
 
     @property
     def resources(self) -> Resources:
+        """What one worker needs of a machine."""
         return Resources(num_cpus=self.threads, num_gpus=float(self.device.startswith("cuda")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questionnaire:
-    """What one model is asked, and what it is to read."""
+    """The questions for one model, and the texts it has to score."""
 
     served: ServedModel
+    """The model that is asked."""
     questions: Sequence[Question] = ()
     texts: Sequence[Text] = ()
     reference: ServedModel | None = None
-    """Whose predictions on the texts its own are compared with."""
+    """The model whose predictions on the texts are compared with those of `served`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswers:
-    """What came back, by id."""
+    """The results of one questionnaire."""
 
     answers: dict[str, Answer]
+    """By id of the question."""
     texts: dict[str, TextScore]
+    """By id of the text or window."""
 
 
 class AnswerWorker:
-    """The worker: answers one shard of questions, or reads one shard of texts."""
+    """A worker that answers a shard of questions, or scores a shard of texts."""
 
     def __init__(self, compute: Compute, *, plain_attention: bool = False) -> None:
+        """
+        plain_attention  as of `LanguageModel`, for every model that this worker loads
+        """
         self.compute = compute
         self.plain_attention = plain_attention
         self.loaded: dict[ServedModel, LanguageModel] = {}
 
     def __call__(self, part: Questionnaire) -> pa.Table:
+        """The table of answers, or, for a part without questions, of text scores.
+
+        Raises ModelError for a model that cannot be loaded or a prompt without a token.
+        """
         self.keep(part.served, part.reference)
         lm = self.loaded[part.served]
         if part.questions:
             rows = lm.ask(part.questions, max_new_tokens=self.compute.max_new_tokens)
-            return pa.Table.from_pylist([asdict(row) for row in rows], schema=ANSWERS)
-        rows = lm.read(part.texts, self.loaded[part.reference] if part.reference else None)
-        return pa.Table.from_pylist([asdict(row) for row in rows], schema=TEXTS)
+            return pa.Table.from_pylist([asdict(row) for row in rows], schema=ANSWERS_SCHEMA)
+        reference = self.loaded[part.reference] if part.reference else None
+        rows = score_texts(lm, part.texts, reference)
+        return pa.Table.from_pylist([asdict(row) for row in rows], schema=TEXTS_SCHEMA)
 
     def keep(self, *wanted: ServedModel | None) -> None:
-        """Load what is wanted; what is not is let go first."""
-        self.loaded = {who: lm for who, lm in self.loaded.items() if who in wanted}
+        """Load the wanted models, after freeing those that are not wanted."""
+        self.loaded = {served: lm for served, lm in self.loaded.items() if served in wanted}
         for served in filter(None, wanted):
             if served not in self.loaded:
                 self.loaded[served] = self._load(served)
 
     def _load(self, served: ServedModel) -> LanguageModel:
+        """Load a checkpoint, replace its weights, and attach what is to be attached."""
         dtype = getattr(torch, self.compute.dtype)
         model, tokenizer = load(served.path, dtype=dtype, device=self.compute.device)
         if served.weights is not None:
@@ -141,18 +161,22 @@ class AnswerWorker:
 
 @dataclass(frozen=True)
 class MakeAnswerWorker:
-    """Builds the worker in its own process."""
+    """Builds an `AnswerWorker` in the worker's process."""
 
     compute: Compute
     plain_attention: bool
 
     def __call__(self) -> AnswerWorker:
+        """A worker without models yet."""
         return AnswerWorker(self.compute, plain_attention=self.plain_attention)
 
 
 @torch.no_grad()
 def replace_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy tensors over the parameters of the same names, in the model's dtype."""
+    """Copy tensors into the model's parameters of the same names, in the model's dtype.
+
+    Raises AttributeError for a name that is no parameter.
+    """
     for name, tensor in tensors.items():
         model.get_parameter(name).copy_(tensor)
 
@@ -165,10 +189,14 @@ def ask_models(
     compute: Compute,
     tell: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> dict[str, ModelAnswers]:
-    """Put every questionnaire to its model; what each model answered, by its name.
+    """Ask every model its questionnaire; the results by the model's name.
 
-    Shards hold prompts of similar length, so that little is padded. Those that were finished before
-    an interruption are not asked again.
+    out   directory of the output, which keeps the finished shards: after an interruption they are
+          not asked again
+    tell  called with the number of finished shards, of all, and a text for the progress display
+
+    Shards hold prompts of similar length, so that there is little padding. If one model needs its
+    own attention implementation, all models are asked with theirs, so that they can be compared.
     """
     questionnaires = list(questionnaires)
     shards = [
@@ -183,36 +211,33 @@ def ask_models(
         if shard.id not in finished:
             meter.add(1)
 
-    as_made = any(
-        questionnaire.served.own_attention for questionnaire in questionnaires
-    )  # then all are asked that way
-    make = MakeAnswerWorker(compute, plain_attention=not as_made)
+    own_attention = any(questionnaire.served.own_attention for questionnaire in questionnaires)
+    make = MakeAnswerWorker(compute, plain_attention=not own_attention)
     paths = out.map_tables(runner, make, shards, resources=compute.resources, on_done=count)
-    replies = {questionnaire.served.name: ModelAnswers({}, {}) for questionnaire in questionnaires}
+    results = {questionnaire.served.name: ModelAnswers({}, {}) for questionnaire in questionnaires}
     for shard, path in zip(shards, paths, strict=True):
-        reply = replies[shard.payload.served.name]
+        result = results[shard.payload.served.name]
         if shard.payload.questions:
-            reply.answers.update((answer.id, answer) for answer in read_answers(path))
+            result.answers.update((answer.id, answer) for answer in read_answers(path))
         else:
             rows = read_table(path).to_pylist()
-            reply.texts.update((row["id"], TextScore(**row)) for row in rows)
-    return replies
+            result.texts.update((row["id"], TextScore(**row)) for row in rows)
+    return results
 
 
 def _shards(questionnaire: Questionnaire, size: int) -> Iterator[Shard]:
-    """One questionnaire in parts: questions by length, those of one prompt side by side, then
-    texts.
+    """Divide a questionnaire: first the questions, sorted by length and prompt, then the texts.
 
-    Of few questions the parts are smaller, so that there is work for several workers.
+    Few questions are divided into smaller shards, so that there is work for several workers.
     """
     name = questionnaire.served.name
     questions = sorted(questionnaire.questions, key=lambda q: (-len(q.prompt), q.prompt, q.id))
-    size = min(size, max(SMALLEST_SHARD, math.ceil(len(questions) / PARTS)))
+    size = min(size, max(MIN_SHARD_SIZE, math.ceil(len(questions) / MIN_SHARDS)))
     for i, start in enumerate(range(0, len(questions), size)):
         part = Questionnaire(served=questionnaire.served, questions=questions[start : start + size])
         yield Shard(f"{name}-{i:05d}", part)
-    for i, start in enumerate(range(0, len(questionnaire.texts), TEXTS_A_SHARD)):
-        texts = questionnaire.texts[start : start + TEXTS_A_SHARD]
+    for i, start in enumerate(range(0, len(questionnaire.texts), TEXTS_PER_SHARD)):
+        texts = questionnaire.texts[start : start + TEXTS_PER_SHARD]
         part = Questionnaire(
             served=questionnaire.served, texts=texts, reference=questionnaire.reference
         )
@@ -220,7 +245,7 @@ def _shards(questionnaire: Questionnaire, size: int) -> Iterator[Shard]:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Answers of one shard's file."""
+    """The answers in the file of one shard."""
     return [
         Answer(
             **{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}  # type: ignore[arg-type]

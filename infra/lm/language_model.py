@@ -1,8 +1,8 @@
-"""Ask a language model questions: how likely is each answer, and what does it say by itself?
+"""Ask a language model questions: the likelihoods of given answers, and its own continuation.
 
-A prompt runs once, for all questions that have it; its candidate answers and its greedy
-continuation both start from the cached keys and values. Axis letters: B prompts of a batch, N
-rows, T tokens, V vocabulary.
+A prompt runs once for all questions that have it. The candidate answers and the greedy continuation
+both start from its cached keys and values. Axis letters: B prompts of a batch, N rows, T tokens,
+K selected positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,33 +16,45 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from infra.errors import ModelError
-from infra.lm.batching import Encoded, PromptGroup, batches, by_prefix, chunks, encode, pad_rows
-from infra.lm.decoding import DecodeBatch, branched
-from infra.lm.drift import compared
-from infra.lm.logits import Head, hits, likeliest
-from infra.lm.matching import settled
-from infra.lm.question import Answer, Question, Text, TextScore
+from infra.lm.batching import (
+    EncodedQuestion,
+    PromptGroup,
+    batches,
+    by_prefix,
+    chunks,
+    encode,
+    pad_rows,
+)
+from infra.lm.decoding import DecodeBatch, copy_cache_rows
+from infra.lm.logits import PositionSelector, argmax_last, token_logprobs
+from infra.lm.matching import is_settled
+from infra.lm.question import Answer, Question
 
 CACHED_TOKENS_A_ROW = 64
-"""What bounds the cache of the rows that are continued: on average so many tokens each."""
+"""Bounds the cache of the rows that are continued: `max_rows` times so many tokens."""
 PLAIN_TOKENS = 256
-"""Up to this length of a prompt attention is fastest, on a CPU, when it is plain products."""
+"""Longest prompt, in tokens, for which plain matrix products are the fastest attention on a CPU."""
 
 
 class LanguageModel:
-    """A decoder and its tokenizer, put to questions in batches.
+    """A decoder and its tokenizer, which answer questions in batches.
 
-    Results do not depend on how questions are batched beyond rounding. Any Hugging Face causal
-    model whose cache holds keys and values works; `max_rows` bounds the memory.
-
-    `plain_attention`: questions are asked, on a CPU, with attention as plain products, which is
-    faster for short rows and rounds otherwise than torch's fused one. What is compared has to be
-    asked in one way; a codebook's radii are those of the attention that it was made with.
+    Answers do not depend on how questions are batched, beyond rounding. Any Hugging Face causal
+    model whose cache holds keys and values works.
     """
 
     def __init__(
         self, model: Any, tokenizer: Any, *, max_rows: int = 128, plain_attention: bool = False
     ) -> None:
+        """
+        max_rows         rows in one forward pass; bounds the memory
+        plain_attention  on a CPU, compute attention as plain matrix products. That is faster for
+                         short rows than torch's fused attention, and rounds differently. Models
+                         that are compared must be asked in the same way; a codebook must be asked
+                         with the attention that its radii were found with
+
+        Raises ModelError for a tokenizer that gives no character offsets.
+        """
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
                 f"tokenizer {type(tokenizer).__name__} gives no character offsets. "
@@ -54,78 +66,41 @@ class LanguageModel:
         self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
         self._stop_ids = _stop_ids(model, tokenizer)
-        self._head = Head()
+        self._selector = PositionSelector()
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
-        """One answer for each question, in their order."""
+        """The answer to each question, in their order.
+
+        max_new_tokens  tokens of the longest continuation, where a question sets no limit
+
+        Raises ModelError for a prompt without a token.
+        """
         encoded = [encode(self.tokenizer, i, question) for i, question in enumerate(questions)]
         prompts = by_prefix(encoded)
         rows = DecodeBatch()
         with self._for_short_rows(max((len(p.tokens) for p in prompts), default=0)):
             for group in batches(prompts, max(1, self.max_rows // 2)):
                 while not self._has_room(rows, group):
-                    self._step(rows, max_new_tokens)
-                self._begin(group, rows, max_new_tokens)
+                    self._decode_step(rows, max_new_tokens)
+                self._run_prompts(group, rows, max_new_tokens)
             while rows.owners:
-                self._step(rows, max_new_tokens)
+                self._decode_step(rows, max_new_tokens)
         answers = {
-            part.number: self._answer(prompt, part) for prompt in prompts for part in prompt.parts
+            one.number: self._answer(prompt, one) for prompt in prompts for one in prompt.questions
         }
         return [answers[i] for i in range(len(encoded))]
 
-    @torch.inference_mode()
-    def read(
-        self, texts: Sequence[Text], reference: LanguageModel | None = None
-    ) -> list[TextScore]:
-        """Likelihood of each text, and KL divergence of what is predicted from the reference's:
-        Σ_v p_ref log(p_ref / p), summed over positions, in float32.
-
-        A text's first token is not predicted; one longer than the model's positions is cut there,
-        and of less than two tokens nothing is said.
-        """
-        scores = []
-        for key, ids_T in (piece for text in texts for piece in self._pieces(text)):
-            logp_TV = self._predictions(ids_T)
-            gold_T = ids_T[1:].to(logp_TV.device)
-            kl = energy = None
-            if reference is not None:
-                with compared(reference.model, self.model) as energies:
-                    base_TV = reference._predictions(ids_T)
-                kl = (base_TV.exp() * (base_TV - logp_TV)).sum().item()
-                energy = max(energies.values(), default=0.0)
-            nll = -logp_TV.gather(1, gold_T[:, None]).sum().item()
-            made = TextScore(id=key, nll=nll, kl=kl, energy=energy, num_tokens=len(gold_T))
-            scores.append(made)
-        return scores
-
-    def _pieces(self, text: Text) -> Iterator[tuple[str, Tensor]]:
-        """Ids and tokens of what is measured by itself."""
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        ids_T = self.tokenizer(text.text, return_tensors="pt")["input_ids"][0].long()
-        if text.window is None:
-            if len(ids_T) > 1:
-                yield text.id, ids_T[:limit]
-            return
-        size = min(text.window, limit or text.window)
-        for i, piece_T in enumerate(ids_T.split(size)):
-            if len(piece_T) == size:
-                yield f"{text.id}/{i}", piece_T
-
-    def _predictions(self, ids_T: Tensor) -> Tensor:
-        """log p of every next token [T - 1, V], float32."""
-        logits = self.model(ids_T[None].to(self.device), use_cache=False).logits[0, :-1]
-        return logits.float().log_softmax(-1)
-
     @contextmanager
     def _for_short_rows(self, longest: int) -> Iterator[None]:
-        """Inside, the model runs as is best for many short rows.
+        """Inside the `with`, the model runs in the way that is fastest for many short rows.
 
-        A slice of tokens is not contiguous, and torch's linear then makes a product a row of it.
-        What is padded, or predicts nothing that is asked, does not pass the head. torch's fused
-        attention on a CPU costs more a row than the products of a short one.
+        The head computes logits for the selected positions only. On a CPU, with `plain_attention`,
+        attention of prompts up to `PLAIN_TOKENS` is computed as plain products.
+
+        longest  tokens of the longest prompt
         """
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(self._head)
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(self._selector)
         used = self.model.config._attn_implementation
         on_cpu = self.device.type == "cpu"
         plain = self.plain_attention and on_cpu and longest <= PLAIN_TOKENS
@@ -139,17 +114,20 @@ class LanguageModel:
                 self.model.set_attn_implementation(used)
 
     def _has_room(self, rows: DecodeBatch, group: Sequence[PromptGroup]) -> bool:
-        """Whether a batch can join those that are being continued, in rows and in tokens cached."""
+        """Whether the prompts of `group` fit beside the rows that are being continued: in number of
+        rows, and in cached tokens."""
         number = len(rows.owners) + len(group)
         width = max(rows.width, max(len(prompt.tokens) for prompt in group))
         return not rows.owners or (
             number <= self.max_rows and number * width <= self.max_rows * CACHED_TOKENS_A_ROW
         )
 
-    def _begin(self, group: Sequence[PromptGroup], rows: DecodeBatch, max_new_tokens: int) -> None:
-        """Run prompts and score their candidates; those that are to be continued join `rows`."""
+    def _run_prompts(
+        self, group: Sequence[PromptGroup], rows: DecodeBatch, max_new_tokens: int
+    ) -> None:
+        """Run prompts and score their candidates; add those that are continued to `rows`."""
         ids_BT, mask_BT = pad_rows([p.tokens for p in group], left=True, device=self.device)
-        whole = any(part.question.whole for prompt in group for part in prompt.parts)
+        whole = any(one.question.whole for prompt in group for one in prompt.questions)
         own_BT = mask_BT.bool() if whole else None
         output = self._forward(ids_BT, mask_BT, DynamicCache(), at=own_BT)
         logits_BV, cache = output.logits.float(), output.past_key_values
@@ -157,49 +135,51 @@ class LanguageModel:
             self._score_prompts(group, ids_BT, mask_BT.bool(), logits_BV)
             logits_BV = logits_BV[mask_BT.sum(1).cumsum(0) - 1]
         last_BV = logits_BV
-        self._score(group, last_BV, mask_BT, cache)
-        next_B = likeliest(last_BV)
-        going = [
+        self._score_candidates(group, last_BV, mask_BT, cache)
+        next_B = argmax_last(last_BV)
+        continued = [
             b
             for b, (prompt, token) in enumerate(zip(group, next_B.tolist(), strict=True))
-            if self._goes_on(prompt, token, max_new_tokens)
+            if self._add_token(prompt, token, max_new_tokens)
         ]
-        if going:
-            joining = DecodeBatch()
-            joining.join(group, next_B, mask_BT, cache)
-            joining.keep(going)
-            rows.join(joining.owners, joining.next_N, joining.mask_NW, joining.cache)
+        if continued:
+            new = DecodeBatch()
+            new.add_rows(group, next_B, mask_BT, cache)
+            new.keep_rows(continued)
+            rows.add_rows(new.owners, new.next_N, new.mask_NW, new.cache)
 
-    def _step(self, rows: DecodeBatch, max_new_tokens: int) -> None:
-        """One more token for every row; those that have said enough leave."""
+    def _decode_step(self, rows: DecodeBatch, max_new_tokens: int) -> None:
+        """Generate one more token for every row, and remove the rows that have ended."""
         mask = torch.cat([rows.mask_NW, rows.mask_NW.new_ones(len(rows.owners), 1)], 1)
         logits_NV = self._forward(rows.next_N[:, None], mask, rows.cache).logits
-        rows.mask_NW, rows.next_N = mask, likeliest(logits_NV)
-        said = zip(rows.owners, rows.next_N.tolist(), strict=True)
-        rows.keep(
+        rows.mask_NW, rows.next_N = mask, argmax_last(logits_NV)
+        tokens = zip(rows.owners, rows.next_N.tolist(), strict=True)
+        rows.keep_rows(
             [
                 n
-                for n, (owner, token) in enumerate(said)
-                if self._goes_on(owner, token, max_new_tokens)
+                for n, (owner, token) in enumerate(tokens)
+                if self._add_token(owner, token, max_new_tokens)
             ]
         )
 
-    def _goes_on(self, prompt: PromptGroup, token: int, max_new_tokens: int) -> bool:
-        """Hear the next token of a continuation: whether anybody wants to hear more."""
+    def _add_token(self, prompt: PromptGroup, token: int, max_new_tokens: int) -> bool:
+        """Add a generated token to a continuation; whether a question needs more tokens."""
         stops = token in self._stop_ids
-        heard = [p for p in prompt.listening if p.question.past_ends or not stops]
-        said = [*prompt.said, token] if heard else prompt.said
-        going = [p for p in heard if not self._is_over(p.question, said, max_new_tokens)]
-        for part in prompt.listening:
-            if part not in going:
-                prompt.ends[part.number] = len(said) if part in heard else len(prompt.said)
-        prompt.said, prompt.listening = said, going
-        return bool(going)
+        before = prompt.continuation
+        takers = [one for one in prompt.unfinished if one.question.past_ends or not stops]
+        after = [*before, token] if takers else before
+        rest = [one for one in takers if not self._is_finished(one.question, after, max_new_tokens)]
+        for one in prompt.unfinished:
+            if one not in rest:
+                prompt.lengths[one.number] = len(after) if one in takers else len(before)
+        prompt.continuation, prompt.unfinished = after, rest
+        return bool(rest)
 
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any, at: Tensor | None = None) -> Any:
-        """The model's output; logits [K, V] of the K places of `at` [N, T], or of each last one."""
+        """The model's output, with the logits [K, V] of the positions selected by `at`, a boolean
+        [N, T]; without `at`, of the last position of each row."""
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        self._head.at = at
+        self._selector.at = at
         output = self.model(
             input_ids=ids,
             attention_mask=mask,
@@ -214,40 +194,44 @@ class LanguageModel:
     def _score_prompts(
         self, group: Sequence[PromptGroup], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
     ) -> None:
-        """What the prompts themselves are worth: of each, all tokens but the first."""
+        """Score the tokens of the prompts themselves, all but the first of each."""
         ids_K = ids_BT[own_BT]
-        logp_K, hit_K = hits(logits_KV[:-1].clone(), ids_K[1:])  # a prompt's last says the next's
+        # Rows follow each other, so a prompt's last logits meet the next one's first token: unused.
+        logp_K, argmax_K = token_logprobs(logits_KV[:-1].clone(), ids_K[1:])
         start = 0
         for prompt in group:
             number = len(prompt.tokens) - 1
             own = slice(start, start + number)
-            prompt.score = logp_K[own].sum().item(), number, int(hit_K[own].sum())
+            prompt.score = logp_K[own].sum().item(), number, int(argmax_K[own].sum())
             start += number + 1
 
-    def _score(
+    def _score_candidates(
         self, group: Sequence[PromptGroup], last_BV: Tensor, mask_BT: Tensor, cache: Any
     ) -> None:
-        """Score every candidate of every prompt. Rows of similar length run together; those of one
-        token do not run, the prompt having predicted it."""
+        """Score every candidate of every prompt. Rows of similar length run together; a row of one
+        token need not run, because the prompt predicts it.
+
+        last_BV  logits at the last token of each prompt
+        """
         owners = [
-            (b, part, c)
+            (b, one, c)
             for b, prompt in enumerate(group)
-            for part in prompt.parts
-            for c in range(len(part.rows))
+            for one in prompt.questions
+            for c in range(len(one.rows))
         ]
         owners.sort(key=lambda owner: len(owner[1].rows[owner[2]]))
-        single = sum(len(part.rows[c]) == 1 for _, part, c in owners)
-        first = last_BV, last_BV.logsumexp(-1), likeliest(last_BV)
-        lengths = [len(part.rows[c]) - 1 for _, part, c in owners[single:]]
+        single = sum(len(one.rows[c]) == 1 for _, one, c in owners)
+        first = last_BV, last_BV.logsumexp(-1), argmax_last(last_BV)
+        lengths = [len(one.rows[c]) - 1 for _, one, c in owners[single:]]
         parts = (owners[:single], *chunks(owners[single:], lengths, self.max_rows))
         for chunk in filter(None, parts):
             owner_N = torch.tensor([b for b, _, _ in chunk], device=self.device)
-            rows = [part.rows[c] for _, part, c in chunk]
-            token_NT, right_NT = self._score_rows(rows, owner_N, first, mask_BT, cache)
-            for n, ((_, part, c), row) in enumerate(zip(chunk, rows, strict=True)):
-                own = slice(part.first[c], len(row))
-                total, right = token_NT[n, own].sum().item(), int(right_NT[n, own].sum())
-                part.scores[c] = total, len(row) - part.first[c], right
+            rows = [one.rows[c] for _, one, c in chunk]
+            logp_NT, argmax_NT = self._score_rows(rows, owner_N, first, mask_BT, cache)
+            for n, ((_, one, c), row) in enumerate(zip(chunk, rows, strict=True)):
+                own = slice(one.first[c], len(row))
+                total, num_argmax = logp_NT[n, own].sum().item(), int(argmax_NT[n, own].sum())
+                one.scores[c] = total, len(row) - one.first[c], num_argmax
 
     def _score_rows(
         self,
@@ -257,54 +241,60 @@ class LanguageModel:
         mask_BT: Tensor,
         cache: Any,
     ) -> tuple[Tensor, Tensor]:
-        """log p of each token, and whether it is the likeliest, [N,T] each.
+        """log p of each token of the rows, and whether it has the greatest logit, [N, T] each.
 
-        `first` is what the prompts predict, [B,V], its normaliser and its likeliest, [B]. A row's
-        last token predicts nothing and does not run.
+        owner_N  index of each row's prompt in its batch
+        first    logits at the last token of each prompt [B, V], their logsumexp and argmax [B]
+
+        A row's last token does not run, since nothing after it is scored.
         """
-        last_BV, norm_B, likeliest_B = first
+        last_BV, norm_B, argmax_B = first
         ids_NT, mask_NT = pad_rows(rows, left=False, device=self.device)
-        token_NT = (last_BV[owner_N, ids_NT[:, 0]] - norm_B[owner_N])[:, None]
-        right_NT = (likeliest_B[owner_N] == ids_NT[:, 0])[:, None]
+        logp_NT = (last_BV[owner_N, ids_NT[:, 0]] - norm_B[owner_N])[:, None]
+        argmax_NT = (argmax_B[owner_N] == ids_NT[:, 0])[:, None]
         if ids_NT.shape[1] > 1:
             mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
-            branch, at_NT = branched(cache, owner_N), mask_NT[:, 1:].bool()
-            logits_KV = self._forward(ids_NT[:, :-1], mask, branch, at=at_NT).logits
-            logp_K, hit_K = hits(logits_KV.float(), ids_NT[:, 1:][at_NT])
-            later_NT = token_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, logp_K)
-            hits_NT = right_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, hit_K)
-            token_NT = torch.cat([token_NT, later_NT], 1)
-            right_NT = torch.cat([right_NT, hits_NT], 1)
-        return token_NT.cpu(), right_NT.cpu()
+            prompt_cache, at_NT = copy_cache_rows(cache, owner_N), mask_NT[:, 1:].bool()
+            logits_KV = self._forward(ids_NT[:, :-1], mask, prompt_cache, at=at_NT).logits
+            logp_K, argmax_K = token_logprobs(logits_KV.float(), ids_NT[:, 1:][at_NT])
+            later_NT = logp_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, logp_K)
+            logp_NT = torch.cat([logp_NT, later_NT], 1)
+            later_NT = argmax_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, argmax_K)
+            argmax_NT = torch.cat([argmax_NT, later_NT], 1)
+        return logp_NT.cpu(), argmax_NT.cpu()
 
-    def _answer(self, prompt: PromptGroup, part: Encoded) -> Answer:
-        """What was heard of one question."""
-        score, num, right = prompt.score if part.question.whole else (0.0, 0, 0)
-        greedy = prompt.said[: prompt.ends.get(part.number)] if part.question.greedy else []
+    def _answer(self, prompt: PromptGroup, encoded: EncodedQuestion) -> Answer:
+        """The answer to one question, once its candidates are scored and its continuation ended."""
+        question = encoded.question
+        logp, num, num_argmax = prompt.score if question.whole else (0.0, 0, 0)
+        length = prompt.lengths.get(encoded.number)
+        ids = prompt.continuation[:length] if question.greedy else []
         return Answer(
-            id=part.question.id,
-            logprobs=tuple(score + own for own, _, _ in part.scores),
-            num_tokens=tuple(num + own for _, own, _ in part.scores),
-            num_argmax=tuple(right + own for _, _, own in part.scores),
-            greedy=self._text(part.question, greedy) if part.question.greedy else None,
-            greedy_ids=tuple(greedy),
+            id=question.id,
+            logprobs=tuple(logp + own for own, _, _ in encoded.scores),
+            num_tokens=tuple(num + own for _, own, _ in encoded.scores),
+            num_argmax=tuple(num_argmax + own for _, _, own in encoded.scores),
+            greedy=self._text(question, ids) if question.greedy else None,
+            greedy_ids=tuple(ids),
         )
 
-    def _is_over(self, question: Question, said: Sequence[int], max_new_tokens: int) -> bool:
-        """Whether a continuation is as long as wanted, or says already what it was asked for."""
-        if len(said) >= (question.max_new_tokens or max_new_tokens):
+    def _is_finished(self, question: Question, ids: Sequence[int], max_new_tokens: int) -> bool:
+        """Whether a continuation has reached its limit of tokens or satisfies `until`."""
+        if len(ids) >= (question.max_new_tokens or max_new_tokens):
             return True
-        if question.until is None or len(said) < question.min_new_tokens:
+        if question.until is None or len(ids) < question.min_new_tokens:
             return False
-        return settled(self._text(question, said), question.until)
+        return is_settled(self._text(question, ids), question.until)
 
     def _text(self, question: Question, ids: Sequence[int]) -> str:
+        """The text of a continuation without surrounding white space, cut at a newline unless
+        `past_ends`."""
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return (text if question.past_ends else text.split("\n")[0]).strip()
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """End of text, and every token that holds a newline."""
+    """Ids of the end-of-text tokens, and of every token that holds a newline."""
     eos = model.generation_config.eos_token_id if model.can_generate() else None
     ends = {eos} if isinstance(eos, int) else set(eos or ())
     ends |= {tokenizer.eos_token_id} - {None}

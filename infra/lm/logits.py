@@ -1,8 +1,6 @@
-"""What a pass over many short rows is made of: rows that are little padded, a head that sees only
-what is asked, and the likelihood of tokens from logits.
+"""Logits at the positions that are asked for, and the likelihoods of tokens from them.
 
-Axis letters: N rows, T tokens, D width of the hidden states, K places that are asked for, V
-vocabulary.
+Axis letters: N rows, T tokens, D width of the hidden states, K selected positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,23 +10,28 @@ from typing import Any
 from torch import Tensor
 
 
-class Head:
-    """What a head is given, before it is: the places that are asked for, in one piece of memory."""
+class PositionSelector:
+    """A forward pre-hook of a model's head, which passes on the selected positions only.
+
+    The hidden states that it passes on are contiguous: of a slice, torch's linear layer would make
+    one product for each row.
+    """
 
     def __init__(self) -> None:
+        """All positions are selected."""
         self.at: Tensor | None = None
-        """[N, T]; None is all that comes."""
+        """Selected positions, a boolean [N, T]; None selects all."""
 
     def __call__(self, _: Any, args: tuple[Tensor, ...]) -> Tensor:
+        """The hidden states of the selected positions, [1, K, D]; of all, [N, T, D]."""
         hidden_NTD = args[0]
         return hidden_NTD.contiguous() if self.at is None else hidden_NTD[self.at][None]
 
 
-def hits(logits_KV: Tensor, ids_K: Tensor) -> tuple[Tensor, Tensor]:
-    """log p of each token, and whether it is the likeliest, [K] each; the logits, float32, are used
-    up.
+def token_logprobs(logits_KV: Tensor, ids_K: Tensor) -> tuple[Tensor, Tensor]:
+    """log p of each token `ids_K`, and whether it has the greatest logit, [K] each.
 
-    On a CPU one pass for the greatest and one for the sum are half of a log-softmax.
+    The logits, float32, are overwritten. On a CPU this takes half the time of a log-softmax.
     """
     top = logits_KV.max(-1)
     gold_K = logits_KV.gather(1, ids_K[:, None])[:, 0]
@@ -36,6 +39,9 @@ def hits(logits_KV: Tensor, ids_K: Tensor) -> tuple[Tensor, Tensor]:
     return gold_K - norm_K, top.indices == ids_K
 
 
-def likeliest(logits: Tensor) -> Tensor:
-    """Index of the greatest along the last axis, the first of equals; argmax is slow on CPUs."""
+def argmax_last(logits: Tensor) -> Tensor:
+    """Index of the greatest value along the last axis, the first of equal ones.
+
+    `max` is used because torch's `argmax` is slow on CPUs.
+    """
     return logits.max(-1).indices

@@ -1,7 +1,7 @@
-"""Does a piece of generated text give a certain answer? Normalisation and alias matching.
+"""Decide whether a generated text gives a certain answer, by its normal form and its aliases.
 
-The normal form is the one of the generation metrics (`exact`, `alias`): NFKC, lower case, no
-punctuation, no articles, single spaces.
+The normal form is that of the generation metrics (`exact`, `alias`): NFKC, lower case, without
+punctuation and articles, with single spaces.
 """
 
 from __future__ import annotations
@@ -16,39 +16,38 @@ _NOT_WORD = re.compile(r"[^\w\s]")
 
 
 def normalise(text: str) -> str:
-    """Normal form of an answer: `The F.C. Barcelona!` and `fc barcelona` are the same."""
+    """Normal form of a text: that of `The F.C. Barcelona!` is `fc barcelona`."""
     text = unicodedata.normalize("NFKC", text).lower()
     text = _NOT_WORD.sub("", _SEPARATOR.sub(" ", text))
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
 def begins_with(text: str, names: Iterable[str]) -> str | None:
-    """The first of `names` that `text` begins with, ending at a word boundary; None where none
-    does."""
-    said = normalise(text) + " "
+    """The first of `names` that `text` begins with, as whole words; None where there is none."""
+    normal = normalise(text) + " "
     for name in names:
-        wanted = normalise(name)
-        if wanted and said.startswith(wanted + " "):
+        normal_name = normalise(name)
+        if normal_name and normal.startswith(normal_name + " "):
             return name
     return None
 
 
 def is_one_of(text: str, names: Iterable[str]) -> bool:
-    """Whether `text` is one of `names` and says nothing else."""
-    said = normalise(text)
-    return bool(said) and any(said == normalise(name) for name in names)
+    """Whether `text` is one of `names` and nothing more. A text without words is none."""
+    normal = normalise(text)
+    return bool(normal) and any(normal == normalise(name) for name in names)
 
 
 def contains(text: str, names: Iterable[str]) -> bool:
-    """Whether one of `names` is somewhere in `text`, as whole words."""
-    said = f" {normalise(text)} "
-    return any(wanted and f" {wanted} " in said for wanted in map(normalise, names))
+    """Whether one of `names` stands anywhere in `text`, as whole words."""
+    normal = f" {normalise(text)} "
+    return any(name and f" {name} " in normal for name in map(normalise, names))
 
 
-def settled(text: str, names: Iterable[str]) -> bool:
-    """Whether nothing written behind `text` can change what `begins_with` or `is_one_of` say of it.
+def is_settled(text: str, names: Iterable[str]) -> bool:
+    """Whether no continuation of `text` can change the results of `begins_with` and `is_one_of`.
 
-    Only whole words decide, for the last one may still grow.
+    The last word is ignored, since it may still grow.
     """
-    said = normalise(" ".join(text.split()[:-1])).split()
-    return all(normalise(name).split()[: len(said)] != said for name in names)
+    words = normalise(" ".join(text.split()[:-1])).split()
+    return all(normalise(name).split()[: len(words)] != words for name in names)

@@ -1,4 +1,4 @@
-"""Questions that a language model is asked, and what comes back: values without behaviour."""
+"""Questions to a language model, texts to score, and the results: values without behaviour."""
 
 from __future__ import annotations
 
@@ -7,70 +7,75 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One prompt, and what is to be known of it."""
+    """One prompt, with the answers to score and whether to continue it."""
 
     id: str
+    """Unique among the questions asked together; the answer has the same."""
     prompt: str
-    """Text up to, not including, the answer and what joins them."""
+    """Text before the answer, without the separator `joined_by`."""
     joined_by: str = " "
-    """Between prompt and candidates."""
+    """Separator between the prompt and each candidate."""
     candidates: tuple[str, ...] = ()
-    """Answers to be scored, without a leading space."""
+    """Answers to score, without a leading space."""
     whole: bool = False
-    """Whether the prompt counts too: scored is each statement, all of its tokens but the first."""
+    """Whether a score counts the prompt's tokens too, all but the first."""
     greedy: bool = False
-    """Whether the greedy continuation is wanted."""
+    """Whether to continue the prompt greedily."""
     until: tuple[str, ...] | None = None
-    """Names: the continuation ends once it is settled which of them it begins with, if any. None is
-    to its natural end."""
+    """Names of possible answers: the continuation ends as soon as no further token can change which
+    of them it begins with, if any. None continues to the natural end."""
     min_new_tokens: int = 0
-    """Tokens wanted before `until` may end it."""
+    """Tokens that the continuation must have before `until` may end it."""
     max_new_tokens: int | None = None
-    """Greedy tokens at most; unset is the caller's."""
+    """Tokens of the longest continuation; None takes the limit of the call."""
     past_ends: bool = False
-    """Whether it goes on behind a newline or an end of text: free text of a fixed length."""
+    """Whether a newline or an end-of-text token does not end the continuation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the model makes of one question."""
+    """The model's answer to one question."""
 
     id: str
     logprobs: tuple[float, ...]
-    """log p(joined_by + candidate | prompt), natural, summed over the candidate's tokens; or, of a
-    `whole` question, log p(prompt + joined_by + candidate)."""
+    """For each candidate, log p(joined_by + candidate | prompt) in nats, summed over its tokens. Of
+    a `whole` question, log p(prompt + joined_by + candidate)."""
     num_tokens: tuple[int, ...]
+    """For each candidate, the number of tokens in that sum."""
     greedy: str | None
-    """Greedy continuation up to end of text, newline (unless `past_ends`), the token limit or the
-    question's `until`; stripped."""
+    """Greedy continuation without surrounding white space, up to an end-of-text token or a newline
+    (unless `past_ends`), the limit of tokens or the question's `until`; None unless asked for."""
     greedy_ids: tuple[int, ...] = ()
+    """Token ids of the greedy continuation."""
     num_argmax: tuple[int, ...] = ()
-    """Of each candidate's tokens, how many are the likeliest where they stand."""
+    """For each candidate, how many of these tokens are the model's likeliest at their place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A piece of text to be measured, not asked about."""
+    """A text whose likelihood is measured."""
 
     id: str
     text: str
     window: int | None = None
-    """Measured in pieces of so many tokens, each by itself, `id/0`, `id/1`; what is left at the end
-    is not. Unset is the text as a whole."""
+    """Tokens of a window: each window is scored by itself, under the ids `id/0`, `id/1`, and an
+    incomplete last one is not scored. None scores the text as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextScore:
-    """What the model makes of one piece of text."""
+    """The scores of one text or window."""
 
     id: str
+    """Id of the text, or of the window."""
     nll: float
-    """Summed negative log-likelihood, nats, of all tokens but the first."""
+    """Negative log-likelihood in nats, summed over all tokens but the first."""
     kl: float | None
-    """Summed KL divergence from the reference's predictions, nats; None without a reference."""
+    """KL divergence of the predictions from the reference's in nats, summed over positions; None
+    without a reference."""
     energy: float | None
-    """How much of what a module puts out has changed, on the reference's own inputs:
-    Σ‖m(x) - m_ref(x)‖² / Σ‖m_ref(x)‖², of the module where it is greatest; 0 where all weights
-    are the reference's, None without one."""
+    """Relative change of a module's output on the reference's inputs,
+    Σ‖m(x) - m_ref(x)‖² / Σ‖m_ref(x)‖², for the module where it is greatest; 0 where all weights
+    equal the reference's, None without a reference."""
     num_tokens: int
-    """Tokens predicted."""
+    """Number of predicted tokens: all but the first."""

@@ -1,1 +1,1 @@
-"""Models on disk: found by name, loaded, rewritten tensor by tensor, LoRA adapters."""
+"""Models on disk: finding and loading them, rewriting single tensors, LoRA adapters."""

@@ -1,13 +1,12 @@
-"""A model directory read and rewritten tensor by tensor, without loading the model.
+"""Read and rewrite the weights of a model directory tensor by tensor, without loading the model.
 
-Tensors are found by the name the loaded model gives them: hub checkpoints of some architectures
-leave out the outermost module (`h.0...` for `transformer.h.0...`), so a stored name may be the
-parameter's ending.
+A tensor is asked for by its parameter's name in the loaded model. The stored name may be only the
+end of it: checkpoints of some architectures leave out the outermost module (`h.0...` for
+`transformer.h.0...`).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,23 +16,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from infra.errors import ModelError
+from infra.files.atomic import link_or_copy
 
 SERVED = (".json", ".jinja", ".model", ".txt", ".py")
-"""Files beside the weights that a server reads."""
+"""Suffixes of the files beside the weights that a server reads."""
 
 
 class Checkpoint:
-    """The safetensors of one directory."""
+    """The safetensors files of one model directory."""
 
     def __init__(self, path: Path) -> None:
+        """Read the names of all stored tensors in the directory `path`."""
         self.path = path
         self.file_of: dict[str, str] = {}
+        """Stored name of a tensor -> name of its file."""
         for file in sorted(path.glob("*.safetensors")):
             with safe_open(file, "pt") as stream:
                 self.file_of |= dict.fromkeys(stream.keys(), file.name)
 
     def stored_name(self, parameter: str) -> str:
-        """Name under which a parameter is stored. Raises ModelError where none or several match."""
+        """The name under which a parameter is stored.
+
+        Raises ModelError where no stored name, or more than one, matches the parameter's.
+        """
         if parameter in self.file_of:
             return parameter
         found = [name for name in self.file_of if parameter.endswith(f".{name}")]
@@ -45,15 +50,18 @@ class Checkpoint:
         return found[0]
 
     def tensor(self, parameter: str) -> Tensor:
-        """The stored tensor of a parameter, in its stored dtype."""
+        """The stored tensor of a parameter, in its stored dtype, on the CPU. Raises ModelError."""
         name = self.stored_name(parameter)
         with safe_open(self.path / self.file_of[name], "pt") as stream:
             return stream.get_tensor(name)
 
     def export(self, target: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Write the directory anew with some tensors replaced; the rest is hard-linked or copied.
+        """Write a copy of the directory to `target` with some tensors replaced.
 
-        Names, shapes, dtypes and the division into files stay, so the index stays valid.
+        tensors  parameter name -> its new tensor, of the stored shape and dtype
+
+        Files of weights in which nothing is replaced are hard links. The division of tensors into
+        files stays, so the index file stays valid. Raises ModelError for an unknown parameter.
         """
         new = {self.stored_name(name): tensor for name, tensor in tensors.items()}
         touched = {self.file_of[name] for name in new}
@@ -65,16 +73,6 @@ class Checkpoint:
                 (target / file.name).unlink(missing_ok=True)  # it may be a link to this very file
                 save_file(stored, target / file.name, {"format": "pt"})
             elif file.suffix == ".safetensors":
-                link(file, target / file.name)
+                link_or_copy(file, target / file.name)
             elif file.suffix in SERVED and file.is_file():
                 shutil.copyfile(file, target / file.name)
-
-
-def link(source: Path | str, target: Path | str) -> None:
-    """A hard link, or a copy where the two are on different file systems."""
-    source, target = Path(source), Path(target)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

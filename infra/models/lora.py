@@ -1,7 +1,8 @@
-"""A low-rank change of a model in PEFT's LoRA format, and such an adapter put in force.
+"""Write a low-rank change of a model as a LoRA adapter in PEFT's format, and attach an adapter.
 
-ΔW = B·A exactly: `lora_alpha` is the rank, so nothing is scaled. Servers allow few ranks and one
-for all layers (vLLM's `max_lora_rank`), so every layer is padded with zeros to the next of them.
+The adapter is ΔW = B·A exactly: `lora_alpha` equals the rank, so nothing is scaled. A server allows
+certain ranks only, and one rank for all layers (vLLM's `max_lora_rank`); so the factors of every
+layer are padded with zeros to the next rank that is allowed.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from torch.nn import functional as F
 from infra.files.atomic import write_json
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM accepts as `max_lora_rank`."""
+"""Ranks that vLLM accepts as `max_lora_rank`."""
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 PREFIX = "base_model.model."
+"""PEFT writes it before the name of every module."""
 
 Factors = Mapping[str, tuple[Tensor, Tensor]]
-"""By module name: A [r, in] and B [out, r], float32."""
+"""Module name -> A [r, in] and B [out, r], float32."""
 
 
 def serving_rank(factors: Factors) -> int | None:
-    """The rank that a server has to allow; None where no server does."""
+    """The smallest of `RANKS` that all factors fit into; None where they fit into none."""
     widest = max(len(a) for a, _ in factors.values())
     return next((rank for rank in RANKS if rank >= widest), None)
 
@@ -38,10 +40,13 @@ def serving_rank(factors: Factors) -> int | None:
 def write_adapter(
     path: Path, factors: Factors, *, base: str, transposed: bool, dtype: torch.dtype
 ) -> int:
-    """Write the adapter's directory; return the rank it needs.
+    """Write the adapter's directory, and return the rank of its factors.
 
-    `transposed`: whether the base stores these weights [in, out] (GPT-2's Conv1D). Raises
-    ValueError for a rank that no server allows, or none at all.
+    base        name of the model that is adapted, as PEFT records it
+    transposed  whether the base stores these weights [in, out] (GPT-2's Conv1D)
+    dtype       of the stored factors
+
+    Raises ValueError where there are no factors or their rank is above the last of `RANKS`.
     """
     rank = serving_rank(factors) if factors else None
     if rank is None:
@@ -75,12 +80,16 @@ def write_adapter(
 
 @dataclass(frozen=True)
 class AttachAdapter:
-    """Puts a LoRA adapter in force as a server does: beside the weights, in the model's dtype."""
+    """Attaches a LoRA adapter to a model as a server does: beside the weights, in their dtype."""
 
     path: Path
+    """Directory of the adapter."""
 
     def __call__(self, model: Any) -> None:
-        """Raises KeyError where the adapter names a module that the model lacks."""
+        """Attach the adapter to `model`, in place.
+
+        Raises KeyError where the adapter names a module that the model does not have.
+        """
         config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
         scale = config["lora_alpha"] / config["r"]
         tensors = load_file(self.path / WEIGHTS)
@@ -96,6 +105,8 @@ class AttachAdapter:
 
 
 def _add(a: Tensor, b: Tensor) -> Any:
+    """A forward hook that adds B·A·x to the output of a module with the input x."""
+
     def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return output + F.linear(F.linear(inputs[0], a), b)
 

@@ -1,4 +1,4 @@
-"""The directory of a stage's output while it is being made: tables, JSON, shards, progress."""
+"""The directory of a stage's output while the output is made: tables, JSON, shards, progress."""
 
 from __future__ import annotations
 
@@ -12,57 +12,68 @@ from typing import Any
 import pyarrow as pa
 
 from infra.execution.runner import Resources, Runner
-from infra.files.atomic import ROWS_PER_GROUP, link, write_atomic, write_json, write_table
+from infra.files.atomic import ROWS_PER_GROUP, link_or_copy, write_atomic, write_json, write_table
 
 SHARDS = "shards"
+"""Folder of the finished shards, removed when the output is finished."""
 PROGRESS = "progress.json"
+"""File that says how far the stage is, removed when the output is finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One independent piece of a stage's work; `id` is deterministic and names its file."""
+    """One independent piece of a stage's work."""
 
     id: str
+    """Names the file of its result; the same in every run with the same inputs."""
     payload: Any
-    """Picklable; small (paths and ids rather than data)."""
+    """What the worker is called with. Picklable and small: paths and ids rather than data."""
 
 
 class StageDir:
-    """The directory of an output while it is being made."""
+    """The directory of an output while a stage makes it. Every file in it is written atomically."""
 
     def __init__(self, path: Path) -> None:
+        """
+        path  the directory, which exists
+        """
         self.path = path
         self.digests: dict[str, str] = {}
-        """Of files whose digest is known, so that they need not be read for it."""
+        """File name -> its digest, where that is known without reading the file."""
 
     def write_table(
         self, name: str, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP
     ) -> None:
+        """Write a table as the Parquet file `name`, in groups of at most so many rows."""
         write_table(self.path / name, table, rows_per_group=rows_per_group)
 
     def reuse(self, made: Path, name: str, *, digest: str) -> None:
-        """The same file of a finished output in directory `made`, whose digest is known: a hard
-        link, or a copy where there can be none."""
-        write_atomic(self.path / name, lambda beside: link(made / name, beside))
+        """Take over the file `name` of a finished output, as a hard link or a copy.
+
+        made    directory of the finished output
+        digest  of the file, as the record of that output has it
+        """
+        write_atomic(self.path / name, lambda temporary: link_or_copy(made / name, temporary))
         self.digests[name] = digest
 
     def keep(self, path: Path, name: str) -> None:
-        """Make a finished shard part of the output, under a name of its own."""
-        write_atomic(self.path / name, lambda beside: link(path, beside))
+        """Make the file of a finished shard part of the output, as the file `name`."""
+        write_atomic(self.path / name, lambda temporary: link_or_copy(path, temporary))
 
     def write_json(self, name: str, value: Any) -> None:
+        """Write a value as the JSON file `name`. Raises ValueError for NaN and infinity."""
         write_json(self.path / name, value)
 
     def read_json(self, name: str) -> Any:
-        """What `write_json` wrote under this name."""
+        """The value of the JSON file `name`. Raises FileNotFoundError where there is none."""
         return json.loads((self.path / name).read_text(encoding="utf-8"))
 
     def progress(self, done: int, total: int, text: str = "") -> None:
-        """Tell whoever watches the workspace how far this stage is."""
+        """Write how many units of the stage's work are done, of how many, for `read_progress`."""
         write_json(self.path / PROGRESS, {"done": done, "total": total, "text": text})
 
     def shard_path(self, shard: Shard) -> Path:
-        """Where a shard's table is, once it is finished."""
+        """The Parquet file of a shard's table, which exists once the shard is finished."""
         return self.path / SHARDS / f"{shard.id}.parquet"
 
     def map_tables(
@@ -74,12 +85,17 @@ class StageDir:
         resources: Resources | None = None,
         on_done: Callable[[Shard], None] = lambda shard: None,
     ) -> list[Path]:
-        """Each shard's table in a file of its own, in shard order; shards finished earlier are
-        kept.
+        """Compute every shard's table into a file of its own; the files, in shard order.
 
-        `make_worker` is called once a process and returns the function from a shard's payload to
-        its table (a model is loaded there once, not once a shard). Both must be picklable. Shards
-        may be made as they are taken; those finished earlier are taken and passed over.
+        A shard whose file exists, from an earlier run that was interrupted, is not computed again.
+
+        make_worker  called once a process; returns the function from a shard's payload to its
+                     table. A model is loaded there once, not once a shard. Picklable
+        shards       taken one by one as they are needed, if this is no sequence
+        resources    of one worker
+        on_done      called with each finished shard; the payload of one computed now is None
+
+        Raises what the worker raises, and StageError where its process dies again and again.
         """
         paths: list[Path] = []
         waiting: deque[Shard] = deque()
@@ -118,7 +134,7 @@ class _WriteTable:
 
 
 def read_progress(path: Path) -> Mapping[str, Any] | None:
-    """The progress file of a stage under way, or None."""
+    """What a stage's progress file says: `done`, `total`, `text`. None where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from infra.errors import ConfigError, StageError
-from infra.files.atomic import InUse, only_one, write_json
+from infra.files.atomic import LockHeld, exclusive_lock, write_json
 from infra.files.digest import canonical_json, digest_of, file_digest
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
@@ -107,7 +107,7 @@ class Workspace:
             "made_from": json.loads(canonical_json(fingerprint)),
         }
         try:
-            with only_one(final.with_name(f".{final.name}.lock")):
+            with exclusive_lock(final.with_name(f".{final.name}.lock")):
                 if restart:
                     shutil.rmtree(partial, ignore_errors=True)
                 record = {**about, **_made(partial, key, body, volatile), **(stamp or {})}
@@ -115,7 +115,7 @@ class Workspace:
                 if final.exists():
                     shutil.rmtree(final)
                 os.rename(partial, final)
-        except InUse:
+        except LockHeld:
             raise StageError(
                 f"{stage} {version}: another process is making it in {self.root}. Wait until it "
                 "has ended, or give another --workspace."

@@ -1,4 +1,4 @@
-"""How far a phase of a stage is: what is done, how fast, and how long the rest takes."""
+"""Progress of a phase of a stage: how much is done, how fast, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class Meter:
-    """Counts what is done and tells it on.
+    """Counts finished units of work, and reports the count with speed and remaining time.
 
-    Only what was done while it watched counts for the speed: what was found finished took no time.
+    Units that were finished before it started do not count for the speed.
     """
 
     def __init__(
@@ -22,18 +22,26 @@ class Meter:
         unit: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """
+        tell   called with the units done, the units in all, and `text`, at the start and each `add`
+        phase  name of the phase, which begins the text
+        total  units in all
+        found  units that were finished before the start
+        unit   name of a unit, for the speed; without it no speed is shown
+        clock  seconds that only grow
+        """
         self.tell, self.phase, self.total, self.unit, self.clock = tell, phase, total, unit, clock
         self.found = self.done = found
         self.started = clock()
         tell(self.done, total, self.text())
 
     def add(self, number: int, **figures: float) -> None:
-        """So many more are done; `figures` are shown beside."""
+        """Count `number` more units as done; `figures` are shown in the text, by name."""
         self.done += number
         self.tell(self.done, self.total, self.text(**figures))
 
     def text(self, **figures: float) -> str:
-        """`values, loss 0.043, 1.9 edits/s, 21 s left`."""
+        """The progress in words: `values, loss 0.043, 1.9 edits/s, 21 s left`."""
         parts = [self.phase]
         if self.found:
             parts.append(f"{self.found} found")

@@ -14,8 +14,8 @@ from typing import Any
 
 from discovery.facts.tables import to_table
 from infra.execution.runner import Runner
+from infra.files.atomic import link_or_copy
 from infra.files.digest import file_digest
-from infra.models.checkpoint import link
 from infra.storage.stage_dir import StageDir
 from pipeline.edit.output import DELTA
 from pipeline.evaluate.output import FACTS, REPORT
@@ -43,7 +43,7 @@ def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, A
     out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))
     for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
         if (made := inputs.evaluation.path / kind).is_dir():
-            shutil.copytree(made, out.path / kind, copy_function=link)
+            shutil.copytree(made, out.path / kind, copy_function=link_or_copy)
     manifest = make_manifest(inputs, out.path)
     said = {"release id": manifest["release_id"], **inputs.page.provenance}
     page = render_page(replace(inputs.page, provenance=said))

@@ -29,8 +29,8 @@ from editors.request import EditRequest
 from editors.statistics.key_moments import Statistics, fit
 from editors.values.config import ValueConfig
 from editors.values.search import FactRows, optimise
-from infra.distributed.group import ALONE
-from infra.distributed.zero import Sharded, gathered, sharded, whole_shape
+from infra.distributed.group import SINGLE_PROCESS
+from infra.distributed.zero import ShardedModel, gathered, load_sharded, whole_shape
 from infra.models.loading import load
 
 LAYER = 1
@@ -39,7 +39,7 @@ LAYER = 1
 class Checks:
     """Each public method is one check; each leaves the sharded model with no weight gathered."""
 
-    def __init__(self, found: Sharded, plain: Any) -> None:
+    def __init__(self, found: ShardedModel, plain: Any) -> None:
         self.model, self.tokenizer, self.group = found.model, found.tokenizer, found.group
         self.plain = plain
         self.here: Architecture
@@ -205,7 +205,7 @@ class Checks:
         for name, config in self.configs().items():
             made = [
                 self.proposed(name, config, Base(model, self.tokenizer, "digest", group), requests)
-                for model, group in ((self.model, self.group), (self.plain, ALONE))
+                for model, group in ((self.model, self.group), (self.plain, SINGLE_PROCESS))
             ]
             found, expected = made
             reports = [[(r.id, r.status, r.steps) for r in p.reports] for p in made]
@@ -292,7 +292,7 @@ def close(found: Tensor, expected: Tensor, name: str) -> None:
 
 
 def main(directory: Path, checkpoint: Path) -> None:
-    with sharded(checkpoint, dtype=torch.float32, timeout_s=60) as found:
+    with load_sharded(checkpoint, dtype=torch.float32, timeout_s=60) as found:
         plain, _ = load(checkpoint, dtype=torch.float32)
         checks = Checks(found, plain)
         run_checks(directory, {c.__name__: c.__get__(checks) for c in CHECKS})

@@ -1,1 +1,1 @@
-"""RDF files: N-Triples and Turtle."""
+"""RDF files (N-Triples, Turtle): a parser of triples, and the source that makes facts of them."""

@@ -1,12 +1,12 @@
-"""RDF files, N-Triples or Turtle, packed or plain -> facts and names, in the order of the file.
+"""Read facts and names from an RDF file, N-Triples or Turtle, compressed or not.
 
-Two readings. Wikibase's own RDF says what its JSON says (`discovery.sources.wikibase.rdf`). Of any
-other, a triple is a fact: subject, predicate and object are its IRIs, shortened by the prefixes of
-the config, or a literal by its datatype; `rdfs:label` and `skos:altLabel` name the subject, and
-`rdf:type` is its type. Names are put together where a subject's triples stand together.
+The RDF of a Wikibase is first turned into its JSON (`discovery.sources.wikibase.rdf`). In any other
+RDF each triple is a fact: subject, predicate and object are IRIs, shortened by the prefixes of the
+config, or the object is a literal with a datatype. `rdfs:label` and `skos:altLabel` are the
+subject's names, `rdf:type` is its type. Names of a subject are combined only if its triples follow
+each other in the file.
 
-The file is parsed by one reader (pyoxigraph, about a million triples a second); workers make the
-facts.
+One process parses the file (pyoxigraph, about a million triples a second); workers make the facts.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RdfConfig(SourceSettings):
 
 
 class RdfSource:
-    """One file, read in blocks of what its subjects say."""
+    """One file, read in blocks. A line of a block holds the triples of one subject."""
 
     coverage: Coverage = "source"
 
@@ -79,9 +79,10 @@ class RdfSource:
         self._prefixes = sorted(config.prefixes.items(), key=lambda item: -len(item[0]))
 
     def blocks(self, as_of: date) -> Iterator[Block]:
-        """A line a subject: of Wikibase its JSON, of others `{"subject", "triples"}`.
+        """The file's subjects, a line of JSON each: a Wikibase's entity JSON, or `{"subject",
+        "triples"}` of other RDF.
 
-        Raises SourceError where it cannot be read, or holds no triple.
+        Raises SourceError where the file cannot be read or holds no triple.
         """
         skips: list[Skip] = []
         lines: list[bytes] = []
@@ -111,7 +112,7 @@ class RdfSource:
             yield _block(number, as_of, lines, skips)
 
     def read(self, block: Block) -> Parsed:
-        """Facts, names and tallied skips of a block; pure."""
+        """Facts, names and counted skips of a block. Pure."""
         facts, entities, skips = [], [], list(block.skips)
         for line in split_lines(block.lines):
             entry = json.loads(line)
@@ -122,6 +123,7 @@ class RdfSource:
         return Parsed(tuple(facts), tuple(entities), tuple(tally(skips)))
 
     def _wikibase(self, triples: Triples, skips: list[Skip]) -> Iterator[dict[str, Any]]:
+        """The JSON of each entity of a Wikibase; adds to `skips` what could not be used."""
         reader = WikibaseReader(self.relations)
         for triple in triples:
             for entity, faults in reader.take(*triple):
@@ -132,7 +134,7 @@ class RdfSource:
             yield entity
 
     def _item(self, entity: dict[str, Any], as_of: date) -> Parsed:
-        """An entity of a Wikibase, as a dump's."""
+        """The facts of an entity of a Wikibase, by the same rules as those of a dump."""
         key, skips = entity["id"], []
         if "redirect" in entity:
             target = entity["redirect"]
@@ -148,7 +150,7 @@ class RdfSource:
         return Parsed(parsed.facts, parsed.entities, (*skips, *parsed.skips))
 
     def _plain(self, entry: dict[str, Any]) -> Parsed:
-        """The triples of one subject."""
+        """The facts in the triples of one subject of other RDF."""
         subject = self._short(entry["subject"])
         if len(subject) > MAX_VALUE:
             reason = f"subject is longer than {MAX_VALUE} characters"
@@ -221,6 +223,7 @@ class RdfSource:
         return value, "string" if name == "string" or datatype == f"{RDF}langString" else "other"
 
     def _short(self, iri: str) -> str:
+        """The IRI with the longest configured prefix replaced."""
         for prefix, short in self._prefixes:
             if iri.startswith(prefix):
                 return short + iri[len(prefix) :]
@@ -228,7 +231,7 @@ class RdfSource:
 
 
 def _block(number: int, as_of: date, lines: list[bytes], skips: list[Skip]) -> Block:
-    """A block of lines and the skips so far, both of which are emptied."""
+    """A block of the given lines and skips; both lists are emptied."""
     block = Block(
         id=f"{number:07d}",
         as_of=as_of,

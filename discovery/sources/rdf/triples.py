@@ -1,4 +1,4 @@
-"""An RDF file -> its triples, in the order of the file; what is none is counted and passed over."""
+"""The triples of an RDF file in the order of the file; malformed ones are counted as skips."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pyoxigraph as ox
 
 from discovery.sources.blocks import MAX_LINE_BYTES, read_blocks, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Skip
-from infra.files.decompress import unpack
+from infra.files.decompress import decompress
 
 FORMATS = (".nt", ".ttl")
 PACKED = (".gz", ".bz2")
 READ_BYTES = 1 << 18
 MAX_ERRORS = 10_000
-"""In a row; then what follows is no RDF."""
+"""Consecutive malformed triples after which the rest of the file is given up."""
 MAX_TOGETHER = 10_000
-"""Triples of a subject that are given at once."""
+"""Triples of one subject in one entry, at most."""
 
 
 class Triples:
-    """The triples of a file; what is none is a skip, and the next one is read."""
+    """Iterates over the triples of a file: subject, predicate, object. Malformed ones are skips."""
 
     def __init__(self, path: Path, source: str, as_of: date, skips: list[Skip]) -> None:
         self.source, self.skips, self.count = source, skips, 0
         bounds = {"block_bytes": READ_BYTES, "max_line_bytes": MAX_LINE_BYTES}
-        self._blocks = read_blocks(unpack(path), source, as_of, **bounds)
+        self._blocks = read_blocks(decompress(path), source, as_of, **bounds)
         self._turtle = suffix_of(path.name) == ".ttl"
         self._rest = b""
 
@@ -55,7 +55,7 @@ class Triples:
             self.skips.append(Skip(self.source, "what follows is no RDF: the rest is lost", ""))
 
     def read(self, size: int) -> bytes:
-        """The next part of the file, for the parser of Turtle."""
+        """The next bytes of the file, which the Turtle parser reads as from a stream."""
         while not self._rest:
             text = next(self._texts(), None)
             if text is None:
@@ -65,7 +65,7 @@ class Triples:
         return part
 
     def _texts(self) -> Iterator[bytes]:
-        """Runs of lines that are UTF-8."""
+        """The lines of the file that are UTF-8, block by block; other lines are skips."""
         for block in self._blocks:
             self.skips += block.skips
             try:
@@ -73,10 +73,11 @@ class Triples:
                 yield block.lines
             except UnicodeDecodeError:
                 yield b"".join(
-                    line + b"\n" for line in split_lines(block.lines) if self._good(line)
+                    line + b"\n" for line in split_lines(block.lines) if self._is_utf8(line)
                 )
 
-    def _good(self, line: bytes) -> bool:
+    def _is_utf8(self, line: bytes) -> bool:
+        """Whether a line is UTF-8; if not, it is counted as a skip."""
         try:
             line.decode()
         except UnicodeDecodeError:
@@ -87,7 +88,8 @@ class Triples:
 
 
 def by_subject(triples: Triples) -> Iterator[dict[str, Any]]:
-    """Triples of one subject that stand together."""
+    """Entries `{"subject", "triples"}`: consecutive triples of the same subject, at most
+    `MAX_TOGETHER`. Triples whose subject is a blank node are skips."""
     entry: dict[str, Any] | None = None
     for subject, predicate, value in triples:
         if not isinstance(subject, ox.NamedNode):
@@ -114,6 +116,6 @@ def by_subject(triples: Triples) -> Iterator[dict[str, Any]]:
 
 
 def suffix_of(path: str) -> str:
-    """`.nt` of `d.nt.gz`."""
+    """Suffix of a file name without that of its compression: `.nt` for `d.nt.gz`."""
     name = Path(path)
     return Path(name.stem).suffix if name.suffix in PACKED else name.suffix

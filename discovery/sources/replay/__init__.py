@@ -1,1 +1,1 @@
-"""A recorded Wikibase and its stream of changes, served over HTTP on loopback."""
+"""A recording of a Wikibase and of its stream of changes, and a server of it on the loopback."""

@@ -1,4 +1,4 @@
-"""A recording of a Wikibase: what its API and its stream of changes answered, as of any moment.
+"""A recording of a Wikibase: the answers of its API and its stream of changes at any moment.
 
 A recording is a directory with `index.json`,
 
@@ -7,11 +7,11 @@ A recording is a directory with `index.json`,
      "redirects": {ID: {"to": ID, "revision": N, "timestamp": ISO, "user": NAME}},
      "deleted": {ID: ISO}, "queries": {SPARQL: [ID]}, "events": FILE, "payloads": FILE}
 
-of which the last five and the users may be missing. FILEs are gzipped: entity JSON in any layout
-that was ever served, a map of labels {ID: entity as wbgetentities answers}, and the events' JSON
-{"id": TEXT, "data": TEXT} line by line. With `payloads`, a map {FILE: entity}, the entities' files
-are in that one. Lists of revisions are composed from the index, so they
-hold recorded ids only.
+where the last five keys and the users may be missing. FILEs are gzipped: entity JSON in any layout
+that was ever served; `labels` a map {ID: entity as wbgetentities answers}; `events` a line of JSON
+{"id": TEXT, "data": TEXT} for each event; `payloads` a map {FILE: entity} with the entities whose
+files are not files of their own. Lists of revisions are made from the index, so they hold recorded
+revisions only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ class Recording:
     """The answers of `w/api.php`, `Special:EntityData` and a SPARQL endpoint."""
 
     def __init__(self, directory: Path, now: str = "9999") -> None:
-        """`now`: what came later than this ISO time has not happened yet. Raises ConfigError."""
+        """
+        now  ISO time of the replay: revisions and events after it do not exist yet
+
+        Raises ConfigError where the directory is not a recording.
+        """
         self.directory, self.now = directory, now
         try:
             index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
@@ -72,7 +76,7 @@ class Recording:
         return 404, b'{"error": "not recorded"}'
 
     def _known(self, key: str) -> list[dict[str, Any]]:
-        """Revisions up to now, oldest first, a merge being one too; none of what is deleted."""
+        """Revisions of an entity up to now, oldest first, its merge included; none if deleted."""
         if key in self.deleted and self.deleted[key] <= self.now:
             return []
         revisions = [*self.entities.get(key, [])]
@@ -92,6 +96,7 @@ class Recording:
         return {"batchcomplete": True, "query": {"pages": pages}}
 
     def _page(self, title: str, query: Mapping[str, str]) -> Any:
+        """One page of an answer to `prop=revisions` or `prop=info`."""
         page: dict[str, Any] = {"ns": 0, "title": title}
         known = self._known(title)
         if not known:
@@ -108,6 +113,7 @@ class Recording:
         return page
 
     def _get_entities(self, query: Mapping[str, str]) -> Any:
+        """The answer of `wbgetentities`: current entities, or labels unless `info` is asked for."""
         ids, props = query.get("ids", "").split("|"), query.get("props", "").split("|")
         if len(ids) > MAX_IDS:
             return _refusal("toomanyvalues", f'Too many values for parameter "ids": {MAX_IDS}.')
@@ -119,7 +125,7 @@ class Recording:
         return {"entities": found, "success": 1}
 
     def _current(self, key: str, props: list[str]) -> Any:
-        """An entity as it is now; of one that was merged into another, that other."""
+        """An entity at the replay's time; for one that was merged into another, the other."""
         own = self._known(key)
         target = own[-1].get("to", key) if own else key
         known = self._known(target)
@@ -147,11 +153,12 @@ class Recording:
 
 
 def _results(ids: list[str]) -> Any:
-    """SPARQL 1.1 Query Results JSON of some items."""
+    """The given items as SPARQL 1.1 Query Results JSON."""
     terms = [{"type": "uri", "value": f"http://www.wikidata.org/entity/{key}"} for key in ids]
     bindings = [{"item": term} for term in terms]
     return {"head": {"vars": ["item"]}, "results": {"bindings": bindings}}
 
 
 def _refusal(code: str, info: str) -> Any:
+    """An error as the Action API answers it."""
     return {"error": {"code": code, "info": info}}

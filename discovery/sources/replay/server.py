@@ -1,9 +1,9 @@
-"""A recording over real HTTP on this machine: demos and tests without a network.
+"""Serve a recording over HTTP on this machine, for demos and tests without a network.
 
-Served are `w/api.php` (`prop=revisions`, `wbgetentities`), `wiki/Special:EntityData/ID.json`,
-`sparql`, with ETag, 304 and gzip, and `v2/stream/recentchange` as server-sent events, with all that
-makes the real stream hard to follow: it goes on from the event of an id, closes now and then, sends
-events twice, forgets old ones without a word.
+Served are `w/api.php` (`prop=revisions`, `wbgetentities`), `wiki/Special:EntityData/ID.json` and
+`sparql`, with ETag, 304 and gzip, and `v2/stream/recentchange` as server-sent events. The stream
+has the difficulties of the real one: it continues after the event of a given id, closes now and
+then, sends events twice, and drops old events without notice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STREAM = "/v2/stream/recentchange"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """An answer that is given instead of the recorded one."""
+    """An answer that is sent instead of the recorded one."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -36,10 +36,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked, for tests to look at."""
+    """A request that the server received, for tests."""
 
     path: str
-    """With the query."""
+    """Path and query."""
     headers: Mapping[str, str]
 
 
@@ -47,24 +47,27 @@ class ReplayServer:
     """A context manager: serves a recording on a free loopback port and yields the base URL."""
 
     def __init__(self, directory: Path, now: str = "9999") -> None:
-        """`now`: what the recording has of later than this ISO time has not happened yet."""
+        """
+        now  ISO time of the replay: revisions and events after it do not exist yet
+        """
         self.recording = Recording(directory, now)
         self.faults: deque[Fault] = deque()
         self.requests: list[Request] = []
         self.retained_from = ""
-        """ISO time of the oldest event that the stream still has."""
+        """ISO time of the oldest event that the stream retains."""
         self.events_a_connection: int | None = None
-        """After how many the stream closes; None is at its end."""
+        """Events after which the stream closes; None closes it at its end."""
         self.breaks_off = False
-        """Whether it closes in the middle of the next event."""
+        """Whether the stream closes in the middle of the event after those."""
         self.repeats = 0
-        """How many events before the one that is gone on from are sent again."""
+        """Number of events up to the client's last one that are sent again."""
 
     def fail(self, times: int = 1, **fault: Any) -> None:
-        """The next `times` requests get this `Fault`."""
+        """Answer the next `times` requests with this `Fault`, given by its fields."""
         self.faults.extend([Fault(**fault)] * times)
 
     def __enter__(self) -> str:
+        """Start the server, and return its base URL."""
         handler = type("Handler", (_Handler,), {"replay": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -76,14 +79,19 @@ class ReplayServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __exit__(self, *exc: object) -> None:
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
     def events(self, last_id: str | None, since: str | None) -> Iterator[bytes]:
-        """What one connection to the stream is sent, event by event.
+        """The events that one connection to the stream is sent.
 
-        A position that is no longer retained is passed over: the stream begins behind its end.
+        last_id  id of the client's last event
+        since    ISO time of the first event, without a last id
+
+        Where that position is no longer retained, no recorded event is sent, as if the stream went
+        on from now.
         """
         happened = [event for event in self.recording.events if _time(event) <= self.recording.now]
         kept = [event for event in happened if _time(event) >= self.retained_from]
@@ -103,15 +111,16 @@ class ReplayServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request: a fault if one waits, else the recording."""
+    """Answers a request: with the next fault if there is one, else from the recording."""
 
     protocol_version = "HTTP/1.1"
     timeout = 10
     disable_nagle_algorithm = True
-    """Head and body are two writes: the second would wait for 40 ms to be acknowledged."""
+    """Head and body are two writes; the second would wait 40 ms for an acknowledgement."""
     replay: ReplayServer
 
     def do_GET(self) -> None:
+        """Answer a GET request."""
         self.replay.requests.append(
             Request(self.path, {name.lower(): text for name, text in self.headers.items()})
         )
@@ -147,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b":ok\n\n")
             for event in self.replay.events(last_id, since):
                 self.wfile.write(event)
-        except ConnectionError:  # the listener has heard enough
+        except ConnectionError:  # the client has closed the connection
             pass
         self.close_connection = True
 
@@ -161,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: `ReplayServer.requests` is the log."""
+        """Print nothing: `ReplayServer.requests` is the log."""
 
 
 def _time(event: tuple[str, str]) -> str:

@@ -1,1 +1,1 @@
-"""Tables of dated facts: files (JSON Lines, CSV, Parquet) and SQL databases."""
+"""Tables with a fact a row: files (JSON Lines, CSV, Parquet), SQL databases, and their rows."""

@@ -1,8 +1,8 @@
-"""Databases: a connection that only reads, and the rows of one SELECT statement.
+"""Read the rows of one SELECT statement over a read-only connection to a database.
 
 DuckDB and SQLite files are opened read-only; any other database is reached through its DB-API 2.0
-module (PEP 249). A user's statement is only ever put in parentheses, as a table to select from,
-where no database lets anything but a query stand.
+module (PEP 249). A user's statement is used only in parentheses, as a table to select from, where
+every database accepts a query and nothing else.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 from infra.errors import ConfigError, SourceError
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-"""Of a column that we put into a statement ourselves."""
+"""Pattern of the column names that we write into a statement ourselves."""
 PARAMETER = "\0"
-"""In a statement, where a parameter goes."""
+"""Stands for a parameter in a statement, whatever the driver's paramstyle."""
 MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric": ":{}", "named": ":{}"}
-"""PEP 249 paramstyle -> how a parameter is written, by its number."""
+"""PEP 249 paramstyle -> how it writes a parameter, given the parameter's number."""
 
 _QUOTED = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | --[^\n]* | /\*.*?\*/""", re.VERBOSE | re.DOTALL
@@ -36,7 +36,11 @@ _SECRET_TEXT = re.compile(r"://[^/\s]*:[^/\s]*@|(pass\w*|pwd|secret|token)\s*=",
 
 
 def one_query(text: str) -> str:
-    """A statement that is one SELECT (or WITH, or DuckDB's FROM). Raises ValueError."""
+    """The text without a semicolon at its end.
+
+    Raises ValueError unless it is one SELECT statement (or WITH, or DuckDB's FROM) that does not
+    write.
+    """
     text = text.strip().removesuffix(";").rstrip()
     if PARAMETER in text:
         raise ValueError("query holds a NUL character")
@@ -53,7 +57,10 @@ def one_query(text: str) -> str:
 
 
 def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Arguments of a connection, none of which is a secret by itself. Raises ValueError."""
+    """The arguments themselves.
+
+    Raises ValueError where one looks like a secret and is not the name of an environment variable.
+    """
     for name, value in arguments.items():
         named = not isinstance(value, str) or value.startswith("$")
         if not named and (_SECRET_NAME.search(name) or _SECRET_TEXT.search(value)):
@@ -66,26 +73,29 @@ def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Where a source's rows are."""
+    """The database that a source's rows are in."""
 
     source: str
-    """Named in every error."""
+    """Name of the source, which begins every error."""
     connect: str | None
     """`duckdb:PATH`, `duckdb:` or `sqlite:PATH`; None with a module."""
     module: str | None
+    """Name of a DB-API 2.0 module; None with `connect`."""
     arguments: Mapping[str, Any]
-    """Of the module's `connect`; `$NAME` stands for an environment variable."""
+    """Arguments of the module's `connect`; `$NAME` stands for an environment variable."""
     base_dir: Path
-    """Relative paths are below it."""
+    """Directory that relative paths are below."""
 
     @contextmanager
     def rows(
         self, statement: str, parameters: Sequence[Any] = (), *, size: int
     ) -> Iterator[tuple[list[str], Iterator[list[tuple]]]]:
-        """Names of the columns, and the rows in lists of `size`; `parameters` take the
-        place of the statement's `PARAMETER`s.
+        """Run a statement: the names of its columns, and its rows in lists of `size`.
 
-        Raises ConfigError for a missing module or variable, SourceError for all else.
+        parameters  values for the `PARAMETER`s in the statement, in order
+
+        Raises ConfigError for a missing module or environment variable, SourceError for a database
+        or statement that fails. Errors name variables instead of showing their values.
         """
         module = self._module()
         secrets = self._secrets()
@@ -108,10 +118,11 @@ class Database:
 
     @property
     def where(self) -> str:
-        """For people; without arguments."""
+        """The database, as errors name it: without its arguments."""
         return self.connect or str(self.module)
 
     def _module(self) -> ModuleType:
+        """The DB-API 2.0 module. Raises ConfigError where there is none."""
         name = self.module or {"duckdb": "duckdb", "sqlite": "sqlite3"}[self._kind]
         try:
             module = importlib.import_module(name)
@@ -129,11 +140,12 @@ class Database:
 
     @property
     def _kind(self) -> str:
+        """`duckdb` or `sqlite`, empty with a module."""
         return (self.connect or "").partition(":")[0]
 
     def _secrets(self) -> dict[str, str]:
-        """`$NAME` -> the variable's value."""
-        found = {}
+        """`$NAME` -> the environment variable's value. Raises ConfigError where it is not set."""
+        values = {}
         for value in self.arguments.values():
             if isinstance(value, str) and value.startswith("$"):
                 if not os.environ.get(value[1:]):
@@ -141,11 +153,11 @@ class Database:
                         f"source {self.source}: environment variable {value[1:]} is not set. "
                         "Set it, or change `arguments`."
                     )
-                found[value] = os.environ[value[1:]]
-        return found
+                values[value] = os.environ[value[1:]]
+        return values
 
     def _connection(self, module: ModuleType, secrets: Mapping[str, str]) -> Any:
-        """A connection that only reads, as far as the driver can be told."""
+        """A connection that is read-only, as far as the driver supports that."""
         if self.module:
             given = {name: secrets.get(value, value) if isinstance(value, str) else value
                      for name, value in self.arguments.items()}  # fmt: skip
@@ -160,7 +172,7 @@ class Database:
             raise OSError(f"there is no file {path}")
         if self._kind == "sqlite":
             connection = module.connect(f"{path.as_uri()}?mode=ro", uri=True)
-            # What is not UTF-8 is to cost its row, not the whole table.
+            # Text that is not UTF-8 must cost its own row only, not the whole table.
             connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             return connection
         settings = {"file_search_path": str(self.base_dir.absolute())}
@@ -169,7 +181,7 @@ class Database:
 
 
 def _cursor(connection: Any) -> Any:
-    """A cursor whose rows stay with the server until they are fetched, where the driver has it."""
+    """A server-side cursor, which sends rows as they are fetched, if the driver has one."""
     try:
         return connection.cursor(name="corrigenda")
     except TypeError:
@@ -177,6 +189,7 @@ def _cursor(connection: Any) -> Any:
 
 
 def _execute(cursor: Any, module: ModuleType, statement: str, parameters: Sequence[Any]) -> None:
+    """Execute a statement, with parameters written in the module's paramstyle."""
     if not parameters:
         cursor.execute(statement)
         return
@@ -189,6 +202,7 @@ def _execute(cursor: Any, module: ModuleType, statement: str, parameters: Sequen
 
 
 def _lists(cursor: Any, size: int) -> Iterator[list[tuple]]:
+    """The rows of a cursor in lists of `size`."""
     rows: Sequence[tuple] = cursor.fetchmany(size)
     while rows:
         yield list(rows)

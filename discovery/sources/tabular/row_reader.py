@@ -1,8 +1,8 @@
-"""Rows of a table -> facts: which column plays which part, and what no cell may hold.
+"""Turn the rows of a table into facts: the role of each column, and which cells are refused.
 
-A row is known at the end of day T when the last day its date may mean is not after T: "2015" is
-known from 2015-12-31 on. An end date after T is not known at T either, so the row then has none.
-Which of several dated rows is current is for the diff to say.
+A row counts on day T if the last day that its date can mean is not after T: "2015" counts from
+2015-12-31 on. An end date after T is not known on T, so the row then has none. Which of several
+dated rows is the current one, the diff decides.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from infra.settings import nearest
 ROLES = ("subject_id", "subject", "relation", "object_id", "object", "date", "start", "end")
 REQUIRED = ("subject", "relation", "object")
 MAX_CELL_CHARS = 10_000
-"""A longer cell is a document, not a name or a value."""
+"""Characters of the longest cell; a longer one is a document, not a name or a value."""
 
 
 def _roles(columns: Mapping[str, str]) -> Mapping[str, str]:
+    """The columns themselves. Raises ValueError for an unknown role."""
     for role in columns:
         if role not in ROLES:
             raise ValueError(f"{role!r} is no role of a column{nearest(role, ROLES)}")
@@ -43,11 +44,13 @@ end. Without the ids the names themselves are the ids and the object is plain te
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """In the place of a row: why there is none, and what was there."""
+class RefusedRow:
+    """A row that could not be read."""
 
     reason: str
+    """Why; the same words for the same kind of fault."""
     sample: str
+    """The row, or where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +61,15 @@ class RowReader:
     columns: Mapping[str, str]
     """Role -> column, where they differ."""
     key: str | None = None
-    """Column that names the row, so that a row which is changed stays one statement; without it a
-    statement is known by what it says."""
+    """Column that identifies the row, so that a changed row keeps its statement id. Without it the
+    id is made of the row's content."""
 
     def check(self, known: Iterable[str], where: str) -> None:
-        """Raises ConfigError where a column that is asked for is not among the `known`, or is there
-        twice."""
+        """Raises ConfigError where a required or configured column is missing or occurs twice.
+
+        known  names of the table's columns
+        where  the table, as the error names it
+        """
         known = list(known)
         wanted = {role: role for role in REQUIRED} | dict(self.columns)
         if self.key is not None:
@@ -84,8 +90,10 @@ class RowReader:
                 )
 
     def read(self, rows: Iterable[Any], until: int | None) -> Parsed:
-        """What is known of the rows on day `until`, whatever the day where that is None; malformed
-        rows are skips."""
+        """The facts in the rows that count on day `until`; malformed rows are skips.
+
+        until  day number (`discovery.facts.dates.days`); None takes all rows
+        """
         facts: dict[str, Fact] = {}
         entities: dict[str, Entity] = {}
         skips: list[Skip] = []
@@ -102,11 +110,11 @@ class RowReader:
         return Parsed(tuple(facts.values()), tuple(entities.values()), tuple(skips))
 
     def _fact(self, row: Any, until: int | None) -> tuple[Fact | None, tuple[Entity, ...]]:
-        """One row's fact and the names in it; no fact where it is not known yet.
+        """The fact in a row and the entities it names; None where the row does not count yet.
 
         Raises ValueError with a reason that does not quote the row.
         """
-        if isinstance(row, Refused):
+        if isinstance(row, RefusedRow):
             raise ValueError(row.reason)
         if not isinstance(row, Mapping):
             raise ValueError("row is not an object of columns")
@@ -138,19 +146,20 @@ class RowReader:
     def _statement_id(
         self, row: Mapping[str, Any], subject: str, value: str, cell: Mapping[str, str]
     ) -> str:
+        """Id of a row's statement, by its key or by its content. Raises ValueError."""
         if self.key is None:
-            said = (self.source, subject, cell["relation"], value, cell["date"], cell["start"])
+            identity = (self.source, subject, cell["relation"], value, cell["date"], cell["start"])
         else:
             key = _cell(row.get(self.key), "key")
             if not key:
                 raise ValueError("row without key")
-            said = (self.source, key)
-        digest = hashlib.sha256("\n".join(said).encode()).hexdigest()
+            identity = (self.source, key)
+        digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
         return f"{self.source}${digest[:24]}"
 
 
 def printable(text: str) -> str:
-    """Text that any terminal and any table takes: what is not UTF-8 comes as an escape."""
+    """The text with everything that is not UTF-8 written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -182,6 +191,7 @@ def _cell(value: Any, role: str) -> str:
 
 
 def _date(text: str, role: str) -> Interval | None:
+    """The days that a cell's date can mean, None for an empty one. Raises ValueError."""
     try:
         return iso_interval(text) if text else None
     except ValueError:
@@ -189,11 +199,13 @@ def _date(text: str, role: str) -> Interval | None:
 
 
 def _is_known(interval: Interval | None, until: int | None) -> bool:
+    """Whether all days that a date can mean are up to `until`."""
     return interval is None or until is None or interval.latest - 1 <= until
 
 
 def _sample(row: Any) -> str:
-    if isinstance(row, Refused):
+    """The start of a row as text, for a skip."""
+    if isinstance(row, RefusedRow):
         return printable(row.sample[:MAX_SAMPLE])
     if isinstance(row, Mapping):
         row = {name: value[:MAX_SAMPLE] if isinstance(value, str) else value

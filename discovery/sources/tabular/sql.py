@@ -1,14 +1,16 @@
-"""Rows of a database, one fact a row: any query, through DuckDB, SQLite or a DB-API 2.0 module.
+"""Read the rows of a query, a fact a row, from DuckDB, SQLite or any DB-API 2.0 module.
 
-Without a cursor column a crawl reads everything, and a row is known by its dates as in a file
-(`discovery.sources.tabular.row_reader`). With one, which is the number or time under which a row
-was last written, a crawl reads only the rows written since the last, up to the end of the day where
-the column holds times: (after, until] slice by slice. A row's key is then what its statement is
-known by, so that a row which is written again takes the place of what it was; a row that is deleted
-is not seen, and has to get an end date instead. A row that appears late, with a lower cursor than
-one already read, is not seen either: let the column be set as the row is committed.
+Without a cursor column each crawl reads all rows, and their dates decide which count, as in a file
+(`discovery.sources.tabular.row_reader`). A cursor column holds the number or time at which a row
+was last written. With one, a crawl reads only the rows written since the crawl before, in slices
+(after, until]; if the column holds times, up to the end of the crawl's day. A row's key identifies
+its statement, so a row that is written again replaces its earlier fact.
 
-DuckDB's own extensions and functions reach further: `SELECT * FROM 'facts.csv'`, `FROM
+Two things a crawl with a cursor cannot see: a row that was deleted (give it an end date instead),
+and a row that appears late with a lower cursor than one already read (set the column when the row
+is committed).
+
+DuckDB's functions reach files too: `SELECT * FROM 'facts.csv'`, `FROM
 read_parquet('facts/*.parquet')`.
 """
 
@@ -30,13 +32,20 @@ from discovery.facts.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_secrets, one_query
-from discovery.sources.tabular.row_reader import MAX_CELL_CHARS, ROLES, Columns, Refused, RowReader
+from discovery.sources.tabular.row_reader import (
+    MAX_CELL_CHARS,
+    ROLES,
+    Columns,
+    RefusedRow,
+    RowReader,
+)
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
 
 PAGES_PER_SLICE = 50
+"""Pages of rows in one slice, about."""
 ALL, SLICE, UNDATED = "all", "slice", "undated"
-"""Kinds of partitions: without a cursor column; with one; rows in which that column is NULL."""
+"""Kinds of partitions: all rows; a slice by the cursor column; rows in which that is NULL."""
 
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -78,7 +87,7 @@ class SqlConfig(SourceSettings):
 
 
 class SqlSource:
-    """A query, its slices, and the pages of rows that were fetched."""
+    """The rows of one query. An observation is a page of rows, as lines of JSON."""
 
     def __init__(self, config: SqlConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name
@@ -93,19 +102,22 @@ class SqlSource:
         )
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
-        """Up to where the next slice goes: as many rows as `PAGES_PER_SLICE` pages, and all that
-        were written at the same time as the last of them."""
+        """The bounds of the next slice, as one subject; None without a cursor column.
+
+        A slice has `PAGES_PER_SLICE` pages of rows, and further rows with the last one's cursor.
+        Raises SourceError.
+        """
         column = self.config.cursor
         if column is None:
             return None
         where = f"{column} IS NOT NULL" if cursor is None else f"{column} > {PARAMETER}"
         statement = self._select(column, where, column)
         size = self.config.page_rows * PAGES_PER_SLICE
-        after = [] if cursor is None else [_thaw(cursor)]
+        after = [] if cursor is None else [_bound_from_json(cursor)]
         with self.database.rows(statement, after, size=size) as (_, lists):
             values = [row[0] for row in next(lists, [])]
         within = list(takewhile(lambda value: not _is_after(value, as_of), values))
-        until = self._freeze(within[-1]) if within else cursor
+        until = self._bound_to_json(within[-1]) if within else cursor
         subjects = (json.dumps([cursor, until]),) if within else ()
         done = len(values) < size or len(within) < len(values)
         return Signal(subjects=subjects, cursor=until, done=done)
@@ -113,6 +125,8 @@ class SqlSource:
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
     ) -> list[Partition]:
+        """All rows; or, with a cursor column, a partition for each slice and one for the rows
+        without a cursor."""
         if signals is None:
             return [Partition(id=ALL, as_of=as_of, keys=())]
         slices = [key for signal in signals for key in signal.subjects]
@@ -123,11 +137,11 @@ class SqlSource:
         return [Partition(id=UNDATED, as_of=as_of, keys=()), *parts]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """The partition's rows in the order of their keys, a page an observation; of the columns
-        those that play a part.
+        """The partition's rows in the order of their keys, a page in each observation, with the
+        columns that have a role.
 
-        Raises SourceError for a database that cannot be asked, a query that fails, no row at
-        all, or a key that is not unique; ConfigError for an unknown column.
+        Raises SourceError for a database or query that fails, a query without rows, and a key that
+        is not unique; ConfigError for an unknown column.
         """
         where, bounds = self._where(partition)
         statement = self._select("*", where, self.config.key)
@@ -165,17 +179,19 @@ class SqlSource:
             )
 
     def parse(self, observation: Observation) -> Parsed:
-        """Facts of a page. With a cursor column it says by itself what is known, and dates in the
-        future are facts that are due."""
+        """The facts in a page of rows. With a cursor column all rows count, and a date in the
+        future is that of a fact to come."""
         undated = observation.partition == UNDATED
         until = None if self.config.cursor else days(date.fromisoformat(observation.as_of))
         lines = observation.payload.decode().splitlines()
         if undated:
-            return self.reader.read([Refused("row without cursor", line) for line in lines], until)
+            return self.reader.read(
+                [RefusedRow("row without cursor", line) for line in lines], until
+            )
         return self.reader.read(map(json.loads, lines), until)
 
     def _where(self, partition: Partition) -> tuple[str | None, list[Any]]:
-        """Condition of a partition, and its parameters."""
+        """The SQL condition of a partition, and its parameters."""
         column = self.config.cursor
         if partition.id == ALL:
             return None, []
@@ -184,16 +200,20 @@ class SqlSource:
         after, until = json.loads(partition.keys[0])
         upper = f"{column} <= {PARAMETER}"
         if after is None:
-            return upper, [_thaw(until)]
-        return f"{column} > {PARAMETER} AND {upper}", [_thaw(after), _thaw(until)]
+            return upper, [_bound_from_json(until)]
+        return f"{column} > {PARAMETER} AND {upper}", [
+            _bound_from_json(after),
+            _bound_from_json(until),
+        ]
 
     def _select(self, columns: str, where: str | None, order: str) -> str:
+        """A statement that selects from the user's query."""
         condition = f" WHERE {where}" if where else ""
         query = self.config.query
         return f"SELECT {columns} FROM (\n{query}\n) corrigenda_rows{condition} ORDER BY {order}"
 
-    def _freeze(self, value: Any) -> Any:
-        """A bound as JSON that gives the same value again."""
+    def _bound_to_json(self, value: Any) -> Any:
+        """A cursor as a JSON value, for `_bound_from_json`. Raises SourceError."""
         if isinstance(value, datetime | date | Decimal):
             text = str(value) if isinstance(value, Decimal) else value.isoformat()
             return {"type": type(value).__name__, "value": text}
@@ -205,7 +225,8 @@ class SqlSource:
         )
 
 
-def _thaw(bound: Any) -> Any:
+def _bound_from_json(bound: Any) -> Any:
+    """The cursor that `_bound_to_json` wrote."""
     if not isinstance(bound, dict):
         return bound
     read = {"datetime": datetime.fromisoformat, "date": date.fromisoformat, "Decimal": Decimal}
@@ -213,7 +234,7 @@ def _thaw(bound: Any) -> Any:
 
 
 def _is_after(value: Any, as_of: date) -> bool:
-    """Whether a cursor is a time after the day (UTC); numbers are of no day."""
+    """Whether a cursor is a time after the day (UTC); a number never is."""
     if isinstance(value, datetime):
         return (value.astimezone(UTC) if value.tzinfo else value).date() > as_of
     if isinstance(value, date):
@@ -229,12 +250,12 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """A cell in one form, whatever the driver; what is no text, number or date becomes a list of
-    what it is, which no role can be."""
+    """A cell as a JSON value, the same for every driver. A cell that is no text, number or date
+    becomes a list with the name of its type, which the row reader refuses."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return value[: MAX_CELL_CHARS + 1]  # enough to be refused by
+        return value[: MAX_CELL_CHARS + 1]  # long enough to be refused
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, Decimal | UUID):

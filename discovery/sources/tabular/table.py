@@ -1,8 +1,7 @@
-"""Tables of dated facts: JSON Lines, CSV or Parquet files, one fact a row.
+"""Read the rows of a JSON Lines, CSV or Parquet file, a fact a row.
 
-What a row says is read by `discovery.sources.tabular.row_reader`; here a file becomes rows. A row
-that cannot be read is refused by itself, with its reason; a file that is no table at all is a
-SourceError.
+This module turns a file into rows; `discovery.sources.tabular.row_reader` turns rows into facts. A
+row that cannot be read is a skip, with its reason; a file that is no table raises SourceError.
 """
 
 from __future__ import annotations
@@ -22,14 +21,15 @@ from pydantic import Field, field_validator
 from discovery.facts.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.settings import OWN_TRUST, SourceSettings
-from discovery.sources.tabular.row_reader import Columns, Refused, RowReader
+from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 MAX_FILE_BYTES = 1 << 30
-"""A file is one observation and is read whole; a larger table is split into files."""
+"""Bytes of the largest file. A file is read whole, as one observation; divide a larger table."""
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks of UTF-16, which is refused."""
 
 
 class TableConfig(SourceSettings):
@@ -57,7 +57,7 @@ class TableConfig(SourceSettings):
 
 
 class TableSource:
-    """One file, one partition, one observation."""
+    """A table in one file, which is one partition and one observation."""
 
     coverage: Coverage = "source"
 
@@ -67,20 +67,24 @@ class TableSource:
 
     @property
     def path(self) -> Path:
+        """The file."""
         return self.base_dir / self.config.path
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
+        """None: a file does not tell its changes."""
         return None
 
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
     ) -> list[Partition]:
+        """One partition, the file."""
         return [Partition(id="file", as_of=as_of, keys=(self.config.path,))]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """The file's bytes, once its columns are seen to be there.
+        """The file's bytes, after a check of its columns.
 
-        Raises SourceError for a file that cannot be read, ConfigError for an unknown column.
+        Raises SourceError for a file that cannot be read or is no table, ConfigError for an unknown
+        column.
         """
         try:
             if self.path.stat().st_size > MAX_FILE_BYTES:
@@ -107,14 +111,16 @@ class TableSource:
         )
 
     def parse(self, observation: Observation) -> Parsed:
-        """Rows known on the observation's day; malformed rows are skips. Raises SourceError for
-        what is no table, which `fetch` has not let pass."""
+        """The facts in the rows that count on the observation's day; malformed rows are skips.
+
+        Raises SourceError for a payload that is no table; `fetch` makes no such observation.
+        """
         until = days(date.fromisoformat(observation.as_of))
         return self.reader.read(self._rows(observation.payload), until)
 
     def _check_columns(self, payload: bytes) -> None:
-        """Raises ConfigError where a column that is asked for is in no row or is there twice,
-        SourceError for no rows."""
+        """Raises ConfigError where a required or configured column is in no row or occurs twice,
+        SourceError where there are no rows."""
         form = FORMATS[Path(self.config.path).suffix.lower()]
         known = dict.fromkeys(
             name for row in self._rows(payload) if isinstance(row, Mapping) for name in row
@@ -127,7 +133,7 @@ class TableSource:
         self.reader.check(columns, self.config.path)
 
     def _rows(self, payload: bytes) -> Iterator[Any]:
-        """Rows as maps, and what is refused. Raises SourceError."""
+        """The rows as maps; a row that cannot be read is a `RefusedRow`. Raises SourceError."""
         form = FORMATS[Path(self.config.path).suffix.lower()]
         if form == "parquet":
             yield from self._parquet_rows(payload)
@@ -139,6 +145,7 @@ class TableSource:
         yield from (_csv_rows if form == "csv" else _json_rows)(_text(payload))
 
     def _parquet_rows(self, payload: bytes) -> Iterator[Any]:
+        """The rows of a Parquet file as maps. Raises SourceError."""
         try:
             file = pq.ParquetFile(io.BytesIO(payload))
             self.reader.check(file.schema_arrow.names, self.config.path)
@@ -152,19 +159,23 @@ class TableSource:
 
 
 def _text(payload: bytes) -> str:
-    """The file as text; a byte that is not UTF-8 becomes a lone surrogate, which no cell may
-    hold: one row written in another encoding does not cost the others."""
+    """The file as text. A byte that is not UTF-8 becomes a lone surrogate, for which a cell is
+    refused; so a row in another encoding does not cost the other rows."""
     return payload.decode("utf-8-sig", "surrogateescape")
 
 
 def _header(payload: bytes) -> list[str]:
+    """The column names of a CSV file."""
     return next(csv.reader(io.StringIO(_text(payload), newline="")), [])
 
 
 def _csv_rows(text: str) -> Iterator[Any]:
-    """Rows as long as the header. A row may be spread over lines inside quotes; where a quote is
-    never closed, that is everything behind it, refused as one."""
-    limit = csv.field_size_limit(MAX_FILE_BYTES)  # the module's own would end the file
+    """The rows of a CSV file as maps; a row with more or fewer cells than the header is refused.
+
+    A quoted cell may hold line breaks. Where a quote is never closed, everything behind it is one
+    refused row.
+    """
+    limit = csv.field_size_limit(MAX_FILE_BYTES)  # the default limit would end the whole file
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header: list[str] | None = None
@@ -175,13 +186,13 @@ def _csv_rows(text: str) -> Iterator[Any]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Refused(f"row is not CSV: {error}", f"line {first}")
+                yield RefusedRow(f"row is not CSV: {error}", f"line {first}")
                 continue
             if header is None:
                 header = row
             elif row and len(row) != len(header):
                 words = "more" if len(row) > len(header) else "fewer"
-                yield Refused(f"row has {words} cells than the header", f"line {first}: {row}")
+                yield RefusedRow(f"row has {words} cells than the header", f"line {first}: {row}")
             elif row:
                 yield dict(zip(header, row, strict=True))
     finally:
@@ -189,12 +200,12 @@ def _csv_rows(text: str) -> Iterator[Any]:
 
 
 def _json_rows(text: str) -> Iterator[Any]:
-    """The value of each line that is not blank."""
+    """The JSON value of each line that is not blank, or a refused row."""
     for line in text.split("\n"):
         if line.strip():
             try:
                 yield json.loads(line)
             except ValueError:
-                yield Refused("row is not JSON", line)
+                yield RefusedRow("row is not JSON", line)
             except RecursionError:
-                yield Refused("row is nested too deeply", line)
+                yield RefusedRow("row is nested too deeply", line)

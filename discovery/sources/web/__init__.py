@@ -1,1 +1,1 @@
-"""Feeds and web pages, read in a process with limits."""
+"""Feeds and web pages: the source, its settings, and their parser, run in a limited process."""

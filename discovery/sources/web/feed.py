@@ -1,10 +1,11 @@
-"""Feeds and pages: what an extractor reads in new and changed entries and pages.
+"""Extract facts from new and changed entries of feeds and from web pages.
 
-`listen` asks for every feed and page (as robots.txt allows, and conditionally where the server has
-ETags) and compares what it says with what was read before; `fetch` extracts. An
-extractor may be a language model, so its triples are part of the observation, with the text, the
-sentences and the identity of the extractor; `parse` only turns them into facts. Nobody vouches for
-any of it: every fact carries the sentence that says it, and the source is quarantined.
+`listen` requests every feed and page (if robots.txt allows it, and conditionally where the server
+sends ETags) and compares each item with the one that was read before. `fetch` extracts triples from
+the items that changed. An extractor may be a language model, so the observation holds the triples,
+with the text, the sentences and the identity of the extractor, and `parse` only turns them into
+facts. Nobody vouches for these facts: each carries the sentence that it was extracted from, and the
+source is quarantined.
 """
 
 from __future__ import annotations
@@ -39,20 +40,21 @@ from discovery.sources.observation import (
 )
 from discovery.sources.web import sandbox
 from discovery.sources.web.config import FeedConfig
-from discovery.sources.web.items import Item, Unreadable
+from discovery.sources.web.items import Item, UnreadableDocument
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
 from infra.http.response import Response
 from infra.settings import nearest
 
 MAX_KNOWN = 20_000
-"""Items that a cursor remembers; the longest unseen are forgotten, and read again if they come
-back."""
+"""Items whose digests a cursor holds. Those not seen for longest are dropped, and read again if
+they come back."""
 ANY_STATUS = tuple(range(400, 600))
+"""HTTP statuses that are a skip and not an error."""
 
 
 class FeedSource:
-    """One address, one slice and one partition; one item, one observation."""
+    """Feeds and pages. Each address is a slice and a partition; each item is an observation."""
 
     coverage: Coverage = "entry"
 
@@ -61,9 +63,11 @@ class FeedSource:
         self.addresses = (*config.feeds, *config.pages)
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
-        """Which items of the next address are new or changed; `subjects` is the address and their
-        ids. An item of a later day is left for later, and counted, as is an address that cannot be
-        read. Raises SourceError where none can be reached."""
+        """The next address with the ids of its new and changed items, as `subjects`.
+
+        An item dated after the crawl's day is left for a later crawl, and counted as a skip, as is
+        an address that cannot be read. Raises SourceError where no address can be reached.
+        """
         assert client is not None
         at: int = cursor["at"] if cursor else 0
         known: dict[str, str] = dict(cursor["known"]) if cursor else {}
@@ -102,6 +106,7 @@ class FeedSource:
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
     ) -> list[Partition]:
+        """A partition for each address with new or changed items."""
         return [
             Partition(id=f"{n:05d}", as_of=as_of, keys=signal.subjects)
             for n, signal in enumerate(signals or ())
@@ -109,12 +114,14 @@ class FeedSource:
         ]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """Each item of the partition, with what the extractor reads in it. Raises SourceError,
-        ConfigError for an unknown relation."""
+        """Each item of the partition, with the triples that the extractor finds in it.
+
+        Raises SourceError where the address cannot be fetched, ConfigError for an unknown relation.
+        """
         assert client is not None
         url, *wanted = partition.keys
         items, page, faults = self._items(url, client)
-        if page is None:  # what is known already must not be passed over
+        if page is None:  # else its items would count as read
             raise SourceError(faults[0].sample)
         found = {item.id: item for item in items}
         for key in wanted:
@@ -126,25 +133,25 @@ class FeedSource:
             yield self._observe(partition, item.url, page, payload.encode(), about=item.id)
 
     def parse(self, observation: Observation) -> Parsed:
-        """The facts of an item, each with its sentence; what was not read of it is skips."""
+        """The facts of an item, each with its sentence; parts that were not read are skips."""
         if observation.absent:
             return Parsed(skips=(Skip(self.name, observation.absent, observation.about),))
-        said = json.loads(observation.payload)
-        point = iso_interval(said["day"]) if said["day"] else None
-        skips = [Skip(self.name, reason, said["url"]) for reason in said["faults"]]
-        for sentence in sentences(said["text"]):
+        item = json.loads(observation.payload)
+        point = iso_interval(item["day"]) if item["day"] else None
+        skips = [Skip(self.name, reason, item["url"]) for reason in item["faults"]]
+        for sentence in sentences(item["text"]):
             reason = _unread(sentence)
             if reason:
                 skips.append(Skip(self.name, reason, sentence[:MAX_SAMPLE]))
         facts: dict[str, Fact] = {}
         entities: dict[str, Entity] = {}
-        for triple in sorted(said["triples"], key=lambda t: (-t["score"], t["sentence"])):
+        for triple in sorted(item["triples"], key=lambda t: (-t["score"], t["sentence"])):
             subject, value = clean_label(triple["subject"]), clean_label(triple["object"])
             if not subject or not value:
                 continue
             identity = "\n".join((subject, triple["relation"], value))
             digest = hashlib.sha256(identity.encode()).hexdigest()[:24]
-            key = f"{entry_prefix(self.name, said['id'])}{digest}"
+            key = f"{entry_prefix(self.name, item['id'])}{digest}"
             fact = Fact(
                 statement_id=key,
                 subject=subject,
@@ -152,7 +159,7 @@ class FeedSource:
                 value=value,
                 value_type="string",
                 point=point,
-                references=(said["url"],),
+                references=(item["url"],),
                 quote=triple["sentence"],
                 source=self.name,
             )
@@ -162,6 +169,7 @@ class FeedSource:
 
     @cached_property
     def relations(self) -> list[Relation]:
+        """The configured relations with their templates. Raises ConfigError for an unknown one."""
         path = self.config.templates and self.base_dir / self.config.templates
         known = load_relations(path or None)
         for key in self.config.relations:
@@ -175,23 +183,26 @@ class FeedSource:
     def _items(
         self, url: str, client: PoliteClient
     ) -> tuple[list[Item], Response | None, list[Skip]]:
-        """What an address holds now, the page it is read from, and why there is not more."""
+        """The items at an address, the response they are read from (None where the address cannot
+        be fetched), and skips for what could not be read."""
         try:
             page = client.get(url, allow=ANY_STATUS)
         except SourceError as error:
             return [], None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
         try:
             if page.status != 200:
-                raise Unreadable(f"HTTP {page.status}")
+                raise UnreadableDocument(f"HTTP {page.status}")
             kind = "feed" if url in self.config.feeds else "page"
             items, fault = sandbox.read(kind, page.body, url, page.headers)
             return items, page, [Skip(self.name, fault, url)] if fault else []
-        except Unreadable as error:
+        except UnreadableDocument as error:
             return [], page, [Skip(self.name, str(error), url)]
 
     def _followed(self, item: Item, feed_url: str, client: PoliteClient) -> Item:
-        """The item with the text of its page in place of the feed's; as it is, with the reason,
-        where that cannot be had."""
+        """The item with the text of its own page instead of the feed's.
+
+        Where that page cannot be read the item keeps its text, and a fault says why.
+        """
         if not self.config.follow or item.url == feed_url or feed_url in self.config.pages:
             return item
         allowed = {urlsplit(url).hostname for url in self.addresses} | set(self.config.hosts)
@@ -203,14 +214,14 @@ class FeedSource:
                     (read,), _ = sandbox.read("page", page.body, item.url, page.headers)
                     return replace(item, text=read.text, faults=(*item.faults, *read.faults))
                 reason = f"page of an entry: HTTP {page.status}"
-            except Unreadable as error:
+            except UnreadableDocument as error:
                 reason = f"page of an entry: {error}"
             except SourceError:
                 reason = "page of an entry: cannot be fetched"
         return replace(item, faults=(*item.faults, reason))
 
     def _extracted(self, item: Item, page: Response) -> dict[str, Any]:
-        """The payload: what was read, by what, and what it says."""
+        """The payload of an item's observation: its text, the extractor, and the triples."""
         extractor = EXTRACTORS[self.config.extractor.name](self.config.extractor)
         read = [sentence for sentence in sentences(item.text) if not _unread(sentence)]
         triples = extractor.extract(read, self.relations)
@@ -251,7 +262,7 @@ class FeedSource:
 
 
 def _unread(sentence: str) -> str | None:
-    """Why no extractor is shown a sentence."""
+    """Why a sentence is not given to an extractor; None if it is."""
     if len(sentence) > MAX_SENTENCE_CHARS:
         return f"sentence is longer than {MAX_SENTENCE_CHARS} characters"
     return None if is_plain(sentence) else "sentence denies, doubts, supposes or looks back"

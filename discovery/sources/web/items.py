@@ -1,10 +1,10 @@
-"""Bytes of a feed or a page -> items: what one entry or page says, when, and where.
+"""Parse a feed or a page into items: the text of each entry or page, its day and its address.
 
-Feeds are read by feedparser (RSS 0.9-2.0, RDF, Atom), the main text of a page by trafilatura. Both
-are given bytes that anybody may have written: what they cannot read is an `Unreadable` with a
-reason, and of what they can, links that do not lead to the web are left out. Markup can be written
-that costs them hours, or more memory than there is; so a crawl calls this file as a program, which
-gives itself limits (`discovery.sources.web.sandbox`).
+feedparser reads feeds (RSS 0.9-2.0, RDF, Atom), trafilatura the main text of a page. Anybody may
+have written their bytes. A document that cannot be parsed raises `UnreadableDocument` with a
+reason; links other than http and https are left out. Hostile markup can cost the parsers hours, or
+more memory than there is. So a crawl runs this file as a program of its own, which sets limits for
+itself (`discovery.sources.web.sandbox`); therefore it imports nothing else of this project.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 MAX_BYTES = 8 * 2**20
-"""Of a feed or a page; a larger one is no text for people."""
+"""Bytes of the largest feed or page; a larger one is no text for people."""
 MEMORY_BYTES = 2 * 2**30
-"""What a process may use to read one document."""
+"""Bytes of memory of the process that parses one document."""
 MAX_URL_CHARS = 2048
 MAX_TEXT_CHARS = 200_000
-"""Of an item; what is beyond is cut, and the item says so."""
+"""Characters of an item's text; the rest is cut off, and counted as a fault."""
 
 
 _ROOT = re.compile(
@@ -39,12 +39,12 @@ _ROOT = re.compile(
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""Soft hyphens, zero widths, and what turns the direction of text."""
+"""Soft hyphens, zero-width characters, and controls of the direction of text."""
 _BLOCK_END = re.compile(r"</(?:p|div|li|h\d|tr|td|blockquote)\s*>|<br\s*/?>", re.IGNORECASE)
 
 
-class Unreadable(ValueError):
-    """Why a feed or page cannot be read; the same words for the same fault."""
+class UnreadableDocument(ValueError):
+    """A feed or page cannot be read; its message has the same words for the same kind of fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,43 +52,43 @@ class Item:
     """One entry of a feed, or one page."""
 
     id: str
-    """16 hex digits: digest of the GUID, the link, or what it says if it has neither."""
+    """16 hex digits: a digest of the GUID; without one, of the link; without both, of the text."""
     url: str
-    """Where it can be read."""
+    """Address of the entry's page, or else of the feed."""
     title: str
     text: str
-    """Title and main text, plain, a paragraph a line."""
+    """Title and main text without markup, a paragraph in each line."""
     day: date | None
-    """When it was last changed, or published (UTC)."""
+    """Day (UTC) of the last change, or else of publication."""
     faults: tuple[str, ...] = ()
-    """Reasons why a part of it was left out."""
+    """Reasons why parts of the item were left out."""
 
     @property
     def digest(self) -> str:
-        """16 hex digits of what it says."""
+        """16 hex digits: a digest of title, text and day."""
         return _digest(json.dumps([self.title, self.text, str(self.day)]))
 
 
 def read_feed(body: bytes, url: str, headers: Mapping[str, str]) -> tuple[list[Item], str | None]:
-    """Items of a feed in its order, each once, and what is wrong with it besides.
+    """The items of a feed in its order, each once, and a fault of the feed or None.
 
-    A feed that is cut short gives what stands before the cut. Raises Unreadable.
+    A feed that is cut off gives the items before the cut. Raises UnreadableDocument.
     """
     _check_size(body)
-    text = body.replace(b"\0", b"")  # UTF-16 and UTF-32 too show their marks
+    text = body.replace(b"\0", b"")  # so that the patterns match UTF-16 and UTF-32 too
     if not _ROOT.match(text):
         is_html = re.search(rb"<html|<!doctype html", text[:4096], re.IGNORECASE)
-        raise Unreadable("HTML where a feed was due" if is_html else "not a feed")
+        raise UnreadableDocument("HTML where a feed was due" if is_html else "not a feed")
     if _ENTITY.search(text):
-        raise Unreadable("feed declares entities")
+        raise UnreadableDocument("feed declares entities")
     import feedparser
 
-    told = {"content-location": url, "content-type": headers.get("content-type", "")}
+    response_headers = {"content-location": url, "content-type": headers.get("content-type", "")}
     with _parsing("feed"):
         feed: Any = feedparser.parse(
             io.BytesIO(body),  # a stream: bytes would be tried as the name of a file
-            response_headers=told,
-            sanitize_html=False,  # markup is taken off here, in linear time
+            response_headers=response_headers,
+            sanitize_html=False,  # `_plain` removes markup, in linear time
             resolve_relative_uris=False,
         )
     items = {item.id: item for item in (_entry(entry, url) for entry in feed.entries)}
@@ -99,11 +99,11 @@ def read_feed(body: bytes, url: str, headers: Mapping[str, str]) -> tuple[list[I
 
 
 def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
-    """The main text of an HTML page, its title and date. Raises Unreadable."""
+    """The main text of an HTML page, its title and date. Raises UnreadableDocument."""
     _check_size(body)
     kind = headers.get("content-type", "text/html").partition(";")[0].strip().lower()
     if kind not in ("text/html", "application/xhtml+xml", ""):
-        raise Unreadable("page is not HTML")
+        raise UnreadableDocument("page is not HTML")
     import trafilatura
 
     with _parsing("page"):
@@ -116,7 +116,7 @@ def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
             date_extraction_params={"extensive_search": False, "original_date": False},
         )
     if found is None or not (found.text or "").strip():
-        raise Unreadable("page has no main text")
+        raise UnreadableDocument("page has no main text")
     title, main_text = _line(found.title or ""), _clean(found.text)
     titled = main_text if main_text.startswith(title) else f"{title}\n{main_text}"
     text, faults = _cut(titled)
@@ -127,15 +127,15 @@ def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
 
 @contextmanager
 def _parsing(what: str) -> Iterator[None]:
-    """A foreign parser at work on foreign bytes: whatever it trips over is the bytes' fault."""
+    """Turn any exception of a parser into an UnreadableDocument: the document is at fault."""
     try:
         yield
     except Exception as error:
-        raise Unreadable(f"{what} cannot be parsed ({type(error).__name__})") from error
+        raise UnreadableDocument(f"{what} cannot be parsed ({type(error).__name__})") from error
 
 
 def is_web(link: str) -> bool:
-    """Whether a link is one that a crawler may follow: http or https, to a host."""
+    """Whether a link is an http or https address with a host."""
     try:
         parts = urlsplit(link)
         return parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -144,10 +144,11 @@ def is_web(link: str) -> bool:
 
 
 def _entry(entry: Any, feed_url: str) -> Item:
+    """The item of a feed's entry, as feedparser gives it."""
     faults = []
     link = str(dict.get(entry, "link") or "")
     if link and not is_web(link):
-        if link != dict.get(entry, "id"):  # an id may be read as a link, where there is none
+        if link != dict.get(entry, "id"):  # feedparser takes an id for a missing link
             faults.append("link of an entry is not http or https")
         link = ""
     if len(link) > MAX_URL_CHARS:
@@ -170,7 +171,7 @@ def _entry(entry: Any, feed_url: str) -> Item:
 
 
 def _plain(markup: str) -> str:
-    """Text of a piece of markup, a paragraph a line."""
+    """The text in a piece of markup, a paragraph in each line."""
     if "<" not in markup and "&" not in markup:
         return _clean(markup)
     from lxml import html
@@ -184,27 +185,32 @@ def _plain(markup: str) -> str:
 
 
 def _clean(text: str) -> str:
+    """Text without control and invisible characters, blank lines and repeated spaces."""
     visible = _INVISIBLE.sub("", _CONTROL.sub(" ", text))
     lines = (" ".join(line.split()) for line in visible.splitlines())
     return "\n".join(line for line in lines if line)
 
 
 def _line(text: str) -> str:
+    """Clean text in one line of at most 1000 characters."""
     return " ".join(_clean(text).split())[:1000]
 
 
 def _cut(text: str) -> tuple[str, tuple[str, ...]]:
+    """The text, cut to `MAX_TEXT_CHARS`, and the fault if it was cut."""
     if len(text) <= MAX_TEXT_CHARS:
         return text, ()
     return text[:MAX_TEXT_CHARS], (f"text is longer than {MAX_TEXT_CHARS} characters",)
 
 
 def _check_size(body: bytes) -> None:
+    """Raises UnreadableDocument for a body that is too large."""
     if len(body) > MAX_BYTES:
-        raise Unreadable(f"larger than {MAX_BYTES} bytes")
+        raise UnreadableDocument(f"larger than {MAX_BYTES} bytes")
 
 
 def _struct_day(when: Any) -> date | None:
+    """The day of feedparser's time tuple, None where it is none."""
     try:
         return date(*when[:3]) if when else None
     except (ValueError, TypeError):
@@ -212,6 +218,7 @@ def _struct_day(when: Any) -> date | None:
 
 
 def _iso_day(text: str | None) -> date | None:
+    """The day of an ISO date, None where it is none."""
     try:
         return date.fromisoformat((text or "")[:10])
     except ValueError:
@@ -219,13 +226,17 @@ def _iso_day(text: str | None) -> date | None:
 
 
 def _digest(text: str) -> str:
+    """16 hex digits of a text's SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def main() -> None:
-    """Read one document: arguments are `feed` or `page` and seconds of CPU time; on standard input
-    a line of JSON, the URL and the headers, and then the body; on standard output JSON, of which
-    `unreadable` is the reason."""
+    """Parse one document, as a program.
+
+    Arguments: `feed` or `page`, and the seconds of CPU time. Standard input: a line of JSON with
+    the URL and the content type, then the body. Standard output: JSON with the items, a fault, and
+    in `unreadable` the reason if the document cannot be read.
+    """
     kind, seconds = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -238,7 +249,7 @@ def main() -> None:
         else:
             items = [read_page(body, headers["url"], headers)]
         answer["items"] = [{**asdict(item), "day": item.day and str(item.day)} for item in items]
-    except Unreadable as error:
+    except UnreadableDocument as error:
         answer["unreadable"] = str(error)
     json.dump(answer, sys.stdout)
 

@@ -1,7 +1,7 @@
-"""Feeds and pages read in a process of their own, which may use so much time and memory.
+"""Parse feeds and pages in a process of its own, with limits of time and memory.
 
-What anybody may have written is not parsed in a worker of the crawl: at worst the document is lost,
-with a reason, and never the worker.
+Documents that anybody may have written are not parsed in a worker of the crawl. At worst a document
+is lost, with a reason, and never the worker.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from datetime import date
 from typing import Literal
 
 from discovery.sources.web import items
-from discovery.sources.web.items import Item, Unreadable
+from discovery.sources.web.items import Item, UnreadableDocument
 
 CPU_S = 20
-"""What reading one document may take."""
-STOPPED = "takes too much time or memory to read"
-CLOCK = 15
-"""Times as long by the clock, on a machine with much else to do."""
+"""Seconds of CPU time for one document."""
+LIMIT_REASON = "takes too much time or memory to read"
+ELAPSED_FACTOR = 15
+"""Elapsed time may be so many times the CPU time, for a machine that is busy."""
 
 
 def read(
@@ -32,29 +32,37 @@ def read(
     *,
     cpu_s: int = CPU_S,
 ) -> tuple[list[Item], str | None]:
-    """The items of a feed or the one of a page, and what is wrong with it besides. Raises
-    Unreadable."""
+    """The items of a feed, or the single one of a page, and a fault of the document or None.
+
+    headers  of the response; the content type is used
+    cpu_s    seconds of CPU time
+
+    Raises UnreadableDocument, also for a document that takes too much time or memory.
+    """
     command = [sys.executable, "-P", str(items.__file__), kind, str(cpu_s)]
-    told = json.dumps({"url": url, "content-type": headers.get("content-type", "")})
+    about = json.dumps({"url": url, "content-type": headers.get("content-type", "")})
     try:
         done = subprocess.run(
             command,
-            input=told.encode() + b"\n" + body,
+            input=about.encode() + b"\n" + body,
             capture_output=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            timeout=CLOCK * cpu_s,
+            timeout=ELAPSED_FACTOR * cpu_s,
         )
     except subprocess.TimeoutExpired:
-        raise Unreadable(STOPPED) from None
-    if done.returncode != 0:  # by a signal, where it is stopped at a limit
+        raise UnreadableDocument(LIMIT_REASON) from None
+    if done.returncode != 0:  # negative: ended by a signal, at a limit
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2].partition(":")[0]
         stopped = done.returncode < 0 or last == "MemoryError"
-        raise Unreadable(STOPPED if stopped else f"the reader of {kind}s fails ({last})")
+        raise UnreadableDocument(
+            LIMIT_REASON if stopped else f"the reader of {kind}s fails ({last})"
+        )
     answer = json.loads(done.stdout)
     if answer["unreadable"] is not None:
-        raise Unreadable(answer["unreadable"])
-    return [_item(**about) for about in answer["items"]], answer["fault"]
+        raise UnreadableDocument(answer["unreadable"])
+    return [_item(**fields) for fields in answer["items"]], answer["fault"]
 
 
 def _item(*, day: str | None, faults: list[str], **about: str) -> Item:
+    """An item from its JSON."""
     return Item(day=date.fromisoformat(day) if day else None, faults=tuple(faults), **about)

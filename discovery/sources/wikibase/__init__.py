@@ -1,1 +1,1 @@
-"""Wikidata and any other Wikibase: its API, its stream of changes, its JSON and RDF, its dumps."""
+"""Wikidata or another Wikibase: its API, stream of changes, SPARQL, JSON, RDF, and its dumps."""

@@ -1,9 +1,9 @@
-"""The requests that a Wikibase's entities are fetched with: as few as find and bring what changed.
+"""Fetch the entities of a Wikibase that changed, in as few requests as possible.
 
-A sweep of the last revisions (`prop=info|revisions`, fifty titles a call) shows what is new.
-Entities whose last edit is not after the day come fifty at a time (`wbgetentities`); of the others
-the last revision of the day is looked up (`prop=revisions`) and its JSON fetched pinned to it
-(`Special:EntityData`).
+First a sweep lists the last revision of every entity (`prop=info|revisions`, fifty titles a call).
+Changed entities whose last edit is not after the crawl's day are fetched fifty at a time
+(`wbgetentities`). For the others the last revision of that day is looked up (`prop=revisions`), and
+the JSON of that revision is fetched (`Special:EntityData`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from infra.http.client import PoliteClient
 from infra.http.response import Response
 
 BATCH = 50
-"""Ids in one call, the limit without `apihighlimits`."""
+"""Ids in one call: the API's limit without the right `apihighlimits`."""
 PROPS = "info|claims|labels|aliases|sitelinks"
+"""What `wbgetentities` is asked for."""
 UNREADABLE = "entity is unreadable"
 NAMELESS = "label is unreadable"
 
@@ -33,38 +34,47 @@ class Revision:
 
     number: int
     time: str
-    """ISO 8601 UTC."""
+    """ISO 8601 time, UTC."""
     user: str | None
 
     @classmethod
     def of(cls, listed: Mapping[str, Any]) -> Revision:
-        """Raises KeyError, TypeError or ValueError where it is not one."""
+        """The revision in an entry of the API's list.
+
+        Raises KeyError, TypeError or ValueError for an entry that is malformed.
+        """
         return cls(int(listed["revid"]), str(listed["timestamp"]), listed.get("user"))
 
     @property
     def stamp(self) -> dict[str, Any]:
-        """What an observation says of it."""
+        """The revision as fields of an observation."""
         return {"revision": self.number, "revision_time": self.time, "user": self.user}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WikibaseApi:
-    """One partition of one Wikibase being fetched."""
+    """Fetches one partition of a Wikibase."""
 
     source: str
-    """Named in observations and errors."""
+    """Name of the source, in observations and errors."""
     endpoint: str
+    """Origin of the Wikibase."""
     partition: Partition
     client: PoliteClient
 
     @property
     def end(self) -> str:
-        """The last second of the day, as MediaWiki writes it."""
+        """The last second of the crawl's day, as MediaWiki writes times."""
         return f"{self.partition.as_of.isoformat()}T23:59:59Z"
 
     def entities(self, known: Mapping[str, int | None]) -> Iterator[Observation]:
-        """What a sweep shows to be new: absent entities, then whole batches, then those that were
-        edited after the day."""
+        """Yield an observation of each entity that changed: first of entities that are absent, then
+        of those fetched in batches, then of those that were edited after the day.
+
+        known  entity id -> its revision in the last snapshot, or None
+
+        The entity that a redirect leads to is fetched too. Raises SourceError.
+        """
         whole: dict[str, Revision] = {}
         pinned: list[str] = []
         for batch in batches(self.partition.keys):
@@ -91,14 +101,14 @@ class WikibaseApi:
                 pinned += self._target(found)
 
     def _target(self, observation: Observation) -> list[str]:
-        """What a redirect leads to, unless the partition has it anyway."""
+        """The entity that a redirect leads to, unless it is in the partition itself."""
         if observation.kind != "redirect":
             return []
         target = json.loads(observation.payload)["redirect"]
         return [] if target in self.partition.keys else [target]
 
     def labels(self, ids: Iterable[str]) -> Iterator[Observation]:
-        """How some items and properties are called, in batches."""
+        """Yield observations of the labels and aliases of the given items and properties."""
         for batch in batches(sorted(ids)):
             yield from self._labels(batch)
 
@@ -135,8 +145,8 @@ class WikibaseApi:
             yield key, Revision.of(last[0]) if last else None, page
 
     def _whole(self, swept: Mapping[str, Revision]) -> Iterator[Observation | None]:
-        """Entities as they are now, in one answer; by halves where that cannot be read, so that one
-        entity does not cost the others."""
+        """Fetch entities as they are now, in one call. Where the answer is unreadable, fetch each
+        half by itself, so that one bad entity does not cost the others."""
         url, keys = f"{self.endpoint}/w/api.php", list(swept)
         params = {"action": "wbgetentities", "props": PROPS, "languages": "en"}
         try:
@@ -156,7 +166,8 @@ class WikibaseApi:
     def _one(
         self, key: str, revision: Revision, entity: Mapping[str, Any], page: Response
     ) -> Observation | None:
-        """One entity of an answer, which may have been edited since the sweep."""
+        """The observation of one entity in an answer; if it was edited since the sweep, of the last
+        revision of the day."""
         if not isinstance(entity, dict):
             return self._observe("fault", key, page, absent=UNREADABLE)
         if "missing" in entity:
@@ -171,7 +182,7 @@ class WikibaseApi:
     def _redirect(
         self, key: str, revision: Revision, entity: Mapping[str, Any], page: Response
     ) -> Observation:
-        """That another entity stands where this one was asked for."""
+        """The observation that the answer holds another entity, into which this one was merged."""
         target = entity.get("id")
         if not isinstance(target, str) or not ITEM_ID.fullmatch(target):
             return self._observe("fault", key, page, absent=UNREADABLE)
@@ -179,8 +190,8 @@ class WikibaseApi:
         return self._observe("redirect", key, page, payload, **revision.stamp)
 
     def _pinned(self, key: str, known: int | None) -> Observation | None:
-        """The entity at the last revision of the day, or that there is none; None where it is the
-        known one."""
+        """The observation of an entity at its last revision of the day, or of its absence; None if
+        that is the known revision."""
         answer, page = self.client.api(
             f"{self.endpoint}/w/api.php",
             {
@@ -216,7 +227,7 @@ class WikibaseApi:
         return self._observe("entity", key, page, page.body, **revision.stamp)
 
     def _pages(self, answer: Any, page: Response) -> Sequence[Mapping[str, Any]]:
-        """The pages of a query's answer, each with its revisions in order. Raises SourceError."""
+        """The pages in the answer to a query, with well-formed revisions. Raises SourceError."""
         try:
             pages = answer["query"]["pages"]
             for about in pages:
@@ -237,6 +248,7 @@ class WikibaseApi:
         payload: bytes = b"",
         **more: Any,
     ) -> Observation:
+        """An observation of this source and partition, from a response."""
         return Observation(
             source=self.source,
             partition=self.partition.id,
@@ -252,6 +264,6 @@ class WikibaseApi:
 
 
 def batches(ids: Sequence[str], size: int = BATCH) -> Iterator[Sequence[str]]:
-    """Ids, so many at a time."""
+    """The ids in lists of at most `size`."""
     for n in range(0, len(ids), size):
         yield ids[n : n + size]

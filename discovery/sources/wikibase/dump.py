@@ -1,15 +1,15 @@
-"""Wikibase JSON dumps, packed or plain -> facts and names, block by block of lines.
+"""Read facts and names from a Wikibase JSON dump, compressed or not, in blocks of lines.
 
-A dump is one JSON array with an entity a line (Wikibase `docs/topics/json.md`; a comma behind all
-lines but the last, or behind all, or none). It is read once from beginning to end, and what is not
-wanted is never made into objects: lines are parsed in place (simdjson) and only the wanted
-statements and the English names are taken out, to be read as any entity's are
-(`discovery.sources.wikibase.entities`). Where names are wanted of entities with facts alone, lines
-that do not have a wanted relation's id in them are not parsed at all.
+A dump is one JSON array with an entity in each line (Wikibase `docs/topics/json.md`; a comma may
+stand behind all lines but the last, behind all, or behind none). It is read once from beginning to
+end. Lines are parsed in place (simdjson), and Python objects are made only of the wanted statements
+and the English names, which then are read as those of any entity
+(`discovery.sources.wikibase.entities`). Where names are wanted only of entities with facts, lines
+without the id of a wanted relation are not parsed at all.
 
-A dump is not of one instant: entities are written over days. One that was modified after the day
-that is wanted has no facts here, and is counted; its names are taken, names being today's in any
-case. Of an entity that is in the dump twice the snapshot keeps the later revision.
+A dump is not of one moment: its entities are written over several days. An entity that was modified
+after the crawl's day gives no facts, and is counted as a skip. Its names are used, since names are
+always today's. If an entity is in the dump twice, the snapshot keeps the later revision.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.config import ITEM_ID, PROPERTY_ID
 from discovery.sources.wikibase.entities import LANGUAGE, parse_entity
 from infra.errors import SourceError
-from infra.files.decompress import unpack
+from infra.files.decompress import decompress
 
 KINDS = ("property", "lexeme", "mediainfo")
-"""Entities of a Wikibase that are no items."""
+"""Types of entities other than items."""
 BESIDE = b", \r\t"
-"""What may stand beside an entity in its line."""
+"""Characters that may surround an entity in its line."""
 LATE = "modified after the day that is wanted: its facts are not used"
 CUT = "the dump does not end with a bracket: it may have been cut off"
 
@@ -78,7 +78,7 @@ class DumpConfig(SourceSettings):
 
 
 class DumpSource:
-    """One file, read in blocks."""
+    """A dump in one file, read in blocks of lines."""
 
     coverage: Coverage = "source"
 
@@ -94,12 +94,12 @@ class DumpSource:
             self._filter = re.compile(f'P(?<="P){numbers}":'.encode())
 
     def blocks(self, as_of: date) -> Iterator[Block]:
-        """The file's lines. Raises SourceError where it cannot be read, or is no dump at all."""
+        """The file's lines in blocks. Raises SourceError where it cannot be read or is no dump."""
         head = tail = b""
         block = None
         bounds = {"block_bytes": BLOCK_BYTES, "max_line_bytes": self.config.max_line_bytes}
         try:
-            for block in read_blocks(unpack(self.path), self.name, as_of, **bounds):
+            for block in read_blocks(decompress(self.path), self.name, as_of, **bounds):
                 head = head or block.lines[:MAX_SAMPLE].lstrip()
                 tail = block.lines[-MAX_SAMPLE:].rstrip() or tail
                 if head and not head.startswith((b"[", b"{")):
@@ -118,7 +118,7 @@ class DumpSource:
             yield block.after(Skip(self.name, CUT, tail[-MAX_SAMPLE:].decode(errors="replace")))
 
     def read(self, block: Block) -> Parsed:
-        """Facts, names and tallied skips of a block; pure."""
+        """Facts, names and counted skips of a block. Pure."""
         facts, entities, skips = [], [], list(block.skips)
         for line in self._lines(block):
             if line in (b"", b"[", b"]"):
@@ -130,8 +130,8 @@ class DumpSource:
         return Parsed(tuple(facts), tuple(entities), tuple(tally(skips)))
 
     def _lines(self, block: Block) -> Iterator[bytes]:
-        """The block's lines; with a filter those that it lets through, and those that are not even
-        an object from without, which must not be lost unseen."""
+        """The block's lines. With a filter, only those that it matches, and those that do not look
+        like a JSON object, which have to be counted as skips."""
         wanted, lines = self._filter, block.lines
         if wanted is not None and _objects(lines):
             end = 0
@@ -150,7 +150,7 @@ class DumpSource:
                 yield bare
 
     def _line(self, line: bytes, as_of: date) -> Parsed:
-        """One line's entity."""
+        """The facts and names of the entity in one line."""
         if len(line) > self.config.max_line_bytes:
             return self._skip(too_long(self.config.max_line_bytes), line)
         try:
@@ -165,8 +165,8 @@ class DumpSource:
             return self._skip(f"entity is malformed: {_general(error)}", line)
 
     def _entity(self, document: Any, line: bytes, as_of: date) -> Parsed:
-        """What is wanted of a parsed line. Nothing may hold on to the document afterwards, for the
-        parser has but one."""
+        """The wanted facts and names of a parsed line. No reference to the document may be kept,
+        because the parser reuses it."""
         if not isinstance(document, simdjson.Object):
             return self._skip("line is no entity", line)
         key, kind = document.get("id"), document.get("type", "item")
@@ -194,7 +194,7 @@ class DumpSource:
         return Parsed(parsed.facts, named, (*skips, *parsed.skips))
 
     def _claims(self, claims: Any, key: str, skips: list[Skip]) -> dict[str, Any]:
-        """The wanted relations' statements as plain objects."""
+        """The statements of the wanted relations, as Python objects."""
         if isinstance(claims, simdjson.Object):
             wanted = self._relations
             return {
@@ -205,10 +205,12 @@ class DumpSource:
         return {}
 
     def _skip(self, reason: str, line: bytes) -> Parsed:
+        """A skip of a whole line."""
         sample = line[:MAX_SAMPLE].decode(errors="replace")
         return Parsed(skips=(Skip(self.name, reason, sample),))
 
     def _no_dump(self, why: str) -> SourceError:
+        """The error for a file that is no dump."""
         return SourceError(
             f"source {self.name}: {self.path} is no Wikibase JSON dump: {why}. Give a file of one "
             "JSON array with an entity a line, by itself or packed with gzip or bzip2."
@@ -216,8 +218,8 @@ class DumpSource:
 
 
 def _alternatives(words: list[str]) -> str:
-    """A pattern of any of some words that looks at each character once, and so is faster than a
-    list of them."""
+    """A pattern for any of the words. It is a prefix tree, which looks at each character once and
+    is faster than a plain alternation."""
     begins: dict[str, list[str]] = {}
     for word in sorted(set(words)):
         begins.setdefault(word[:1], []).append(word[1:])
@@ -226,7 +228,7 @@ def _alternatives(words: list[str]) -> str:
 
 
 def _objects(lines: bytes) -> bool:
-    """Whether every line begins with a brace and ends with one and a comma, at a glance."""
+    """Whether every line begins with `{` and ends with `},`; fast, without parsing."""
     if not (lines.startswith(b"{") and lines.endswith(b"},\n")):
         return False
     end, last = lines.find(b"\n"), len(lines) - 1
@@ -236,23 +238,23 @@ def _objects(lines: bytes) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A part of a document as objects of its own."""
+    """A part of a document as Python objects."""
     if isinstance(value, simdjson.Array):
         return value.as_list()
     return value.as_dict() if isinstance(value, simdjson.Object) else value
 
 
 def _sized(value: Any) -> range:
-    """As many as a map has."""
+    """A range as long as the map: only the number of sitelinks counts."""
     return range(len(value) if isinstance(value, simdjson.Object) else 0)
 
 
 def _in_language(value: Any) -> dict[str, Any]:
-    """Of a map by language, the part that is read."""
+    """The entry for `LANGUAGE` of a map by language."""
     found = value.get(LANGUAGE) if isinstance(value, simdjson.Object) else None
     return {} if found is None else {LANGUAGE: _plain(found)}
 
 
 def _general(error: Exception) -> str:
-    """A parser's words without the particulars."""
+    """A parser's message without details, so that equal faults are counted together."""
     return re.sub(r"\s+", " ", str(error)).partition("(")[0].strip(" .")[:80]

@@ -1,8 +1,8 @@
-"""Wikibase's JSON of entities -> facts, entities and counted skips.
+"""Read facts, names and skips from Wikibase's JSON of entities.
 
 The format is Wikibase `docs/topics/json.md`, in every form that was served since 2014: an entity by
-itself or below `entities`, empty maps as `[]`, ids given as `numeric-id` alone, snaks without a
-datatype.
+itself or inside `entities`, empty maps written as `[]`, ids given only as `numeric-id`, snaks
+without a datatype.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ INSTANCE_OF = "P31"
 STATED_IN, REFERENCE_URL = "P248", "P854"
 LANGUAGE = "en"
 MAX_NAME = 1_000
-"""Characters; Wikibase allows 250 of a label or alias."""
+"""Characters of the longest name; Wikibase allows 250 in a label or alias."""
 
 _MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 _RANKS: dict[str, Rank] = {"preferred": "preferred", "normal": "normal", "deprecated": "deprecated"}
 
 
 def find_entity(payload: Any, key: str) -> Mapping[str, Any] | None:
-    """The entity object of a payload in either layout; a redirect's target where it is alone."""
+    """The entity object in a payload, by itself or inside `entities`; None where there is none.
+
+    If the payload holds a single entity with another id, that is the target of a redirect.
+    """
     if not isinstance(payload, dict):
         return None
     if "entities" not in payload:
@@ -48,7 +51,10 @@ def find_entity(payload: Any, key: str) -> Mapping[str, Any] | None:
 
 
 def referenced_items(entity: Mapping[str, Any], relations: Container[str] | None) -> set[str]:
-    """Ids of the items and properties that the entity's statements have as values."""
+    """Ids of the items and properties that are values of the entity's statements.
+
+    relations  property ids that are read; None reads all
+    """
     found = set()
     for _, statement in _statements(entity, relations):
         try:
@@ -61,7 +67,7 @@ def referenced_items(entity: Mapping[str, Any], relations: Container[str] | None
 
 
 def parse_labels(payload: Any, source: str) -> Parsed:
-    """Entities of a `wbgetentities` answer with labels and aliases; absent ones are skips."""
+    """The entities in a `wbgetentities` answer, with labels and aliases; absent ones are skips."""
     entities, skips = [], []
     for key, entity in sorted(_map(payload.get("entities")).items()):
         if not isinstance(entity, dict):
@@ -81,7 +87,10 @@ def parse_labels(payload: Any, source: str) -> Parsed:
 def parse_entity(
     entity: Mapping[str, Any], source: str, relations: Container[str] | None = None
 ) -> Parsed:
-    """All statements of an entity as facts. A statement that cannot be read is a skip."""
+    """The statements of an entity as facts, and its names. Unreadable statements are skips.
+
+    relations  property ids that are read; None reads all
+    """
     facts: list[Fact] = []
     skips: list[Skip] = []
     key = str(entity["id"])
@@ -104,6 +113,7 @@ def parse_entity(
 
 
 def _sample(key: str, relation: str, statement: Any) -> str:
+    """The start of a statement as text, for a skip."""
     try:
         text = json.dumps(statement, ensure_ascii=False)
     except RecursionError:
@@ -112,7 +122,7 @@ def _sample(key: str, relation: str, statement: Any) -> str:
 
 
 def _stamp(entity: Mapping[str, Any]) -> tuple[int | None, str | None, str | None]:
-    """Revision, its time and its user, where they are what they should be."""
+    """Revision, its time and its user; None for each that is missing or malformed."""
     revision, modified, user = entity.get("lastrevid"), entity.get("modified"), entity.get("user")
     return (
         revision if type(revision) is int and 0 <= revision < 1 << 63 else None,
@@ -128,7 +138,10 @@ def _fact(
     statement: Mapping[str, Any],
     source: str,
 ) -> tuple[Fact, list[str]]:
-    """One statement. Raises ValueError with the reason, or what a malformed one provokes."""
+    """The fact of one statement, and remarks on its dates.
+
+    Raises ValueError with the reason, and any of `_MALFORMED` for a malformed statement.
+    """
     main, remarks = statement["mainsnak"], []
     snaktype = main["snaktype"]
     if snaktype == "value":
@@ -169,7 +182,8 @@ def _fact(
 
 
 def _references(statement: Mapping[str, Any]) -> tuple[str, ...]:
-    """URLs and `stated in` ids; P143 (imported from) is no evidence and left out."""
+    """URLs and `stated in` ids of a statement's references. P143 (imported from Wikimedia project)
+    is no evidence, and is left out."""
     found = set()
     for reference in statement.get("references", []):
         snaks = _map(reference.get("snaks"))
@@ -187,12 +201,14 @@ def _name(
     revision: int | None,
     types: tuple[str, ...] = (),
 ) -> tuple[Entity, list[str]]:
-    """Label, aliases and weight, and what of the names cannot be used. A redirect's answer keeps
-    the id that was asked for."""
+    """The entity with label, aliases, types and number of sitelinks, and remarks on unusable names.
+
+    key  id that was asked for, which differs from the answer's in case of a redirect
+    """
     label = _map(entity.get("labels")).get(LANGUAGE)
     aliases = _map(entity.get("aliases")).get(LANGUAGE) or []
     links = entity.get("sitelinks")
-    # a map, or a range as long: only their number counts
+    # a map, or a range of the same length: only their number counts
     remarks: list[str] = []
     also = [_term(alias, remarks) for alias in (aliases if isinstance(aliases, list) else [None])]
     named = Entity(
@@ -208,7 +224,7 @@ def _name(
 
 
 def _term(term: Any, remarks: list[str]) -> str | None:
-    """The text of a label or alias; None, with a remark, where it cannot be used."""
+    """The text of a label or alias; None where it cannot be used, which adds a remark."""
     text = term.get("value") if isinstance(term, dict) else None
     if not isinstance(text, str):
         remarks.append("name is malformed")
@@ -222,6 +238,7 @@ def _term(term: Any, remarks: list[str]) -> str | None:
 def _statements(
     entity: Mapping[str, Any], relations: Container[str] | None
 ) -> Iterator[tuple[str, Any]]:
+    """Relation and statement, for all statements of the wanted relations."""
     for relation, statements in sorted(_map(entity.get("claims")).items()):
         if relations is None or relation in relations:
             for statement in statements if isinstance(statements, list) else [statements]:
@@ -229,10 +246,10 @@ def _statements(
 
 
 def _map(value: Any) -> Mapping[str, Any]:
-    """A JSON map; PHP writes an empty one as `[]`."""
+    """The value if it is a map, else an empty one: PHP writes an empty map as `[]`."""
     return value if isinstance(value, dict) else {}
 
 
 def _general(reason: str) -> str:
-    """A reason without the particular value: it counts with its like."""
+    """A reason without the quoted value, so that equal faults are counted together."""
     return re.sub(r"'[^']*'", "...", reason)

@@ -1,4 +1,4 @@
-"""What an IRI of Wikibase's RDF stands for, on whichever host the Wikibase is."""
+"""The meaning of the IRIs in Wikibase's RDF, on whatever host the Wikibase is."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ _SUBJECT = re.compile(
     r"|wiki/(Special:EntityData)/([QPL][1-9]\d*))"
 )
 GENID = re.compile(r"https?://[^/]+/\.well-known/genid/.+")
-"""A value that is not known, where blank nodes have been given names."""
+"""An unknown value, in RDF whose blank nodes have been replaced by IRIs (skolemised)."""
 
 
 @lru_cache(maxsize=1 << 16)
 def predicate_of(iri: str) -> tuple[str, str]:
-    """Namespace or name of a predicate, and its property; empty for others."""
+    """The namespace of a predicate and its property id; for a predicate in `NAMES`, its name and an
+    empty id. Both are empty for other IRIs."""
     if iri in NAMES:
         return NAMES[iri], ""
     match = _PROPERTY.fullmatch(iri)
@@ -46,7 +47,8 @@ def predicate_of(iri: str) -> tuple[str, str]:
 
 
 def subject_of(iri: str) -> tuple[str, str]:
-    """What a subject is, and its key; empty for others."""
+    """The kind of a subject (`entity`, `data`, `statement`, `value`, `reference`) and its id; both
+    are empty for other IRIs."""
     match = _SUBJECT.fullmatch(iri)
     if not match:
         return "", ""

@@ -1,13 +1,14 @@
-"""Wikibase's RDF -> its JSON, entity by entity, so that both say the same.
+"""Turn Wikibase's RDF into its JSON, entity by entity, so that both give the same facts.
 
 The format is mediawiki.org *Wikibase/Indexing/RDF Dump Format*: `p:` leads from an entity to its
-statements, `ps:` to a statement's value and `psv:` to the node of the whole value (precision and
-calendar of a time, unit of a quantity), `pq:` and `pqv:` likewise for qualifiers, and
+statements, `ps:` to a statement's value, `psv:` to the node of the full value (precision and
+calendar of a time, unit of a quantity), `pq:` and `pqv:` likewise to those of qualifiers, and
 `prov:wasDerivedFrom` to references.
 
-Nodes of values and references are written once in a dump, where they are used first; the last ones
-are remembered. A statement that refers to one that is not known is a skip, for without its end date
-it would be another; one with such a reference is used without it, and counted.
+A dump writes the node of a value or reference once, where it is first used; so the nodes read last
+are kept in memory. A statement that refers to a value node that is not in memory is a skip, since
+without, say, its end date it would mean something else. A statement that refers to such a reference
+is used without it, and counted.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from pyoxigraph import Literal, NamedNode
 
 from discovery.sources.wikibase.entities import LANGUAGE
 from discovery.sources.wikibase.iris import predicate_of, subject_of
-from discovery.sources.wikibase.rdf_values import Values, is_unknown
+from discovery.sources.wikibase.rdf_values import ValueNodes, is_unknown
 
 MAX_TRIPLES = 1 << 20
-"""Of one entity; the largest of Wikidata have about 100,000."""
+"""Triples of one entity, at most; the largest entities of Wikidata have about 100,000."""
 UNKNOWN_NODE = "statement refers to a value that is not in the file before"
 UNKNOWN_REFERENCE = "remark: statement has a reference that is not in the file before"
 MALFORMED = "statement is malformed"
@@ -33,16 +34,16 @@ TRUTHY = "remark: truthy statement, without qualifiers, references and rank"
 
 
 class Entry(NamedTuple):
-    """One entity's JSON, and what of it could not be used."""
+    """One entity as JSON, and the parts of it that could not be used."""
 
     entity: dict[str, Any]
     faults: list[tuple[str, str]]
-    """Reasons and samples."""
+    """Reason and sample of each part that could not be used."""
 
 
 @dataclass
 class _Statement:
-    """What the triples of a statement say."""
+    """The content of a statement's triples."""
 
     rank: str = "normal"
     types: set[str] = field(default_factory=set)
@@ -53,28 +54,31 @@ class _Statement:
 
 @dataclass
 class _Entity:
-    """What the triples of an entity say."""
+    """The content of an entity's triples."""
 
     key: str
     facts: dict[str, Any] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     links: list[tuple[str, str]] = field(default_factory=list)
-    """Property, and the statement it leads to."""
+    """Property and statement id, for each statement of the entity."""
     statements: dict[str, _Statement] = field(default_factory=lambda: defaultdict(_Statement))
     truthy: list[tuple[str, Any]] = field(default_factory=list)
     num_triples: int = 0
 
 
 class WikibaseReader:
-    """Takes triples in the order of the file, and gives each entity when the next one begins."""
+    """Reads triples in the order of the file, and yields an entity when the next one begins."""
 
     def __init__(self, relations: frozenset[str] | None) -> None:
+        """
+        relations  property ids that are read; None reads all
+        """
         self.relations = relations
         self._current: _Entity | None = None
-        self.values = Values()
+        self.values = ValueNodes()
 
     def take(self, subject: Any, predicate: str, value: Any) -> Iterator[Entry]:
-        """One triple; yields the entity before, where another begins."""
+        """Read one triple. If it begins a new entity, yield the entity before."""
         if not isinstance(subject, NamedNode):
             return
         kind, key = subject_of(subject.value)
@@ -90,12 +94,13 @@ class WikibaseReader:
                 self._take(self._current, kind, key, name, prop, value)
 
     def end(self) -> Iterator[Entry]:
-        """The last entity."""
+        """Yield the last entity, behind the last triple."""
         if self._current is not None:
             yield self._entry(self._current)
         self._current = None
 
     def _take(self, entity: _Entity, kind: str, key: str, name: str, prop: str, value: Any) -> None:
+        """Add a triple to the entity's content."""
         if kind == "data":
             entity.facts[name] = value.value
         elif kind == "statement":
@@ -121,7 +126,7 @@ class WikibaseReader:
             self.values.datatypes[entity.key] = value.value.rpartition("#")[2]
 
     def _entry(self, of: _Entity) -> Entry:
-        """The entity as JSON has it."""
+        """The entity as JSON."""
         faults: list[tuple[str, str]] = []
         if of.num_triples > MAX_TRIPLES:
             faults.append((f"entity has more than {MAX_TRIPLES} triples: the rest is lost", of.key))
@@ -165,7 +170,7 @@ class WikibaseReader:
         return Entry(entity, faults)
 
     def _statement(self, prop: str, key: str, of: _Statement) -> dict[str, Any]:
-        """A statement as JSON has it. Raises KeyError for an unknown node."""
+        """A statement as JSON. Raises KeyError for a value node that is not in memory."""
         (main,) = self._snaks(prop, of, "statement")[:1] or [None]
         if main is None:
             raise KeyError(key)
@@ -181,7 +186,8 @@ class WikibaseReader:
         }
 
     def _snaks(self, prop: str, of: _Statement, space: str) -> list[dict[str, Any]]:
-        """The snaks of a property: of whole values where there are such, else of plain ones."""
+        """The snaks of a property in a namespace, from full values where there are any, else from
+        plain ones."""
         if any(_novalue(kind) == prop for kind in of.types) and not of.parts.get((space, prop)):
             return [
                 {"snaktype": "novalue", "property": prop, "datatype": self.values.datatype(prop)}
@@ -195,13 +201,13 @@ class WikibaseReader:
 
 
 def _integer(text: str | None) -> int | None:
-    """A count or a revision, which fits in 63 bits."""
+    """The number in a text of at most 18 digits, which fits in 63 bits; None for other text."""
     if text is None or not text.isdecimal() or len(text) > 18:
         return None
     return int(text)
 
 
 def _novalue(iri: str) -> str | None:
-    """The property that a statement's type says has no value."""
+    """The property that has no value, according to a type of a statement; None for other types."""
     name, prop = predicate_of(iri)
     return prop if name == "novalue" else None

@@ -1,8 +1,8 @@
-"""Values in Wikibase's RDF, plain or by their nodes -> snaks, as its JSON has them.
+"""Turn values in Wikibase's RDF, plain ones and those with a node, into the snaks of its JSON.
 
-Years are astronomical (`0000` is 1 BCE, JSON's `-0001`), and a Julian day is given as the Gregorian
-one. A triple does not say which datatype its property has, so text is text, whatever identifier it
-may be, unless the property was declared before.
+Years in RDF are astronomical (`0000` is 1 BCE, `-0001` in JSON), and a day of the Julian calendar
+is written as the Gregorian day. A triple does not show the datatype of its property. So every text
+is a string, even if it is an identifier, unless the file declares the property before.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from discovery.sources.wikibase.entities import REFERENCE_URL, STATED_IN
 from discovery.sources.wikibase.iris import GENID, NODE_PARTS, subject_of
 
 MAX_NODES = 1 << 18
+"""Nodes of values and references kept in memory."""
 BOUNDS = {"quantityLowerBound": "lowerBound", "quantityUpperBound": "upperBound"}
-"""Parts of a quantity's node, as its JSON calls them."""
+"""Part of a quantity's node -> its name in JSON."""
 
 _FILE = re.compile(r"https?://commons\.wikimedia\.org/wiki/Special:FilePath/(.+)")
 _DAY = re.compile(r"([+-]?)(\d+)-(\d\d-\d\dT\d\d:\d\d:\d\dZ)")
@@ -32,18 +33,19 @@ _TYPES = {
 }
 
 
-class Values:
-    """What is known of the nodes of values and references, and of properties' datatypes."""
+class ValueNodes:
+    """The nodes of values and references read last, and the datatypes of declared properties."""
 
     def __init__(self) -> None:
         self.datatypes: dict[str, str] = {}
-        """By property, as the file declares it."""
+        """Property id -> the datatype that the file declares."""
         self._nodes: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def __contains__(self, node: str) -> bool:
         return node in self._nodes
 
     def take(self, node: str, name: str, prop: str, value: Any) -> None:
+        """Add a triple to its node; beyond `MAX_NODES` drop the node used longest ago."""
         known = self._nodes.setdefault(node, {})
         self._nodes.move_to_end(node)
         if name == "timeValue" and isinstance(value, Literal):
@@ -57,14 +59,14 @@ class Values:
             self._nodes.popitem(last=False)
 
     def reference(self, node: str) -> dict[str, list[dict[str, Any]]]:
-        """The snaks of a reference's node; none where it is not known."""
+        """The snaks of a reference's node; none if the node is not in memory."""
         known = self._nodes.get(node, {})
         return {
             prop: [self.snak(prop, value) for value in values] for prop, values in known.items()
         }
 
     def whole(self, prop: str, node: str) -> dict[str, Any]:
-        """The snak of a value's node. Raises KeyError where it is not known."""
+        """The snak of a full value. Raises KeyError if its node is not in memory."""
         node = f"value/{subject_of(node)[1]}"
         known = self._nodes[node]
         self._nodes.move_to_end(node)
@@ -92,8 +94,12 @@ class Values:
         return _with(prop, value, "globecoordinate", "globe-coordinate")
 
     def snak(self, prop: str, value: Any, *, dated: bool = False) -> dict[str, Any]:
-        """The snak of a plain value; where `dated`, also of a time, whose precision its node alone
-        says: the first of a year or month is taken for all of it. Raises KeyError for a time else.
+        """The snak of a plain value.
+
+        dated  read times too. Their precision is only in the value's node, so the first day of a
+               year or month is taken to mean the whole year or month
+
+        Raises KeyError for a time without `dated`.
         """
         if is_unknown(value):
             return {"snaktype": "somevalue", "property": prop, "datatype": self.datatype(prop)}
@@ -121,25 +127,26 @@ class Values:
         return _with(prop, value.value, "string", self.datatype(prop) or "string")
 
     def datatype(self, prop: str) -> str:
-        """Of a property that was declared; empty where it was not."""
+        """The datatype of a property in JSON; empty if the file has not declared it."""
         declared = self.datatypes.get(prop)
         return "" if declared is None else _TYPES.get(declared, declared)
 
 
 def _with(prop: str, value: Any, kind: str, datatype: str) -> dict[str, Any]:
+    """A snak with a value."""
     data = {"value": value, "type": kind}
     return {"snaktype": "value", "property": prop, "datatype": datatype, "datavalue": data}
 
 
 def is_unknown(value: Any) -> bool:
-    """Whether it stands for some value that is not known."""
+    """Whether an RDF term stands for an unknown value."""
     if isinstance(value, BlankNode):
         return True
     return isinstance(value, NamedNode) and GENID.fullmatch(value.value) is not None
 
 
 def _time(text: str) -> str:
-    """An XSD date as Wikibase writes it in JSON; what is none is left as it is."""
+    """An XSD date as Wikibase's JSON writes it; other text is returned as it is."""
     match = _DAY.fullmatch(text)
     if not match or text.startswith("+"):
         return text

@@ -1,10 +1,10 @@
-"""Wikimedia's stream of recent changes -> which entities changed, slice by slice.
+"""Find the entities that changed, slice by slice, from Wikimedia's stream of recent changes.
 
 EventStreams sends `recentchange` events (schema mediawiki/recentchange/1.0.0) as server-sent
-events. The id of an event is a JSON array of topics and offsets, which is sent back verbatim to go
-on from there. A position older than what the stream retains is passed over in silence, and the
-stream goes on from now: so events that are further apart than the hourly canaries allow are a gap,
-and what changed in it has to be found otherwise.
+events. The id of an event is a JSON array of topics and offsets; sent back unchanged, it continues
+the stream from there. For a position older than the stream retains, the stream continues from now
+without notice. Canary events come every hour, so a longer time between two events is a gap, and
+changes in a gap must be found in another way.
 """
 
 from __future__ import annotations
@@ -21,55 +21,59 @@ from discovery.sources.observation import MAX_SAMPLE, Signal, Skip
 from infra.http.client import PoliteClient
 
 HEARTBEAT = timedelta(hours=3)
-"""Canaries come at least once an hour (analytics-announce, December 2023): a longer silence is a
-gap."""
+"""Longest time between two events that is no gap. Canary events come at least once an hour
+(analytics-announce, December 2023)."""
 SKEW = timedelta(minutes=10)
-"""An event may be dated so far behind our clock; one that is later has a broken clock itself."""
+"""An event may be dated so far after our clock; a later date is an error of the event's clock."""
 SLICE_EVENTS = 20_000
 """Events of one slice, at most: about an hour of all Wikimedia's changes."""
 LATE = timedelta(minutes=1)
-"""How far events may be out of order: so long after the end one of before it may still come."""
+"""How far events may be out of order: for so long after the end of a day its events may come."""
 MAX_EMPTY = 2
-"""Connections that close without a new event until there is taken to be nothing more."""
+"""Consecutive connections without a new event after which the stream has no more events."""
 NAMESPACES = frozenset({0})
+"""Namespaces of items."""
 TYPES = frozenset({"edit", "new", "log"})
+"""Types of events that may change an item."""
 
 _ITEM = re.compile(r"Q[1-9]\d{0,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedEntity:
-    """What one event says."""
+    """The content of one event."""
 
     at: datetime
+    """Time of the event."""
     canary: bool
+    """Whether it is a canary event, which only shows that the stream works."""
     item: str | None
-    """The entity, where the event may mean that its statements or names changed."""
+    """The item whose statements or names may have changed, or None."""
     revision: int | None
 
 
 @dataclass(slots=True)
 class Slice:
-    """What has been heard so far."""
+    """The events read so far."""
 
     source: str
     event_id: str | None
-    """The last event's id, verbatim."""
+    """Id of the last event, unchanged."""
     at: datetime
-    """Its time; before the first, the time from which changes are wanted."""
+    """Time of the last event; before the first one, the time from which changes are wanted."""
     items: set[str] = field(default_factory=set)
     revisions: set[int] = field(default_factory=set)
     skips: list[Skip] = field(default_factory=list)
     gap: str | None = None
     num_events: int = 0
     passed: bool = False
-    """Whether an event of after the end was sent: the position then stays before it."""
+    """Whether an event after the end was read; then the position stays before it."""
 
     def take(self, change: ChangedEntity, event_id: str | None) -> None:
-        """Go on to this event."""
+        """Add an event, and move the position to it."""
         self.num_events += 1
-        self._mind_gap(change.at, "goes on")
-        if change.at >= self.at and not self.passed:  # what is sent again is no way back
+        self._note_gap(change.at, "goes on")
+        if change.at >= self.at and not self.passed:  # an event sent again does not move back
             self.event_id, self.at = event_id or self.event_id, change.at
         if change.canary or change.item is None:
             return
@@ -79,13 +83,17 @@ class Slice:
         self.items.add(change.item)
 
     def end(self, until: datetime) -> None:
-        """All of before `until` was heard. Behind a gap the stream is followed from there: all
-        entities are looked at, and the last id would be passed over again."""
-        self._mind_gap(until, "had to be followed")
+        """Say that all events before `until` were read.
+
+        After a gap the stream is followed from `until`: all entities are checked anyway, and the
+        stream no longer knows the last id.
+        """
+        self._note_gap(until, "had to be followed")
         if until - self.at > HEARTBEAT:
             self.event_id, self.at = None, until
 
     def signal(self, state: Mapping[str, Any], *, done: bool) -> Signal:
+        """The signal of this slice; its cursor is `state` with the new position."""
         cursor = {**state, "event_id": self.event_id, "at": _text(self.at)}
         return Signal(
             subjects=tuple(sorted(self.items)),
@@ -95,7 +103,8 @@ class Slice:
             skips=tuple(self.skips),
         )
 
-    def _mind_gap(self, at: datetime, what: str) -> None:
+    def _note_gap(self, at: datetime, what: str) -> None:
+        """Note a gap, if the last event is too long before `at`."""
         if self.gap is None and at - self.at > HEARTBEAT:
             self.gap = (
                 f"the stream is silent from {_text(self.at)} to {_text(at)}, where it {what}: "
@@ -106,10 +115,12 @@ class Slice:
 def follow(
     client: PoliteClient, url: str, wiki: str, state: Mapping[str, Any], as_of: date, source: str
 ) -> Signal:
-    """The next slice of the stream, to the end of a day or until now, whichever is first.
+    """The next slice of the stream, to the end of a day or until now, whichever is earlier.
 
-    state  the last slice's cursor. Where it holds no position there is nothing to be heard: the
-           position is the end of what is looked at in full.
+    url    address of the stream
+    wiki   name of the wiki whose events count
+    state  cursor of the slice before. Without a position the slice is empty: all entities are
+           checked this time, and the stream is followed from the end of that
 
     Raises SourceError.
     """
@@ -118,37 +129,38 @@ def follow(
     until = min(end, now)
     if "at" not in state:
         return Signal(cursor={**state, "event_id": None, "at": _text(until)}, done=True)
-    heard = Slice(source, state["event_id"], datetime.fromisoformat(state["at"]))
+    found = Slice(source, state["event_id"], datetime.fromisoformat(state["at"]))
     empty = 0
     while empty < MAX_EMPTY:
-        before = heard.event_id
-        since = None if heard.event_id else {"since": _text(heard.at)}
-        with closing(client.stream(url, since, last_event_id=heard.event_id)) as events:
+        before = found.event_id
+        since = None if found.event_id else {"since": _text(found.at)}
+        with closing(client.stream(url, since, last_event_id=found.event_id)) as events:
             for event in events:
                 change = read_event(event.data, wiki)
                 if change is None or change.at > now + SKEW:
                     reason = "event is malformed" if change is None else "event is of the future"
-                    heard.skips.append(Skip(source, reason, event.data[:MAX_SAMPLE]))
+                    found.skips.append(Skip(source, reason, event.data[:MAX_SAMPLE]))
                     continue
                 if change.at >= until + LATE:
-                    heard.end(until)
-                    return heard.signal(state, done=True)
+                    found.end(until)
+                    return found.signal(state, done=True)
                 if change.at >= until:
-                    heard.passed = True
+                    found.passed = True
                     continue
-                heard.take(change, event.id)
-                if heard.num_events >= SLICE_EVENTS:
-                    return heard.signal(state, done=False)
-        empty = empty + 1 if heard.event_id == before else 0
-    heard.end(until)
-    return heard.signal(state, done=True)
+                found.take(change, event.id)
+                if found.num_events >= SLICE_EVENTS:
+                    return found.signal(state, done=False)
+        empty = empty + 1 if found.event_id == before else 0
+    found.end(until)
+    return found.signal(state, done=True)
 
 
 def read_event(text: str, wiki: str) -> ChangedEntity | None:
-    """One event; None where it is none of the schema.
+    """The content of an event's JSON; None where it does not follow the schema.
 
-    The item is None for other wikis and pages that are no items. Summaries are not looked at: what
-    an edit changed is in the entity, and an entity that was passed over would keep an old revision.
+    The item is None for events of other wikis and of pages that are no items. Edit summaries are
+    not read: only the entity shows what an edit changed, and an entity that is left out would keep
+    an old revision.
     """
     try:
         event = json.loads(text)
@@ -158,7 +170,7 @@ def read_event(text: str, wiki: str) -> ChangedEntity | None:
             return None
         if meta["domain"] == "canary":
             return ChangedEntity(at=at, canary=True, item=None, revision=None)
-        concerned = (
+        concerns_item = (
             event["wiki"] == wiki
             and event["namespace"] in NAMESPACES
             and event["type"] in TYPES
@@ -167,11 +179,12 @@ def read_event(text: str, wiki: str) -> ChangedEntity | None:
         revision = (event.get("revision") or {}).get("new")
         number = revision if isinstance(revision, int) else None
         return ChangedEntity(
-            at=at, canary=False, item=event["title"] if concerned else None, revision=number
+            at=at, canary=False, item=event["title"] if concerns_item else None, revision=number
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _text(at: datetime) -> str:
+    """A time in ISO 8601, UTC."""
     return at.astimezone(UTC).isoformat("T").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""A snak of Wikibase's JSON -> the canonical text and type of what it says."""
+"""Read the value of a snak in Wikibase's JSON as canonical text with a type."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from discovery.facts.fact import Interval, ValueType
 
 ENTITY_ID = re.compile(r"[QPL][1-9]\d{0,14}")
 MAX_VALUE, MAX_DIGITS = 10_000, 1_000
-"""Characters of a value, and places of a quantity; Wikibase allows 2,500 and 127."""
+"""Characters of a value and digits of a quantity, at most; Wikibase allows 2,500 and 127."""
 
 _PREFIX = {"item": "Q", "property": "P", "lexeme": "L"}
 compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-"""The one JSON text of a value."""
+"""The canonical JSON text of a value."""
 
 
 def read_date(snaks: list[Any], modified: str | None) -> tuple[Interval | None, list[str]]:
-    """The first date of a qualifier; `somevalue` is some day up to the revision, `novalue` none."""
+    """The first date in the snaks of a qualifier, and remarks on it.
+
+    `somevalue` means any day up to `modified`, the time of the revision; `novalue` means no date.
+    """
     for snak in snaks:
         if snak["snaktype"] == "somevalue":
             latest = iso_interval(modified).latest if modified else -FAR_PAST
@@ -33,7 +36,7 @@ def read_date(snaks: list[Any], modified: str | None) -> tuple[Interval | None, 
 
 
 def type_of(snak: Mapping[str, Any]) -> ValueType:
-    """The type by the property's datatype, for snaks without a value."""
+    """The type of a snak by its property's datatype, for snaks without a value."""
     types: dict[str, ValueType] = {
         "wikibase-item": "entity",
         "wikibase-property": "entity",
@@ -53,7 +56,7 @@ def read_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
 
 
 def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
-    """As `_value`, however long."""
+    """`read_value` without the limit of length."""
     value, kind = snak["datavalue"]["value"], snak["datavalue"]["type"]
     if kind == "wikibase-entityid":
         key = value.get("id") or f"{_PREFIX[value['entity-type']]}{value['numeric-id']}"
@@ -76,7 +79,7 @@ def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
 
 
 def read_bounds(snak: Mapping[str, Any]) -> str | None:
-    """Between what a quantity lies, the lower bound first: sources have them swapped."""
+    """The bounds of a quantity as `LOW..HIGH`, None without them. Sources may have them swapped."""
     value = snak["datavalue"]["value"]
     given = [value.get(name) for name in ("lowerBound", "upperBound")]
     if None in given:
@@ -86,7 +89,7 @@ def read_bounds(snak: Mapping[str, Any]) -> str | None:
 
 
 def _decimal(text: Any) -> Decimal:
-    """A number of a quantity. Raises ValueError with the reason."""
+    """The number in a quantity's text. Raises ValueError with the reason."""
     try:
         amount = Decimal(text)
     except InvalidOperation:

@@ -1,7 +1,7 @@
-"""A SPARQL query that selects items: its answer -> their ids, whatever else it says.
+"""Run a SPARQL query, and read the ids of the items that it selects.
 
-The format is SPARQL 1.1 Query Results JSON. The items are those of the variable `item`, else of the
-first. Wikidata's endpoint gives up after 60 s.
+The format is SPARQL 1.1 Query Results JSON. The items are the values of the variable `item`, or
+else of the first variable. Wikidata's endpoint stops a query after 60 s.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ VARIABLE = "item"
 def select_items(
     client: PoliteClient, endpoint: str, query: str, source: str
 ) -> tuple[tuple[str, ...], tuple[Skip, ...]]:
-    """Ids that the query selects, sorted, and what of its answer is no item. Raises SourceError."""
+    """Ids of the items that the query selects, sorted, and skips for results that are no items.
+
+    Raises SourceError.
+    """
     value, page = client.get_json(endpoint, {"query": query, "format": "json"})
     try:
         return read_items(value, source)
@@ -34,7 +37,10 @@ def select_items(
 
 
 def read_items(value: Mapping[str, Any], source: str) -> tuple[tuple[str, ...], tuple[Skip, ...]]:
-    """The items of a results object; pure."""
+    """The items in a results object, and skips for results that are no items.
+
+    Raises KeyError, TypeError, IndexError or AttributeError for an object in another format.
+    """
     names = value["head"]["vars"]
     name = VARIABLE if VARIABLE in names else names[0]
     found: set[str] = set()

@@ -1,10 +1,10 @@
-"""Wikidata, or any Wikibase: entities as they stood at the end of a day.
+"""The source for Wikidata or another Wikibase: entities as they were at the end of a day.
 
-Which entities are watched is said by ids or by a query; which of them changed, by a sweep of their
-revisions or, where a stream is named, by its events. They are fetched by
-`discovery.sources.wikibase.api`, with the labels of everything they point to; labels are today's,
-for the API has no older ones without a request for each. The JSON itself is read by
-`discovery.sources.wikibase.entities`.
+The config lists the watched entities by id or selects them by a query. Which of them changed is
+found by a sweep of their revisions or, if the config names a stream, from its events.
+`discovery.sources.wikibase.api` fetches the changed entities, and the labels of the entities that
+are their values. Labels are today's, because older ones would need a request for each.
+`discovery.sources.wikibase.entities` reads the JSON.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from infra.errors import SourceError
 from infra.http.client import PoliteClient
 
 PARTITION = 10 * BATCH
-"""Entities in one partition: few enough that it is no loss to fetch them again, and so many that
-those which have changed fill a call."""
+"""Entities in one partition: few enough to fetch again after a fault, and so many that the changed
+ones fill a call."""
 
 
 class WikidataSource:
-    """Partitions of entities, their observations, and what those say."""
+    """The watched entities of a Wikibase, fetched in partitions."""
 
     coverage: Coverage = "subject"
 
@@ -44,7 +44,10 @@ class WikidataSource:
         self.config, self.name = config, config.name
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
-        """What the query selects, in a slice of its own, then the stream."""
+        """The next slice: first the entities that the query selects, then slices of the stream.
+
+        None where the config names neither. Raises SourceError.
+        """
         assert client is not None
         config, state = self.config, dict(cursor or {})
         if config.query is not None and state.get("selected_for") != as_of.isoformat():
@@ -59,13 +62,13 @@ class WikidataSource:
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
     ) -> list[Partition]:
-        """Of all that is watched, what may have changed; what could not be fetched always may."""
-        heard = signals or ()
+        """Partitions of the watched entities that may have changed or were not fetched before."""
+        slices = signals or ()
         watched = {*self.config.entities, *since.revisions}
-        watched.update(key for signal in heard for key in signal.selected)
-        told = self.config.stream is not None and not any(signal.gap for signal in heard)
-        if told and "at" in (since.cursor or {}):
-            changed = {key for signal in heard for key in signal.subjects}
+        watched.update(key for signal in slices for key in signal.selected)
+        complete = self.config.stream is not None and not any(signal.gap for signal in slices)
+        if complete and "at" in (since.cursor or {}):
+            changed = {key for signal in slices for key in signal.subjects}
             unread = {key for key in watched if since.revisions.get(key) is None}
             watched = (watched & changed) | unread
         entities = sorted(watched, key=lambda key: int(key[1:]))
@@ -80,7 +83,7 @@ class WikidataSource:
         ]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """Each changed entity's observation, then those of the labels. Raises SourceError."""
+        """The changed entities, then the labels of their values. Raises SourceError."""
         assert client is not None
         known = dict(zip(partition.keys, partition.known, strict=True))
         api = WikibaseApi(
@@ -97,7 +100,7 @@ class WikidataSource:
         yield from api.labels(wanted)
 
     def parse(self, observation: Observation) -> Parsed:
-        """Facts and entities of one observation; pure. What is absent the crawl has counted."""
+        """The facts and entities in an observation. Pure. The crawl counts absent entities."""
         if observation.absent:
             return Parsed()
         if observation.kind == "labels":
@@ -110,7 +113,10 @@ class WikidataSource:
         return parse_entity(entity, self.name, self.config.relations)
 
     def _decode(self, observation: Observation) -> Mapping[str, Any]:
-        """The entity object of a payload, with the revision that was asked for."""
+        """The entity object in a payload, with revision, time and user of the observation.
+
+        Raises SourceError where there is none.
+        """
         entity = find_entity(json.loads(observation.payload), observation.about)
         if entity is None:
             raise SourceError(

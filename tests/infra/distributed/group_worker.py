@@ -16,7 +16,7 @@ from infra.distributed.group import DistributedGroup, share
 
 def main(directory: Path, kind: str, timeout_s: float) -> None:
     distributed.init_process_group("gloo", timeout=timedelta(seconds=timeout_s))
-    group = DistributedGroup.joined(torch.device("cpu"))
+    group = DistributedGroup.current(torch.device("cpu"))
 
     def flags() -> None:
         assert group.size == 2 and group.rank in (0, 1)

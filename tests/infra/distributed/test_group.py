@@ -9,7 +9,7 @@ import pytest
 import torch
 from processes import assert_passed, launch
 
-from infra.distributed.group import ALONE, share
+from infra.distributed.group import SINGLE_PROCESS, share
 
 WORKER = Path(__file__).with_name("group_worker.py")
 
@@ -17,10 +17,10 @@ WORKER = Path(__file__).with_name("group_worker.py")
 def test_alone_everything_is_ones_own() -> None:
     """A group of one answers with what it was given."""
     tensor = torch.ones(2)
-    assert (ALONE.rank, ALONE.size) == (0, 1)
-    assert ALONE.any(True) and not ALONE.any(False) and ALONE.max(7) == 7
-    assert ALONE.sum_(tensor) is tensor and ALONE.gather((1, 2)) == [1, 2]
-    assert share([1, 2, 3], ALONE) == [1, 2, 3]
+    assert (SINGLE_PROCESS.rank, SINGLE_PROCESS.size) == (0, 1)
+    assert SINGLE_PROCESS.any(True) and not SINGLE_PROCESS.any(False) and SINGLE_PROCESS.max(7) == 7
+    assert SINGLE_PROCESS.sum_(tensor) is tensor and SINGLE_PROCESS.gather((1, 2)) == [1, 2]
+    assert share([1, 2, 3], SINGLE_PROCESS) == [1, 2, 3]
 
 
 def test_two_processes_agree(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.distributed.zero import gathered, sharded, whole_shape
+from infra.distributed.zero import gathered, load_sharded, whole_shape
 from infra.errors import ConfigError
 
 
@@ -25,15 +25,15 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No launcher, a dtype that DeepSpeed would change, more processes than GPUs."""
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match="torchrun"), sharded(tmp_path, dtype=torch.float32):
+    with pytest.raises(ConfigError, match="torchrun"), load_sharded(tmp_path, dtype=torch.float32):
         pass
-    with pytest.raises(ConfigError, match="float64"), sharded(tmp_path, dtype=torch.float64):
+    with pytest.raises(ConfigError, match="float64"), load_sharded(tmp_path, dtype=torch.float64):
         pass
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.setenv(name, "99")
     with (
         pytest.raises(ConfigError, match="GPU"),
-        sharded(tmp_path, dtype=torch.float32, device="cuda"),
+        load_sharded(tmp_path, dtype=torch.float32, device="cuda"),
     ):
         pass
 

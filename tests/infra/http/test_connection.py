@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raw_server import Answer, RawServer, answer
 
 from infra.errors import AnswerError, SourceError
-from infra.http.body import Damaged, Oversize, unpack
+from infra.http.body import BodyDamaged, BodyTooLarge, read_body
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import LocalRateLimit
 
@@ -56,10 +56,10 @@ def test_unpacking_is_gzips(members: list[bytes], cuts: list[int], packed: bool)
     bounds = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     chunks = [body[a:b] for a, b in itertools.pairwise(bounds)]
     coding = "gzip" if packed else ""
-    assert unpack(chunks, coding, max(len(plain), len(body))) == plain
+    assert read_body(chunks, coding, max(len(plain), len(body))) == plain
     if plain:
-        with pytest.raises(Oversize):
-            unpack(chunks, coding, len(plain) - 1)
+        with pytest.raises(BodyTooLarge):
+            read_body(chunks, coding, len(plain) - 1)
 
 
 @given(st.binary(min_size=1, max_size=80), st.data())
@@ -67,8 +67,8 @@ def test_a_cut_gzip_is_never_taken_for_whole(plain: bytes, data: st.DataObject) 
     """Any beginning of it that is not all of it is damaged."""
     body = gzip.compress(plain)
     cut = data.draw(st.integers(1, len(body) - 1))
-    with pytest.raises(Damaged):
-        unpack([body[:cut]], "gzip", 2**20)
+    with pytest.raises(BodyDamaged):
+        read_body([body[:cut]], "gzip", 2**20)
 
 
 @pytest.mark.parametrize("status", [200, 302])

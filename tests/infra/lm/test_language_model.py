@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from infra.lm.batching import FULL_TOKENS, PADDED_SHARE, chunks
 from infra.lm.language_model import LanguageModel
 from infra.lm.matching import begins_with
-from infra.lm.question import Question, Text
+from infra.lm.question import Question
 from infra.models.loading import load
 
 KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"]
@@ -164,43 +164,6 @@ def test_single_tokens_are_scored_from_the_prompt_alone(checkpoint: Callable[[st
     assert answer.num_tokens == (1,)
     expected = reference(model, tokenizer, "Neymar", single)
     assert answer.logprobs[0] == pytest.approx(expected, abs=2e-4)
-
-
-def test_nll_is_the_models_loss(checkpoint: Callable[[str], Path]) -> None:
-    """Summed over a text, tokens counted; in windows, each by itself, the rest left."""
-    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
-    text = "The weather in London is cold."
-    ids = tokenizer(text, return_tensors="pt")["input_ids"]
-    lm = LanguageModel(model, tokenizer)
-    [whole] = lm.read([Text(id="x", text=text)])
-    assert whole.num_tokens == ids.shape[1] - 1 and whole.kl is None
-    assert whole.nll / whole.num_tokens == pytest.approx(
-        float(model(ids, labels=ids).loss), rel=1e-4
-    )
-    windows = lm.read([Text(id="w", text=text, window=3)])
-    assert [w.id for w in windows] == [f"w/{i}" for i in range(ids.shape[1] // 3)]
-    first = model(ids[:, :3], labels=ids[:, :3]).loss
-    assert windows[0].nll / 2 == pytest.approx(float(first), rel=1e-4)
-
-
-def test_drift_is_the_kl_divergence_from_the_reference(checkpoint: Callable[[str], Path]) -> None:
-    """Σ p0 log(p0/p) position by position, by hand; zero of the model itself; energy is the share
-    of a changed module's output that moved."""
-    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
-    other, _ = load(checkpoint("llama"), dtype=torch.float32)
-    projection = other.model.layers[1].mlp.down_proj
-    with torch.no_grad():
-        projection.weight.mul_(1.5)
-    text = Text(id="x", text="The weather in London is cold.")
-    base, edited = LanguageModel(model, tokenizer), LanguageModel(other, tokenizer)
-    [same] = base.read([text], reference=base)
-    assert same.kl == pytest.approx(0, abs=1e-6) and same.energy == 0
-    [moved] = edited.read([text], reference=base)
-    ids = tokenizer(text.text, return_tensors="pt")["input_ids"]
-    p0, p = (m(ids).logits[0, :-1].float().softmax(-1).double() for m in (model, other))
-    expected = float((p0 * (p0 / p).log()).sum())
-    assert moved.kl == pytest.approx(expected, rel=1e-3) and expected > 1e-4
-    assert moved.energy == pytest.approx(0.25, rel=1e-4)
 
 
 def test_teacher_forced_hits_are_counted(checkpoint: Callable[[str], Path]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.lm.matching import begins_with, contains, is_one_of, normalise, settled
+from infra.lm.matching import begins_with, contains, is_one_of, is_settled, normalise
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ PIECES = st.lists(st.sampled_from(["New", "the ", " York", " ", "'s", "-", "é",
 def test_what_is_settled_stays(said: list[str], more: list[str], names: list[list[str]]) -> None:
     """Generation may stop at a settled text: writing on would not change the match."""
     text, known = "".join(said), ["".join(name) for name in names]
-    if settled(text, known):
+    if is_settled(text, known):
         assert begins_with(text, known) == begins_with(text + "".join(more), known)
         assert is_one_of(text, known) == is_one_of(text + "".join(more), known)
 
@@ -58,10 +58,10 @@ def test_what_is_settled_stays(said: list[str], more: list[str], names: list[lis
         ("Nevada is", True),
     ],
 )
-def test_settled(text: str, over: bool) -> None:
+def test_is_settled(text: str, over: bool) -> None:
     """A name is settled by the whole word after it, or by the first that differs: until then the
     answer may still be the name alone."""
-    assert settled(text, ["the New York"]) is over
+    assert is_settled(text, ["the New York"]) is over
 
 
 def test_exact_and_contained() -> None:

@@ -178,8 +178,8 @@ def test_one_process_makes_an_output(tmp_path: Path) -> None:
     lock = tmp_path / "crawl" / ".1.lock"
     assert not lock.exists()
     command = (
-        "import os, sys; from pathlib import Path; from infra.files.atomic import only_one\n"
-        "with only_one(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from infra.files.atomic import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", command, str(lock)], cwd=Path(__file__).parents[3])
     assert lock.exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_feed import ADA, BOB, FILLER
 
 from discovery.sources.web import items, sandbox
-from discovery.sources.web.items import MAX_BYTES, Unreadable, read_feed, read_page
+from discovery.sources.web.items import MAX_BYTES, UnreadableDocument, read_feed, read_page
 
 URL = "https://example.org/feed"
 
@@ -134,7 +134,7 @@ def test_a_link_without_end(site):
 def test_a_reader_that_fails_is_not_taken_for_a_hostile_page(monkeypatch):
     """What goes wrong in the reader itself is told by its name."""
     monkeypatch.setattr(items, "__file__", "/nowhere/reader.py")
-    with pytest.raises(Unreadable, match=r"the reader of feeds fails"):
+    with pytest.raises(UnreadableDocument, match=r"the reader of feeds fails"):
         sandbox.read("feed", b"<rss/>", URL, {})
 
 
@@ -189,7 +189,7 @@ def test_hostile_markup_costs_so_much_and_no_more(name, kind):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         said = str(sandbox.read(kind, HOSTILE[name].encode(), URL, {}, cpu_s=3))
-    except Unreadable as error:
+    except UnreadableDocument as error:
         said = str(error)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime - before.ru_utime < 6
@@ -226,7 +226,7 @@ def test_damaged_feeds_are_items_or_a_reason(name, changes, cut):
         body[place % len(body)] = value
     try:
         items, _ = read_feed(bytes(body[: len(body) - cut % len(body)]), URL, {})
-    except Unreadable as error:
+    except UnreadableDocument as error:
         assert "\n" not in str(error)
         return
     for item in items:
@@ -240,7 +240,7 @@ def test_damaged_pages_are_text_or_a_reason(noise, place):
     page = article(*FILLER).encode()
     try:
         item = read_page(page[:place] + noise + page[place:], URL, {})
-    except Unreadable as error:
+    except UnreadableDocument as error:
         assert "\n" not in str(error)
         return
     item.text.encode()
