@@ -240,7 +240,8 @@ def test_a_machines_own_settings_change_nothing(monkeypatch: pytest.MonkeyPatch)
 
     point = one(0.5, 0.4, 0.6)
     plain = line([("a", point), ("b", point)], title="t", description="d")
-    for name, value in {"font.size": 30.0, "lines.linestyle": ":", "axes.grid": True}.items():
+    own: dict[Any, Any] = {"font.size": 30.0, "lines.linestyle": ":", "axes.grid": True}
+    for name, value in own.items():
         monkeypatch.setitem(matplotlib.rcParams, name, value)
     assert line([("a", point), ("b", point)], title="t", description="d") == plain
     assert matplotlib.rcParams["font.size"] == 30.0
