@@ -1,7 +1,8 @@
 """Does a piece of generated text give a certain answer? Normalisation and alias matching.
 
 The normal form is the one of the generation metrics (`exact`, `alias`): NFKC, lower case, no
-punctuation, no articles, single spaces.
+punctuation, no articles, single spaces. Scores hang on this very form, so it is no library's to
+change.
 """
 
 from __future__ import annotations

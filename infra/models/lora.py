@@ -2,6 +2,7 @@
 
 ΔW = B·A exactly: `lora_alpha` is the rank, so nothing is scaled. Servers allow few ranks and one
 for all layers (vLLM's `max_lora_rank`), so every layer is padded with zeros to the next of them.
+PEFT itself writes adapters of models that it wrapped and trained; the tests read ours with it.
 """
 
 from __future__ import annotations
