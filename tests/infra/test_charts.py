@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.charts import COLOURS, MARKERS, ChartRow, Point, curve, dots, legend, line, shown, ticks
+from infra.charts import ChartRow, Point, curve, dots, legend, line, shown, ticks
+from infra.drawing import COLOURS, MARKERS
 
 SHARES = st.floats(0, 1)
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -248,8 +249,12 @@ def test_a_machines_own_settings_change_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_matplotlib_is_imported_by_the_first_chart_only() -> None:
-    """It takes a second, which every command would wait for."""
-    script = "import sys, infra.charts, jobs.cli; sys.exit('matplotlib' in sys.modules)"
+    """It takes a second, which every command would wait for; so do scipy and scikit-learn."""
+    script = (
+        "import sys, infra.charts, jobs.cli, pipeline.evaluate.metrics, "
+        "discovery.probe.beliefs.calibration; "
+        "sys.exit(bool({'matplotlib', 'scipy.stats', 'sklearn'} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

@@ -13,6 +13,7 @@ import pytest
 from page_helpers import CONFIG, SEARCH, fact, gate_of, inputs, planned, refusal, report, share
 
 from infra.charts import shown
+from infra.drawing import COLOURS
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import CHECKS
 from pipeline.release.pages.page import (
@@ -261,6 +262,7 @@ def test_both_colour_schemes_can_be_read() -> None:
     assert len(schemes) == 2
     for scheme in schemes:
         colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
+        assert colours.keys() >= COLOURS.keys(), "the charts' colours are the page's"
         paper = luminance(colours.pop("paper"))
         colours.pop("rule")
         for name, colour in colours.items():
