@@ -194,6 +194,7 @@ def _month_length(year: int, month: int, model: str) -> int:
 def _day_number(year: int, month: int, day: int, model: str) -> int:
     """Days since 1970-01-01 of a date in its own calendar, for any astronomical year.
 
+    Not `datetime`'s, which knows the years 1 to 9999 and one calendar; sources date the Big Bang.
     Years are counted from March, so that the leap day ends them and the months' lengths follow (153
     m + 2) // 5 (Hatcher 1984, as in Explanatory Supplement to the Astronomical Almanac ch. 12).
     """

@@ -1,7 +1,8 @@
 """Decide whether a generated text gives a certain answer, by its normal form and its aliases.
 
-The normal form is that of the generation metrics (`exact`, `alias`): NFKC, lower case, without
-punctuation and articles, with single spaces.
+The normal form is the one of the generation metrics (`exact`, `alias`): NFKC, lower case, no
+punctuation, no articles, single spaces. Scores hang on this very form, so it is no library's to
+change.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Write a low-rank change of a model as a LoRA adapter in PEFT's format, and attach an adapter.
 
-The adapter is ΔW = B·A exactly: `lora_alpha` equals the rank, so nothing is scaled. A server allows
-certain ranks only, and one rank for all layers (vLLM's `max_lora_rank`); so the factors of every
-layer are padded with zeros to the next rank that is allowed.
+ΔW = B·A exactly: `lora_alpha` is the rank, so nothing is scaled. Servers allow few ranks and one
+for all layers (vLLM's `max_lora_rank`), so every layer is padded with zeros to the next of them.
+PEFT itself writes adapters of models that it wrapped and trained; the tests read ours with it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import linear_regression
 
 from pipeline.evaluate.output import Report
 from pipeline.gate.bounds import GateConfig
@@ -41,7 +42,5 @@ def capacity(
 
 def _next(values: Sequence[float]) -> float:
     """Where the least-squares line through the values is one step later."""
-    n, mid = len(values), (len(values) - 1) / 2
-    mean = sum(values) / n
-    slope = sum((i - mid) * v for i, v in enumerate(values)) / sum((i - mid) ** 2 for i in range(n))
-    return mean + slope * (n - mid)
+    slope, intercept = linear_regression(range(len(values)), values)
+    return intercept + slope * len(values)

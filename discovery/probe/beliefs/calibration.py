@@ -8,7 +8,7 @@ paraphrases. What is estimated for each of them is
 for a paraphrase was not asked when the verdict was made: a belief that depends on the wording is
 none. Unchanged facts are taken because of them the world is no matter: what the model holds is not
 in motion, neither in the sources nor by our edits. Fitted is a ridge-penalised logistic regression
-on standardised features, by Newton's method, float64 (Hastie, Tibshirani, Friedman, *Elements of
+on standardised features, scikit-learn's, float64 (Hastie, Tibshirani, Friedman, *Elements of
 Statistical Learning*, sections 3.4.1 and 4.4.1).
 """
 
@@ -28,6 +28,8 @@ MIN_FACTS = 24
 MIN_EITHER = 3
 """So many must hold, and so many must not."""
 RIDGE = 1.0
+INTERCEPT = 1000.0
+"""Value of the intercept's column: its square divides the intercept's penalty."""
 FOLDS = 5
 NUM_BINS = 5
 
@@ -125,20 +127,20 @@ def fit(X_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
 
         -Σ log p(y_n | x_n) + RIDGE/2 Σ_f w_f²
 
-    The intercept is not penalised beyond what keeps it finite.
+    The intercept is not penalised beyond what keeps it finite, which is as if its column were
+    INTERCEPT everywhere: its weight is then small and its penalty smaller.
     """
-    A = np.column_stack([np.ones(len(X_NF)), X_NF])
-    ridge = np.diag([1e-6, *[RIDGE] * X_NF.shape[1]])
-    w = np.zeros(A.shape[1])
-    for _ in range(50):
-        p_N = 1.0 / (1.0 + np.exp(-np.clip(A @ w, -30, 30)))
-        gradient = A.T @ (p_N - y_N) + ridge @ w
-        hessian = (A * (p_N * (1 - p_N))[:, None]).T @ A + ridge
-        step = np.linalg.solve(hessian, gradient)
-        w -= step
-        if np.abs(step).max() < 1e-10:
-            break
-    return w
+    from sklearn.linear_model import LogisticRegression  # takes a second, which only this waits for
+
+    A = np.column_stack([np.full(len(X_NF), INTERCEPT), X_NF])
+    # Two rows of zeros, one of either kind, add a constant to the loss: scikit-learn refuses facts
+    # of one kind, which those of a fold may be.
+    A, y_N = np.vstack([A, np.zeros((2, A.shape[1]))]), np.append(y_N, [0.0, 1.0])
+    model = LogisticRegression(
+        C=1 / RIDGE, fit_intercept=False, solver="newton-cholesky", tol=1e-12, max_iter=100
+    )
+    w = model.fit(A, y_N).coef_[0]
+    return np.append(w[0] * INTERCEPT, w[1:])
 
 
 def reliability(p_N: np.ndarray, y_N: np.ndarray) -> list[dict[str, float]]:

@@ -115,6 +115,8 @@ def _curve(relation: str, label: str, beliefs: Sequence[Dated], today: int) -> C
     peak = plateau = interval = None
     if len(beliefs) >= MIN_SUBJECTS:
         peak, plateau = _peak(days_D, holding_SD.sum(0))
+        # Not scipy's bootstrap: a sample is how often each subject is drawn, so that one product
+        # of matrices sums the curves of all of them.
         draw = np.random.default_rng(SEED)
         samples_KS = draw.multinomial(len(beliefs), [1 / len(beliefs)] * len(beliefs), NUM_SAMPLES)
         peaks = [_peak(days_D, sums_D)[0] for sums_D in samples_KS @ holding_SD]

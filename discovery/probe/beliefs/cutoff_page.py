@@ -45,12 +45,7 @@ _PAGE = Markup(
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 40rem; padding: 0 1rem;
   color: var(--ink); background: light-dark(#fff, #161616); }}
 figure {{ margin: 2rem 0; }}
-.chart {{ display: block; width: 100%; height: auto; font-size: 12px; }}
-.chart text {{ fill: var(--soft); }}
-.grid {{ stroke: var(--rule); }}
-.curve {{ fill: none; stroke: var(--accent); stroke-width: 1.5; }}
-.bound {{ stroke: var(--ink); stroke-dasharray: 4 3; }}
-.whisker {{ stroke: var(--ink); stroke-width: 3; }}
+.chart {{ display: block; width: 100%; height: auto; }}
 </style></head><body>
 <h1>Effective cut-off of {model}</h1>
 <p>For each relation: of the subjects about which the model has a belief, the share for whom what it

@@ -16,7 +16,10 @@ BLOCK = 2_000_000
 
 
 def wilson(p: float, n: int) -> Interval:
-    """95 % interval of a share (Wilson 1927): (p + z²/2n ± z√(p(1-p)/n + z²/4n²)) / (1 + z²/n)."""
+    """95 % interval of a share (Wilson 1927): (p + z²/2n ± z√(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+
+    Not scipy's: `binomtest` takes whole hits only, and p is a mean of shares within facts.
+    """
     centre = p + Z * Z / (2 * n)
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
@@ -62,17 +65,27 @@ def resampled_means(
     values: np.ndarray, groups: Sequence[Hashable], *, num: int, seed: int = 0
 ) -> np.ndarray:
     """Means [num, columns] of values [items, columns] over resamples of whole groups."""
+    from scipy.stats import bootstrap  # takes a second, which only this waits for
+
     places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     index = np.array([places[group] for group in groups])
     counts = np.bincount(index)
-    sums = np.stack([np.bincount(index, weights=column) for column in values.T], axis=1)
-    rng = np.random.default_rng(seed)
-    means, size = [], max(1, BLOCK // len(places))
-    for start in range(0, num, size):
-        drawn = rng.integers(len(places), size=(min(size, num - start), len(places)))
-        totals = np.stack([column[drawn].sum(axis=1) for column in sums.T], axis=1)
-        means.append(totals / counts[drawn].sum(axis=1)[:, None])
-    return np.concatenate(means)
+    sums = [np.bincount(index, weights=column) for column in values.T]
+
+    def means(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.stack([column[drawn].sum(axis) for column in sums]) / counts[drawn].sum(axis)
+
+    if len(places) == 1:  # of which scipy draws no samples: all are the same
+        return np.tile(means(np.zeros(1, dtype=int)), (num, 1))
+    made = bootstrap(
+        (np.arange(len(places)),),
+        means,
+        n_resamples=num,
+        batch=max(1, BLOCK // len(places)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return made.bootstrap_distribution.T
 
 
 def percentiles(values: np.ndarray) -> Interval:

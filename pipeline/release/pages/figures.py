@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from infra.charts import Point, Row, dots, line
+from infra.charts import ChartRow, Point, dots, line
 from pipeline.evaluate.output import Report
 from pipeline.gate.checks import CHECKS, Reading
 
@@ -111,7 +111,7 @@ def scores(report: Report) -> Iterator[Figure]:
     learned = [name for name in found if name not in KEPT]
     kept = [name for name in found if name in KEPT]
     for caption, names in (("The edited facts", learned), ("What must not move, or be gone", kept)):
-        rows = [Row(label=name_of(name), points=_roles(report, name)) for name in names]
+        rows = [ChartRow(label=name_of(name), points=_roles(report, name)) for name in names]
         if rows:
             kinds = [(r, ROLES[r]) for r in ROLES if r in report["roles"]]
             told = "; ".join(_said(row) for row in rows)
@@ -134,7 +134,9 @@ def shares(report: Report) -> list[str]:
 def relations(report: Report, labels: Mapping[str, str]) -> Figure | None:
     """The edited facts' own words by relation, the highest first."""
     scored = sorted_relations(report)[-MAX_RELATIONS:]
-    rows = [Row(label=labels.get(key, key), points=_relation(numbers)) for key, numbers in scored]
+    rows = [
+        ChartRow(label=labels.get(key, key), points=_relation(numbers)) for key, numbers in scored
+    ]
     if not rows:
         return None
     caption = "By relation" if len(rows) < MAX_RELATIONS else f"The {len(rows)} lowest relations"
@@ -164,7 +166,7 @@ def ages(report: Report) -> Figure | None:
     """Older and newer facts by how many were edited after them."""
     every = report["roles"]["candidate"]
     aged = [name for name in ordered(every) if name.startswith(AGED)]
-    rows = [Row(label=name_of(name), points=[_point(every[name])]) for name in aged]
+    rows = [ChartRow(label=name_of(name), points=[_point(every[name])]) for name in aged]
     if not rows:
         return None
     told = "; ".join(_said(row) for row in rows)
@@ -226,6 +228,6 @@ def _point(metric: Mapping[str, Any], kind: str = "candidate") -> Point:
     )
 
 
-def _said(row: Row) -> str:
+def _said(row: ChartRow) -> str:
     """A row in words, for whoever cannot see it."""
     return f"{row.label} " + ", ".join(f"{point.value:.3f}" for point in row.points)

@@ -19,7 +19,13 @@ from discovery.facts.change import Change
 from discovery.facts.dates import days, iso_interval
 from discovery.facts.tables import from_table
 from discovery.probe.beliefs.belief import Belief, abstains, judge
-from discovery.probe.beliefs.calibration import MIN_FACTS, calibrate, fit, holds_in_paraphrases
+from discovery.probe.beliefs.calibration import (
+    MIN_FACTS,
+    RIDGE,
+    calibrate,
+    fit,
+    holds_in_paraphrases,
+)
 from discovery.probe.beliefs.candidates import candidates_of, choose_candidates, why_not_askable
 from discovery.probe.beliefs.verdicts import ask_beliefs, choose_unchanged
 from discovery.probe.config import ProbeConfig
@@ -222,22 +228,62 @@ def made_beliefs(n: int, seed: int) -> tuple[list[Belief], list[bool], np.ndarra
 FITTED = calibrate(*made_beliefs(400, 1)[:2])
 
 
-def test_the_fit_has_no_gradient() -> None:
-    """At the solution the penalised loss is flat, by finite differences, and it is where a slow
-    descent ends too."""
+def made_facts(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features and outcomes of 60 facts: usual ones, or such as a fit may stumble over."""
     draw = np.random.default_rng(0)
     X = draw.normal(size=(60, 3))
     y = (draw.random(60) < 1 / (1 + np.exp(-X[:, 0]))).astype(float)
+    if kind == "all hold" or kind == "none holds":
+        y[:] = kind == "all hold"
+    elif kind == "one holds":
+        y[:] = np.arange(60) == 7
+    elif kind == "separable":
+        y = (X[:, 0] > 0.1).astype(float)
+    elif kind == "features alike":
+        X[:, 1:] = X[:, :1]
+    elif kind == "features say nothing":
+        X[:] = 0
+    elif kind == "one far off":
+        X[3] = 1e4
+    return X, y
+
+
+KINDS = (
+    *("usual", "all hold", "none holds", "one holds", "separable"),
+    *("features alike", "features say nothing", "one far off"),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fit_has_no_gradient(kind: str) -> None:
+    """At the solution the penalised loss is flat, and it is no lower anywhere around; facts of one
+    kind, as a fold may have, and what a line parts, have a finite fit too."""
+    X, y = made_facts(kind)
+    A, ridge = np.column_stack([np.ones(60), X]), np.array([1e-6, RIDGE, RIDGE, RIDGE])
 
     def loss(w: np.ndarray) -> float:
-        z = w[0] + X @ w[1:]
-        return float(np.sum(np.log1p(np.exp(-z)) + (1 - y) * z) + 0.5 * np.sum(w[1:] ** 2))
+        z = A @ w
+        return float(np.sum(np.logaddexp(0, -z) + (1 - y) * z) + 0.5 * np.sum(ridge * w**2))
 
     w = fit(X, y)
-    for i in range(4):
-        step = np.eye(4)[i] * 1e-5
-        assert abs(loss(w + step) - loss(w - step)) / 2e-5 < 1e-4
+    gradient = A.T @ (1 / (1 + np.exp(-(A @ w))) - y) + ridge * w
+    assert np.abs(gradient).max() < 1e-8 * np.abs(A).max(), gradient
+    draw = np.random.default_rng(1)
     assert all(loss(w) <= loss(w + draw.normal(size=4) * 0.1) for _ in range(100))
+    assert np.abs(w).max() < 30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fit_is_where_newtons_method_ends(kind: str) -> None:
+    """Plain steps by the whole Hessian, on the intercept's own scale, come to the same place."""
+    X, y = made_facts(kind)
+    A, ridge = np.column_stack([np.ones(60), X]), np.diag([1e-6, RIDGE, RIDGE, RIDGE])
+    w = np.zeros(4)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(A @ w, -30, 30)))
+        hessian = (A * (p * (1 - p))[:, None]).T @ A + ridge
+        w -= np.linalg.solve(hessian, A.T @ (p - y) + ridge @ w)
+    assert fit(X, y) == pytest.approx(w, rel=1e-6, abs=1e-8)
 
 
 def test_calibration_finds_how_beliefs_hold() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import date
 from typing import Any
@@ -99,6 +100,8 @@ def test_the_page_needs_nothing_else_and_the_json_has_the_dates() -> None:
     for part in page.split("<svg")[1:]:
         ET.fromstring("<svg" + part.split("</svg>")[0] + "</svg>")
     assert page.count("<figure>") == 2
+    used = set(re.findall(r"var\(--(\w+)\)", page))
+    assert used and used <= set(re.findall(r"--(\w+): light-dark\(", page))
     told = as_json(found)["relations"]["P54"]
     assert told["cutoff"].startswith("2019") and told["days"][-1] == "2024-01-01"
     assert "No belief" in as_page([], "m")

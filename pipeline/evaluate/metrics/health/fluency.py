@@ -13,10 +13,11 @@ same every time, but repetitive, so lower than theirs. Compare with the base of 
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,13 +27,16 @@ from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
 NUM_TOKENS = 100
 WEIGHTS = {2: 2 / 3, 3: 4 / 3}
 """Of bigrams and of trigrams."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 """A word, or a mark of punctuation."""
 _TERM = re.compile(r"\w\w+")
-"""A word of two letters or more: what TF-IDF counts."""
+"""A word of two letters or more: what scikit-learn's TF-IDF counts."""
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
@@ -71,10 +75,10 @@ def score(answer_set: AnswerSet) -> Scores:
             is_share=False,
         )
     }
-    idf = inverse_frequencies({text for case in answer_set.cases.cases for text in case.references})
+    likeness = Likeness.of({text for case in answer_set.cases.cases for text in case.references})
     scores["consistency"] = measured(
         (
-            (case.id, similarity(" ".join(written[case.id]), " ".join(case.references), idf))
+            (case.id, likeness(" ".join(written[case.id]), " ".join(case.references)))
             for case in answer_set.cases.cases
             if case.references and written[case.id]
         ),
@@ -98,24 +102,27 @@ def entropy(words: Sequence[str], m: int) -> float:
     return float(-(f * np.log2(f)).sum()) + 0.0
 
 
-def inverse_frequencies(texts: Iterable[str]) -> Mapping[str, float]:
-    """idf(t) = 1 + ln((1 + n) / (1 + df(t))) of every term of n texts, as scikit-learn smooths it
-    (the authors' choice)."""
-    documents = [set(terms(text)) for text in texts]
-    found = Counter(term for document in documents for term in document)
-    return {t: 1 + math.log((1 + len(documents)) / (1 + df)) for t, df in found.items()}
+@dataclass(frozen=True)
+class Likeness:
+    """Cosine of the TF-IDF vectors of two texts, as scikit-learn makes them by default (the
+    authors' choice): idf(t) = 1 + ln((1 + n) / (1 + df(t))) of every word t of two letters or more
+    that is in df(t) of n texts."""
 
+    tfidf: TfidfVectorizer | None
+    """None of texts without a word."""
 
-def similarity(one: str, two: str, idf: Mapping[str, float]) -> float:
-    """Cosine of tf·idf of two texts over the terms that have an idf; 0 where a text has none."""
-    a, b = (
-        {term: n * idf[term] for term, n in Counter(terms(text)).items() if term in idf}
-        for text in (one, two)
-    )
-    norm = math.hypot(*a.values()) * math.hypot(*b.values())
-    return sum(weight * b.get(term, 0.0) for term, weight in a.items()) / norm if norm else 0.0
+    @classmethod
+    def of(cls, texts: Collection[str]) -> Likeness:
+        """With the words of these texts."""
+        if not any(_TERM.search(text) for text in texts):
+            return cls(None)
+        from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second
 
+        return cls(TfidfVectorizer().fit(texts))
 
-def terms(text: str) -> list[str]:
-    """Lower-case words of two letters or more."""
-    return _TERM.findall(text.lower())
+    def __call__(self, one: str, two: str) -> float:
+        """0 where a text has none of the words."""
+        if self.tfidf is None:
+            return 0.0
+        a, b = self.tfidf.transform([one, two]).toarray()  # of length 1, or of zeros
+        return float(a @ b)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from case_helpers import answer, answer_set, case, value
 
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.metrics.health import fluency
+from pipeline.evaluate.metrics.health.fluency import Likeness
 from pipeline.evaluate.scoring.family import merged
 from pipeline.evaluate.scoring.metric import Measured
 
@@ -59,15 +59,21 @@ def test_entropy_of_what_repeats_itself() -> None:
 
 def test_likeness_equals_dense_vectors() -> None:
     """Cosine over the references' vocabulary, in which `pianist` counts more than `plays`."""
-    idf = fluency.inverse_frequencies(TEXTS)
-    terms = sorted(idf)
+    likeness = Likeness.of(TEXTS)
+    terms = sorted({word for text in TEXTS for word in re.findall(r"\b\w\w+\b", text.lower())})
     one, two = "He plays the piano and football in Paris", TEXTS[2]
     a, b = (slow_vector(text, TEXTS, terms) for text in (one, two))
     expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    assert fluency.similarity(one, two, idf) == pytest.approx(expected)
-    assert 0 < expected < 1 and idf["pianist"] > idf["plays"]
-    assert fluency.similarity(two, two, idf) == pytest.approx(1)
-    assert fluency.similarity("Zebra", two, idf) == fluency.similarity("", two, idf) == 0
+    assert likeness(one, two) == pytest.approx(expected, abs=1e-12)
+    assert 0 < expected < 1 and likeness("pianist", two) > likeness("plays", two)
+    assert likeness(two, two) == pytest.approx(1)
+    assert likeness("Zebra", two) == likeness("", two) == 0
+
+
+def test_texts_without_a_word_are_like_nothing() -> None:
+    """No text, or none with a word of two letters, is no error."""
+    for texts in ((), ("",), ("a b", "!")):
+        assert Likeness.of(texts)("the club", "the club") == 0
 
 
 def test_essays_are_a_hundred_tokens_whatever_comes() -> None:
@@ -96,17 +102,19 @@ def test_scores_of_facts() -> None:
     assert value(made, "fluency") == pytest.approx(sum(expected) / 3)
     found = made["consistency"]
     assert isinstance(found, Measured) and found.items.keys() == {"x", "y"} and not found.is_share
-    idf = fluency.inverse_frequencies(TEXTS)
+    likeness = Likeness.of(TEXTS)
     assert found.items["x"] == pytest.approx(
-        fluency.similarity(f"{TEXTS[0]} no no no", f"{TEXTS[0]} {TEXTS[1]}", idf)
+        likeness(f"{TEXTS[0]} no no no", f"{TEXTS[0]} {TEXTS[1]}")
     )
     assert found.items["x"] > found.items["y"]
     high = made["fluency"].metric().high  # type: ignore[union-attr]
     assert high is not None and high > 1
 
 
-def test_idf_does_not_depend_on_order() -> None:
-    """And a text that is there twice counts twice: whoever fits it gives each once."""
-    assert fluency.inverse_frequencies(TEXTS) == fluency.inverse_frequencies(TEXTS[::-1])
-    counts = Counter(fluency.terms("The club; the CLUB a b"))
-    assert counts == {"the": 2, "club": 2}
+def test_likeness_does_not_depend_on_order() -> None:
+    """Of the texts it is made from, nor of the two that are compared; capitals are no other word,
+    and one letter is none."""
+    one, two = Likeness.of(TEXTS), Likeness.of(TEXTS[::-1])
+    said = "He plays the piano"
+    assert one(said, TEXTS[0]) == one(TEXTS[0], said) == two(said, TEXTS[0])
+    assert one("The club; the CLUB a b", said) == one("the the club club", said) > 0

@@ -8,9 +8,16 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from infra.errors import ProtocolError
-from pipeline.evaluate.scoring.intervals import paired_bootstrap, paired_error, wilson
+from pipeline.evaluate.scoring import intervals
+from pipeline.evaluate.scoring.intervals import (
+    paired_bootstrap,
+    paired_error,
+    resampled_means,
+    wilson,
+)
 from pipeline.evaluate.scoring.metric import (
     Measured,
     Protocol,
@@ -27,6 +34,14 @@ FORCED = Protocol(decode="tf", score="token", data="d@1")
 def test_wilson_against_the_textbook() -> None:
     """Wilson 1927, p = 0.9, n = 100: 0.826-0.945."""
     assert wilson(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+
+
+def test_wilson_equals_scipys() -> None:
+    """Of whole hits, which scipy's takes."""
+    for n in (1, 2, 7, 60, 1000):
+        for k in range(0, n + 1, max(1, n // 20)):
+            interval = binomtest(k, n).proportion_ci(method="wilson")
+            assert wilson(k / n, n) == pytest.approx((interval.low, interval.high), abs=1e-12)
 
 
 def test_wilson_holds_the_share_itself() -> None:
@@ -97,6 +112,28 @@ def test_the_bootstrap_resamples_subjects() -> None:
     loop = np.random.default_rng(0)
     means = [fmean(changes[i] for i in loop.integers(20, size=20)) for _ in range(10_000)]
     assert alone[1] == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.051)
+
+
+def test_resamples_are_of_whole_groups_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a plain loop over the same draws gives, to the last bit the same
+    where only a few samples are drawn at a time; of a single group every sample is the group."""
+    draw = np.random.default_rng(7)
+    values, groups = draw.normal(size=(50, 2)), draw.integers(9, size=50).tolist()
+    names = list(dict.fromkeys(groups))
+    members = [np.flatnonzero(np.array(groups) == name) for name in names]
+    loop = np.random.default_rng(3)
+    expected = [
+        values[np.concatenate([members[i] for i in loop.integers(9, size=9)])].mean(axis=0)
+        for _ in range(40)
+    ]
+    made = resampled_means(values, groups, num=40, seed=3)
+    assert made == pytest.approx(np.array(expected), abs=1e-12)
+    monkeypatch.setattr(intervals, "BLOCK", 30)
+    assert (resampled_means(values, groups, num=40, seed=3) == made).all()
+    one = resampled_means(values, ["a"] * 50, num=4)
+    assert one == pytest.approx(np.tile(values.mean(axis=0), (4, 1))) and len(set(one[:, 0])) == 1
 
 
 def test_a_difference_is_on_the_facts_that_both_have() -> None:
