@@ -1,11 +1,12 @@
-"""Two lists of facts -> what changed, group by group, each with its names and evidence. Pure."""
+"""Two lists of facts -> the changes between them, each with labels and evidence. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from discovery.diff.rules import Decision, FactGroup, decide
+from discovery.diff.fact_group import FactGroup
+from discovery.diff.rules import Decision, decide
 from discovery.facts.change import Change
 from discovery.facts.current_view import Functional, scoped
 from discovery.facts.dates import iso_interval, within
@@ -14,6 +15,7 @@ from discovery.facts.refinement import time_of
 from infra.files.digest import digest_of
 
 ORDER = ("subject", "relation", "kind", "id")
+"""Fields by which changes are sorted."""
 
 
 def diff_facts(
@@ -27,18 +29,22 @@ def diff_facts(
     since: Mapping[str, int] | None = None,
     known: Collection[str] | None = None,
 ) -> list[Change]:
-    """The diff of two lists of facts, sorted; pure. `old` None: there is no earlier snapshot.
+    """The changes between two lists of facts, sorted by `ORDER`.
 
-    entities  names; rule 6 and all labels come from it
-    since     by subject, the day from which its changes count; unset is worked out of `old`
-    known     subjects of the earlier snapshot; unset is those of `old`
+    old         facts of the earlier snapshot, None where there is none
+    old_day     its day, in days since 1970-01-01; None where there is none
+    new_day     day of the later snapshot
+    functional  relations of at most one value at a time, with their separators
+    entities    by id, labels of subjects and values; `DiffRule.SAME_LABEL` compares them
+    since       by subject, the first day of its window less one; unset: `window_begins(old)`
+    known       subjects that the earlier snapshot has; unset: those of `old`
     """
     names = entities or {}
     keys = sorted({(f.subject, f.relation) for f in (*(old or ()), *new)})
     before, after = grouped(old or []), grouped(new)
     begun = since if since is not None else window_begins(old or (), old_day)
     known = {f.subject for f in old or ()} if known is None else known
-    newborn = set() if old_day is None else _newborn(new, known, old_day, new_day)
+    new_subjects = set() if old_day is None else _new_subjects(new, known, old_day, new_day)
     changes = []
     for subject, relation in keys:
         separators = functional.get(relation, ())
@@ -54,7 +60,7 @@ def diff_facts(
                 since=begun.get(subject, old_day) if old_day is not None else None,
                 new_day=new_day,
                 functional=relation in functional,
-                newborn=subject in newborn,
+                new_subject=subject in new_subjects,
                 label=lambda key: names[key].label if key in names else None,
             )
             shown = scope if len(scopes) > 1 or scope != "[]" else ""
@@ -63,10 +69,11 @@ def diff_facts(
 
 
 BEGINNINGS = frozenset({"P569", "P571", "P575", "P577", "P1191", "P1619"})
-"""When a subject began: birth, inception, discovery, publication, first performance, opening."""
+"""Relations that date the beginning of a subject: birth, inception, discovery, publication, first
+performance, opening."""
 
 
-def _newborn(new: list[Fact], known: Collection[str], old_day: int, new_day: int) -> set[str]:
+def _new_subjects(new: list[Fact], known: Collection[str], old_day: int, new_day: int) -> set[str]:
     """Subjects that the earlier snapshot does not have, and that began after it."""
     found = set()
     for fact in new:
@@ -78,7 +85,7 @@ def _newborn(new: list[Fact], known: Collection[str], old_day: int, new_day: int
 
 
 def grouped(facts: list[Fact]) -> dict[tuple[str, str], list[Fact]]:
-    """Facts by (subject, relation), in an order that does not depend on that of the input."""
+    """Facts by (subject, relation); the order in a group does not depend on that of the input."""
     groups: dict[tuple[str, str], list[Fact]] = {}
     for fact in sorted(facts, key=lambda f: (f.statement_id, f.source, f.value)):
         groups.setdefault((fact.subject, fact.relation), []).append(fact)
@@ -88,7 +95,7 @@ def grouped(facts: list[Fact]) -> dict[tuple[str, str], list[Fact]]:
 def _change(
     subject: str, relation: str, scope: str, decision: Decision, names: Mapping[str, Entity]
 ) -> Change:
-    """A decision with names and evidence."""
+    """The change that a decision describes, with the labels and evidence of its facts."""
     old, new = decision.old, decision.new
     entity = names.get(subject)
     shown = new or old[0]
@@ -137,19 +144,19 @@ def _change(
 
 
 def _label(fact: Fact, names: Mapping[str, Entity]) -> str | None:
-    """How a value is said: an entity's label if it has one, a number without its plus, text as it
-    is."""
+    """A value as it is written in a sentence: the label of an entity, a number without its plus
+    sign, other text as it is. None for an entity without a label, a quantity with a unit (whose
+    label is not known here), and an empty value."""
     if fact.value_type == "entity":
         return names[fact.value].label if fact.value in names else None
     if fact.value_type == "quantity":
-        return (
-            None if " " in fact.value else fact.value.removeprefix("+")
-        )  # the unit has no name here
+        return None if " " in fact.value else fact.value.removeprefix("+")
     return fact.value or None
 
 
 def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:
-    """By subject, the day of its earliest revision, if that is before the snapshot's."""
+    """By subject, the day of the oldest revision that facts of the earlier snapshot were read from,
+    where it is before the snapshot's day: changes after that revision are not in the snapshot."""
     begun: dict[str, int] = {}
     for fact in old:
         if fact.revision_time and old_day is not None:

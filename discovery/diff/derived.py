@@ -1,8 +1,8 @@
-"""What follows from a change by an inverse or a symmetric relation, and is stated nowhere. Pure.
+"""Changes that follow from others by an inverse or a symmetric relation. Pure.
 
-Ann's spouse is Ben: then Ben's spouse is Ann, though nobody says so yet. Such a change is told
-beside the one that it follows from, so that a person sees it; it has no statement of its own to be
-trusted, retracted or kept current by, so that it is never acted on alone.
+Where Ann's spouse is now Ben, Ben's spouse is Ann, even before a source states it. Such a derived
+change is listed beside the one that it follows from, so that a person sees it. It has no statement
+of its own by which it could be trusted or retracted, so it is never acted on alone.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from discovery.facts.change import DERIVED, Change
+from discovery.facts.change import Change, DiffRule
 from discovery.facts.current_view import Functional
 from discovery.facts.fact import Entity
 from infra.files.digest import digest_of
 
-FIRST = "first"
-"""Rule of what is current in a first snapshot, where nothing has changed yet."""
-
 
 def derivable(change: Change, inverses: Mapping[str, str]) -> bool:
-    """Whether something may follow from a change."""
+    """Whether a change may have a derived change: it adds an entity as the value of a relation that
+    has an inverse."""
     return (
         change.kind in ("learn", "replace")
-        and change.rule != FIRST
+        and change.rule != DiffRule.FIRST_SNAPSHOT
         and change.value_type == "entity"
         and change.relation in inverses
         and not change.scope
@@ -37,27 +35,29 @@ def derived(
     current: Callable[[str, str], Mapping[str, object]],
     names: Mapping[str, Entity],
 ) -> list[Change]:
-    """What follows from some changes.
+    """The derived changes of some changes, in their order.
 
-    inverses  by relation, the one that says the same from the object's side
-    current   what holds now of a subject and a relation, by value; where one object is expected and
-              the source names another, nothing follows
+    inverses    by relation, the one that states the same from the object's side
+    functional  relations of at most one value at a time
+    current     gives the current values of a subject and relation. Where it has the derived value
+                already, or another one of a functional relation, no change is derived
+    names       by entity id, labels and aliases
     """
     found = []
     for change in changes:
         if not derivable(change, inverses):
             continue
         subject, relation = str(change.new_value), inverses[change.relation]
-        said = current(subject, relation)
-        if change.subject in said or (relation in functional and said):
+        values = current(subject, relation)
+        if change.subject in values or (relation in functional and values):
             continue
         entity, named = names.get(subject), names.get(change.subject)
         found.append(
             replace(
                 change,
-                id=digest_of([change.id, DERIVED])[:16],
+                id=digest_of([change.id, DiffRule.DERIVED])[:16],
                 kind="learn",
-                rule=DERIVED,
+                rule=DiffRule.DERIVED,
                 reason=f"follows from change {change.id} ({change.subject} {change.relation})",
                 subject=subject,
                 subject_label=change.new_label,

@@ -1,8 +1,11 @@
-"""Two snapshots' groups of a bucket -> which of them have to be judged at all. Pure, by columns.
+"""Groups of two snapshots -> which of them the rules have to judge. Pure, by columns.
 
-A (subject, relation) whose statements are the same in both, and whose dates say nothing of the time
-since the first, is what it was: at most its values are kept. Of such groups only some are judged,
-so that there are facts to measure an edit's neighbours by; the facts of most are never read.
+A group is one (subject, relation). Where its statements are the same in both snapshots and none of
+its dates lies after the first, nothing has changed: the rules would only say `keep`. Of these
+unchanged groups a sample is judged all the same, to have facts that an edit must leave alone and
+that confidence is calibrated on. The facts of the others are never read.
+
+Letters at the end of names: G groups of both snapshots, the earlier first; S subjects.
 """
 
 from __future__ import annotations
@@ -17,36 +20,41 @@ from discovery.facts.hashing import hash_of
 from discovery.snapshot.group_digests import NEVER
 
 SLACK = 2
-"""Days by which a date may end before the window and still be looked at: what a date's last day
-means is for the rules to say."""
+"""Days before the window in which a date still makes its group one to be judged: whether the last
+day of a date belongs to it is left to the rules."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+"""2⁶⁴ divided by the golden ratio (Knuth's multiplicative hash): spreads the hash of a subject
+before that of its relation is added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Of each group of one snapshot."""
+    """One snapshot's groups: arrays with an entry for each group, in the order of its table."""
 
     judged: np.ndarray
-    """bool: whether it is left for the rules."""
+    """bool: whether the rules judge the group."""
     since: np.ndarray
-    """int64: the day from which changes of its subject count; groups that are left out say it too.
-    """
+    """int64: the day after which changes of the group's subject count, in days since 1970-01-01."""
     known: np.ndarray
-    """bool: whether the earlier snapshot has its subject."""
+    """bool: whether the earlier snapshot has the group's subject."""
 
     def rows(self, column: np.ndarray, num_G: np.ndarray) -> np.ndarray:
-        """A column of groups as one of the rows of those that are judged, num_G of each group."""
+        """An array with an entry for each group as one with an entry for each fact of the judged
+        groups.
+
+        num_G  number of facts of each group
+        """
         return np.repeat(column[self.judged], num_G[self.judged])
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedGroups:
-    """What is left for the rules."""
+    """Which groups of two snapshots the rules judge."""
 
     old: Side
     new: Side
     unchanged: int
-    """Groups that are left out."""
+    """Number of groups that are unchanged and not judged."""
 
 
 def select_groups(
@@ -57,11 +65,12 @@ def select_groups(
     wanted: Mapping[str, int],
     forced: Collection[int] = (),
 ) -> SelectedGroups:
-    """Which groups of both tables (`discovery.snapshot.group_digests`) have to be judged.
+    """Which groups of both tables (`discovery.snapshot.group_digests`) the rules have to judge.
 
-    old_day   the earlier snapshot's; of a subject whose revision is older, that revision's day
-    wanted    by relation, how many unchanged groups are judged all the same: those of smallest hash
-    forced    hashes of subjects that are judged in any case
+    old_day  day of the earlier snapshot, in days since 1970-01-01; the window of a subject begins
+             with the revision that the earlier snapshot has of it, where that is older
+    wanted   by relation, how many unchanged groups are judged all the same: those of smallest hash
+    forced   hashes of subjects whose groups are judged in any case
     """
     num_old = old.num_rows
     both = {name: np.concatenate([_numbers(old, name), _numbers(new, name)])
@@ -94,9 +103,11 @@ def _numbers(groups: pa.Table, name: str, absent: int = 0) -> np.ndarray:
 def _subjects(
     subject_G: np.ndarray, revised_G: np.ndarray, old_day: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each group's subject, the day from which its changes count, which is its earlier
-    revision's, if that is before the snapshot's; and whether it was there before. `revised_G` is of
-    the earlier groups, which come first."""
+    """For each group, the day after which changes of its subject count, and whether the earlier
+    snapshot has the subject.
+
+    revised_G  days of the revisions of the earlier snapshot's groups, which come first in subject_G
+    """
     subjects, subject_of_G = np.unique(subject_G, return_inverse=True)
     since_S, known_S = np.full(len(subjects), old_day), np.full(len(subjects), False)
     earlier = subject_of_G[: len(revised_G)]
@@ -108,7 +119,7 @@ def _subjects(
 def _sampled(
     subject_G: np.ndarray, relation_G: np.ndarray, wanted: Mapping[str, int]
 ) -> np.ndarray:
-    """Of the unchanged groups, those of smallest hash of their subjects, so many a relation."""
+    """Which unchanged groups are judged: of each relation the wanted number, of smallest hash."""
     sampled_G = np.full(len(subject_G), False)
     for relation, number in wanted.items():
         mine = np.flatnonzero(relation_G == hash_of(relation))
@@ -119,10 +130,13 @@ def _sampled(
 def shares(
     counts: Sequence[Mapping[int, int]], relations: Iterable[str], max_kept: int
 ) -> list[dict[str, int]]:
-    """How many groups of each relation each bucket may keep, so that of each relation the first
-    `max_kept` are kept: buckets are ranges of hashes, and most need not be read for this.
+    """For each bucket, how many unchanged groups of each relation are judged (`wanted` above), so
+    that it is `max_kept` of a relation altogether, from the first buckets on.
 
-    counts  by bucket and hash of a relation, its groups
+    Buckets are ranges of hashes, so these are the groups of smallest hash, and the later buckets
+    need not be read for them.
+
+    counts  for each bucket, the number of groups by the hash of their relation
     """
     left = dict.fromkeys(relations, max_kept)
     found = []

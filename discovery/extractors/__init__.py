@@ -1,9 +1,9 @@
-"""Extractors: sentences -> triples of the relations that are asked for, each with its sentence.
+"""Extractors: sentences -> triples of given relations, each with the sentence that states it.
 
-An extractor only points: subject and object are spans of the sentence, and the relation is one of
-those given, so that nothing can be invented. It is shown plain sentences only
-(`triple.is_plain`): none that deny, doubt or suppose. To add one, write its file, its line in
-`EXTRACTORS`, and its name in `ExtractorConfig`.
+An extractor cannot invent anything: subject and object are spans of the sentence, and the relation
+is one of those given. It gets sentences that state something only (`triple.is_plain`), none that
+deny, doubt or suppose it. To add one, write its file, its line in `EXTRACTORS`, and its name in
+`ExtractorConfig`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from discovery.relations.relation import Relation
 
 
 class Extractor(Protocol):
-    """What a source needs of an extractor."""
+    """What a source needs from an extractor."""
 
     def identity(self) -> Mapping[str, str | float]:
-        """Name, version and all that its answers depend on besides sentences and relations."""
+        """Name, version and everything else that its triples depend on besides the sentences and
+        relations."""
         ...
 
     def extract(self, sentences: Sequence[str], relations: Sequence[Relation]) -> list[Triple]:
-        """Triples in the order of the sentences; the same, however sentences are put together."""
+        """Triples in the order of the sentences. Those of one sentence do not depend on which other
+        sentences are in the call."""
         ...
 
 
@@ -33,3 +35,4 @@ EXTRACTORS: dict[str, Callable[[ExtractorConfig], Extractor]] = {
     "patterns": PatternExtractor,
     "model": ModelExtractor,
 }
+"""By name in `ExtractorConfig`."""

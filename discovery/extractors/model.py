@@ -1,17 +1,17 @@
-"""Extraction by a language model that may only choose: which two spans does a sentence relate?
+"""Extraction by a language model: which two spans of a sentence does a relation hold between?
 
-For every relation and every ordered pair of spans (x, y) of a sentence S the relation's statements
-t(x, y) are formed, and scored by how much likelier the sentence makes them:
+For every relation and every ordered pair of spans (x, y) of a sentence S, the statements t(x, y) of
+the relation are scored by how much more likely the sentence makes them:
 
     gain(t) = log p(t(x, y) | S, cue) - log p(t(x, y) | cue)
 
-Any statement about x and y gains from S, for it repeats their names. So the gain of a statement
-that relates them in no way, n = "x is mentioned together with y", is taken off:
+Any statement about x and y becomes more likely after S, since it repeats their names. Therefore the
+gain of a statement of no relation, n = "x is mentioned together with y", is subtracted:
 
     score = mean over t of gain(t) - gain(n)
 
-in nats. The best pair of each relation is a triple where its score is above the margin. Nothing is
-generated: what the model can answer is the pairs, and `none`.
+in nats. The best pair of each relation becomes a triple if its score is above the margin. The model
+generates nothing: it can only choose a pair of spans, or none.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ if TYPE_CHECKING:
     from infra.lm.language_model import LanguageModel
     from infra.models.loading import ModelRef
 
-# What needs torch is imported where a model runs: every worker that parses knows of extractors.
+# Torch is imported only where a model runs, since every worker that parses imports extractors.
 
 CUE = "In other words,"
+"""Text between a sentence and the statements that are scored."""
 NEUTRAL = f"{SUBJECT} is mentioned together with {OBJECT}."
+"""The statement of no relation, n above."""
 MAX_SPANS = 6
-"""Spans of a sentence that are paired, the first; a sentence with more is a list."""
+"""Only so many spans of a sentence are paired, the first: a sentence with more is a list."""
 SENTENCES_A_BATCH = 8
 
 Pair = tuple[str, str]
+"""Texts of the spans of subject and object."""
 
 
 class ModelExtractor:
-    """A causal language model, put to every pair."""
+    """Scores every pair of spans with a causal language model."""
 
     def __init__(self, config: ExtractorConfig) -> None:
         from infra.models.loading import EMBEDDED, dtype_name, locate
@@ -50,6 +53,7 @@ class ModelExtractor:
         self.dtype = dtype_name(config.dtype, config.device)
 
     def identity(self) -> Mapping[str, str | float]:
+        """Name, version and everything else that the triples depend on."""
         return {
             "name": "model",
             "version": "1",
@@ -84,13 +88,14 @@ class ModelExtractor:
 def score(
     model: LanguageModel, sentences: Sequence[str], relations: Sequence[Relation]
 ) -> list[dict[str, dict[Pair, float]]]:
-    """Of each sentence, by relation that has any pair in it, the score of every pair in nats."""
+    """For each sentence, by relation and pair, the score in nats. A relation without any pair in a
+    sentence is missing."""
     from infra.lm.question import Question
 
     asked: list[Question] = []
     forms = [list(_statements(sentence, relations)) for sentence in sentences]
-    for number, (sentence, said) in enumerate(zip(sentences, forms, strict=True)):
-        texts = tuple(dict.fromkeys(text for _, _, text in said))
+    for number, (sentence, statements) in enumerate(zip(sentences, forms, strict=True)):
+        texts = tuple(dict.fromkeys(text for _, _, text in statements))
         if texts:
             asked.append(
                 Question(id=f"{number}/with", prompt=f"{sentence} {CUE}", candidates=texts)
@@ -99,15 +104,15 @@ def score(
     answers = {answer.id: answer for answer in model.ask(asked)}
     questions = {question.id: question for question in asked}
     found: list[dict[str, dict[Pair, float]]] = []
-    for number, said in enumerate(forms):
+    for number, statements in enumerate(forms):
         gains: dict[str, float] = {}
-        if said:
-            told, untold = answers[f"{number}/with"], answers[f"{number}/without"]
+        if statements:
+            with_it, without = answers[f"{number}/with"], answers[f"{number}/without"]
             texts = questions[f"{number}/with"].candidates
-            differences = zip(told.logprobs, untold.logprobs, strict=True)
+            differences = zip(with_it.logprobs, without.logprobs, strict=True)
             gains = dict(zip(texts, (a - b for a, b in differences), strict=True))
         scores: dict[str, dict[Pair, list[float]]] = {}
-        for relation, pair, text in said:
+        for relation, pair, text in statements:
             if relation is not None:
                 neutral = gains[_fill(NEUTRAL, pair)]
                 scores.setdefault(relation, {}).setdefault(pair, []).append(gains[text] - neutral)
@@ -123,7 +128,8 @@ def score(
 def _statements(
     sentence: str, relations: Sequence[Relation]
 ) -> Iterator[tuple[str | None, Pair, str]]:
-    """Relation, pair and statement of all that may be chosen, and of each pair the neutral one."""
+    """Relation, pair and text of every statement of every pair; with relation None, the neutral
+    statement of every pair."""
     places = spans(sentence)
     neutral: set[Pair] = set()
     for relation in relations:
@@ -139,7 +145,7 @@ def _statements(
 
 
 def _fill(template: str, pair: Pair) -> str:
-    """A statement as it goes on behind a comma."""
+    """A statement with its pair, as it continues a sentence after a comma."""
     before, _, rest = template.partition(SUBJECT)
     between, _, after = rest.partition(OBJECT)
     return before[:1].lower() + before[1:] + pair[0] + between + pair[1] + after
@@ -147,7 +153,7 @@ def _fill(template: str, pair: Pair) -> str:
 
 @cache
 def _loaded(ref: ModelRef, dtype: str, device: str) -> LanguageModel:
-    """The model of a digest, once a process."""
+    """The model, loaded once in a process for each digest, dtype and device."""
     import torch
 
     from infra.lm.language_model import LanguageModel

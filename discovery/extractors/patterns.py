@@ -1,6 +1,6 @@
-"""Extraction by patterns: a relation's own statements, such as "[X] is married to [Y]."
+"""Extraction by patterns: the templates of a relation, such as "[X] is married to [Y]."
 
-It finds little, and what it finds is said in so many words.
+It finds only facts that a sentence states in the words of a template.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from discovery.relations.relation import OBJECT, SUBJECT, Relation
 
 
 class PatternExtractor:
-    """A relation's statements, held-out ones too, as patterns."""
+    """Finds the statements of relations, and their held-out paraphrases, in sentences."""
 
     def __init__(self, config: ExtractorConfig) -> None:
         pass
 
     def identity(self) -> Mapping[str, str | float]:
+        """Name, version and everything else that the triples depend on."""
         return {"name": "patterns", "version": "1"}
 
     def extract(self, sentences: Sequence[str], relations: Sequence[Relation]) -> list[Triple]:
-        """One triple for each pair of spans that stand in a statement as subject and object; score
-        1."""
+        """A triple for each pair of spans that a statement of a relation joins; its score is 1."""
         found = []
         for sentence in sentences:
             places = spans(sentence)
@@ -34,8 +34,10 @@ class PatternExtractor:
                 pairs = [
                     (x, y) for x in places for y in places if x.kind == "name" and y.kind in kinds
                 ]
-                said = {(x.text, y.text): None for x, y in pairs if _says(sentence, x, y, relation)}
-                for subject, value in said:
+                found_pairs = {
+                    (x.text, y.text): None for x, y in pairs if _states(sentence, x, y, relation)
+                }
+                for subject, value in found_pairs:
                     found.append(
                         Triple(
                             subject=subject,
@@ -48,8 +50,8 @@ class PatternExtractor:
         return found
 
 
-def _says(sentence: str, x: Span, y: Span, relation: Relation) -> bool:
-    """Whether a statement of the relation stands in the sentence, filled with the two."""
+def _states(sentence: str, x: Span, y: Span, relation: Relation) -> bool:
+    """Whether the sentence has a statement of the relation with the two spans in it."""
     if x.end > y.start or re.match(r"['\u2019]s?\b|\s+of\b|-", sentence[y.end :]):
         return False
     before, between = sentence[: x.start], sentence[x.end : y.start]
@@ -61,10 +63,11 @@ def _says(sentence: str, x: Span, y: Span, relation: Relation) -> bool:
 
 @cache
 def _patterns(templates: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
-    """Of each template, what stands before the subject and between it and the object.
+    """For each template, the patterns of the text before the subject and of the text between
+    subject and object.
 
-    The statement begins the sentence, or a clause of it: behind "the son of" it would be of
-    another. An article may stand before either name, and what is so may have been so.
+    The statement has to begin the sentence or a clause: after "the son of" it would be about
+    another subject. An article may precede either name, and `is` may be `was`.
     """
     made = []
     for template in templates:
@@ -78,5 +81,6 @@ def _patterns(templates: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], re.Pat
 
 
 def _literal(text: str) -> str:
+    """A pattern for a text in any spacing and with either apostrophe, `is` or `was`."""
     words = re.escape(text).replace(r"\ ", r"\s+").replace("'", "['\u2019]")
     return re.sub(r"\bis\b", "(?:is|was)", words)

@@ -1,8 +1,8 @@
-"""Text -> sentences, and the spans of a sentence that may name something.
+"""Text -> sentences, and the spans of a sentence that may be a subject or an object.
 
-Both are rules of a few lines, for text that is edited: a sentence ends at a full stop that no
-small letter follows, a name is a run of capitalised words. What they miss is not extracted; nothing
-that is not in the text can come out of them.
+Both are short rules for English text that was edited with care: a sentence ends at a full stop
+that no lower-case letter follows, and a name is a run of capitalised words. A name that the rules
+miss is not extracted; a span is always part of the text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MAX_SENTENCE_CHARS = 600
-"""A longer one is a list or a table that lost its lines."""
+"""Longer sentences are not read: they are lists or tables whose line breaks were lost."""
 
 SpanKind = Literal["name", "date", "number", "noun"]
 
@@ -54,7 +54,7 @@ _NOUN = re.compile(r"\b(?:a|an|the)\s+((?:[^\W\d_A-Z][\w-]*\s+){0,2}[^\W\d_A-Z][
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of a sentence: `sentence[start:end] == text`."""
+    """A part of a sentence: `sentence[start:end] == text`."""
 
     start: int
     end: int
@@ -63,7 +63,7 @@ class Span:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of a text, each on one line; a line break in the text ends one too."""
+    """The sentences of a text, each on one line. A line break in the text ends a sentence too."""
     found = []
     for line in text.splitlines():
         start = 0
@@ -77,8 +77,8 @@ def sentences(text: str) -> list[str]:
 
 
 def spans(sentence: str) -> list[Span]:
-    """What may name something, from left to right: dates, then names and numbers outside them, then
-    nouns behind an article."""
+    """The spans of a sentence from left to right, without overlaps. Where two would overlap, dates
+    go before names, names before numbers, and these before nouns after an article."""
     found = [_span(match, "date") for match in _DATE.finditer(sentence)]
     found += _free(_names(sentence), found)
     found += _free([_span(match, "number") for match in _NUMBER.finditer(sentence)], found)
@@ -87,7 +87,7 @@ def spans(sentence: str) -> list[Span]:
 
 
 def _names(sentence: str) -> list[Span]:
-    """Runs of capitalised words, small ones such as `of` inside them included."""
+    """Runs of capitalised words, with words such as `of` between them."""
     names: list[Span] = []
     run: list[re.Match[str]] = []
 
@@ -120,7 +120,7 @@ def _span(match: re.Match[str], kind: SpanKind, group: int = 0) -> Span:
 
 
 def _free(candidates: list[Span], taken: list[Span]) -> list[Span]:
-    """Candidates that do not overlap what is taken."""
+    """The candidates that overlap none of the spans taken."""
     return [
         span
         for span in candidates

@@ -1,4 +1,4 @@
-"""Triples: what an extractor makes of a sentence, and the settings of extractors."""
+"""Triples, which extractors find in sentences; the settings of extractors; what they may read."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from discovery.relations.relation import Relation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triple:
-    """What one sentence says."""
+    """A fact that one sentence states."""
 
     subject: str
     relation: str
-    """Id."""
+    """Id of the relation."""
     object: str
     sentence: str
-    """The whole of it, which holds subject and object as they stand."""
+    """The whole sentence; subject and object are parts of it, letter by letter."""
     score: float
-    """The extractor's own measure; comparable between triples of one extractor only."""
+    """How sure the extractor is; comparable between triples of the same extractor only."""
 
 
 class ExtractorConfig(BaseModel):
-    """Which extractor, and how it is run."""
+    """Which extractor is used, and how it runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["patterns", "model"] = "patterns"
     model: str | None = None
-    """Of `model`: a directory or a Hugging Face id; unset is the embedded model."""
+    """For `model`: a directory or a Hugging Face id; unset: the embedded model."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     dtype: str = Field(default="auto", pattern=r"^(auto|float32|bfloat16|float16)$")
     margin: float = 1.0
-    """Of `model`: nats by which a statement must lead."""
+    """For `model`: nats above which a score counts as a triple."""
 
 
 _DOUBT = re.compile(
@@ -52,16 +52,17 @@ _MAY = re.compile(r"\b(?:[0-3]?\d\s+May|May\s+(?:[0-3]?\d|\d{4}))\b|\bin May\b")
 
 
 def is_plain(sentence: str) -> bool:
-    """Whether a sentence states, and does not deny, doubt, ask, suppose or look back."""
+    """Whether a sentence states something as true now: it does not deny, doubt, ask, suppose, or
+    speak of the past."""
     return not _DOUBT.search(_MAY.sub(" ", sentence))
 
 
 NOUNS = frozenset({"occupation", "genre", "instrument", "position", "material", "class"})
-"""Types of objects that are written in lower case too."""
+"""Types of objects that are written in lower case, so that nouns count beside names."""
 
 
 def kinds_of(relation: Relation) -> frozenset[SpanKind]:
-    """Kinds of spans that can be a relation's object."""
+    """The kinds of spans that can be an object of the relation."""
     kinds: set[SpanKind] = {"name"}
     if relation.object_type in ("date", "number"):
         kinds = {"date"} if relation.object_type == "date" else {"number"}

@@ -1,7 +1,8 @@
-"""The current view: what the statements of one subject and relation say on one day.
+"""The current view: which values of one subject and relation hold on one day. Pure.
 
-Statements of best rank count (all preferred of a source if there are any, else all normal, never
-deprecated), with a value, coherent dates, and no qualifier that narrows or contests them.
+Only statements of best rank count: the preferred ones of a source if it has any, else the normal
+ones, never deprecated ones. They also need a value, a start that is not after their end, and no
+qualifier that restricts or contests them.
 """
 
 from __future__ import annotations
@@ -15,35 +16,38 @@ from discovery.facts.dates import Holds, holds
 from discovery.facts.fact import Fact, Interval
 
 RESTRICTIVE = frozenset({"P518", "P642", "P1001", "P3005", "P1264"})
-"""Qualifiers that narrow a statement to a part, place or time (class Q61719275), so that it no
-longer says what it seems to: applies to part, of, applies to jurisdiction, valid in place, valid in
+"""Qualifiers that restrict a statement to a part, place or time (class Q61719275), so that it need
+not be true without them: applies to part, of, applies to jurisdiction, valid in place, valid in
 period."""
 CONTESTED = frozenset({"P1310", "P5102"})
-"""Disputed by; nature of statement (hedged)."""
-
+"""Qualifiers that contest a statement: disputed by; nature of statement (hedged)."""
 
 Functional = Mapping[str, tuple[str, ...]]
-"""Relations that have at most one object at a time, with the qualifiers (`separators`, P4155) by
+"""Relations that have at most one object at a time, each with its separators (P4155): qualifiers by
 which a source tells several such facts of one subject apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentView:
-    """What a group says on one day."""
+    """The facts of one subject and relation, sorted by whether they hold on one day."""
 
     current: dict[str, Fact] = field(default_factory=dict)
-    """By value; of several statements of one value, the first."""
+    """By value, the fact that holds; of several statements of one value, the first."""
     undecided: tuple[Fact, ...] = ()
-    """Statements whose dates leave open whether they hold."""
+    """Facts whose dates are too imprecise to say whether they hold."""
     former: tuple[Fact, ...] = ()
-    """Statements that held and no longer do: ended, or superseded by a later dated observation."""
+    """Facts that held before and no longer do: ended, or superseded by a later observation."""
 
 
 def view(facts: Iterable[Fact], day: int, *, functional: bool) -> CurrentView:
-    """The current view of a group on a day.
+    """The current view of the facts of one subject and relation on a day.
 
-    A dated observation (a point in time, no start or end) says what held by then. The latest of a
-    source is current; an earlier one is superseded in a functional group, and undecided in another.
+    A fact with a point in time and neither start nor end is an observation: it held on that day.
+    The latest observation of a source is current. Earlier ones are former where the relation is
+    functional, and undecided where it is not.
+
+    day         days since 1970-01-01
+    functional  whether at most one value is expected at a time
     """
     current: list[Fact] = []
     undecided: list[Fact] = []
@@ -64,10 +68,10 @@ def view(facts: Iterable[Fact], day: int, *, functional: bool) -> CurrentView:
             former.append(fact)
     latest: dict[str, int] = defaultdict(lambda: -(2**63))
     for fact in current:
-        latest[fact.source] = max(latest[fact.source], _seen_on(fact, default=-(2**63)))
+        latest[fact.source] = max(latest[fact.source], _observed_by(fact, default=-(2**63)))
     by_value: dict[str, Fact] = {}
     for fact in current:
-        if _seen_on(fact, default=latest[fact.source]) < latest[fact.source]:
+        if _observed_by(fact, default=latest[fact.source]) < latest[fact.source]:
             (former if functional else undecided).append(fact)
         else:
             by_value.setdefault(fact.value, fact)
@@ -79,8 +83,8 @@ def view(facts: Iterable[Fact], day: int, *, functional: bool) -> CurrentView:
 
 
 def scoped(facts: Iterable[Fact], separators: tuple[str, ...]) -> dict[str, list[Fact]]:
-    """Facts by the values of their separators: canonical JSON, `[]` without; all under `[]` where
-    the relation has none."""
+    """Facts by their scope: the values of their separators as canonical JSON, `[]` for a fact
+    without any. All are under `[]` where the relation has no separators."""
     if not separators:
         return {"[]": list(facts)}
     found: dict[str, list[Fact]] = {}
@@ -94,7 +98,7 @@ def scoped(facts: Iterable[Fact], separators: tuple[str, ...]) -> dict[str, list
 def current(
     facts: Iterable[Fact], day: int, relation: str, functional: Functional
 ) -> dict[str, Fact]:
-    """What holds on a day, by value: of each group that separators tell apart."""
+    """By value, the facts of one subject and relation that hold on a day, of all scopes."""
     is_functional = relation in functional
     return {
         value: fact
@@ -104,7 +108,7 @@ def current(
 
 
 def best_rank(facts: Iterable[Fact]) -> list[Fact]:
-    """Statements of best rank of each source."""
+    """The statements of best rank of each source."""
     by_source: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.rank != "deprecated":
@@ -117,20 +121,21 @@ def best_rank(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def holds_on(fact: Fact, day: int) -> Holds:
-    """Whether a fact holds on a day by its dates; an observation does from its last possible day
-    on."""
+    """Whether a fact holds on a day by its dates. An observation holds from the last day on which
+    it may have been made."""
     return holds(began_at(fact), fact.end, day)
 
 
 def began_at(fact: Fact) -> Interval | None:
-    """When a fact began, as far as its source says."""
+    """When a fact began to hold: its start, or the last possible day of an observation; None where
+    the source gives neither."""
     if fact.start is None and fact.end is None and fact.point is not None:
         return Interval(fact.point.latest - 1, fact.point.latest)
     return fact.start
 
 
 def has_ended(fact: Fact, day: int) -> bool:
-    """Whether a fact had certainly ended by a day."""
+    """Whether a fact has certainly ended before a day."""
     return fact.end is not None and fact.end.latest <= day
 
 
@@ -142,13 +147,14 @@ def incoherent(fact: Fact) -> bool:
 
 
 def has_qualifier(fact: Fact, properties: frozenset[str]) -> bool:
+    """Whether a fact has a qualifier of one of the properties."""
     return fact.qualifiers != "[]" and any(
         name in properties for name, _ in json.loads(fact.qualifiers)
     )
 
 
-def _seen_on(fact: Fact, *, default: int) -> int:
-    """The day after an observation's last possible day; `default` for what is no observation."""
+def _observed_by(fact: Fact, *, default: int) -> int:
+    """The day after the last possible day of an observation; `default` for another fact."""
     if fact.start is None and fact.end is None and fact.point is not None:
         return fact.point.latest
     return default

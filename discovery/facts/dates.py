@@ -1,9 +1,9 @@
-"""Dates as sources write them -> intervals of days, and whether a fact holds on a day.
+"""Dates as sources write them -> intervals of days, and whether a fact holds on a day. Pure.
 
-Wikibase's time values follow `docs/topics/json.md` of Wikibase: text in the calendar named beside
-it, a precision, `00` for an unknown month or day, no year 0 (`-0001` is 1 BCE). Nothing is padded:
-what a date leaves open stays open as the width of its interval, and `holds` answers `maybe` inside
-it.
+Time values of Wikibase follow `docs/topics/json.md` of Wikibase: a text in the calendar that is
+named beside it, a precision, `00` for an unknown month or day, and no year 0 (`-0001` is 1 BCE). A
+date that leaves the day open becomes an interval of all days that it may mean; for a day inside it,
+`holds` answers `maybe`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from typing import Any, Literal
 from discovery.facts.fact import Interval
 
 GREGORIAN, JULIAN = "Q1985727", "Q1985786"
+"""Wikidata items of the proleptic Gregorian and the proleptic Julian calendar."""
 DAY, MONTH, YEAR, DECADE, CENTURY = 11, 10, 9, 8, 7
+"""Precisions of Wikibase."""
 FAR_PAST = -(10**13)
-"""Days; before anything a source can date (Wikibase's widest precision is 10⁹ years)."""
+"""Day before anything that a source can date (the widest precision of Wikibase is 10⁹ years)."""
 
 Holds = Literal["yes", "no", "maybe"]
+"""Whether something is so, by dates that may be imprecise."""
 
 _WIKIBASE = re.compile(r"([+-]?)(\d{1,16})-(\d\d)-(\d\d)T\d\d:\d\d:\d\dZ")
 MAX_YEAR = 10**12
-"""Older than anything; more days than 64 bits hold are not far from it."""
+"""Years further from 0 are refused: they are older than anything, and their days would soon exceed
+64 bits."""
 _ISO = re.compile(r"([+-]?\d{4,18})(?:-(\d\d)(?:-(\d\d)(?:[T ].*)?)?)?")
 
 
@@ -52,7 +56,8 @@ def iso_interval(text: str) -> Interval:
 
 
 def wikibase_interval(value: Mapping[str, Any]) -> tuple[Interval, str | None]:
-    """A Wikibase time value as an interval, and a remark where the date had to be read loosely.
+    """A Wikibase time value as an interval, and a remark where the date does not exist, as 30
+    February, and its month was taken instead.
 
     Precisions 12-14 (hours to seconds) are read as the day. Raises ValueError with the reason.
     """
@@ -64,7 +69,7 @@ def wikibase_interval(value: Mapping[str, Any]) -> tuple[Interval, str | None]:
 
 @lru_cache(maxsize=1 << 16)
 def _read_wikibase(text: str, precision: int, calendar: str) -> tuple[Interval, str | None]:
-    """The same few days date most of what there is."""
+    """The interval and remark of a time value. Cached, since most facts share a few dates."""
     match = _WIKIBASE.fullmatch(text)
     if not match:
         raise ValueError(f"time {text!r} with precision {precision!r} is not a Wikibase time")
@@ -81,10 +86,10 @@ def _read_wikibase(text: str, precision: int, calendar: str) -> tuple[Interval, 
 
 
 def holds(start: Interval | None, end: Interval | None, at: int) -> Holds:
-    """Whether something that began at `start` and ceased at `end` holds on day `at`.
+    """Whether something that began at `start` and ended at `end` holds on day `at`.
 
-    A missing date is no bound. On the last day itself the answer is `maybe`: sources differ on
-    whether an end date belongs to the time before it.
+    A missing date sets no limit. On the last day itself the answer is `maybe`: sources differ on
+    whether a fact still holds on its end date.
     """
     begun: Holds = "yes" if start is None or at >= start.latest - 1 else "maybe"
     if start is not None and at < start.earliest:
@@ -105,11 +110,11 @@ def within(interval: Interval, after: int, until: int) -> Holds:
 
 
 def to_iso(interval: Interval) -> str:
-    """An interval as ISO 8601 text of its precision, years astronomical: the inverse of
+    """An interval as ISO 8601 text of its precision, with astronomical years: the inverse of
     `iso_interval`.
 
-    A Julian year or month is none in this calendar, and a decade or wider has no ISO text: they are
-    given as `FIRST/LAST`, both days included.
+    A year or month of the Julian calendar is not one of the Gregorian calendar, and ISO has no text
+    for a decade or wider: these are given as `FIRST/LAST`, both days included.
     """
     first, last = _civil(interval.earliest), _civil(interval.latest - 1)
     if interval.precision == DAY:
@@ -129,7 +134,11 @@ def _text(year: int, *rest: int) -> str:
 def _interval(
     year: int, month: int, day: int, precision: int, model: str
 ) -> tuple[Interval, str | None]:
-    """`year` is historical (no 0, -1 is 1 BCE); 00 and impossible days widen the interval."""
+    """The interval of a date, and a remark where the day does not exist.
+
+    The year is historical: there is no 0, and -1 is 1 BCE. Month or day 00 and days that do not
+    exist widen the interval to the year or month.
+    """
     remark = None
     if abs(year) > MAX_YEAR:
         raise ValueError(f"year {year} is before or after anything")

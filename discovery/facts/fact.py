@@ -1,8 +1,7 @@
-"""Facts, entities and changes: the records that discovery passes from stage to stage.
+"""Facts and entities: the records of a snapshot, with the Arrow schemas of their tables.
 
-Every record is a frozen dataclass with an Arrow schema beside it; tables of them are what stages
-write. Dates are half-open intervals in days since 1970-01-01 of the proleptic Gregorian calendar,
-so that "2021" is [2021-01-01, 2022-01-01) and nothing is padded to a false precision.
+Dates are half-open intervals in days since 1970-01-01 of the proleptic Gregorian calendar: "2021"
+is [2021-01-01, 2022-01-01), and no date gets a precision that its source did not give.
 """
 
 from __future__ import annotations
@@ -34,30 +33,35 @@ ValueType = Literal["entity", "string", "quantity", "time", "other"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One statement of one source: subject, relation, object, with all that says when and why."""
+    """One statement of one source: subject, relation and object, with rank, dates, qualifiers,
+    references and revision."""
 
     statement_id: str
-    """The source's own identity of the statement; unique in the source, opaque."""
+    """The source's own id of the statement: an opaque text, unique in the source."""
     subject: str
     relation: str
     value: str
-    """Canonical: entity id, text, signed decimal, or ISO date; empty unless snaktype `value`."""
+    """In canonical form: an entity id, a text, a signed decimal followed by a space and the unit's
+    id where there is a unit, or an ISO date. Empty unless snaktype is `value`."""
     bounds: str | None = None
-    """Of a quantity that its source gives within bounds, these: `+1.5..+2.5`."""
+    """Lower and upper bound of a quantity, where the source gives them: `+1.5..+2.5`."""
     value_type: ValueType
     snaktype: SnakType = "value"
     rank: Rank = "normal"
     start: Interval | None = None
+    """When the fact began to hold (P580)."""
     end: Interval | None = None
+    """When the fact ceased to hold (P582)."""
     point: Interval | None = None
-    """Point in time (P585), or the date of a dated observation."""
+    """Point in time (P585): a day on which the fact was observed to hold."""
     qualifiers: str = "[]"
     """Canonical JSON of the other qualifiers: sorted [[property, value], ...]."""
     references: tuple[str, ...] = ()
     """Reference URLs and `stated in` ids, sorted."""
     quote: str | None = None
-    """The sentence that says so, where it was read in text."""
+    """The sentence that states the fact, where it was extracted from text."""
     source: str
+    """Name of the source in the configuration."""
     revision: int | None = None
     revision_time: str | None = None
     """ISO 8601 UTC time of the revision."""
@@ -91,7 +95,7 @@ FACT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """What a subject or object is called."""
+    """An entity's label and aliases, and what else a source says of it apart from statements."""
 
     id: str
     label: str | None
@@ -102,7 +106,7 @@ class Entity:
     num_sitelinks: int = 0
     revision: int | None = None
     redirect: str | None = None
-    """Of an entity that was merged into another, that other; it has no statements of its own."""
+    """Id of the entity that this one was merged into; it then has no statements of its own."""
     source: str
 
 

@@ -12,12 +12,12 @@ MAX_HASH = (1 << HASH_BITS) - 1
 
 
 def hash_of(key: str) -> int:
-    """63 bits of an id; the same in every process and for ever."""
+    """The hash of an id, 63 bits: the same in every process and version of Python."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def hashes_of(keys: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """`hash_of` of many ids, int64; equal ids are hashed once."""
+    """`hash_of` of each id, int64; an id that occurs several times is hashed once."""
     if isinstance(keys, pa.ChunkedArray):
         keys = keys.combine_chunks()
     encoded = keys.dictionary_encode()
@@ -26,7 +26,7 @@ def hashes_of(keys: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 
 def bucket_of(hashed: int, num_buckets: int) -> int:
-    """The bucket of a hash: buckets are equal ranges of it."""
+    """The bucket of a hash: each bucket is a range of hashes, and all are of equal size."""
     return hashed * num_buckets >> HASH_BITS
 
 

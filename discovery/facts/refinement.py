@@ -1,4 +1,4 @@
-"""How exactly a value is given: a time or quantity that becomes more precise is the same. Pure."""
+"""Whether a time or a quantity was only given more precisely, and not changed. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from discovery.facts.fact import Fact, Interval
 
 
 def time_of(fact: Fact) -> Interval | None:
-    """The interval of a time value, None where its text is no ISO date."""
+    """The interval of a fact whose value is a time, None where it is not, or is no ISO date."""
     try:
         return iso_interval(fact.value) if fact.value_type == "time" else None
     except ValueError:
@@ -17,7 +17,8 @@ def time_of(fact: Fact) -> Interval | None:
 
 
 def refined(before: Fact, after: Fact) -> bool:
-    """Whether a time value or a quantity became another within the bounds of the first."""
+    """Whether the value after is a time within the interval of the one before, or a quantity of the
+    same unit within its bounds."""
     old, new = time_of(before), time_of(after)
     if old is not None and new is not None:
         return old.earliest <= new.earliest and new.latest <= old.latest

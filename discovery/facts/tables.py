@@ -1,4 +1,4 @@
-"""Records (dataclasses) to Arrow tables and back, by the schema declared beside each record."""
+"""Records (dataclasses) -> Arrow tables, and back, by the schema declared beside each record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def to_table(records: Iterable[Any], schema: pa.Schema) -> pa.Table:
 
 
 def _struct(values: list[Any], kind: pa.StructType) -> pa.Array:
-    """Records, or None, as an array of structs; where there are few, they alone are looked at."""
+    """Records, or None, as an array of structs. Fast where most are None."""
     where = [n for n, value in enumerate(values) if value is not None]
     parts = [pa.array([getattr(values[n], part.name) for n in where], part.type) for part in kind]
     found = pa.StructArray.from_arrays(parts, fields=list(kind))
@@ -48,7 +48,7 @@ def from_table(table: pa.Table, cls: type[T]) -> list[T]:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Column by column down to the parts of nested ones, of which most are absent or empty."""
+    """A column as a list: structs as intervals, lists as tuples. Fast where most are null."""
     if pa.types.is_struct(column.type):
         found: list[Any] = [None] * len(column)
         where = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))

@@ -1,14 +1,14 @@
-"""Where a fact belongs: into weights, onto the fact sheet, on a calendar, or nowhere. Pure.
+"""The route of a change: into weights, onto the fact sheet, scheduled, or none. Pure.
 
-    weights      one object at a time, an entity or a short string, and the model errs or does not
-                 know
-    fact sheet   numbers and dates, sets, contested facts, long strings, facts the model never knew,
-                 and what is over a budget: retrieval serves these
-    scheduled    begins in the future: taken up again once its day has come
+    weights      a relation of one object at a time, whose object is an entity or a short string
+                 that the model gets wrong or does not know
+    fact sheet   served by retrieval: numbers, dates, relations of several objects, contested facts,
+                 long strings, facts that the model never knew, and what exceeds a budget
+    scheduled    begins in the future; taken up again when its day has come
     none         nothing to teach, undecided, or known to the model
 
-A route is asked for twice: of the change alone, before the model is asked anything, and of its
-verdict.
+The route is decided twice: by the change alone, before the model is asked (`route_change`), and by
+the verdict of the model's answers (`route_verdict`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from discovery.facts.change import DERIVED, Change
+from discovery.facts.change import Change, DiffRule
 from discovery.probe.beliefs.candidates import MAX_OBJECT_CHARS, why_not_askable
 from discovery.probe.output import Verdict
 from discovery.relations.relation import Relation
@@ -29,45 +29,45 @@ RouteName = Literal["weights", "fact sheet", "scheduled", "none"]
 
 
 class RouteConfig(BaseModel):
-    """What is never written into weights, beyond what cannot be."""
+    """What goes to the fact sheet although it could be written into weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fact_sheet: tuple[str, ...] = ()
-    """Ids of relations that always go to the fact sheet, for they change faster than releases
-    come."""
+    """Ids of relations that always go to the fact sheet, because they change faster than releases
+    are made."""
     min_sitelinks: int = Field(default=0, ge=0)
-    """Sitelinks of a subject below which an unknown fact is not taught but put on the fact sheet:
-    few ask about it, and a model that never met the subject has little to attach it to. 0, for
-    sources without sitelinks know of no tail."""
+    """A fact that the model does not know goes to the fact sheet where its subject has fewer
+    sitelinks than this: few people ask about it, and the model knows little of the subject to
+    connect it with. The default 0 lets all through, since some sources have no sitelinks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a change goes, and why."""
+    """How a change reaches the users of a model, and why."""
 
     to: RouteName
     rule: str
-    """Short, for counting."""
+    """What decided it, in one or two words, for counting."""
     reason: str
     """One sentence for a person."""
 
 
 def route_change(change: Change, relations: Mapping[str, Relation], config: RouteConfig) -> Route:
-    """The route as far as the change alone decides it; `weights` means that the model is asked."""
+    """The route as far as the change alone decides it; `weights` if the model has to be asked."""
     relation = relations.get(change.relation)
     match change.kind:
         case "keep":
             return Route("none", "kept", change.reason)
-        case "ignored" if change.rule == "7":
+        case "ignored" if change.rule == DiffRule.SCHEDULED:
             return Route("scheduled", "future", f"scheduled: {change.reason}")
-        case "ignored" if change.rule == "10":
+        case "ignored" if change.rule == DiffRule.UNDECIDED:
             return Route("none", "undecided", f"undecided, to be tested again: {change.reason}")
-        case "conflict" if change.rule == "1":
+        case "conflict" if change.rule == DiffRule.STARTS_AFTER_END:
             return Route("none", "incoherent", f"conflict: {change.reason}")
         case "ignored" | "forget" | "vacated":
             return Route("none", change.kind, f"{change.kind}: {change.reason}")
-    if change.rule == DERIVED:
+    if change.rule == DiffRule.DERIVED:
         return Route("none", "derived", screen_reason(change, relations))
     if relation is None:
         return Route("none", "no templates", screen_reason(change, relations))
@@ -125,23 +125,28 @@ def route_verdict(
 
 
 def screen_reason(change: Change, relations: Mapping[str, Relation]) -> str:
-    """The probe's own words for why a change cannot be asked."""
+    """Why a change cannot be put to the model, as a sentence for a person."""
     return why_not_askable(change, relations) or "it cannot be said in a sentence"
 
 
 def worth_asking(change: Change, rate: float) -> float:
-    """Popularity x change rate of the relation: what chooses the changes to be probed.
+    """Popularity x change rate: the changes with the highest product are probed.
 
-    Popularity is 1 + log(1 + sitelinks), so that a source without sitelinks does not make the other
-    factors nothing. rate is the share of the relation's subjects that change in an edition.
+    Popularity is 1 + log(1 + sitelinks), so that the product is not 0 for sources without
+    sitelinks.
+
+    rate  share of the relation's subjects that change in an edition, 0 to 1
     """
     return (1 + log1p(change.popularity)) * rate
 
 
 def priority(change: Change, verdict: Verdict, rate: float, trust: float) -> float:
-    """Popularity x change rate x P(stale) x trust: what chooses the changes to be edited.
+    """Popularity x change rate x P(stale) x trust: the changes with the highest product are edited.
 
-    Of a lesson, the confidence that the model does not know it stands in the place of P(stale).
+    For a verdict other than `stale`, the confidence of the verdict takes the place of P(stale).
+
+    rate   share of the relation's subjects that change in an edition, 0 to 1
+    trust  weight of the assessment, 0 to 1
     """
     asked = verdict.verdict == "stale" and verdict.p_stale is not None
     sure = verdict.p_stale if asked else verdict.confidence
@@ -149,7 +154,7 @@ def priority(change: Change, verdict: Verdict, rate: float, trust: float) -> flo
 
 
 def labels(change: Change) -> tuple[str, ...]:
-    """How the values that a change says hold now are called; none where one has no name."""
+    """Labels of the values that a change says are current; empty where one of them has no label."""
     if change.new_value is None:
         pairs = list(zip(change.old_values, change.old_labels, strict=True))
     else:

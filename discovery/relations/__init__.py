@@ -1,1 +1,1 @@
-"""Relations: templates that put a fact into words, and labels that fit into them."""
+"""Relations: templates that put a fact into a sentence, and labels that are pasted into them."""

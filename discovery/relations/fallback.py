@@ -1,13 +1,13 @@
-"""The label of a relation -> templates, for a relation that nobody has written any for.
+"""The label of a relation -> templates, for a relation without templates of its own.
 
-Labels of properties are of a few kinds, told apart by their first and last words:
+Labels of properties are of a few kinds, which their first and last words distinguish:
 
     noun          head of government        The head of government of Ann is ...
     role          member of sports team     Ann is a member of sports team ...
     adjectival    located in, owned by      Ann is located in ...
     verb          shares border with        Ann shares border with ...
 
-They are grammatical, not idiomatic: good enough to ask a model what it believes.
+The sentences are grammatical, not idiomatic: good enough to ask a model what it believes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROLES = {
     "instance": "an",
     "part": "",
 }
-"""Nouns that say what the subject is, with their article."""
+"""Nouns that name a role of the subject, with their article."""
 ADJECTIVES = frozenset(
     [
         "active", "adjacent", "available", "endemic", "native", "present", "similar"
@@ -66,19 +66,22 @@ VERBS = frozenset(
 def templates_of(label: str, *, person: bool = False) -> dict[str, Any]:
     """`statements`, `held_out`, `neutral`, `question` and `fallback` of a Relation.
 
-    person  whether objects are persons, who are asked for with `who`
+    person  whether objects are persons, so that the question asks `who` instead of `what`
 
-    Raises ValueError for a label with no word in it.
+    Raises ValueError for a label without a word in it.
     """
     phrase, is_predicate = phrase_of(label)
-    asked = "who" if person else "what"
-    made = _predicate(phrase, asked) if is_predicate else _noun(phrase, asked)
+    pronoun = "who" if person else "what"
+    made = _predicate(phrase, pronoun) if is_predicate else _noun(phrase, pronoun)
     return {**made, "fallback": True}
 
 
 def phrase_of(label: str) -> tuple[str, bool]:
-    """What a label says in a sentence, and whether it is said of the subject (`is located in`)
-    or names something that the subject has (`head of government`)."""
+    """A label as it is written in a sentence, and whether it is a predicate of the subject (`is
+    located in`) or else names something that the subject has (`head of government`).
+
+    Raises ValueError for a label without a word in it.
+    """
     bare = re.sub(r"\s*\([^)]*\)", "", clean_label(label)).translate(_PLAIN)
     words = bare.split()
     if not any(c.isalpha() for c in bare):
@@ -98,7 +101,7 @@ def phrase_of(label: str) -> tuple[str, bool]:
     return " ".join(words), False
 
 
-def _noun(phrase: str, asked: str) -> dict[str, Any]:
+def _noun(phrase: str, pronoun: str) -> dict[str, Any]:
     return {
         "statements": (
             f"The {phrase} of [X] is [Y].",
@@ -111,11 +114,11 @@ def _noun(phrase: str, asked: str) -> dict[str, Any]:
             f"Of [X], the {phrase} is known to be [Y].",
         ),
         "neutral": (f"The {phrase} is [Y].", f"Its {phrase} is [Y].", f"Here the {phrase} is [Y]."),
-        "question": f"{asked.capitalize()} is the {phrase} of [X]?",
+        "question": f"{pronoun.capitalize()} is the {phrase} of [X]?",
     }
 
 
-def _predicate(phrase: str, asked: str) -> dict[str, Any]:
+def _predicate(phrase: str, pronoun: str) -> dict[str, Any]:
     return {
         "statements": (
             f"[X] {phrase} [Y].",
@@ -132,9 +135,9 @@ def _predicate(phrase: str, asked: str) -> dict[str, Any]:
             f"It is known that it {phrase} [Y].",
             f"According to the records, it {phrase} [Y].",
         ),
-        "question": f"[X] {phrase} {asked}?",
+        "question": f"[X] {phrase} {pronoun}?",
     }
 
 
 _PLAIN = str.maketrans("", "", "[]?!.")
-"""What would be read as a placeholder or as the end of a sentence."""
+"""Removes characters that would be read as a placeholder or as the end of a sentence."""

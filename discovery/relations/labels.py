@@ -1,7 +1,8 @@
-"""Labels that nobody vouches for -> words that fit where a sentence has a place for them.
+"""Labels of sources -> text that can be put into a sentence.
 
-`clean_label` makes one line of anything; `rendered` pastes it, so that the sentence stays one: a
-capital at its beginning, one article, one possessive. Labels are only ever pasted, never formatted.
+Anybody may have written a label, so it is not trusted: `clean_label` makes it one line without
+control characters, and it is pasted, never used as a format string. `rendered` keeps the sentence
+grammatical: a capital at its beginning, one article, one possessive.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import re
 import unicodedata
 
 MAX_LABEL_CHARS = 120
-"""Longer labels are descriptions, not names; they are cut at a word."""
+"""Longer labels are descriptions, not names; they are cut after a word."""
 MAX_READ_CHARS = 16 * MAX_LABEL_CHARS
-"""Of a longer label no more is looked at, so that ten megabytes cost what a line costs."""
+"""Characters of a label that are read at all, so that a label of ten megabytes costs no more time
+than a line."""
 POSSESSIVE = "'s"
 
 _ARTICLE_BEHIND = re.compile(r"(?:^|(?<=\s))(?:the|a|an) $", re.IGNORECASE)
@@ -20,7 +22,8 @@ _ARTICLE_BEFORE = re.compile(r"(?:the|a|an) ", re.IGNORECASE)
 
 
 def clean_label(label: str, max_chars: int = MAX_LABEL_CHARS) -> str:
-    """A label on one line: NFC, no control or format characters, single spaces, cut at a word."""
+    """A label on one line: NFC, without control and format characters, with single spaces, cut
+    after a word to at most max_chars."""
     text = unicodedata.normalize("NFC", label[:MAX_READ_CHARS])
     # Cc control, Cf format (zero width, bidi), Cs surrogates, Zl and Zp line and paragraph ends.
     spaced = "".join(
@@ -35,15 +38,15 @@ def clean_label(label: str, max_chars: int = MAX_LABEL_CHARS) -> str:
 
 
 def rendered(before: str, label: str, after: str) -> tuple[str, tuple[int, int]]:
-    """`before` + label + `after` as a sentence, and the characters that are the label's.
+    """`before` + label + `after` as a sentence, and the span of the label's characters in it.
 
     label  cleaned, not empty
 
-    The label stays whole, since an edit is about its tokens; what gives way is the template:
+    The label stays whole, because an edit is about its tokens. The text around it is adapted:
 
-    - at the sentence's start a word in lower case gets its capital (`iPhone` keeps its own form);
-    - `the [X]` with a label that has its article (`The Hague`) has that one alone;
-    - `[X]'s` after an s is an apostrophe, and nothing after a label that is a possessive itself
+    - at the start of the sentence a label in lower case gets a capital (`iPhone` keeps its form);
+    - where the label has an article (`The Hague`), the template's article before it is left out;
+    - `'s` becomes an apostrophe after an s, and is left out after a label that ends in a possessive
       (`McDonald's`).
     """
     if not before:
@@ -57,7 +60,7 @@ def rendered(before: str, label: str, after: str) -> tuple[str, tuple[int, int]]
 
 
 def _capital(label: str) -> str:
-    """With a capital, unless the first word has one further on or case is not its matter."""
+    """The label with a capital, unless its first word has one already or its script has none."""
     first = label.split(" ", 1)[0]
     upper = label[0].upper()
     return upper + label[1:] if first.islower() and len(upper) == 1 else label

@@ -1,9 +1,8 @@
-"""Facts -> sentences: templates of a relation, filled with labels that nobody vouches for.
+"""Facts -> sentences: the templates of a relation, filled with cleaned labels.
 
-A template has the subject `[X]` once and ends in the object `[Y]`, so that cutting it before the
-object gives a prompt. The subject's place in the prompt is known from the cut, never searched for:
-a label may occur twice in a sentence. Labels are only ever pasted, never formatted, and are cleaned
-first.
+A template has the subject `[X]` once and ends in the object `[Y]`: cut before the object, it is a
+prompt. The span of the subject in the prompt is known from where the label was pasted, and is not
+searched for, since a label may occur twice in a sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from infra.errors import ConfigError
 
 SUBJECT, OBJECT = "[X]", "[Y]"
 _SUBJECT_ALONE = re.compile(r"(?:^|[\s(\"])\[X\](?=\s|'s\s|[,)\"?])")
-"""Between words: nothing is glued to it but a possessive or a comma."""
+"""`[X]` as a word of its own, followed at most by a possessive or a punctuation mark."""
 _FIXED_ARTICLE = re.compile(r"\ban? \[[XY]\]", re.IGNORECASE)
 
 
@@ -52,7 +51,7 @@ def _question(text: str) -> str:
 
 
 def _grammatical(text: str) -> str:
-    """Refuse what no label can make a sentence of."""
+    """The text, if it is a sentence with any label pasted into it. Raises ValueError otherwise."""
     if SUBJECT in text and not _SUBJECT_ALONE.search(text):
         raise ValueError(f"{text!r}: {SUBJECT} must stand by itself, or before 's or a comma")
     if match := _FIXED_ARTICLE.search(text):
@@ -66,7 +65,7 @@ def _grammatical(text: str) -> str:
 
 Template = Annotated[str, AfterValidator(_template)]
 Neutral = Annotated[str, AfterValidator(_neutral)]
-Asked = Annotated[str, AfterValidator(_question)]
+QuestionTemplate = Annotated[str, AfterValidator(_question)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +79,41 @@ class ClozePrompt:
 
 
 class Relation(BaseModel):
-    """How one relation is said, and how many objects a subject has at a time."""
+    """The templates of one relation, and how many objects a subject has at a time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    """The relation's id in its source, such as `P54`."""
     label: str
-    """The source's own name of the relation."""
+    """The source's own label of the relation."""
     functional: bool = False
-    """A subject has at most one object at a time, so a new one ends the old. Where that is only
-    usual, the diff reports several at once as a conflict and nothing is edited."""
+    """Whether a subject has at most one object at a time, so that a new object replaces the old.
+    Several objects at once are then a conflict, and nothing is edited."""
     separators: tuple[str, ...] = ()
-    """Qualifiers that tell apart statements which are then functional each by itself (P4155)."""
+    """Qualifiers (P4155) that divide the statements of a subject into scopes; a functional relation
+    has at most one object in each scope."""
     inverse: str | None = None
-    """Relation that says the same from the object's side (P1696); itself where it is symmetric."""
+    """Id of the relation that states the same from the object's side (P1696); its own id where the
+    relation is symmetric."""
     subject_type: str = "thing"
-    """Selects `unrelated`: person, organisation, place or thing."""
+    """Person, organisation, place or thing; selects `unrelated` in the relations file."""
     object_type: str
-    """For a person to read; distractors are drawn from objects of the same relation."""
+    """What objects are. `person` asks for them with `who`; `date`, `number` and some kinds of nouns
+    select the spans that an extractor considers; any other text is for a person to read."""
     statements: tuple[Template, ...] = Field(min_length=3)
-    """Asked when probing; the first is also the edit's prompt."""
+    """Templates that the model is probed with; the first is also the prompt of an edit."""
     held_out: tuple[Template, ...] = Field(min_length=3)
     """Paraphrases that measure generality; no editor ever sees them."""
-    question: Asked
+    question: QuestionTemplate
+    """The relation as a question about the subject."""
     neutral: tuple[Neutral, ...] = Field(min_length=3)
-    """Each of `statements` without its subject: what the object scores by itself."""
+    """Each of `statements` without its subject, to score how likely the object is by itself."""
     unrelated: tuple[Template, ...] = ()
-    """Statements of other relations of the same subject, which an edit must leave alone."""
+    """Statements of other relations of the same subject, which an edit must not change."""
     fallback: bool = False
-    """Its templates were made of its label; nobody has read them."""
+    """Whether the templates were made from the label (`discovery.relations.fallback`), unread by
+    anybody."""
 
     @model_validator(mode="after")
     def _check(self) -> Relation:
@@ -124,7 +129,7 @@ class Relation(BaseModel):
     def prompt(self, template: str, subject_label: str) -> ClozePrompt:
         """A template with its subject, cut before the object.
 
-        Raises ValueError for a label with nothing left after cleaning.
+        Raises ValueError for a label that is empty after cleaning.
         """
         before, _, after = template.partition(SUBJECT)
         label = clean_label(subject_label)
@@ -133,11 +138,11 @@ class Relation(BaseModel):
         return ClozePrompt(*rendered(before, label, after.removesuffix(f" {OBJECT}.")))
 
     def neutral_prompt(self, statement: int) -> str:
-        """The prior form of `statements[statement]`, cut before the object."""
+        """`statements[statement]` without its subject, cut before the object."""
         return self.neutral[statement].removesuffix(f" {OBJECT}.")
 
     def ask(self, subject_label: str) -> str:
-        """The question about a subject."""
+        """The question with its subject."""
         before, _, after = self.question.partition(SUBJECT)
         return rendered(before, clean_label(subject_label), after)[0]
 
@@ -145,22 +150,22 @@ class Relation(BaseModel):
 def fallback_relation(
     key: str, label: str, object_type: str = "thing", functional: bool = False
 ) -> Relation:
-    """A relation with no templates but its label's own, marked `fallback`.
+    """A relation whose templates are made from its label, marked `fallback`.
 
-    Raises ValueError for a label with no word in it.
+    Raises ValueError for a label without a word in it.
     """
     made = templates_of(label, person=object_type == "person")
     return Relation(id=key, label=label, object_type=object_type, functional=functional, **made)
 
 
 def functional_of(relations: Mapping[str, Relation]) -> dict[str, tuple[str, ...]]:
-    """The relations of one object at a time, with their separators."""
+    """The functional relations, with their separators."""
     return {key: r.separators for key, r in relations.items() if r.functional}
 
 
 def load_relations(extra_path: Path | None = None) -> Mapping[str, Relation]:
-    """The built-in English relations by id, with those of a user's file added or put in their
-    place.
+    """By id, the built-in English relations and those of a user's file, which replace built-in ones
+    of the same id.
 
     Raises ConfigError with the relation and what is wrong with it.
     """
@@ -180,9 +185,11 @@ def _built_in() -> Mapping[str, Relation]:
 
 
 def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
-    """Relations of a file; `unrelated` is by type of subject, less those a relation says itself.
+    """The relations of a file, by id.
 
-    One that has a label but no `statements` is said by its label alone.
+    `unrelated` comes from the file's list for the subject's type, without the statements of the
+    relation itself. A relation with a label but no `statements` gets templates made from its label.
+    Raises ConfigError with the file and the relation.
     """
     listed = raw.get("relations") if isinstance(raw, Mapping) else None
     if not isinstance(listed, Mapping):

@@ -1,7 +1,9 @@
 """Trust: which changes may be acted on, and why the others wait. Pure, with an injected clock.
 
-An automatic way from a crawler into weights is a way to poison a model, so nothing is planned on
-arrival. `config` is the policy, `subjects` what a snapshot says of the subjects concerned,
-`evidence` counts independent voices, `breaker` finds bulk anomalies, `assess` gives each change its
-state with every reason, and `revert_risk` asks a service that rates revisions.
+A program that writes whatever it crawls into weights would let anybody poison a model, so no change
+is planned on arrival. `policy` is the configuration, `rules` lists the rules of trust, `assessment`
+gives each change its state with what every rule found. The rules look at `subjects` (what a
+snapshot states about the subjects of changes), `evidence` (the independent voices behind a fact),
+`anomalies` (users, domains and relations with unusually many changes) and `revert_risk` (how likely
+a service thinks that a revision is reverted). `backlog` keeps changes for a later edition.
 """

@@ -1,4 +1,4 @@
-"""The bulk breaker: who changed how many subjects in an edition, and whether that is unusual."""
+"""Bulk anomalies: users, domains and relations that changed unusually many subjects at once."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from typing import Literal
 
 import pyarrow as pa
 
-from discovery.facts.change import Change
+from discovery.facts.change import ACTIVE_KINDS, Change, DiffRule
 from discovery.trust.evidence import domains
 from discovery.trust.policy import TrustConfig
 
-MOVED = frozenset({"learn", "replace", "forget", "vacated", "conflict"})
-"""Kinds of change in which the world moved, or is said to have."""
 NUM_EDITIONS = 8
-"""Earlier editions that the median is taken over."""
+"""Number of earlier editions that the median is taken over."""
 
-
-Kind = Literal["user", "domain", "relation"]
-"""Of an actor: who or what a change can be part of."""
+ActorKind = Literal["user", "domain", "relation"]
+"""Who or what changes are counted by: the user who made the revision, a domain of the references,
+or the relation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
     """How much one user, domain or relation changed in one edition."""
 
-    actor: Kind
+    actor: ActorKind
     name: str
     subjects: int
     """Distinct subjects changed."""
     seen: int
-    """Of a relation, distinct subjects of which it is known; else the same as `subjects`."""
+    """Of a relation, distinct subjects that the diff has of it, unchanged ones included; of other
+    actors the same as `subjects`."""
 
 
 ACTIVITY_SCHEMA = pa.schema(
@@ -45,9 +44,10 @@ ACTIVITY_SCHEMA = pa.schema(
 )
 
 
-def actors(change: Change) -> list[tuple[Kind, str]]:
-    """Who stands behind a change: its user, the domains of its references, its relation."""
-    users: list[tuple[Kind, str]] = [("user", change.user)] if change.user else []
+def actors(change: Change) -> list[tuple[ActorKind, str]]:
+    """The actors that a change counts for, as kind and name: its user, the domains of its
+    references, its relation."""
+    users: list[tuple[ActorKind, str]] = [("user", change.user)] if change.user else []
     return [
         *users,
         *(("domain", name) for name in sorted(domains(change.references))),
@@ -56,23 +56,26 @@ def actors(change: Change) -> list[tuple[Kind, str]]:
 
 
 def activity(changes: Iterable[Change]) -> list[Activity]:
-    """The counts of one edition, sorted. What was there in the first snapshot nobody changed."""
-    moved: dict[tuple[Kind, str], set[str]] = {}
-    seen: dict[tuple[Kind, str], set[str]] = {}
+    """The counts of one edition, sorted by kind and name.
+
+    Facts of a first snapshot do not count: nobody changed them.
+    """
+    changed: dict[tuple[ActorKind, str], set[str]] = {}
+    seen: dict[tuple[ActorKind, str], set[str]] = {}
     for change in changes:
-        if change.kind == "ignored" or change.rule == "first":
+        if change.kind == "ignored" or change.rule == DiffRule.FIRST_SNAPSHOT:
             continue
         seen.setdefault(("relation", change.relation), set()).add(change.subject)
-        if change.kind in MOVED:
+        if change.kind in ACTIVE_KINDS:
             for actor in actors(change):
-                moved.setdefault(actor, set()).add(change.subject)
-    keys = sorted(moved.keys() | seen.keys())
+                changed.setdefault(actor, set()).add(change.subject)
+    keys = sorted(changed.keys() | seen.keys())
     return [
         Activity(
             actor=actor,
             name=name,
-            subjects=len(moved.get((actor, name), ())),
-            seen=len(seen.get((actor, name), moved.get((actor, name), ()))),
+            subjects=len(changed.get((actor, name), ())),
+            seen=len(seen.get((actor, name), changed.get((actor, name), ()))),
         )
         for actor, name in keys
     ]
@@ -81,9 +84,10 @@ def activity(changes: Iterable[Change]) -> list[Activity]:
 def anomalies(
     now: Sequence[Activity], history: Sequence[Sequence[Activity]], config: TrustConfig
 ) -> dict[tuple[str, str], str]:
-    """Who changed unusually many subjects, and the sentence that says so.
+    """The actors that changed unusually many subjects, each with the sentence that says so.
 
-    history  the counts of earlier editions; one that does not name somebody counts as none
+    now      counts of this edition
+    history  counts of earlier editions, oldest first; an actor that is missing from one has 0 there
     """
     counted = [edition for edition in history if edition][-NUM_EDITIONS:]
     earlier: list[Mapping[tuple[str, str], int]] = [
@@ -107,10 +111,10 @@ def anomalies(
 
 
 def rates(editions: Sequence[Sequence[Activity]]) -> dict[str, float]:
-    """Share of a relation's subjects that change in an edition, by relation, over some editions.
+    """By relation, the share of its subjects that change in an edition, estimated from some.
 
-    With one change and one subject that stayed added to each (Laplace), so that a relation seen
-    once is neither certain to change nor certain to stay.
+    One subject that changed and one that did not are added to the counts (Laplace's rule of
+    succession), so that no rate is 0 or 1.
     """
     changed: dict[str, int] = {}
     seen: dict[str, int] = {}

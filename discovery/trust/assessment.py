@@ -1,12 +1,7 @@
-"""Each change's state, with every rule that had a say in it.
+"""Assessments: the state of each change by the rules of trust, with what every rule found. Pure.
 
-    rejected   never acted on: a denied property of a living person
-    held       waits for a person, or for better evidence
-    cooling    waits for time to pass
-    eligible   may be planned
-
-The worst finding decides; the others are told all the same. `plan` and `release` go on from there
-(planned, applied, reverted).
+The most severe finding decides the state; the others are listed too. What becomes of eligible
+changes is decided by `plan` and `release`.
 """
 
 from __future__ import annotations
@@ -14,56 +9,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
 
 import pyarrow as pa
 
-from discovery.facts.change import Change
+from discovery.facts.change import Change, DiffRule
 from discovery.relations.relation import Relation
 from discovery.trust.anomalies import actors
 from discovery.trust.evidence import voices
 from discovery.trust.policy import Standing, TrustConfig, sensitive
+from discovery.trust.rules import SEVERITY, Finding, State, TrustRule, bulk_actor, bulk_rule
 from discovery.trust.subjects import Subjects
 
-State = Literal["rejected", "held", "cooling", "eligible"]
-SEVERITY: tuple[State, ...] = ("rejected", "held", "cooling", "eligible")
 ASSESSED = frozenset({"learn", "replace", "conflict"})
-"""Kinds of change that would put something into the model or the fact sheet."""
-RISK = "revert risk"
-BULK = "bulk "
-"""The rule of a set that the breaker holds goes on with its name: `bulk user:NAME`."""
+"""Kinds of change that put something into the model or onto the fact sheet, so that they are
+assessed."""
 CLOCK_SLACK = timedelta(minutes=5)
-"""Clocks that differ by so little are right."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one rule says of a change."""
-
-    state: State
-    rule: str
-    reason: str
-    """One sentence for a person."""
+"""How far a revision's time may lie after the edition's day: clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A change's state and all reasons for it."""
+    """A change's state and the findings of all rules about it, the most severe first."""
 
     change_id: str
     state: State
     rules: tuple[str, ...] = ()
-    """Those that had a say; the worst finding first."""
+    """Rule of each finding: a `TrustRule`, or a `bulk_rule`."""
     states: tuple[State, ...] = ()
-    """What each of them asks for."""
+    """State that each finding asks for."""
     reasons: tuple[str, ...] = ()
-    """A sentence of each."""
+    """Sentence of each finding."""
     weight: float = 1.0
-    """Trust as a factor of the priority, 0 to 1."""
+    """Trust in the change, 0 to 1; a factor of its priority."""
 
     @property
     def decisive(self) -> list[tuple[str, str]]:
-        """Rule and sentence of the findings that put the change into its state."""
+        """Rule and sentence of the findings that ask for the change's state."""
         rows = zip(self.rules, self.states, self.reasons, strict=True)
         return [(rule, reason) for rule, state, reason in rows if state == self.state]
 
@@ -82,26 +63,29 @@ ASSESSMENT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Assessor:
-    """Everything that a change is judged by."""
+    """The rules of trust with everything that they look at."""
 
     config: TrustConfig
     now: datetime
     """The end of the edition's day; no clock is read."""
     subjects: Subjects
     standings: Mapping[str, Standing] = field(default_factory=dict)
-    """By source; one that is not here is public."""
+    """By source, how far it is trusted; a source that is missing here is public."""
     relations: Mapping[str, Relation] = field(default_factory=dict)
+    """By id."""
     anomalies: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """In this edition's diff: who, and the sentence."""
+    """By kind and name of an actor with unusually many changes in this edition, the sentence that
+    says so."""
     scores: Mapping[int, float] = field(default_factory=dict)
-    """Probability that a revision is reverted, of those that were rated."""
+    """By revision that was rated, the probability that it is reverted, 0 to 1."""
     lasting: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
-    """By change id, findings of an earlier edition that stand."""
+    """By change id, findings of an earlier edition that still count."""
 
     def assess(self, change: Change, *, anew: bool = True) -> Assessment:
-        """The state of one change that would put something into the model.
+        """The state of one change of an `ASSESSED` kind.
 
-        anew  whether it is of this edition's diff; of one taken up the breaker has judged before
+        anew  whether the change is in this edition's diff. For one that is carried over from an
+              earlier edition, bulk anomalies were found then
         """
         standing = self.standings.get(change.source, Standing())
         found = [
@@ -125,27 +109,29 @@ class Assessor:
         )
 
     def _person(self, change: Change, standing: Standing) -> list[Finding]:
+        """Whether the change is about a sensitive property of a living person."""
         rule = sensitive().get(change.relation)
         if rule is None or not self._living(change):
             return []
         about = f"{change.relation} ({rule.label}) of a living person is sensitive ({rule.group})"
         if rule.action == "deny":
-            return [Finding("rejected", "living person", f"{about}: never edited")]
+            return [Finding("rejected", TrustRule.LIVING_PERSON, f"{about}: never edited")]
         if standing.own:
-            return [Finding("eligible", "living person", f"{about}; the source is the team's own")]
-        return [Finding("held", "living person", f"{about}: a person has to look at it")]
+            reason = f"{about}; the source is the team's own"
+            return [Finding("eligible", TrustRule.LIVING_PERSON, reason)]
+        return [Finding("held", TrustRule.LIVING_PERSON, f"{about}: a person has to look at it")]
 
     def _clock(self, change: Change, standing: Standing) -> list[Finding]:
-        """Cool-down, and revisions from the future."""
+        """Whether the revision's time can be right, and whether it has cooled down."""
         if change.revision_time is None:
             return []
         at = parse_time(change.revision_time)
         if at is None:
             reason = f"the revision's time {change.revision_time[:40]!r} is no ISO 8601 time"
-            return [Finding("held", "clock", reason)]
+            return [Finding("held", TrustRule.CLOCK, reason)]
         if at > self.now + CLOCK_SLACK:
             reason = f"the revision is of {_text(at)}, after the edition's day ({_text(self.now)})"
-            return [Finding("held", "clock", reason)]
+            return [Finding("held", TrustRule.CLOCK, reason)]
         if standing.own:
             return []
         hours = self._setting(change, "cool_down_h", self.config.cool_down_h)
@@ -155,49 +141,52 @@ class Assessor:
                 f"revision {change.revision_new or change.revision_old} is of {_text(at)}; it "
                 f"cools down for {hours:g} h, until {_text(ready)}"
             )
-            return [Finding("cooling", "cool-down", reason)]
+            return [Finding("cooling", TrustRule.COOL_DOWN, reason)]
         reason = f"the revision of {_text(at)} has stood for more than {hours:g} h"
-        return [Finding("eligible", "cool-down", reason)]
+        return [Finding("eligible", TrustRule.COOL_DOWN, reason)]
 
     def _sources(self, change: Change, standing: Standing) -> list[Finding]:
-        """Quarantined sources, and sources that contradict one another."""
+        """Whether the source is in quarantine, and whether sources contradict each other."""
         found = []
         if standing.quarantined:
             reason = f"source {change.source} is read by an extractor: a person has to look at it"
             if standing.base_trust == 0:
                 reason = f"source {change.source} has no trust of its own: a person has to look"
-            found.append(Finding("held", "source", reason))
+            found.append(Finding("held", TrustRule.SOURCE, reason))
         elif standing.own:
-            found.append(Finding("eligible", "source", f"source {change.source} is the team's own"))
-        if change.kind == "conflict" and change.rule == "2":
+            reason = f"source {change.source} is the team's own"
+            found.append(Finding("eligible", TrustRule.SOURCE, reason))
+        if change.kind == "conflict" and change.rule == DiffRule.SEVERAL_VALUES:
             where = [
                 (label, self.subjects.sources_of(change.subject, change.relation, value))
                 for value, label in zip(change.old_values, change.old_labels, strict=True)
             ]
             if len({name for _, names in where for name in names}) > 1:
-                said = "; ".join(
+                values = "; ".join(
                     f"{', '.join(names) or change.source}: {label}" for label, names in where
                 )
-                found.append(Finding("held", "contradiction", f"sources disagree: {said}"))
+                reason = f"sources disagree: {values}"
+                found.append(Finding("held", TrustRule.CONTRADICTION, reason))
         return found
 
     def _quorum(self, change: Change, standing: Standing) -> list[Finding]:
+        """Whether enough independent voices state the fact; of a conflict, each of its values."""
         if standing.own:
             return []
         living = self._living(change)
         wanted = int(self._setting(change, "quorum", self.config.quorum))
         if living:
             wanted = max(wanted, self.config.quorum_living)
-        heard = min(
+        fewest = min(
             (sorted(self._voices(change, value)) for value in stated_values(change)), key=len
         )
-        about = f"{len(heard)} of {wanted} independent voices"
-        about += f" ({', '.join(heard)})" if heard else ""
+        about = f"{len(fewest)} of {wanted} independent voices"
+        about += f" ({', '.join(fewest)})" if fewest else ""
         about += ", for it is about a living person" if living else ""
-        return [Finding("eligible" if len(heard) >= wanted else "held", "quorum", about)]
+        return [Finding("eligible" if len(fewest) >= wanted else "held", TrustRule.QUORUM, about)]
 
     def _voices(self, change: Change, value: str) -> frozenset[str]:
-        """Who says that the value holds."""
+        """The independent voices that state a value."""
         agreeing = self.subjects.agreeing(change.subject, change.relation, value, change.source)
         if value == change.new_value:
             return voices(change.references, agreeing)
@@ -206,38 +195,41 @@ class Assessor:
         return voices(references, agreeing)
 
     def _risk(self, change: Change, standing: Standing) -> list[Finding]:
-        """A revision that was not rated is neither safe nor suspect."""
+        """Whether the revision is likely to be reverted; one that was not rated is not held."""
         if standing.own or self.config.revert_risk is None or change.revision_new is None:
             return []
         score = self.scores.get(change.revision_new)
         if score is None:
-            earlier = [f for f in self.lasting.get(change.id, ()) if f.rule == RISK]
+            earlier = [
+                f for f in self.lasting.get(change.id, ()) if f.rule == TrustRule.REVERT_RISK
+            ]
             if earlier:
                 return earlier
-            return [Finding("eligible", RISK, "the revision was not rated")]
+            return [Finding("eligible", TrustRule.REVERT_RISK, "the revision was not rated")]
         limit = self.config.revert_risk.limit
         about = f"revision {change.revision_new} is reverted with probability {score:.2f}"
         if score > limit:
-            return [Finding("held", RISK, f"{about}, more than {limit:g}")]
-        return [Finding("eligible", RISK, about)]
+            return [Finding("held", TrustRule.REVERT_RISK, f"{about}, more than {limit:g}")]
+        return [Finding("eligible", TrustRule.REVERT_RISK, about)]
 
     def _bulk(self, change: Change, anew: bool) -> list[Finding]:
-        """Each set that the change belongs to by itself: approving one lifts no other."""
+        """A finding for each actor of the change with unusually many changes. Each needs its own
+        approval: approving a user does not approve the relation."""
         if anew:
             named = [actor for actor in actors(change) if actor in self.anomalies]
-            rows = [(f"{BULK}{kind}:{name}", self.anomalies[kind, name]) for kind, name in named]
-            found = [Finding("held", rule, reason) for rule, reason in rows]
+            found = [Finding("held", bulk_rule(*actor), self.anomalies[actor]) for actor in named]
         else:
-            found = [f for f in self.lasting.get(change.id, ()) if f.rule.startswith(BULK)]
+            found = [f for f in self.lasting.get(change.id, ()) if bulk_actor(f.rule) is not None]
         return [
             Finding("eligible", f.rule, f"a person approved it: {f.reason}")
-            if f.rule.removeprefix(BULK) in self.config.approve
+            if bulk_actor(f.rule) in self.config.approve
             else f
             for f in found
         ]
 
     def _approved(self, change: Change, found: list[Finding]) -> list[Finding]:
-        """A change that a person has looked at; what is denied stays denied."""
+        """The findings as they count after a person's approval of the change itself, which lifts
+        all but a rejection."""
         if change.id not in self.config.approve:
             return found
         waived = [
@@ -246,16 +238,17 @@ class Assessor:
             else f
             for f in found
         ]
-        return [*waived, Finding("eligible", "approval", "a person approved this change")]
+        return [*waived, Finding("eligible", TrustRule.APPROVAL, "a person approved this change")]
 
     def _living(self, change: Change) -> bool:
+        """Whether the subject of the change may be a living person."""
         relation = self.relations.get(change.relation)
         person = relation is not None and relation.subject_type == "person"
         years = self.config.living_years
         return self.subjects.living(change.subject, person=person, years=years)
 
     def _setting(self, change: Change, name: str, usual: float) -> float:
-        """A setting of the relation, else of the source, else of all."""
+        """A setting of the relation, else of the source, else the general one."""
         for given in (
             self.config.relations.get(change.relation),
             self.config.sources.get(change.source),
@@ -265,32 +258,26 @@ class Assessor:
         return usual
 
     def _weight(self, change: Change, standing: Standing) -> float:
-        """Trust of the source; less the risk, where an unrated revision counts as the worst that is
-        allowed."""
+        """Base trust of the source, times the probability that the revision is not reverted. A
+        revision without a score counts as one at the limit."""
         if standing.own or self.config.revert_risk is None:
             return standing.base_trust
         risk = self.scores.get(change.revision_new or -1, self.config.revert_risk.limit)
         return standing.base_trust * (1 - risk)
 
 
-def lasts(rule: str, *, same_revision: bool) -> bool:
-    """Whether a finding stands in later editions, which cannot see what it was found by: of a bulk
-    anomaly until a person lifts it, of a revision's risk until there is a newer one."""
-    return rule.startswith(BULK) or (rule == RISK and same_revision)
-
-
 def stated_values(change: Change) -> tuple[str, ...]:
-    """The values that a change says hold now: of a conflict, all of them."""
+    """The values that are current by a change: the new one, or all of a conflict."""
     return change.old_values if change.new_value is None else (change.new_value,)
 
 
 def end_of(day: date) -> datetime:
-    """The clock of an edition: the first moment after its day, UTC."""
+    """The time that counts as now in an edition: the first moment after its day, UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def parse_time(text: str) -> datetime | None:
-    """An ISO 8601 time, in UTC where it names no zone; None where it is none."""
+    """An ISO 8601 time, taken as UTC where it names no zone; None where the text is no time."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Changes that wait: what an edition does not act on yet, and the next one takes up again.
+"""Held changes: what an edition does not act on yet, and the next edition looks at again. Pure.
 
-A diff tells a change once, for the next one starts from a later snapshot. What was cooling, held,
-over a budget, scheduled or undecided is kept with its reasons, and put to the next edition beside
-its own changes, unless the source has moved on. Pure.
+A diff has each change once, since the next diff starts from a later snapshot. A change that is
+cooling, held, over a budget, scheduled or undecided is therefore kept with its reasons and added to
+the changes of the next edition, unless its source has changed the fact meanwhile.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 
-from discovery.facts.change import CHANGE_SCHEMA, Change
+from discovery.facts.change import ACTIVE_KINDS, CHANGE_SCHEMA, Change, DiffRule
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
-from discovery.trust.assessment import Finding, lasts
+from discovery.trust.rules import Finding, lasts
 from discovery.trust.subjects import Subjects
 from infra.files.digest import digest_of
 
-SCHEDULED, UNDECIDED, DISPUTED = "7", "10", "2"
-"""Rules of the diff whose changes may become ripe without the source doing anything."""
-MOVING = frozenset({"learn", "replace", "forget", "vacated", "conflict"})
+AMENDMENTS = (DiffRule.METADATA_CHANGED, DiffRule.REFINED)
+"""Rules of the diff by which a statement was amended while its value holds as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldChange:
-    """A change that is not acted on yet."""
+    """A change that is not acted on yet, and why."""
 
     change: Change
     state: str
-    """cooling, held, eligible (over a budget), scheduled or undecided."""
+    """cooling, held, eligible (over a budget), scheduled, undecided, or dropped: no longer held."""
     rules: tuple[str, ...]
-    """What holds it."""
+    """What it waits for: rules of trust (`discovery.trust.rules`), or of its route or plan."""
     reasons: tuple[str, ...]
+    """A sentence for each rule."""
     route: str
-    """`fact sheet` where retrieval serves it while it waits, else `none`."""
+    """`fact sheet` where retrieval serves the fact while it waits, else `none`."""
     verdict: str | None = None
+    """The model's verdict, where it was asked."""
     since: str
-    """Version that first held it."""
+    """Version of the edition that held it first."""
 
 
 HELD_SCHEMA = pa.schema(
@@ -55,7 +56,7 @@ HELD_SCHEMA = pa.schema(
 
 
 def held_table(rows: Iterable[HeldChange]) -> pa.Table:
-    """A row a change: the change's columns, then why it waits."""
+    """Held changes as a table of `HELD_SCHEMA`: the columns of the change, then why it waits."""
     return pa.Table.from_pylist(
         [
             {
@@ -93,45 +94,46 @@ def read_held(table: pa.Table) -> list[HeldChange]:
 
 @dataclass(frozen=True)
 class CarriedOver:
-    """The changes of an edition with those taken up."""
+    """The changes of an edition together with those carried over from earlier editions."""
 
     changes: list[Change]
-    """In the order of the diff; those taken up lie among their like."""
+    """Both, in the order of a diff."""
     since: dict[str, str] = field(default_factory=dict)
-    """Of those taken up, by id, the version that first held them."""
+    """By id of a change carried over, the version of the edition that held it first."""
     lasting: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
-    """Of those taken up, by id, findings that stand until they are lifted."""
+    """By id of a change carried over, findings of the earlier edition that still count."""
     dropped: list[HeldChange] = field(default_factory=list)
-    """What was held and is no longer, with the reason as its last."""
+    """Changes that were held and are not carried over; the last of their reasons says why."""
 
 
 def carry_over(
     held: Sequence[HeldChange], changes: Sequence[Change], subjects: Subjects
 ) -> CarriedOver:
-    """Take up what is held, unless the newer diff has something of its own for it.
+    """Add the held changes to those of a diff, except where the diff makes them out of date.
 
-    subjects  the new snapshot's facts of the subjects held: what it no longer says is dropped
+    subjects  the later snapshot's facts of the subjects held: a change whose fact it no longer
+              states is dropped
 
-    A `keep` that altered the evidence (rules 4 and 5) gives the change its new revision and
-    references, so that its cool-down begins again; a `keep` of a fact taken up is no row of its
-    own.
+    Where the statement was edited without another value (`DiffRule.METADATA_CHANGED` or `REFINED`),
+    the change gets its new revision and references, so that its cool-down starts again. The `keep`
+    of a fact whose change is carried over is left out.
     """
     groups: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
         groups.setdefault((change.subject, change.relation), []).append(change)
     known = {change.id for change in changes}
-    taken: dict[str, Change] = {}
+    carried: dict[str, Change] = {}
     since, lasting = {}, {}
     replaced: set[str] = set()
     dropped: list[HeldChange] = []
     for h in held:
         group = groups.get((h.change.subject, h.change.relation), [])
         outcome = _outcome(h, group, subjects)
-        if isinstance(outcome, str) or outcome.id in known or outcome.id in taken:
+        if isinstance(outcome, str) or outcome.id in known or outcome.id in carried:
             why = outcome if isinstance(outcome, str) else "this edition has the same change"
             dropped.append(replace(h, state="dropped", reasons=(*h.reasons, why)))
             continue
-        taken[outcome.id], since[outcome.id] = outcome, h.since
+        carried[outcome.id], since[outcome.id] = outcome, h.since
         same = h.change.revision_new == outcome.revision_new
         lasting[outcome.id] = tuple(
             Finding("held", rule, reason)
@@ -140,13 +142,13 @@ def carry_over(
         )
         replaced |= {c.id for c in group if c.kind == "keep" and c.new_value == outcome.new_value}
         replaced |= {c.id for c in group if _same_conflict(h.change, c)}
-    merged = [c for c in changes if c.id not in replaced] + list(taken.values())
-    merged.sort(key=lambda c: (c.subject, c.relation, c.kind, c.id))
-    return CarriedOver(merged, since, lasting, dropped)
+    both = [c for c in changes if c.id not in replaced] + list(carried.values())
+    both.sort(key=lambda c: (c.subject, c.relation, c.kind, c.id))
+    return CarriedOver(both, since, lasting, dropped)
 
 
 def _outcome(h: HeldChange, group: Sequence[Change], subjects: Subjects) -> Change | str:
-    """The change as it is taken up, or why it is not."""
+    """The change as it is carried over, or the reason why it is not."""
     change = h.change
     current = subjects.current(change.subject, change.relation)
     functional = change.relation in subjects.functional
@@ -155,7 +157,7 @@ def _outcome(h: HeldChange, group: Sequence[Change], subjects: Subjects) -> Chan
             return f"the source has moved on: {newer.reason}"
     if change.kind == "conflict" and change.new_value is None:
         return _disputed(change, current, h.since)
-    if change.rule == SCHEDULED and change.kind == "ignored":
+    if change.rule == DiffRule.SCHEDULED and change.kind == "ignored":
         stated = any(
             fact.value == change.new_value and fact.rank != "deprecated"
             for fact in subjects.facts.get((change.subject, change.relation), ())
@@ -170,7 +172,7 @@ def _outcome(h: HeldChange, group: Sequence[Change], subjects: Subjects) -> Chan
         return "several values hold at once where one is expected"
     fact = current[change.new_value]
     altered = any(
-        c.kind == "keep" and c.rule in ("4", "5") and c.new_value == fact.value for c in group
+        c.kind == "keep" and c.rule in AMENDMENTS and c.new_value == fact.value for c in group
     )
     if change.kind == "ignored":
         return _ripe(change, fact, h.since)
@@ -178,31 +180,32 @@ def _outcome(h: HeldChange, group: Sequence[Change], subjects: Subjects) -> Chan
 
 
 def _supersedes(newer: Change, change: Change, functional: bool) -> bool:
-    """Whether a newer change says something else of the same fact."""
+    """Whether a newer change decides the fact of a held one otherwise."""
     if newer.kind == "keep" or _same_conflict(change, newer):
         return False
     touched = change.new_value in (newer.new_value, *newer.old_values)
     if newer.kind == "forget":
-        return change.new_value in newer.old_values  # what else is no more is nothing against it
-    if newer.kind in MOVING:
+        return change.new_value in newer.old_values  # that another value ended does not matter
+    if newer.kind in ACTIVE_KINDS:
         return functional or touched
-    if newer.kind == "ignored" and newer.rule in (SCHEDULED, UNDECIDED):
+    if newer.kind == "ignored" and newer.rule in (DiffRule.SCHEDULED, DiffRule.UNDECIDED):
         return newer.new_value == change.new_value
     return newer.new_value != change.new_value and touched
 
 
 def _same_conflict(change: Change, newer: Change) -> bool:
-    """Whether the diff says no more than that a conflict stays the same."""
+    """Whether a newer change says that a held conflict goes on with the same values."""
     return (
         change.kind == "conflict"
         and newer.kind == "ignored"
-        and newer.rule == DISPUTED
+        and newer.rule == DiffRule.SEVERAL_VALUES
         and sorted(newer.old_values) == sorted(change.old_values)
     )
 
 
 def _disputed(change: Change, current: Mapping[str, Fact], since: str) -> Change | str:
-    """A conflict of several values: still one, or decided for one of them."""
+    """A held conflict of several values: as it is while they are current, or a `learn` of the one
+    that is left; or the reason why it is dropped."""
     if len(current) > 1:
         same = sorted(current) == sorted(change.old_values)
         return change if same else "the source has moved on: other values are in conflict"
@@ -227,23 +230,23 @@ def _disputed(change: Change, current: Mapping[str, Fact], since: str) -> Change
         old_ends=rest(change.old_ends),
         old_statements=rest(change.old_statements),
     )
-    return _named_again(_with_evidence(decided, current[value]), change)
+    return _with_new_id(_with_evidence(decided, current[value]), change)
 
 
 def _ripe(change: Change, fact: Fact, since: str) -> Change:
-    """A scheduled or undecided fact that now holds for certain."""
+    """The `learn` or `replace` of a scheduled or undecided fact that now holds for certain."""
     reason = f"was open in {since} ({change.reason}); the source says now that it holds"
     kind = "replace" if change.old_values else "learn"
-    return _named_again(_with_evidence(replace(change, kind=kind, reason=reason), fact), change)
+    return _with_new_id(_with_evidence(replace(change, kind=kind, reason=reason), fact), change)
 
 
-def _named_again(change: Change, before: Change) -> Change:
-    """A change that became another has another id."""
+def _with_new_id(change: Change, before: Change) -> Change:
+    """A change whose kind or value is another than before, with an id of its own."""
     return replace(change, id=digest_of([before.id, change.kind, change.new_value])[:16])
 
 
 def _with_evidence(change: Change, fact: Fact) -> Change:
-    """The change with the statement, revision and references that stand for it now."""
+    """The change with the statement, revision and references that the source gives now."""
     return replace(
         change,
         source=fact.source,

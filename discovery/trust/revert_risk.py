@@ -1,8 +1,8 @@
-"""Lift Wing's rating of revisions: how likely each is to be reverted.
+"""Revert risk: the probability that a revision will be reverted, by Wikimedia's Lift Wing.
 
 `POST .../v1/models/revertrisk-wikidata:predict` with `{"rev_id": N}` answers
-`{"output": {"probabilities": {"true": p, "false": 1 - p}}}`. A revision that could not be rated is
-missing from the answer, and nothing follows from that.
+`{"output": {"probabilities": {"true": p, "false": 1 - p}}}`. A revision that the service does not
+rate has no score, which counts neither for nor against it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from infra.errors import SourceError
 
 MODEL = "v1/models/revertrisk-wikidata:predict"
 MAX_FAILURES = 3
-"""Failures one after the other, after which the service counts as down and is left alone."""
+"""Failed requests in a row after which the service counts as down and no more are sent."""
 
 
 class Poster(Protocol):
-    """What is needed of `infra.http.client.PoliteClient`."""
+    """What this module needs of `infra.http.client.PoliteClient`."""
 
     def post_json(self, url: str, value: Any) -> Any:
-        """Raises SourceError."""
+        """Send a value as JSON and return the JSON of the answer. Raises SourceError."""
         ...
 
 
 def scores(
     revisions: Iterable[int], client: Poster, config: RevertRiskConfig
 ) -> Mapping[int, float]:
-    """Probability that each revision is reverted, of those that the service rates."""
+    """By revision that the service rates, the probability that it will be reverted, 0 to 1."""
     rated: dict[int, float] = {}
     failures = 0
     for revision in revisions:
@@ -52,7 +52,8 @@ def scores(
 def to_rate(
     changes: Sequence[Change], standings: Mapping[str, Standing], config: RevertRiskConfig
 ) -> list[int]:
-    """Revisions to ask about: of public sources, the most popular subjects first, each once."""
+    """Revisions to ask the service about, each once: those of public sources, most popular subjects
+    first, at most `config.max_revisions`."""
     public = [
         c
         for c in changes
@@ -64,7 +65,7 @@ def to_rate(
 
 
 def _probability(answer: Any) -> float | None:
-    """The probability in an answer, None where it is not of the form that is expected."""
+    """The probability in an answer, None where the answer has another form."""
     try:
         chance = answer["output"]["probabilities"]["true"]
     except (KeyError, TypeError, IndexError):

@@ -41,11 +41,11 @@ def change(**more: Any) -> Change:
 
 def assess(c: Change, *, anew: bool = True, config: Any = None, **more: Any) -> Assessment:
     subjects = more.pop("subjects", Subjects.of([], day=days(DAY)))
-    court = Assessor(
+    assessor = Assessor(
         config=TrustConfig(**(config or {})),
         now=NOW,
         subjects=subjects,
         relations=RELATIONS,
         **more,
     )
-    return court.assess(c, anew=anew)
+    return assessor.assess(c, anew=anew)

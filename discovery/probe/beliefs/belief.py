@@ -1,12 +1,13 @@
-"""What a model believes of one change, from its likelihoods and its own words.
+"""What a model believes about one change, by its likelihoods and by its greedy answers.
 
-Scored are the full statements with each candidate, against the same statement without the subject,
-so that a frequent name does not win by being frequent:
+Each candidate is scored in each statement with the subject, less its score in the same statement
+without the subject, so that a frequent name does not win by being frequent:
 
     s_t(c) = log p(c | statement t with the subject) - log p(c | statement t without)
 
-(prior subtraction as in KaRR; full statements as in BEAR, arXiv:2404.04113.) A belief needs both:
-likelihood alone is chance in a small model. Axis letters: T statements, N candidates.
+(prior subtraction as in KaRR; full statements as in BEAR, arXiv:2404.04113.) A belief counts only
+where likelihoods and greedy answers agree: in a small model, likelihood alone is close to chance.
+Axis letters: T statements, N candidates.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from infra.lm.matching import begins_with, normalise
 from infra.lm.question import Answer
 
 Features = tuple[float, float, float]
+"""What confidence is computed from; see `Belief.features`."""
 
 _ABSTAINS = re.compile(
     r"(?:(?:is|are|was|were|still|currently|as yet|yet|largely) )*"
@@ -36,28 +38,33 @@ _ABSTAINS = re.compile(
     r"|sorry|unfortunately|as ai|there is no|no information|no answer"
     r"|blank|placeholder|insert|your name|name here)\b"
 )
-"""Behind `normalise`, which drops articles and signs."""
+"""Beginnings of answers that name nothing, in the form that `normalise` gives: without articles and
+punctuation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
-    """What the answers to one change amount to."""
+    """What the model's answers about one change show."""
 
     verdict: Judgement
     reason: str
     winner: int
-    """Place among the candidates."""
+    """Position of the preferred candidate among the candidates."""
     clear: bool
-    """Whether one of the change's own values leads by likelihood."""
+    """Whether one of the change's own values (not a distractor) wins by likelihood, in enough
+    statements and by enough of a margin."""
     margin: float
-    """Nats between the winner and the best distractor, mean over statements."""
+    """Nats between the winner and the best distractor, mean over statements; 0 where a distractor
+    wins or there is none."""
     weights: tuple[float, ...]
     """Softmax of the scores, mean over statements, [N]."""
     features: Features
-    """What confidence is a function of: lead over the next candidate (nats), share of statements
-    won, share in which the model says the winner."""
+    """What confidence is computed from: lead over the next candidate (nats), share of statements
+    that the winner wins, share of statements to which the greedy answer is the winner."""
     abstained: int
+    """Number of statements to which the greedy answer names nothing."""
     answer: str
+    """Greedy answer to the first statement."""
 
 
 def judge(
@@ -71,12 +78,11 @@ def judge(
 ) -> Belief:
     """The verdict on one change; pure.
 
-    asked      answers to the T statements, scores in the order of the N candidates: the new value,
-               the old ones, then distractors
-    priors_TN  log-likelihood of each candidate in each statement without its subject, nats
-    margin, agreement  as in ProbeConfig
-
-    Without distractors there is no margin, and the model's own words have to decide.
+    candidates  the new value, the old values, then distractors
+    asked       answers to the T statements, with the N candidates scored in their order
+    priors_TN   log-likelihood of each candidate in each statement without its subject, nats
+    margin      as in `ProbeConfig`; does not apply where there are no distractors
+    agreement   as in `ProbeConfig`
     """
     num_own = len(candidates_of(change))
     scores_TN = np.array([answer.logprobs for answer in asked]) - np.array(priors_TN)
@@ -109,15 +115,15 @@ def judge(
     )
 
 
-def abstains(said: str, change: Change) -> bool:
-    """Whether the model's own words are no answer: nothing, that it is not known, an apology, or
-    the subject said again."""
-    words = normalise(said)
+def abstains(answer: str, change: Change) -> bool:
+    """Whether a greedy answer names no value: it is empty, an apology, says that the value is not
+    known, or repeats the subject."""
+    words = normalise(answer)
     names = (change.subject_label or "", *change.subject_aliases)
     own = (change.new_label or "", *change.new_aliases, *change.old_labels)
-    if begins_with(said, own):
+    if begins_with(answer, own):
         return False  # a value may be called Unknown, or as its subject is
-    return not words or bool(_ABSTAINS.match(words)) or begins_with(said, names) is not None
+    return not words or bool(_ABSTAINS.match(words)) or begins_with(answer, names) is not None
 
 
 def _winner(scores_TN: np.ndarray) -> tuple[int, int]:
@@ -135,21 +141,26 @@ def _lead(scores_TN: np.ndarray, winner: int) -> float:
 def _decide(
     clear: bool, winner: int, says_new: int, says_old: int, abstained: int, num: int
 ) -> tuple[Judgement, str]:
-    """Likelihood and the model's own words must agree on a belief."""
-    said = f"says the new value in {says_new} and an old one in {says_old} of {num} statements"
+    """The verdict and its reason. `knows` and `stale` need likelihoods and greedy answers to agree.
+
+    clear               as in `Belief`
+    says_new, says_old  greedy answers that are the new value, or an old one
+    num                 number of statements
+    """
+    answers = f"says the new value in {says_new} and an old one in {says_old} of {num} statements"
     if says_new and says_old:
-        return "inconsistent", f"it {said}"
+        return "inconsistent", f"it {answers}"
     if 2 * abstained > num:
         return "unknown", f"it has no answer in {abstained} of {num} statements"
     if clear and winner == 0 and says_new:
-        return "knows", f"the new value wins by likelihood and it {said}"
+        return "knows", f"the new value wins by likelihood and it {answers}"
     if clear and winner > 0 and says_old:
-        return "stale", f"an old value wins by likelihood and it {said}"
+        return "stale", f"an old value wins by likelihood and it {answers}"
     if clear and (says_old if winner == 0 else says_new):
         return (
             "inconsistent",
-            f"likelihood prefers the {'new' if winner == 0 else 'old'} value but it {said}",
+            f"likelihood prefers the {'new' if winner == 0 else 'old'} value but it {answers}",
         )
     if not clear:
-        return "unknown", f"no value leads the distractors; it {said}"
-    return "unknown", f"one value leads by likelihood, but it {said}"
+        return "unknown", f"no value leads the distractors; it {answers}"
+    return "unknown", f"one value leads by likelihood, but it {answers}"

@@ -1,8 +1,8 @@
-"""Which changes are put to the model, with which candidate answers, in which questions.
+"""Changes -> those that are put to the model, their candidate answers, and the questions.
 
-change -> refused with a reason, or asked
-candidates: the new value, every old one, distractors (objects of other subjects)
-questions: each statement of the relation with the subject, and once without one for the prior
+The candidates of a change are its new value, its old values, and distractors: objects that other
+subjects have of the same relation. The questions are the relation's statements with the subject,
+cut before the object, and the same statements without a subject, which give each candidate's prior.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from discovery.facts.change import DERIVED, Change
+from discovery.facts.change import Change, DiffRule
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
 from infra.lm.matching import begins_with
 from infra.lm.question import Answer, Question
 
 MAX_OBJECT_CHARS = 60
+"""Longer objects are not put to the model: they are descriptions, and go to the fact sheet."""
 PRIORS_PER_QUESTION = 32
+"""Candidates that are scored in one question without a subject."""
 
 
 def why_not_askable(change: Change, relations: Mapping[str, Relation]) -> str | None:
@@ -25,7 +27,7 @@ def why_not_askable(change: Change, relations: Mapping[str, Relation]) -> str | 
     relation = relations.get(change.relation)
     if change.kind not in ("learn", "replace"):
         return f"{change.kind}: nothing to teach"
-    if change.rule == DERIVED:
+    if change.rule == DiffRule.DERIVED:
         return f"{change.reason}: never edited alone"
     if relation is None:
         return f"unknown relation {change.relation}: no templates"
@@ -52,7 +54,7 @@ def why_not_askable(change: Change, relations: Mapping[str, Relation]) -> str | 
 
 
 def candidates_of(change: Change) -> tuple[str, ...]:
-    """The change's own: the new label, then each old one, cleaned, once."""
+    """Labels of the change's own values, cleaned and each once: the new one, then the old ones."""
     labels = (clean_label(label) for label in (change.new_label or "", *change.old_labels))
     return tuple(label for label in dict.fromkeys(labels) if label)
 
@@ -60,11 +62,11 @@ def candidates_of(change: Change) -> tuple[str, ...]:
 def choose_candidates(
     changes: Sequence[Change], num_distractors: int
 ) -> dict[str, tuple[str, ...]]:
-    """For each change: its own candidates, then distractors of the same relation.
+    """By change id, the change's own candidates followed by distractors of the same relation.
 
-    Distractors come from a small pool a relation (the labels of smallest hash), so that their
-    priors are computed once; which of the pool a change gets depends on its id alone. Where a
-    relation has no other object there are none.
+    Each relation has a small pool of distractors (the labels of smallest hash), so that few priors
+    have to be computed. Which of the pool a change gets depends on its id alone. There are fewer
+    than num_distractors where the relation has too few other objects.
     """
     pools: dict[str, list[str]] = {}
     for change in changes:
@@ -84,7 +86,11 @@ def choose_candidates(
 def questions_of(
     change: Change, relation: Relation, candidates: tuple[str, ...]
 ) -> Iterable[Question]:
-    """The first is answered to its end, for people; of the others only the match counts."""
+    """A question for each statement of the relation, with a greedy answer.
+
+    The answer to the first is generated to its end, for a person to read. The other answers stop as
+    soon as it is settled whether they begin with one of the change's values.
+    """
     names = (candidates[0], *change.new_aliases, *change.old_labels)
     for t, statement in enumerate(relation.statements):
         yield Question(
@@ -99,7 +105,7 @@ def questions_of(
 def paraphrases_of(
     change: Change, relation: Relation, candidates: tuple[str, ...]
 ) -> Iterable[Question]:
-    """The held-out paraphrases, for likelihood alone."""
+    """A question for each held-out paraphrase, scored by likelihood only."""
     for t, statement in enumerate(relation.held_out):
         yield Question(
             id=f"{change.id}/held-out/{t}",
@@ -109,7 +115,10 @@ def paraphrases_of(
 
 
 class Priors:
-    """The statements without a subject, and what each label scores in them."""
+    """Log-likelihoods of candidates in the statements without a subject.
+
+    `questions` have to be asked first; `of` then reads their answers.
+    """
 
     def __init__(
         self,
@@ -118,7 +127,7 @@ class Priors:
         candidates: Mapping[str, tuple[str, ...]],
     ) -> None:
         self._places: dict[str, dict[str, int]] = {}
-        """Relation id -> label -> its place among the relation's labels."""
+        """By relation id and label, the position of the label among the relation's labels."""
         for change in changes:
             known = self._places.setdefault(change.relation, {})
             for label in candidates[change.id]:
@@ -137,7 +146,7 @@ class Priors:
     def of(
         self, answers: Mapping[str, Answer], relation: str, t: int, labels: Iterable[str]
     ) -> list[float]:
-        """log p(label | statement t of the relation, without a subject), of each label."""
+        """log p(label | statement t of the relation without its subject) of each label, nats."""
         found = []
         for label in labels:
             start, place = divmod(self._places[relation][label], PRIORS_PER_QUESTION)

@@ -1,10 +1,9 @@
-"""Stage 4: ask the model what it believes of each change; a verdict with its reasons.
+"""Changes -> verdicts: ask the model about each change and judge its answers.
 
-Each is put in all of its relation's statements (`discovery.probe.beliefs.candidates`), and judged
-by likelihood and by the model's own words (`discovery.probe.beliefs.belief`). Some facts that did
-not change are asked in the same run: confidence is calibrated on them
-(`discovery.probe.beliefs.calibration`). The dates of what is believed give the model's effective
-cut-off (`discovery.probe.beliefs.cutoff`).
+Each change is put to the model in all statements of its relation (`beliefs.candidates`) and judged
+by likelihoods and greedy answers (`beliefs.belief`). Some unchanged facts are asked in the same
+run, to calibrate confidence on them (`beliefs.calibration`). The dates of the values that the model
+believes give its effective cut-off (`beliefs.cutoff`).
 """
 
 from __future__ import annotations
@@ -64,29 +63,35 @@ def ask_beliefs(
     out: StageDir,
     runner: Runner,
 ) -> dict[str, Any]:
-    """Ask about all changes that can be asked about; write the files above; return counts.
+    """Ask the model about all changes that can be put to it, and return counts.
 
-    named  what the source calls relations, by id
+    Writes the verdicts, the report of the calibration, and the cut-off curves as JSON and as a page
+    (`discovery.probe.output`).
 
-    Raises ConfigError where a relation's id means something else to the source.
+    relations   by id
+    as_of_date  the edition's day
+    named       by id, entities of relations, whose labels are the source's own
+
+    Raises ConfigError where the label of a relation in `relations` is neither the label nor an
+    alias that the source gives it: the id means something else there.
     """
     check_labels(relations, named)
-    said = with_fallbacks(relations, named)
-    refused = {change.id: why_not_askable(change, said) for change in changes}
-    chosen = [change for change in changes if refused[change.id] is None]
-    unchanged = choose_unchanged(changes, chosen, said, config.max_unchanged)
-    candidates = choose_candidates([*chosen, *unchanged], config.num_distractors)
-    answers = _ask(chosen, unchanged, said, candidates, served, compute, out, runner)
+    relations = with_fallbacks(relations, named)
+    refused = {change.id: why_not_askable(change, relations) for change in changes}
+    askable = [change for change in changes if refused[change.id] is None]
+    unchanged = choose_unchanged(changes, askable, relations, config.max_unchanged)
+    candidates = choose_candidates([*askable, *unchanged], config.num_distractors)
+    answers = _ask(askable, unchanged, relations, candidates, served, compute, out, runner)
     beliefs = {
         change.id: judge(
             change,
             candidates[change.id],
             answers.statements(change),
-            [answers.priors(change, t) for t in range(len(said[change.relation].statements))],
+            [answers.priors(change, t) for t in range(len(relations[change.relation].statements))],
             margin=config.margin,
             agreement=config.agreement,
         )
-        for change in (*chosen, *unchanged)
+        for change in (*askable, *unchanged)
     }
     calibration = calibrate(
         [beliefs[c.id] for c in unchanged],
@@ -94,8 +99,10 @@ def ask_beliefs(
     )
     today = days(as_of_date)
     verdicts = {
-        c.id: _verdict(c, said[c.relation], candidates[c.id], beliefs[c.id], calibration, today)
-        for c in chosen
+        c.id: _verdict(
+            c, relations[c.relation], candidates[c.id], beliefs[c.id], calibration, today
+        )
+        for c in askable
     }
     rows = [
         verdicts.get(c.id) or Verdict(change_id=c.id, verdict=None, reason=refused[c.id] or "")
@@ -108,10 +115,10 @@ def ask_beliefs(
             relation=c.relation,
             tenures=tenures(c, candidates[c.id][beliefs[c.id].winner]),
         )
-        for c in (*chosen, *unchanged)
+        for c in (*askable, *unchanged)
         if beliefs[c.id].clear
     ]
-    found = curves(dated, {key: relation.label for key, relation in said.items()}, today)
+    found = curves(dated, {key: relation.label for key, relation in relations.items()}, today)
     out.write_json(CUTOFF, as_json(found))
     page = as_page(found, served.name)
     write_atomic(out.path / CUTOFF_PAGE, lambda path: path.write_text(page, encoding="utf-8"))
@@ -119,7 +126,7 @@ def ask_beliefs(
     skipped = Counter(row.reason for row in rows if row.verdict is None)
     return {
         "changes": len(rows),
-        "probed": len(chosen),
+        "probed": len(askable),
         "unchanged": len(unchanged),
         "verdicts": counts,
         "skipped": skipped,
@@ -128,13 +135,13 @@ def ask_beliefs(
 
 def choose_unchanged(
     changes: Sequence[Change],
-    chosen: Sequence[Change],
+    askable: Sequence[Change],
     relations: Mapping[str, Relation],
-    most: int,
+    max_unchanged: int,
 ) -> list[Change]:
-    """Facts to calibrate on: unchanged ones of the relations that are probed, in an order set by
-    their ids."""
-    probed = {change.relation for change in chosen}
+    """Unchanged facts to calibrate confidence on, at most max_unchanged: of the relations of the
+    changes that are asked about, those of smallest hash of their ids."""
+    probed = {change.relation for change in askable}
     pool = [
         c
         for c in changes
@@ -142,11 +149,11 @@ def choose_unchanged(
         and c.relation in probed
         and why_not_askable(replace(c, kind="learn"), relations) is None
     ]
-    return sorted(pool, key=lambda c: hashlib.sha256(c.id.encode()).hexdigest())[:most]
+    return sorted(pool, key=lambda c: hashlib.sha256(c.id.encode()).hexdigest())[:max_unchanged]
 
 
 class _BeliefAnswers:
-    """The answers, by what they are about."""
+    """The model's answers, looked up by change."""
 
     def __init__(
         self,
@@ -159,16 +166,16 @@ class _BeliefAnswers:
         self._relations, self._candidates = relations, candidates
 
     def statements(self, change: Change) -> list[Answer]:
-        """To each statement."""
+        """The answers to the statements of the change's relation, in their order."""
         number = len(self._relations[change.relation].statements)
         return [self._answers[f"{change.id}/{t}"] for t in range(number)]
 
     def priors(self, change: Change, t: int) -> list[float]:
-        """Of each candidate in statement t."""
+        """Log-likelihood of each of the change's candidates in statement t without its subject."""
         return self._priors.of(self._answers, change.relation, t, self._candidates[change.id])
 
     def holds(self, change: Change, belief: Belief) -> bool:
-        """Whether a belief holds in the held-out paraphrases."""
+        """Whether the model prefers the same candidate in the held-out paraphrases."""
         relation = self._relations[change.relation]
         asked = [self._answers[f"{change.id}/held-out/{t}"] for t in range(len(relation.held_out))]
         priors_TN = [self.priors(change, t) for t in range(len(relation.statements))]
@@ -176,7 +183,7 @@ class _BeliefAnswers:
 
 
 def _ask(
-    chosen: Sequence[Change],
+    askable: Sequence[Change],
     unchanged: Sequence[Change],
     relations: Mapping[str, Relation],
     candidates: Mapping[str, tuple[str, ...]],
@@ -185,11 +192,11 @@ def _ask(
     out: StageDir,
     runner: Runner,
 ) -> _BeliefAnswers:
-    """Put everything to the model in one questionnaire."""
-    priors = Priors([*chosen, *unchanged], relations, candidates)
+    """Put all questions to the model in one questionnaire."""
+    priors = Priors([*askable, *unchanged], relations, candidates)
     questions = [
         question
-        for change in (*chosen, *unchanged)
+        for change in (*askable, *unchanged)
         for question in questions_of(change, relations[change.relation], candidates[change.id])
     ]
     questions += [

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from discovery_helpers import diff_of, make_fact, make_snapshot
 
-from discovery.facts.change import DERIVED
+from discovery.facts.change import DiffRule
 from discovery.facts.fact import Entity
 from discovery.probe.beliefs.candidates import why_not_askable
 from discovery.probe.route import RouteConfig, route_change
@@ -35,7 +35,7 @@ def test_a_symmetric_relation_is_told_from_the_other_side(tmp_path):
     """16: Ann has married Ben, so Ben has married Ann; names and evidence are of the right one."""
     told, follows = changes(tmp_path, [], [WEDDING])
     assert (told.kind, told.rule) == ("learn", "18")
-    assert (follows.kind, follows.rule) == ("learn", DERIVED)
+    assert (follows.kind, follows.rule) == ("learn", DiffRule.DERIVED)
     assert (follows.subject, follows.relation, follows.new_value) == ("Q2", "P26", "Q1")
     assert (follows.subject_label, follows.subject_aliases) == ("Ben", ("B.",))
     assert (follows.new_label, follows.new_aliases) == ("Ann", ("A.",))
@@ -50,7 +50,7 @@ def test_a_symmetric_relation_is_told_from_the_other_side(tmp_path):
         ([LONG_AGO], [WEDDING, LONG_AGO], ["18"]),
         ([LONG_AGO], [LONG_AGO], []),
         ([], [replace(WEDDING, start=None)], ["22"]),
-        ([], [CAPITAL], ["18", DERIVED]),
+        ([], [CAPITAL], ["18", DiffRule.DERIVED]),
         (
             [make_fact("Q5", subject="Q4", relation="P36")],
             [make_fact("Q5", subject="Q4", relation="P36"), CAPITAL],
@@ -70,7 +70,7 @@ def test_it_is_never_acted_on_alone(tmp_path):
     """Neither weights nor the fact sheet take what no source states, though one object is expected
     and it has a name."""
     _, follows = changes(tmp_path, [], [CAPITAL])
-    assert follows.relation == "P36" and follows.rule == DERIVED
+    assert follows.relation == "P36" and follows.rule == DiffRule.DERIVED
     route = route_change(follows, load_relations(), RouteConfig())
     assert (route.to, route.rule) == ("none", "derived")
     assert "never edited alone" in str(why_not_askable(follows, load_relations()))

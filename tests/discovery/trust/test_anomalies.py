@@ -13,8 +13,8 @@ from trust_helpers import assess, change
 
 from discovery.facts.change import Change
 from discovery.trust.anomalies import activity, anomalies, rates
-from discovery.trust.assessment import Finding
 from discovery.trust.policy import TrustConfig
+from discovery.trust.rules import Finding
 
 
 def crowd(number: int, **more: Any) -> list[Change]:

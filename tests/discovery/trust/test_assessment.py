@@ -16,9 +16,10 @@ from discovery.facts.dates import days
 from discovery.facts.fact import Entity
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig
-from discovery.trust.assessment import SEVERITY, end_of
+from discovery.trust.assessment import end_of
 from discovery.trust.evidence import domains, voices
 from discovery.trust.policy import SourceTrust, Standing, TrustConfig, sensitive, standings
+from discovery.trust.rules import SEVERITY
 from discovery.trust.subjects import Subjects
 
 

@@ -10,9 +10,9 @@ import pytest
 from loopback import QuietHandler, on_loopback
 from trust_helpers import OWN, RISK, assess, change
 
-from discovery.trust.assessment import Finding
 from discovery.trust.policy import RevertRiskConfig
 from discovery.trust.revert_risk import scores, to_rate
+from discovery.trust.rules import Finding
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import LocalRateLimit
 
