@@ -99,9 +99,6 @@ class DiffRule(StrEnum):
     """There is no earlier snapshot, and the value is current -> learn."""
 
 
-DERIVED = DiffRule.DERIVED
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What happened to one (subject, relation) between two snapshots, by which rule, and on which

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from discovery.facts.change import CHANGE_SCHEMA, DERIVED, Change
+from discovery.facts.change import CHANGE_SCHEMA, Change, DiffRule
 from discovery.facts.tables import from_table, to_table
 from discovery.probe.output import (
     ACTIVITY,
@@ -137,9 +137,9 @@ def take_in(
         | {c.subject for c in changes if c.kind in ASSESSED}
     )
     merged = carry_over(earlier.held, changes, subjects)
-    counted = activity([c for c in changes if c.rule != DERIVED])
-    judged = [c for c in merged.changes if c.kind in ASSESSED and c.rule != DERIVED]
-    court = Assessor(
+    counted = activity([c for c in changes if c.rule != DiffRule.DERIVED])
+    judged = [c for c in merged.changes if c.kind in ASSESSED and c.rule != DiffRule.DERIVED]
+    assessor = Assessor(
         config=policy.trust,
         now=end_of(as_of),
         subjects=subjects,
@@ -149,7 +149,7 @@ def take_in(
         scores=rate(judged),
         lasting=merged.lasting,
     )
-    assessments = {c.id: court.assess(c, anew=c.id not in merged.since) for c in judged}
+    assessments = {c.id: assessor.assess(c, anew=c.id not in merged.since) for c in judged}
     shares = rates([*earlier.history, counted])
     eligible = [
         c

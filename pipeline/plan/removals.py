@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from discovery.facts.change import Change
+from discovery.facts.change import Change, DiffRule
 from discovery.trust.subjects import Subjects
 from infra.lm.matching import is_one_of
 from pipeline.plan.edits import PlannedEdit, Removal
@@ -45,7 +45,7 @@ def _superseded(edit: PlannedEdit, change: Change, trusted: Callable[[Change], b
     if change.kind in ("learn", "forget") and edit.target_value not in change.old_values:
         return None  # about another value of a relation that holds several
     if change.kind in ("forget", "vacated"):
-        if change.rule == "13":
+        if change.rule == DiffRule.RETRACTED:
             return f"{TAKEN_BACK}{change.reason}{_by(edit.statement, change.revision_old)}"
         return f"superseded: {change.reason}"
     if is_one_of(change.new_label or "", edit.old_targets):
