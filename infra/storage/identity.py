@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from infra.files.digest import digest_of
 
 MAX_CHARS = 2000
-"""A longer value stands in the record by its digest."""
+"""A longer value that is no settings stands in the record by its digest."""
 
 
 NO_IDENTITY: Mapping[str, bool] = MappingProxyType({"identity": False})
@@ -32,9 +32,18 @@ def identity_of(inputs: Any) -> dict[str, Any]:
     for field in dataclasses.fields(inputs):
         if field.metadata == NO_IDENTITY:
             continue
-        value = _json(getattr(inputs, field.name), field.name)
-        found[field.name] = digest_of(value) if len(repr(value)) > MAX_CHARS else value
+        given = getattr(inputs, field.name)
+        value = _json(given, field.name)
+        long = len(repr(value)) > MAX_CHARS and not _is_settings(given)
+        found[field.name] = digest_of(value) if long else value
     return found
+
+
+def _is_settings(value: Any) -> bool:
+    """Whether a value is settings, or a list of them: those stay readable, so that a message can
+    name the one that has changed."""
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    return isinstance(first, BaseModel)
 
 
 def _json(value: Any, name: str) -> Any:

@@ -161,7 +161,7 @@ def test_how_the_model_is_asked_is_part_of_an_outputs_identity(
     text = config.read_text()
     text = text.replace("max_new_tokens = 4\n", "").replace("shard_size = 8\n", "")
     config.write_text(text.replace("[model]\n", f"[model]\n{name} = 3\n"))
-    with pytest.raises(StageError, match=rf"config\.{name}"):
+    with pytest.raises(StageError, match=rf"compute\.{name}"):
         run_editions(job(config, finished))
 
 

@@ -88,7 +88,8 @@ def test_files_count_by_content(tmp_path: Path) -> None:
 
 
 def test_long_values_are_digested() -> None:
-    """A record stays readable: what is long stands in it by a digest, which moves with it."""
+    """A record stays readable: what is long stands in it by a digest, which moves with it; settings
+    are spelled out, so that a message can name the one that differs."""
 
     @dataclass(frozen=True)
     class Long:
@@ -96,6 +97,8 @@ def test_long_values_are_digested() -> None:
 
     one, two = (identity_of(Long("x" * MAX_CHARS + end))["text"] for end in "ab")
     assert len(one) == len(two) == 64 and one != two
+    names = tuple(f"name {n}" for n in range(MAX_CHARS))
+    assert identity_of(Inputs(config=Settings(names=names)))["config"]["names"] == list(names)
 
 
 @pytest.mark.parametrize("value", [Path("x"), object(), lambda: None])
