@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
     print("|", " | ".join(["", *SHOWN, "perplexity", "edited", "edit s"]), "|")
     print("|" + "---|" * (len(SHOWN) + 4), flush=True)
     with runner_at("local") as runner:
-        assessment = Comparison(
+        comparison = Comparison(
             cases=cases,
             base=base,
             config=EvaluateConfig(
@@ -97,12 +97,12 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
             preserved=statements(cases.cases, others),
         )
         for system in systems:
-            rows[system.name] = made = assessment.run(system)
+            rows[system.name] = made = comparison.run(system)
             report = made.json("report.json")
             if len(rows) == 1:
                 print_row("base", report["roles"]["base"])
-            refused = len(assessment.refused(system))
-            seconds = assessment.seconds(system)
+            refused = len(comparison.refused(system))
+            seconds = comparison.seconds(system)
             what = [f"{args.num - refused}/{args.num}", f"{seconds:.0f}"] if seconds else ["", ""]
             print_row(system.name, report["roles"]["candidate"], what)
             if args.out:

@@ -59,7 +59,7 @@ def main() -> None:
     with runner_at("local") as runner:
         for name, path in (*SETS, *own):
             cases = load_cases(name, Path(path), num=args.num)
-            assessment = Comparison(
+            comparison = Comparison(
                 cases=cases,
                 base=locate(args.model),
                 config=config,
@@ -67,7 +67,7 @@ def main() -> None:
                 workspace=Workspace(args.workspace),
                 runner=runner,
             )
-            rows = table_rows(assessment, systems_of(args.editors, [], None))
+            rows = table_rows(comparison, systems_of(args.editors, [], None))
             print_table(Path(path).name, cases.digest, len(cases.cases), dict(cases.dropped), rows)
             if args.out:
                 with args.out.open("a", encoding="utf-8") as stream:

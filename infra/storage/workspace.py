@@ -38,6 +38,7 @@ class Workspace:
 
     @classmethod
     def at(cls, uri: str) -> Workspace:
+        """The workspace at a path or a `file://` URI. Raises ConfigError for another scheme."""
         parts = urlsplit(uri)
         if parts.scheme not in ("", "file"):
             raise ConfigError(
@@ -47,6 +48,7 @@ class Workspace:
         return cls(Path(unquote(parts.path) if parts.scheme else uri).expanduser().absolute())
 
     def directory(self, stage: str, version: str) -> Path:
+        """Where a stage's output of a version is, or will be."""
         return self.root / stage / version
 
     def find(self, stage: str, version: str) -> Artifact | None:

@@ -60,15 +60,15 @@ def systems_of(
 
 
 def table_rows(
-    assessment: Comparison, systems: Sequence[System], *, alone: int = 0, steps: int = 0
+    comparison: Comparison, systems: Sequence[System], *, alone: int = 0, steps: int = 0
 ) -> list[dict[str, Any]]:
     """One row a system, the unedited model and, where it was asked, the one with the fact in its
     prompt before them. `alone`, `steps`: as `pipeline.comparison.scaling.scaling` has them."""
     for system in systems:  # before the first of them takes its minutes
-        require_possible(assessment.cases, system, alone=alone, steps=steps)
+        require_possible(comparison.cases, system, alone=alone, steps=steps)
     rows: list[dict[str, Any]] = []
     for system in systems:
-        evaluation = assessment.run(system)
+        evaluation = comparison.run(system)
         report = evaluation.json("report.json")
         if not rows:
             for role in UNEDITED:
@@ -81,17 +81,17 @@ def table_rows(
                 "metrics": report["roles"]["candidate"],
                 "minus_base": report["differences"].get("candidate-base", {}),
                 "oracle_gap": report["differences"].get("context-candidate", {}),
-                "edit_s": assessment.seconds(system),
+                "edit_s": comparison.seconds(system),
                 "evaluate_s": evaluation.record["duration_s"],
                 "scaling": {
                     name: as_json(metric)
                     for name, metric in scaling(
-                        assessment, system, alone=alone, steps=steps
+                        comparison, system, alone=alone, steps=steps
                     ).items()
                 }
                 if alone or steps
                 else {},
-                "refused": assessment.refused(system),
+                "refused": comparison.refused(system),
                 "path": str(evaluation.path),
             }
         )

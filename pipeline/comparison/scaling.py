@@ -17,14 +17,14 @@ from pipeline.evaluate.output import ITEMS
 from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 
-def scaling(assessment: Comparison, system: System, *, alone: int, steps: int) -> dict[str, Metric]:
+def scaling(comparison: Comparison, system: System, *, alone: int, steps: int) -> dict[str, Metric]:
     """Scalability over the first `alone` facts, retainability and forgetting over `steps` ever
     larger parts of the set, with the curve itself as `accuracy@n`.
 
     0 leaves a part out. Raises ConfigError for what `require_possible` refuses.
     """
-    require_possible(assessment.cases, system, alone=alone, steps=steps)
-    cases = assessment.cases
+    require_possible(comparison.cases, system, alone=alone, steps=steps)
+    cases = comparison.cases
     data = f"{cases.name}@{cases.digest[:12]}"
     protocol = Protocol(decode="greedy", score="alias", data=data)
     subjects = {case.id: case.subject for case in cases.cases}
@@ -34,7 +34,7 @@ def scaling(assessment: Comparison, system: System, *, alone: int, steps: int) -
         wanted = set(ids)
         chosen = [replace(case, new=True) for case in cases.cases if case.id in wanted]
         part = CaseSet(cases.name, chosen)
-        return reliability(assessment, system, part)
+        return reliability(comparison, system, part)
 
     ids = [case.id for case in cases.cases]
     whole = right(ids) if alone or steps else {}
@@ -67,12 +67,13 @@ def require_possible(cases: CaseSet, system: System, *, alone: int, steps: int) 
         )
 
 
-def reliability(assessment: Comparison, system: System, cases: CaseSet) -> dict[str, float]:
+def reliability(comparison: Comparison, system: System, cases: CaseSet) -> dict[str, float]:
     """By fact, whether the system edited with these facts alone answers its prompt right."""
-    config = assessment.config.model_copy(
+    config = comparison.config.model_copy(
         update={"metrics": ("generation",), "context": False, "capability": ()}
     )
-    rows = replace(assessment, cases=cases, config=config).run(system).table(ITEMS).to_pylist()
+    alone = replace(comparison, cases=cases, config=config, suffix="-reliability")
+    rows = alone.run(system).table(ITEMS).to_pylist()
     return {
         row["item"]: row["value"]
         for row in rows

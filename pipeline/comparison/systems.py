@@ -50,6 +50,9 @@ class Comparison(Stages):
     compute: Compute
     preserved: Sequence[str] = ()
     """Statements about other subjects that editors are told to leave alone."""
+    suffix: str = ""
+    """Behind the version of evaluations that ask something else than the table does, so that they
+    lie beside the table's."""
 
     def run(self, system: System) -> Artifact:
         """The evaluation of one system; `report.json` has the base's numbers beside its own."""
@@ -62,7 +65,7 @@ class Comparison(Stages):
             edited, seen = ForeignCheckpoint.at(system.checkpoint or Path()), []
         return self.make(
             evaluate,
-            version,
+            f"{version}{self.suffix}",
             EvaluateInputs(
                 cases=self.cases,
                 base=self.base,

@@ -22,7 +22,7 @@ from pipeline.comparison.systems import Comparison, System
 from pipeline.edit.config import EditConfig
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
-from pipeline.evaluate.output import ITEMS
+from pipeline.evaluate.output import ITEMS, REPORT
 
 OPTIONS = {"layers": [1, 2], "statistics_tokens": 512, "window": 64, "chunk": 4}
 EDITED = System(name="ours", edit=EditConfig(editor="memit", options=OPTIONS))
@@ -130,6 +130,16 @@ def test_a_part_is_edited_by_itself(assess: Callable[..., Comparison]) -> None:
     made = assess(case, metrics=("generation",)).run(EDITED)
     assert reliability(assess(), EDITED, case) == right(made)
     assert right(made).keys() == {FACTS.cases[0].id}
+
+
+def test_what_scaling_asks_leaves_the_tables_report_alone(
+    assess: Callable[..., Comparison],
+) -> None:
+    """The report that a row of the table names is still the one with all of its families."""
+    made = assess().run(EDITED)
+    reliability(assess(), EDITED, FACTS)
+    assert made.json(REPORT)["families"] == ["preference", "generation"]
+    assert not assess().run(EDITED).made_now
 
 
 def test_what_cannot_be_asked(assess: Callable[..., Comparison], tmp_path: Path) -> None:
