@@ -33,7 +33,7 @@ import pytest
 from infra.settings import validate
 from jobs import cli
 from pipeline.config import Config
-from pipeline.run import STAGES
+from pipeline.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
