@@ -11,12 +11,11 @@ Marks in a document are comments that no renderer shows, each before a fenced bl
 Each document's blocks are run in order, in one new folder that holds a tiny random model in
 `model/`. A line `...` stands for any lines, and `...` in a line for any text. What a command prints
 is compared with numbers masked; what a program prints, exactly. `<!-- given: two releases -->`
-begins with a workspace of two releases; `<!-- slow -->` makes the document's run a slow test.
+begins with a workspace of two releases.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import runpy
@@ -24,9 +23,9 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -39,10 +38,9 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 WORLD = "given: two releases"
-SLOW = "slow"
 
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n\n*)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -73,19 +71,9 @@ def runs(document: Path) -> bool:
     return any(block.mark == "run" for block in blocks(document))
 
 
-def has_line(document: Path, mark: str) -> bool:
-    return f"<!-- {mark} -->" in document.read_text(encoding="utf-8").splitlines()
-
-
 def name(document: Path) -> str:
+    """A document's path in the tree."""
     return document.relative_to(ROOT).as_posix()
-
-
-def examples() -> Iterator[Any]:
-    for document in DOCUMENTS:
-        if runs(document):
-            marks = [pytest.mark.slow] if has_line(document, SLOW) else []
-            yield pytest.param(document, id=name(document), marks=marks)
 
 
 @pytest.mark.parametrize("document", PAGES, ids=name)
@@ -94,7 +82,7 @@ def test_each_page_has_an_example_that_runs(document: Path) -> None:
     assert runs(document)
 
 
-@pytest.mark.parametrize("document", list(examples()))
+@pytest.mark.parametrize("document", [*filter(runs, DOCUMENTS)], ids=name)
 def test_examples_print_what_is_claimed(
     document: Path,
     tmp_path: Path,
@@ -105,7 +93,7 @@ def test_examples_print_what_is_claimed(
     """Every command and program ends well, or as the page says, and prints the page's lines."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
-    if has_line(document, WORLD):
+    if f"<!-- {WORLD} -->" in document.read_text(encoding="utf-8"):
         config = like_the_demo(world(line="demo"))
         assert "GateError" not in printed(monkeypatch, f"run -c {config} --ray-address none")
     else:
@@ -127,6 +115,8 @@ def test_examples_print_what_is_claimed(
                 said = run_program(block.text, tmp_path / "example.py")
             case ["prints", _, _]:
                 assert_printed(block.text, said, f"{name(document)}: python", masked=False)
+            case mark:
+                assert mark == ("", "", ""), f"{name(document)}: no mark is {block.mark!r}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
@@ -170,7 +160,7 @@ def test_the_table_of_stages_is_the_flow() -> None:
 )
 def test_claims_are_held_against_what_is_printed(claimed: str, said: str, is_right: bool) -> None:
     """White space and numbers do not matter; any other word that is missing or too many does."""
-    with contextlib.nullcontext() if is_right else pytest.raises(AssertionError):
+    with nullcontext() if is_right else pytest.raises(AssertionError):
         assert_printed(claimed, said, "", masked=True)
 
 
@@ -202,13 +192,10 @@ def printed(monkeypatch: pytest.MonkeyPatch, command: str) -> str:
     words, _, file = command.partition(" > ")
     monkeypatch.setattr("sys.argv", ["corrigenda", *shlex.split(words)])
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+        cli.main()
     errors = [line for line in err.getvalue().splitlines() if re.match(r"\w+Error: ", line)]
-    assert code == len(errors), err.getvalue()
+    assert int(end.value.code or 0) == len(errors), err.getvalue()
     if file:
         Path(file).write_text(out.getvalue(), encoding="utf-8")
         return ""
@@ -219,7 +206,7 @@ def run_program(text: str, path: Path) -> str:
     """What a Python program prints."""
     path.write_text(text, encoding="utf-8")
     out = io.StringIO()
-    with contextlib.redirect_stdout(out):
+    with redirect_stdout(out):
         runpy.run_path(str(path), run_name="__main__")
     return out.getvalue()
 
