@@ -24,7 +24,7 @@ from pipeline.edit.config import EditConfig, make_editor
         ("[[editions\n", "is not TOML"),
         (
             '[[sources]]\nkind = "table"\nname = "t"\npath = "a.csv"\ncolums = {}\n',
-            "did you mean 'columns'.*Known: kind, name, path, columns",
+            "did you mean 'columns'.*Known: name, kind, path, columns",
         ),
         ("[extra.x]\n", "setting 'extra' is unknown"),
     ],
