@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editors.editor import WHOLE, Part, Progress, silent
+from editors.editor import WHOLE, CorpusPart, Progress, silent
 from editors.internals.architecture import Architecture
 from editors.internals.discover import discover
 from editors.internals.forward import frozen, recorded, work_dtype
@@ -181,7 +181,7 @@ def fit(
     max_tokens: int,
     window: int = 512,
     batch_tokens: int = 4096,
-    part: Part = WHOLE,
+    part: CorpusPart = WHOLE,
     progress: Progress = silent,
     architecture: Architecture | None = None,
     group: Group = SINGLE_PROCESS,

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import WHOLE, Part, Progress, silent
+from editors.editor import WHOLE, CorpusPart, Progress, silent
 from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, recorded, tensor_of, work_dtype
 from editors.internals.tokens import bucketed, pad, waste_tokens
@@ -93,7 +93,7 @@ def sample(
     *,
     num_prompts: int,
     prompt_tokens: int,
-    part: Part = WHOLE,
+    part: CorpusPart = WHOLE,
     progress: Progress = silent,
 ) -> KeySample:
     """Keys of the first `prompt_tokens` tokens of each of the first `num_prompts` texts.

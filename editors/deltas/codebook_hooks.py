@@ -31,7 +31,7 @@ def nearest(query_BI: Tensor, keys_NI: Tensor) -> tuple[Tensor, Tensor]:
     return index_B, (query_BI - keys_NI[index_B]).norm(dim=1)
 
 
-class Attachment:
+class CodebookHooks:
     """The hooks, until `detach`. The model's weights are neither read nor written."""
 
     def __init__(
