@@ -31,14 +31,16 @@ def silent(_phase: str, _done: int, _total: int) -> None:
 
 
 class Fitted(Protocol):
-    """What an editor knows of the model's ordinary text, once per base model."""
+    """What `Editor.fit` returns: statistics of the base model on a corpus."""
 
     def merge(self, other: Self) -> Self:
-        """That of both texts together; neither batch nor order matters beyond rounding."""
+        """The statistics of both texts together. The order of texts does not matter beyond
+        rounding."""
         ...
 
     def blend(self, other: Self, share: float) -> Self:
-        """That in which the other text has this share, [0, 1], however long it is."""
+        """A weighted mean: weight `share`, [0, 1], for the other text, 1 - `share` for this one,
+        however long the texts are."""
         ...
 
     def save(self, path: Path) -> None:
@@ -52,14 +54,14 @@ class Fitted(Protocol):
 
 
 class Store(Protocol):
-    """Tensors kept by content key: what was optimised, and how far a long optimisation is."""
+    """Tensors by content key: optimised values, and the state of a training that is under way."""
 
     def __contains__(self, key: object, /) -> bool: ...
 
     def __getitem__(self, key: str, /) -> Tensor: ...
 
     def update(self, tensors: Mapping[str, Tensor], /) -> None:
-        """Keep these, all or none."""
+        """Keep all of these; an interrupted call keeps none of them."""
         ...
 
 

@@ -31,14 +31,14 @@ SAME_PLACE = 0.01
 GAP = 1e-5
 """Share of a split radius that keeps two touching balls apart."""
 CHUNK = 1024
-"""Records whose distances are worked out at once."""
+"""Number of records whose distances are computed at once."""
 
 
 class Placement(NamedTuple):
     """What one record does to the codebook."""
 
     radius: float
-    """Of the nearest entry, afterwards."""
+    """New radius of the nearest entry."""
     opened: float | None
     """Radius of the entry that the record opens; None if it opens none."""
 
@@ -152,7 +152,7 @@ class Codebook(Part):
         return tuple((self.log[row], radius) for row, radius in pairs if radius >= 0)
 
     def lost(self) -> tuple[Record, ...]:
-        """Records whose own key is no longer given their own answer."""
+        """Records whose key now lies in no entry with their own label: later records took it."""
         if not self.log:
             return ()
         alive = self.alive

@@ -30,7 +30,7 @@ BATCH_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class KeySample:
-    """Keys of prompts that have nothing to do with each other."""
+    """Keys of unrelated prompts, with weights."""
 
     keys_CI: Tensor
     """Float32 or wider."""
@@ -51,7 +51,7 @@ class KeySample:
         return mine.merge(KeySample(other.keys_CI, share * other.weights_C / other.weights_C.sum()))
 
     def distance(self, quantile: float) -> float:
-        """The least distance that this share of all pairs does not exceed, (0, 1].
+        """The weighted quantile, (0, 1], of the Euclidean distances between all pairs of keys.
 
         Raises EditError for fewer than two keys.
         """

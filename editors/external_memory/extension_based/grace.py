@@ -40,7 +40,8 @@ follow for the later tokens of an answer to read the value."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraceValueConfig(ValueConfig):
-    """How a value is searched for: nothing holds it back, since no other prompt meets it."""
+    """How a value is searched for. There is no KL term and no decay, since no other prompt is
+    answered with the value."""
 
     steps: int = 100
     """Most evaluations of the loss; SmolLM2-135M takes 13 to 22. 1 to 1000."""
@@ -107,7 +108,7 @@ class GraceConfig:
 
 
 class Grace:
-    """The editor."""
+    """GRACE as an `editors.editor.Editor`."""
 
     Config: ClassVar[type[Any]] = GraceConfig
     Fitted: ClassVar[type[Any] | None] = KeySample
@@ -118,7 +119,8 @@ class Grace:
         """The contexts of the model seen last."""
 
     def layer(self, architecture: Architecture) -> int:
-        """Layer to answer for. Raises ConfigError for one that the model lacks."""
+        """Layer whose projection the codebook answers for. Raises ConfigError for a layer that the
+        model lacks."""
         num_layers = len(architecture.blocks)
         layer = self.config.layer
         if layer is None:

@@ -59,7 +59,7 @@ class _Fact:
 
 
 class LocFtBf:
-    """LocFT-BF; a Config of other defaults makes another method of it."""
+    """LocFT-BF. FT-M is this class with a Config of other defaults."""
 
     Config: ClassVar[type[Any]] = LocFtBfConfig
     Fitted: ClassVar[type[Any] | None] = None
@@ -81,7 +81,7 @@ class LocFtBf:
         return layer
 
     def fit(self, call: EditorCall[Any], corpus: Corpus) -> None:
-        """Nothing: the method looks at no text but the edits."""
+        """None: the method reads no text but the edits."""
 
     def fit_spec(self) -> list[Any]:
         """Nothing is fitted."""
@@ -97,11 +97,11 @@ class LocFtBf:
     def find_values(
         self, call: EditorCall[None], group: Sequence[EditRequest]
     ) -> dict[str, Tensor]:
-        """No value belongs to one request."""
+        """Always empty: one change is trained for all requests together, in `propose`."""
         return {}
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Nothing: there are none."""
+        """Always empty: there are no values."""
         return {}
 
     def propose(self, call: EditorCall[None], work: Work) -> Proposal:

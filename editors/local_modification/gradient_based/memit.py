@@ -96,7 +96,7 @@ class MemitConfig:
 
 
 class Memit:
-    """The editor."""
+    """MEMIT as an `editors.editor.Editor`."""
 
     Config: ClassVar[type[Any]] = MemitConfig
     Fitted: ClassVar[type[Any] | None] = Statistics
@@ -128,8 +128,8 @@ class Memit:
         return layers
 
     def fit(self, call: EditorCall[Any], corpus: Corpus) -> Statistics:
-        """Second moments of the keys of the layers to edit; of general text also how much it minds
-        a shift where values live."""
+        """Second moments of the keys of the layers to edit; on general text also the Fisher
+        information at the site of values."""
         config, base = self.config, call.base
         architecture, part = base.architecture, corpus.part
         layers = self.layers(architecture)
