@@ -13,16 +13,16 @@ from infra.distributed.group import SINGLE_PROCESS, Group
 
 @dataclass(frozen=True)
 class Base:
-    """A decoder, its tokenizer, and what identifies both in the keys of what is kept."""
+    """A decoder, its tokenizer, and a digest that content keys identify both by."""
 
     model: Any
     tokenizer: Any
     digest: str
-    """Of the weights and the dtype they are computed in."""
+    """SHA-256 or another name of the weights and of the dtype that the model computes in."""
     group: Group = SINGLE_PROCESS
     """The processes that hold the model and call editors together, each with the same arguments."""
 
     @cached_property
     def architecture(self) -> Architecture:
-        """Its layers. Raises ModelError for a model that cannot be edited."""
+        """Its blocks and their projections. Raises ModelError for a model that cannot be edited."""
         return discover(self.model)

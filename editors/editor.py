@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -13,12 +13,17 @@ from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.request import EditRequest
 
+F = TypeVar("F")
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-Part = tuple[int, int]
+CorpusPart = tuple[int, int]
 """(i, n): every n-th row of the text from the i-th on, 0 <= i < n."""
-WHOLE: Part = (0, 1)
+WHOLE: CorpusPart = (0, 1)
+
+NOT_FITTED: Any = None
+"""What a call has as `fitted` before anything is fitted, or for a method that fits nothing."""
 
 
 def silent(_phase: str, _done: int, _total: int) -> None:
@@ -26,14 +31,16 @@ def silent(_phase: str, _done: int, _total: int) -> None:
 
 
 class Fitted(Protocol):
-    """What an editor knows of the model's ordinary text, once per base model."""
+    """What `Editor.fit` returns: statistics of the base model on a corpus."""
 
     def merge(self, other: Self) -> Self:
-        """That of both texts together; neither batch nor order matters beyond rounding."""
+        """The statistics of both texts together. The order of texts does not matter beyond
+        rounding."""
         ...
 
     def blend(self, other: Self, share: float) -> Self:
-        """That in which the other text has this share, [0, 1], however long it is."""
+        """A weighted mean: weight `share`, [0, 1], for the other text, 1 - `share` for this one,
+        however long the texts are."""
         ...
 
     def save(self, path: Path) -> None:
@@ -47,14 +54,14 @@ class Fitted(Protocol):
 
 
 class Store(Protocol):
-    """Tensors kept by content key: what was optimised, and how far a long optimisation is."""
+    """Tensors by content key: optimised values, and the state of a training that is under way."""
 
     def __contains__(self, key: object, /) -> bool: ...
 
     def __getitem__(self, key: str, /) -> Tensor: ...
 
     def update(self, tensors: Mapping[str, Tensor], /) -> None:
-        """Keep these, all or none."""
+        """Keep all of these; an interrupted call keeps none of them."""
         ...
 
 
@@ -101,66 +108,71 @@ class Work:
     top of an edited model instead of being solved together with what came before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Text that an editor is fitted on."""
+
+    texts: Sequence[str]
+    """Ordinary text, or statements that are to stay true."""
+    part: CorpusPart = WHOLE
+    """The part to be read by this call. What all parts give merges into that of the whole."""
+    general: bool = True
+    """Whether the texts stand for all text. Else they are statements to be preserved, and what they
+    give is blended into what general text gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditorCall(Generic[F]):
+    """What every method of an editor is called with, beside its own subject."""
+
+    base: Base
+    """The unedited model."""
+    fitted: F = NOT_FITTED
+    """What `fit` gave over all corpora; not read by `fit`."""
+    store: Store = field(default_factory=dict)
+    """Where the caller keeps what `find_values` returns, and `propose` how far it is."""
+    progress: Progress = silent
+    """Told how far the call is."""
+
+
 class Editor(Protocol):
     """An editing method. Adding one: a file with this class, and a line in `EDITORS`.
 
-    Called in this order; `fit` and `find_values` on as many workers as there are parts and groups.
-    None of them writes the model.
+    Called in this order; `fit` and `find_values` on as many workers as there are parts of a corpus
+    and groups of requests. No method writes the model.
     """
 
     Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
     Fitted: ClassVar[type[Any] | None]
-    """Type of what `fit` returns; None for a method that needs nothing: `fitted` is then None."""
+    """Type of what `fit` returns; None for a method that fits nothing."""
 
     def __init__(self, config: Any = None) -> None: ...
 
-    def fit(
-        self,
-        base: Base,
-        texts: Iterable[str],
-        part: Part = WHOLE,
-        progress: Progress = silent,
-        *,
-        general: bool = True,
-    ) -> Any:
-        """What the method has to know of the model's ordinary text, once per base model.
-
-        What all parts give merges into that of the whole. `general`: the texts stand for all text;
-        else they are statements to be preserved, to be blended into what is known of that.
-        """
+    def fit(self, call: EditorCall[Any], corpus: Corpus) -> Any:
+        """What the method has to know of the model's behaviour on a corpus, once per base model."""
         ...
 
     def fit_spec(self) -> list[Any]:
-        """What `fit` depends on besides model and text, for its content key."""
+        """What `fit` depends on besides model and corpus, for its content key."""
         ...
 
-    def prepare(
-        self, base: Base, requests: Sequence[EditRequest], fitted: Any, known: Container[str]
-    ) -> Work:
-        """Set aside what cannot be edited, and group those whose values are not `known`."""
+    def prepare(self, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Work:
+        """Set aside what cannot be edited, and group those whose values are not in the store."""
         ...
 
-    def find_values(
-        self,
-        base: Base,
-        group: Sequence[EditRequest],
-        fitted: Any,
-        progress: Progress = silent,
-    ) -> dict[str, Tensor]:
+    def find_values(self, call: EditorCall[Any], group: Sequence[EditRequest]) -> dict[str, Tensor]:
         """What is optimised for one group of requests, by content key."""
         ...
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """A few figures of what `find_values` found, for whoever watches: `{"loss": 0.05}`."""
+        """A few figures of what `find_values` returned, to be shown: `{"loss": 0.05}`."""
         ...
 
-    def propose(
-        self, base: Base, work: Work, fitted: Any, store: Store, progress: Progress = silent
-    ) -> Proposal:
+    def propose(self, call: EditorCall[Any], work: Work) -> Proposal:
         """A delta that makes the model give every target, and a report for every request.
 
-        `store` holds at least what `find_values` made of all groups; a method that optimises here
-        keeps in it how far it is, and goes on from there when it is called again.
+        The store holds at least what `find_values` made of all groups. A method that optimises here
+        keeps its state in the store, and goes on from there when it is called again.
         """
         ...

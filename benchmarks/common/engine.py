@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import Proposal, Work
+from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.internals.contexts import contexts
 from editors.internals.tokens import essence, in_context
 from editors.local_modification import least_squares
@@ -58,22 +58,22 @@ class Engine:
 
     def fit(self, part: int) -> Statistics:
         """Statistics over one part of the general text."""
-        return self.editor.fit(self.base, general_text(), (part, FIT_PARTS))
+        return self.editor.fit(EditorCall(self.base), Corpus(general_text(), (part, FIT_PARTS)))
 
     def prepare(self, requests: Sequence[EditRequest], fitted: Statistics) -> Work:
         """Requests sorted, values of none known."""
-        return self.editor.prepare(self.base, requests, fitted, ())
+        return self.editor.prepare(EditorCall(self.base, fitted), requests)
 
     def find_values(self, group: Sequence[EditRequest], fitted: Statistics) -> dict[str, Tensor]:
         """Values of one group."""
-        return self.editor.find_values(self.base, group, fitted)
+        return self.editor.find_values(EditorCall(self.base, fitted), group)
 
     def propose(
         self, work: Work, fitted: Statistics, values: dict[str, Tensor]
     ) -> tuple[Proposal, float]:
         """The delta, and the seconds spent in `editors.local_modification.least_squares`."""
         with timed(least_squares) as spent:
-            proposal = self.editor.propose(self.base, work, fitted, values)
+            proposal = self.editor.propose(EditorCall(self.base, fitted, values), work)
         return proposal, sum(spent)
 
     def sizes(self, requests: Sequence[EditRequest]) -> list[tuple[int, int]]:

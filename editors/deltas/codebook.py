@@ -7,19 +7,19 @@ row. L: records of the log. N: entries. B: queries. I: width of a key. D: width 
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from editors.deltas.attachment import Attachment, nearest
+from editors.deltas.codebook_hooks import CodebookHooks, nearest
+from editors.deltas.part import Part
 from editors.request import EditRequest
 from infra.errors import EditError
 
@@ -31,14 +31,14 @@ SAME_PLACE = 0.01
 GAP = 1e-5
 """Share of a split radius that keeps two touching balls apart."""
 CHUNK = 1024
-"""Records whose distances are worked out at once."""
+"""Number of records whose distances are computed at once."""
 
 
 class Placement(NamedTuple):
     """What one record does to the codebook."""
 
     radius: float
-    """Of the nearest entry, afterwards."""
+    """New radius of the nearest entry."""
     opened: float | None
     """Radius of the entry that the record opens; None if it opens none."""
 
@@ -77,10 +77,14 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Codebook:
+class Codebook(Part):
     """Entries that answer instead of one projection, and the log that they come from."""
 
-    module: str
+    kind: ClassVar[str] = "codebook"
+    own_attention: ClassVar[bool] = True
+    unit: ClassVar[str] = "entries"
+
+    target: str
     """Name of the projection in `named_modules`."""
     log: tuple[Record, ...] = ()
     """Append-only, in the order of writing."""
@@ -99,7 +103,7 @@ class Codebook:
             return self
         shapes = {(record.key_I.shape, record.value_D.shape) for record in log}
         if len(shapes) > 1:
-            raise EditError(f"records of {self.module} have unlike shapes: {sorted(shapes)}.")
+            raise EditError(f"records of {self.target} have unlike shapes: {sorted(shapes)}.")
         entries = torch.tensor((*self.entries, *[0] * len(records)))
         radii = torch.tensor((*self.radii, *[DEAD] * len(records)), dtype=torch.float64)
         size, old = len(self.entries), len(self.log)
@@ -122,19 +126,24 @@ class Codebook:
                 entries[size], radii[size] = row, opened
                 size += 1
         return Codebook(
-            self.module, log, tuple(entries[:size].tolist()), tuple(radii[:size].tolist())
+            self.target, log, tuple(entries[:size].tolist()), tuple(radii[:size].tolist())
         )
 
     def without(self, ids: Container[str]) -> Codebook:
         """As if the requests of these ids had never been written."""
         kept = [record for record in self.log if record.request.id not in ids]
-        return Codebook(self.module).extended(kept)
+        return Codebook(self.target).extended(kept)
 
-    def joined(self, other: Codebook) -> Codebook:
+    def join(self, other: Part) -> Codebook:
         """With the other's log written after this one's. Raises EditError for another module."""
-        if self.module != other.module:
-            raise EditError(f"codebooks of {self.module} and {other.module} do not join.")
+        if not isinstance(other, Codebook) or self.target != other.target:
+            raise EditError(f"codebooks of {self.target} and {other.target} do not join.")
         return self.extended(other.log)
+
+    @property
+    def size(self) -> int:
+        """Number of entries, those included that answer no more."""
+        return len(self.entries)
 
     @property
     def alive(self) -> tuple[tuple[Record, float], ...]:
@@ -143,7 +152,7 @@ class Codebook:
         return tuple((self.log[row], radius) for row, radius in pairs if radius >= 0)
 
     def lost(self) -> tuple[Record, ...]:
-        """Records whose own key is no longer given their own answer."""
+        """Records whose key now lies in no entry with their own label: later records took it."""
         if not self.log:
             return ()
         alive = self.alive
@@ -169,35 +178,29 @@ class Codebook:
         rows = sorted(row for name, row in last.items() if name not in lost)
         return tuple(self.log[row].request for row in rows)
 
-    def attach(self, model: Any) -> Attachment:
-        """Let the model answer by this codebook until the attachment is detached.
-
-        Raises EditError when the model has no such module, or one of other widths.
-        """
+    def check(self, model: Any) -> None:
+        """Raise EditError where the model has no such module, or one of other widths."""
         try:
-            projection = model.get_submodule(self.module)
+            projection = model.get_submodule(self.target)
         except AttributeError:
             raise EditError(
-                f"the codebook is for {self.module}, which {type(model).__name__} lacks."
+                f"the codebook is for {self.target}, which {type(model).__name__} lacks."
             ) from None
-        self._check(projection)
-        return Attachment(
+        self._check_widths(projection)
+
+    def hooks(self, model: Any) -> CodebookHooks:
+        """Let the model answer by this codebook until the hooks are detached."""
+        return CodebookHooks(
             model.get_decoder(),
-            projection,
+            model.get_submodule(self.target),
             keys=[record.key_I for record, _ in self.alive],
             values=[record.value_D for record, _ in self.alive],
             radii=[radius for _, radius in self.alive],
         )
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of everything in it."""
-        tensors, text = self.pack()
-        digest = hashlib.sha256(f"{FORMAT} {self.module} {text}".encode())
-        for name in sorted(tensors):
-            digest.update(json.dumps([name, list(tensors[name].shape)]).encode())
-            digest.update(tensors[name].numpy().tobytes())
-        return digest.hexdigest()
+    def attach(self, model: Any) -> Callable[[], None]:
+        """Let the model answer by this codebook; the returned function removes the hooks."""
+        return self.hooks(model).detach
 
     def pack(self) -> tuple[dict[str, Tensor], str]:
         """As tensors: keys [L, I], values [L, D], entries [N], radii [N]; and the log as JSON."""
@@ -217,8 +220,8 @@ class Codebook:
         return tensors, json.dumps(rows)
 
     @classmethod
-    def unpack(cls, module: str, tensors: Mapping[str, Tensor], text: str) -> Codebook:
-        """The codebook that `pack` made."""
+    def unpack(cls, target: str, tensors: Mapping[str, Tensor], text: str) -> Self:
+        """The codebook that `pack` packed."""
         log = tuple(
             Record(
                 EditRequest(
@@ -238,12 +241,12 @@ class Codebook:
             )
         )
         entries, radii = tensors["entries"].tolist(), tensors["radii"].tolist()
-        return cls(module, log, tuple(entries), tuple(radii))
+        return cls(target, log, tuple(entries), tuple(radii))
 
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
         tensors, text = self.pack()
-        save_file(tensors, path, {"format": FORMAT, "module": self.module, "log": text})
+        save_file(tensors, path, {"format": FORMAT, "module": self.target, "log": text})
 
     @classmethod
     def load(cls, path: Path) -> Codebook:
@@ -258,7 +261,7 @@ class Codebook:
             raise EditError(f"{path} has format {header.get('format')!r}, a codebook {FORMAT!r}.")
         return cls.unpack(header["module"], tensors, header["log"])
 
-    def _check(self, projection: nn.Module) -> None:
+    def _check_widths(self, projection: nn.Module) -> None:
         """Widths, from the module's attributes: its weight may be sharded."""
         found = tuple(
             next((getattr(projection, name) for name in names if hasattr(projection, name)), None)
@@ -268,6 +271,6 @@ class Codebook:
             made = len(record.key_I), len(record.value_D)
             if any(width not in (None, mine) for width, mine in zip(found, made, strict=True)):
                 raise EditError(
-                    f"the codebook of {self.module} has widths {made}, the module {found}: it was "
+                    f"the codebook of {self.target} has widths {made}, the module {found}: it was "
                     "made for another model."
                 )

@@ -1,170 +1,243 @@
-"""The value an editor returns: changes of named weights and codebooks, kept apart from any model.
+"""The value an editor returns: parts, each a change of one parameter or module, kept apart from any
+model.
 
-A change is low-rank factors, or dense where the rank is too high for factors to be smaller. Both
-are float32 and in the weight's own stored orientation. Applying computes in float32 (float64 for a
-float64 weight), casts once, and returns the tensors that were there; putting those back is bitwise
-exact. A codebook answers for a module and is attached to it, no weight changes. r: rank.
+A delta is put in force on a model and taken off again, bitwise; added to another; written to a file
+and read; composed into a checkpoint. It does all of that by asking its parts, and knows of no kind
+of part. What each kind is and how it computes stands in its own file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from editors.deltas.attachment import Attachment
-from editors.deltas.codebook import Codebook
-from editors.deltas.weights import WeightChange, _multiplied, _read, _sum
-from editors.internals.forward import work_dtype
-from infra.distributed.zero import gathered, whole_shape
+from editors.deltas import PARTS
+from editors.deltas.part import Factors, Part
 from infra.errors import EditError
 
 FORMAT = "corrigenda-delta-1"
-BOOK = ".codebook."
-"""Between a module's name and the name of a part of its codebook."""
 
-Originals = Mapping[str, Tensor | Attachment]
-"""What undoes a delta: tensors by parameter name, attachments by module name."""
+P = TypeVar("P", bound=Part)
 
 
-@dataclass(frozen=True, slots=True)
+class Stored(Protocol):
+    """A checkpoint whose tensors can be read one by one."""
+
+    def tensor(self, parameter: str, /) -> Tensor:
+        """The stored tensor of a parameter, in its stored dtype."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Delta:
     """Changes to one base model."""
 
-    factors: Mapping[str, WeightChange] = field(default_factory=dict)
-    """Of weights, by parameter name."""
-    codebooks: Mapping[str, Codebook] = field(default_factory=dict)
-    """By the name of the module that they answer for."""
+    parts: tuple[Part, ...] = ()
+    """Kept sorted by kind and target, so that the order in which they are given does not matter;
+    those of size 0 are left out."""
 
-    def dense(self, name: str) -> Tensor:
-        """The change of one weight, float32, in its stored shape."""
-        return self.factors[name].dense()
+    def __post_init__(self) -> None:
+        """Raises EditError for two parts of one kind and target; `concatenate` adds such parts."""
+        ordered = sorted((part for part in self.parts if part.size), key=_place)
+        for one, other in pairwise(ordered):
+            if _place(one) == _place(other):
+                raise EditError(
+                    f"a delta has two parts of {one.target}; join them by `concatenate`."
+                )
+        object.__setattr__(self, "parts", tuple(ordered))
 
-    @torch.no_grad()
-    def apply_(self, model: nn.Module) -> dict[str, Tensor | Attachment]:
-        """Add to the model's weights in place and attach codebooks; return what `restore_` needs.
+    def of(self, kind: type[P]) -> dict[str, P]:
+        """The parts of one kind, by target."""
+        return {part.target: part for part in self.parts if isinstance(part, kind)}
 
-        Of a sharded model all ranks do it together. Raises EditError, before anything is written,
-        when a name or a shape is not the model's.
+    @property
+    def own_attention(self) -> bool:
+        """Whether a model with this delta in force must be asked with the attention implementation
+        that it was loaded with."""
+        return any(part.own_attention for part in self.parts)
+
+    def counts(self) -> dict[str, int]:
+        """For a record: number of entries, by kind of part; 0 for a kind that is absent. Kinds
+        without a unit (changes of weights) are not counted."""
+        return {
+            kind: sum(part.size for part in self.parts if part.kind == kind)
+            for kind, known in PARTS.items()
+            if known.unit
+        }
+
+    def apply_(self, model: nn.Module) -> ExitStack:
+        """Put the delta in force on a model: weights are changed in place, hooks are registered.
+
+        Closing what is returned takes it all off, bitwise. On a sharded model all ranks do both
+        together. Raises EditError, before anything is written, where a part does not fit the model.
         """
-        parameters = self._parameters(model)
-        undo: dict[str, Tensor | Attachment] = {}
-        try:
-            for name, codebook in self.codebooks.items():
-                undo[name] = codebook.attach(model)
-        except EditError:
-            restore_(model, undo)
-            raise
-        for name, factor in self.factors.items():
-            weight = parameters[name]
-            with gathered([weight], write=True):
-                undo[name] = weight.detach().clone()
-                dtype = work_dtype(weight.dtype)
-                change = _multiplied(factor, weight.device, dtype)
-                weight.copy_((weight.to(dtype) + change).to(weight.dtype))
-        return undo
+        for part in self.parts:
+            part.check(model)
+        with ExitStack() as undo:
+            for part in self.parts:
+                undo.callback(part.attach(model))
+            return undo.pop_all()
 
     @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[Originals]:
+    def applied(self, model: nn.Module) -> Iterator[None]:
         """The model with this delta inside the `with`, and bitwise as before after it."""
-        originals = self.apply_(model)
-        try:
-            yield originals
-        finally:
-            restore_(model, originals)
+        with self.apply_(model):
+            yield
 
     def concatenate(self, *others: Delta) -> Delta:
-        """The sum of deltas: factors side by side, logs of codebooks one after the other."""
-        joined: dict[str, WeightChange] = dict(self.factors)
-        for name, factor in (item for other in others for item in other.factors.items()):
-            if name in joined:
-                if joined[name].shape != factor.shape:
-                    raise EditError(
-                        f"deltas of {name} have shapes {joined[name].shape} and {factor.shape}; "
-                        "they were made for different models."
-                    )
-                factor = _sum(joined[name], factor)
-            joined[name] = factor
-        codebooks = dict(self.codebooks)
-        for name, book in (item for other in others for item in other.codebooks.items()):
-            codebooks[name] = codebooks[name].joined(book) if name in codebooks else book
-        return Delta(joined, codebooks)
+        """This delta, then the others on top: parts of one kind and target are joined."""
+        joined = {_place(part): part for part in self.parts}
+        for part in (part for other in others for part in other.parts):
+            earlier = joined.get(_place(part))
+            joined[_place(part)] = earlier.join(part) if earlier else part
+        return Delta(tuple(joined.values()))
+
+    def without(self, ids: Container[str]) -> Delta:
+        """As if the requests of these ids had never been written.
+
+        Raises EditError where a part cannot tell its edits apart, as a change of weights cannot.
+        """
+        return Delta(tuple(part.without(ids) for part in self.parts))
+
+    def weights(self, checkpoint: Stored) -> dict[str, Tensor]:
+        """The changed parameters of a checkpoint with this delta in them, by name.
+
+        Stored value plus changes in float32, rounded once to the stored dtype. Parts that have no
+        form as weights add nothing; `load` with `beside_weights` reads those.
+        """
+        changed: dict[str, Tensor] = {}
+        dtypes: dict[str, torch.dtype] = {}
+
+        def stored(name: str) -> Tensor:
+            if name in changed:
+                return changed[name]
+            tensor = checkpoint.tensor(name)
+            dtypes[name] = tensor.dtype
+            return tensor.float()
+
+        for part in self.parts:
+            changed |= part.compose(stored)
+        return {name: tensor.to(dtypes[name]) for name, tensor in changed.items()}
+
+    def low_rank(self) -> Factors | None:
+        """The whole delta as low-rank factors; None where a part has no such form."""
+        factors: Factors = {}
+        for part in self.parts:
+            found = part.low_rank()
+            if found is None:
+                return None
+            factors |= found
+        return factors
 
     @property
     def digest(self) -> str:
-        """SHA-256 of names, shapes and bytes, whatever the order of names."""
+        """SHA-256 of names, shapes and bytes, in hexadecimal."""
         digest = hashlib.sha256(FORMAT.encode())
-        for name in sorted(self.factors):
-            for part in self.factors[name].tensors.values():
-                digest.update(json.dumps([name, list(part.shape)]).encode())
-                digest.update(part.detach().cpu().contiguous().numpy().tobytes())
-        for name in sorted(self.codebooks):
-            digest.update(self.codebooks[name].digest.encode())
+        for part in self.parts:
+            for piece in part.digested():
+                digest.update(piece)
         return digest.hexdigest()
 
     def save(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write a safetensors file: `<name>.left` and `.right`, or `.dense`, and text metadata.
+        """Write a safetensors file, the same bytes for the same delta.
 
-        Of codebooks `<module>.codebook.keys` and so on, with their logs in the metadata.
+        Tensors are named `<target>.<kind>.<name>`, and the text of that part stands in the metadata
+        as `<target>.<kind>.`. Tensors of weight changes are named `<target>.left` and `.right`, or
+        `.dense`, without a text.
         """
-        tensors = {
-            f"{name}.{side}": part.detach().cpu().contiguous()
-            for name, factor in self.factors.items()
-            for side, part in factor.tensors.items()
-        }
+        tensors: dict[str, Tensor] = {}
         header = {**(metadata or {}), "format": FORMAT}
-        for name, codebook in self.codebooks.items():
-            parts, header[name + BOOK] = codebook.pack()
-            tensors |= {f"{name}{BOOK}{part}": tensor for part, tensor in parts.items()}
+        for part in self.parts:
+            packed, text = part.pack()
+            start = f"{part.target}.{part.kind}." if part.kind else f"{part.target}."
+            tensors |= {start + name: tensor for name, tensor in packed.items()}
+            if part.kind:
+                header[start] = text
         save_file(tensors, path, header)
+        _sort_metadata(path)
 
     @classmethod
-    def load(cls, path: Path) -> Delta:
-        """Read what `save` wrote. Raises EditError when the file is not a delta."""
+    def load(cls, path: Path, *, beside_weights: bool = False) -> Delta:
+        """Read what `save` wrote; with `beside_weights`, those parts only that an exported
+        checkpoint does not hold. Raises EditError when the file is not a delta."""
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                if header.get("format") != FORMAT:
+                    raise EditError(
+                        f"{path} has format {header.get('format')!r}; a delta has {FORMAT!r}."
+                    )
+                grouped = _by_part(file.keys(), header)  # (kind, target) -> name -> stored name
+                parts: list[Part] = []
+                for (kind, target), names in sorted(grouped.items()):
+                    if kind not in PARTS:
+                        raise EditError(
+                            f"{path} has a part of kind {kind!r} for {target}, known are "
+                            f"{[known for known in PARTS if known]}. Use a later version."
+                        )
+                    if beside_weights and PARTS[kind].in_checkpoint:
+                        continue
+                    tensors = {name: file.get_tensor(stored) for name, stored in names.items()}
+                    text = header.get(f"{target}.{kind}.", "")
+                    parts.append(PARTS[kind].unpack(target, tensors, text))
         except (SafetensorError, OSError) as error:
             raise EditError(f"{path} cannot be read as a delta: {error}") from error
-        if header.get("format") != FORMAT:
-            raise EditError(f"{path} has format {header.get('format')!r}; a delta has {FORMAT!r}.")
-        names = sorted({key.rpartition(".")[0] for key in tensors if BOOK not in key})
-        codebooks: dict[str, Codebook] = {}
-        for key in sorted(key for key in header if key.endswith(BOOK)):
-            parts = {name.removeprefix(key): x for name, x in tensors.items() if key in name}
-            name = key.removesuffix(BOOK)
-            codebooks[name] = Codebook.unpack(name, parts, header[key])
-        return cls({name: _read(name, tensors) for name in names}, codebooks)
-
-    def _parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        parameters = dict(model.named_parameters())
-        for name, factor in self.factors.items():
-            if name not in parameters:
-                raise EditError(f"the delta changes {name}, which {type(model).__name__} lacks.")
-            if whole_shape(parameters[name]) != factor.shape:
-                raise EditError(
-                    f"the delta of {name} has shape {factor.shape}, the weight "
-                    f"{whole_shape(parameters[name])}: it was made for another model."
-                )
-        return parameters
+        return cls(tuple(parts))
 
 
-@torch.no_grad()
-def restore_(model: nn.Module, originals: Originals) -> None:
-    """Put back the tensors that `Delta.apply_` returned, bitwise, and detach its codebooks."""
-    parameters = dict(model.named_parameters())
-    for name, original in originals.items():
-        if isinstance(original, Attachment):
-            original.detach()
+def recorded_counts(record: Mapping[str, Any]) -> dict[str, int]:
+    """What `Delta.counts` put into a record; 0 for a kind that the record is older than."""
+    return {kind: record.get(kind, 0) for kind, part in PARTS.items() if part.unit}
+
+
+def _place(part: Part) -> tuple[str, str]:
+    """What a delta has at most one part for."""
+    return part.kind, part.target
+
+
+def _by_part(
+    names: Iterable[str], header: Mapping[str, str]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Names of stored tensors by kind and target of their part, and by their name in the part.
+
+    Keys of the header that end in a dot name the parts that are not weight changes.
+    """
+    grouped: dict[tuple[str, str], dict[str, str]] = {}
+    starts = {key: key[:-1].rpartition(".") for key in sorted(header) if key.endswith(".")}
+    for target, _, kind in starts.values():
+        grouped[kind, target] = {}
+    for stored in names:
+        start = next((start for start in starts if stored.startswith(start)), None)
+        if start is None:
+            target, _, name = stored.rpartition(".")
+            grouped.setdefault(("", target), {})[name] = stored
         else:
-            with gathered([parameters[name]], write=True):
-                parameters[name].copy_(original)
+            target, _, kind = starts[start]
+            grouped[kind, target][stored.removeprefix(start)] = stored
+    return grouped
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in a random order.
+
+    The header is JSON behind its length in 8 bytes, little-endian.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= length
+        file.seek(8)
+        file.write(text.ljust(length))

@@ -35,8 +35,10 @@ class Block:
     transposed: bool
     """The weight is stored [f, d] (Conv1D), not [d, f] (Linear)."""
     gain: float | None
-    """c, where moving the projection's output by r moves the block's by c r; None: not linear."""
+    """c, where adding r to the projection's output adds c r to the block's output. None where the
+    block normalises the projection's output first, so that the two are not proportional."""
     returns_tuple: bool
+    """Whether the block's forward returns a tuple with the hidden states first."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,7 +47,7 @@ class Block:
 
     @property
     def weight(self) -> nn.Parameter:
-        """The parameter itself; of a sharded model, its values are there inside `gathered` only."""
+        """The parameter itself. On a sharded model it has its values inside `gathered` only."""
         weight = self.projection.weight
         assert isinstance(weight, nn.Parameter)
         return weight
@@ -61,7 +63,7 @@ class Architecture:
     takes_positions: bool
 
     def longest(self, window: int) -> int:
-        """The window, or as many positions as the model has."""
+        """The smaller of `window` and the model's number of positions, tokens."""
         return min(window, getattr(self.model.config, "max_position_embeddings", window))
 
     def hidden(
@@ -75,8 +77,8 @@ class Architecture:
         """Run the decoder; its last hidden states, [B, t, d].
 
         ids_BT [B, t] are the tokens to run; mask_BT [B, past + t] covers those in `cache` as well,
-        0 for padding. `stop_after`: blocks above this index pass their input on (what is returned
-        is then of no use; record the blocks you want).
+        0 for padding. With `stop_after`, blocks above this index return their input unchanged: the
+        result is then meaningless, and the states wanted are read by `forward.recorded`.
         """
         positions_BT = (mask_BT.cumsum(dim=1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
         positions = {"position_ids": positions_BT} if self.takes_positions else {}

@@ -50,7 +50,8 @@ class _Group:
 
 
 class Carry:
-    """Rows waiting at the input of block `reached`. Use it under `no_grad` and `frozen`."""
+    """The hidden states of rows at the input of block `reached`, from which the blocks above are
+    run. Use it under `no_grad` and `frozen`."""
 
     def __init__(
         self, architecture: Architecture, rows: Sequence[TokenRow], first: int, last: int
@@ -99,8 +100,9 @@ class Carry:
         return self._ordered(columns).T
 
     def look(self) -> tuple[Tensor, Tensor]:
-        """In the model as it is now, at the lookup token: keys of the block reached, [I, B], and
-        where values live, [B, D]."""
+        """At the lookup token, with the changes in force: keys of the block reached, [I, B], and
+        the states that values are wanted for, [B, D] (the output of block `last`, or of its
+        projection where the block normalises that)."""
         blocks = self.architecture.blocks[self.reached : self.last + 1]
         keys: list[Tensor] = []
         found: list[Tensor] = []
@@ -116,7 +118,7 @@ class Carry:
         return self._ordered(keys).T, self._ordered(found)
 
     def advance(self, layer: int) -> None:
-        """Move up to the input of block `layer`, through the blocks as they are now."""
+        """Run the blocks below `layer` with the changes in force now, and set `reached` to it."""
         for group in self._groups:
             for block in self.architecture.blocks[self.reached : layer]:
                 group.states, _ = self._run(group, block, group.states)

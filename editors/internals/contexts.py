@@ -20,8 +20,8 @@ STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", 
 def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) -> tuple[str, ...]:
     """The empty context, then `num_prefixed` continuations of `num_tokens` tokens.
 
-    Each ends with a full stop and a space. Starters of as many tokens run together; which others
-    are asked for changes none beyond rounding.
+    Each ends with a full stop and a space. Starters of equal length run in one batch. A context
+    does not depend, beyond rounding, on how many others are asked for.
     """
     starters = STARTERS[:num_prefixed]
     device = model.get_input_embeddings().weight.device

@@ -42,8 +42,10 @@ class Prefix(DynamicLayer):
 
 
 def stems(rows: Sequence[TokenRow]) -> list[tuple[tuple[int, ...], list[int]]]:
-    """Every row's index under the tokens before its lookup that it shares with those beside it;
-    under no token come all the rows that share too little with too few."""
+    """Rows grouped by a common beginning (stem): tokens of the stem and indices of its rows.
+
+    A stem ends before the lookup token. Rows whose beginning is too short or shared by too few rows
+    come first, under the empty stem."""
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         alike[row.ids[:STEM_TOKENS] if row.lookup > STEM_TOKENS else ()].append(i)

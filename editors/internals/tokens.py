@@ -19,7 +19,7 @@ from infra.errors import EditError, ModelError
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """One token row of one request in one context."""
+    """The tokens of one request in one context."""
 
     ids: tuple[int, ...]
     """Tokens of context, prompt and target, with what the tokenizer puts in front."""

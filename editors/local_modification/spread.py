@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from editors.deltas.delta import Delta
-from editors.deltas.weights import Dense, LowRank, WeightChange
+from editors.deltas.weights import Dense, LowRank, WeightChange, WeightPart
 from editors.editor import Progress
 from editors.internals.architecture import Architecture
 from editors.internals.carry import Carry
@@ -61,7 +61,7 @@ def spread(
     num_contexts = len(columns[0].keys)
     carry = Carry(architecture, rows, layers[0], layers[-1])
     Z_CD = torch.zeros(0)
-    factors: dict[str, WeightChange] = {}
+    parts: list[WeightPart] = []
     conditions: dict[str, float] = {}
     with ExitStack() as changes:
         for i, layer in enumerate(layers):
@@ -76,10 +76,11 @@ def spread(
             change, condition = solve(K_IC, R_OC, statistics.moment(layer))
             change_IO = change.dense().T.to(K_IC.device, dtype)
             changes.enter_context(changed(block.projection, change_IO))
-            factors[block.name] = change.transposed() if block.transposed else change
+            change = change.transposed() if block.transposed else change
+            parts.append(WeightPart(block.name, change))
             conditions[block.name] = condition
             progress("solve", i + 1, len(layers))
-    return Delta(factors), conditions
+    return Delta(tuple(parts)), conditions
 
 
 def layer_change(

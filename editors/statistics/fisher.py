@@ -1,4 +1,5 @@
-"""How much ordinary text minds a shift of the hidden state at a site: the Fisher information.
+"""How strongly a shift of the hidden state at a site changes the model's predictions on ordinary
+text: the Fisher information.
 
     G = E[g gᵀ],   g = ∂/∂h_t Σ_s log p(y_s | text before s),   y_s drawn from the model itself
 

@@ -1,6 +1,5 @@
 """Second moments of MLP keys over text: C_l = E[k kᵀ], uncentred, for the layers to be edited; and,
-where it is wanted, how much text minds a shift at the site of values
-(`editors/statistics/fisher.py`).
+where it is wanted, the Fisher information at the site of values (`editors/statistics/fisher.py`).
 
 One pass over the text serves every layer and stops at the deepest. Sums merge, so shards may be
 fitted apart, and neither batch size nor order matters beyond rounding. The first position is kept:
@@ -22,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editors.editor import WHOLE, Part, Progress, silent
+from editors.editor import WHOLE, CorpusPart, Progress, silent
 from editors.internals.architecture import Architecture
 from editors.internals.discover import discover
 from editors.internals.forward import frozen, recorded, work_dtype
@@ -60,7 +59,7 @@ class Statistics:
         self.num_tokens += counts.pop()
 
     def merge(self, other: Statistics) -> Statistics:
-        """The statistics of both texts together; those of no text change nothing."""
+        """The statistics of both texts together. Raises EditError for different layers."""
         if not self.num_tokens or not other.num_tokens:
             return self if self.num_tokens else other
         if self.sums.keys() != other.sums.keys():
@@ -79,9 +78,9 @@ class Statistics:
     def blend(self, other: Statistics, share: float) -> Statistics:
         """Statistics whose moments are (1 - share) of these and `share` of the other's, [0, 1].
 
-        Tokens of a small corpus then weigh as much as wanted, not as many as there are. The site's
-        information stays these statistics' own: values are kept while facts to be preserved come
-        and go.
+        A small corpus then has the weight that is wanted, whatever its number of tokens. The Fisher
+        information stays that of these statistics: otherwise stored values would have to be found
+        anew whenever the statements to be preserved change.
         """
         mine, theirs = (1 - share) / self.num_tokens, share / other.num_tokens
         scaled = [
@@ -145,7 +144,8 @@ class Statistics:
 
 
 def gram(k_TI: Tensor) -> Tensor:
-    """kᵀk [I, I], summed in float32 (float64 of a float64 k); what symmetry gives is not computed.
+    """kᵀk [I, I], summed in float32 (float64 for a float64 k). It is symmetric; only three of its
+    four quarters are computed.
 
     Numbers that are bfloat16 already lose nothing in a product of bfloat16 numbers with sums in
     float32, which processors that have it do several times faster.
@@ -181,7 +181,7 @@ def fit(
     max_tokens: int,
     window: int = 512,
     batch_tokens: int = 4096,
-    part: Part = WHOLE,
+    part: CorpusPart = WHOLE,
     progress: Progress = silent,
     architecture: Architecture | None = None,
     group: Group = SINGLE_PROCESS,

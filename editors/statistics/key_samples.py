@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import WHOLE, Part, Progress, silent
+from editors.editor import WHOLE, CorpusPart, Progress, silent
 from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, recorded, tensor_of, work_dtype
 from editors.internals.tokens import bucketed, pad, waste_tokens
@@ -30,7 +30,7 @@ BATCH_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True)
 class KeySample:
-    """Keys of prompts that have nothing to do with each other."""
+    """Keys of unrelated prompts, with weights."""
 
     keys_CI: Tensor
     """Float32 or wider."""
@@ -51,7 +51,7 @@ class KeySample:
         return mine.merge(KeySample(other.keys_CI, share * other.weights_C / other.weights_C.sum()))
 
     def distance(self, quantile: float) -> float:
-        """The least distance that this share of all pairs does not exceed, (0, 1].
+        """The weighted quantile, (0, 1], of the Euclidean distances between all pairs of keys.
 
         Raises EditError for fewer than two keys.
         """
@@ -93,7 +93,7 @@ def sample(
     *,
     num_prompts: int,
     prompt_tokens: int,
-    part: Part = WHOLE,
+    part: CorpusPart = WHOLE,
     progress: Progress = silent,
 ) -> KeySample:
     """Keys of the first `prompt_tokens` tokens of each of the first `num_prompts` texts.

@@ -22,14 +22,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Column:
-    """The requests whose rows agree up to the subject's last token: one value, one place."""
+    """Requests whose tokens agree up to the subject's last one. They share one key and one value,
+    and so one column of the solve."""
 
     requests: list[EditRequest]
     fact: FactRows
     keys: tuple[TokenRow, ...]
     """The first request's rows: bare, then one for each context."""
     value: Value | None = None
-    """Set once it is known; quarantined if it is not finite."""
+    """None until it is known. Where it is not finite, the requests are quarantined."""
 
     @property
     def longest(self) -> int:
@@ -38,7 +39,7 @@ class Column:
 
     @property
     def usable(self) -> bool:
-        """A finite value is known."""
+        """Whether a finite value is known."""
         return self.value is not None and bool(self.value.z_D.isfinite().all())
 
 
@@ -61,9 +62,10 @@ def contradictions(requests: Sequence[EditRequest]) -> dict[str, str]:
 
 
 def even_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Items in their order, in as few parts of at most `most` as there can be, alike in size.
+    """Items in their order, in the fewest parts of at most `most` items, sizes differing by at most
+    one.
 
-    Whole parts taken out leave the others as they are when what is left is dealt out again.
+    When whole parts are removed and the rest is divided again, the other parts stay the same.
     """
     num_parts = -(-len(items) // most)
     size, longer = divmod(len(items), num_parts or 1)

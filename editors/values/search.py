@@ -34,7 +34,8 @@ class FactRows:
     rows: tuple[TokenRow, ...]
     """The first is a bare prompt."""
     essence: TokenRow | None = None
-    """`{subject} is a`, cut after the subject: where drift is measured, if it counts."""
+    """`{subject} is a`, cut after the subject: where the KL term is read; None where there is no
+    such term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Value:
 
 
 def mean_loss(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Mean loss of packed values; of none, nothing."""
+    """`{"loss": mean loss of packed values}`; empty where there are no values."""
     losses = [Value.unpack(value).loss for value in values.values()]
     return {"loss": sum(losses) / len(losses)} if losses else {}
 

@@ -1,11 +1,10 @@
-"""A base checkpoint and a delta -> the edited tensors, in the base's dtype."""
+"""What an edit leaves for the stages behind it: the delta, and the weights that it changes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from safetensors.torch import save_file
-from torch import Tensor
 
 from editors.deltas.delta import Delta
 from infra.files.atomic import write_atomic
@@ -14,17 +13,7 @@ from pipeline.edit.output import DELTA, WEIGHTS
 
 
 def keep(delta: Delta, base: Checkpoint, out: Path) -> None:
-    """The delta, and the weights that it makes of the base's, into a directory."""
+    """Write the delta, and the changed weights in the base's dtype, into a directory."""
     write_atomic(out / DELTA, delta.save)
-    weights = compose(base, delta)
+    weights = delta.weights(base)
     write_atomic(out / WEIGHTS, lambda path: save_file(weights, path))
-
-
-def compose(checkpoint: Checkpoint, delta: Delta) -> dict[str, Tensor]:
-    """Edited tensors: base + delta in float32 (never accumulated), rounded once to the base's
-    dtype. A codebook is no weight: `AttachCodebook` puts it in force."""
-    weights = {}
-    for name in delta.factors:
-        stored = checkpoint.tensor(name)
-        weights[name] = (stored.float() + delta.dense(name)).to(stored.dtype)
-    return weights

@@ -61,9 +61,9 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     config, preserved = inputs.config, inputs.preserved
     if not inputs.edits:
         save_file({}, out.path / WEIGHTS)
-        Delta({}).save(out.path / DELTA)
+        Delta().save(out.path / DELTA)
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
-        return {"edits": 0, "status": {}, "codebook": 0}
+        return {"edits": 0, "status": {}, **Delta().counts()}
     general = tuple(paragraphs(config))
     requests, malformed = _requests(inputs.edits)
     job = EditJob(

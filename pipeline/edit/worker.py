@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from editors import EDITORS
 from editors.base import Base
-from editors.editor import EditReport, Work
+from editors.editor import Corpus, EditorCall, EditReport, Work
 from editors.request import EditRequest
 from infra.files.atomic import write_atomic
 from infra.files.digest import digest_of
@@ -90,7 +90,8 @@ class EditWorker:
         path = self._part(corpus, part)
         if not path.exists():
             texts = self.job.corpora[corpus]
-            made = self.editor.fit(self.base, texts, (part, FIT_PARTS), general=corpus == 0)
+            piece = Corpus(texts, (part, FIT_PARTS), general=corpus == 0)
+            made = self.editor.fit(EditorCall(self.base), piece)
             write_atomic(path, made.save)
 
     def merge(self, corpus: int) -> None:
@@ -101,31 +102,31 @@ class EditWorker:
 
     def prepare(self) -> Work:
         """The requests, refused or grouped; values that are in the store are not found again."""
-        return self.editor.prepare(self.base, self.job.requests, self._fitted(), self.values)
+        return self.editor.prepare(self._call(), self.job.requests)
 
     def find_values(self, group: Sequence[EditRequest]) -> dict[str, float]:
         """The values of one group, into the store; how good they are."""
-        found = self.editor.find_values(self.base, group, self._fitted())
+        found = self.editor.find_values(self._call(), group)
         self.values.update(found)
         return self.editor.quality(found)
 
     def solve(self, work: Work) -> dict[str, Any]:
         """One delta of all values, the weights it makes, and the reports."""
         job, out = self.job, StageDir(self.job.out)
-        proposal = self.editor.propose(
-            self.base,
-            work,
-            self._fitted(),
-            self.values,
-            lambda phase, done, total: out.progress(done, total, phase),
+        call = replace(
+            self._call(), progress=lambda phase, done, total: out.progress(done, total, phase)
         )
+        proposal = self.editor.propose(call, work)
         keep(proposal.delta, Checkpoint(job.base.path), job.out)
         lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
         rows = [asdict(report) for report in (*proposal.reports, *lost)]
         out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
         status = Counter(row["status"] for row in rows)
-        entries = sum(len(book.entries) for book in proposal.delta.codebooks.values())
-        return {"edits": len(rows), "status": status, "codebook": entries}
+        return {"edits": len(rows), "status": status, **proposal.delta.counts()}
+
+    def _call(self) -> EditorCall[Any]:
+        """A call of the editor that knows all corpora, and shows no progress."""
+        return EditorCall(self.base, self._fitted(), self.values)
 
     def _fitted(self) -> Any:
         """What the editor knows of all corpora; None if it wants nothing."""

@@ -15,12 +15,11 @@ from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
 from editors.deltas.delta import Delta
-from editors.deltas.weights import LowRank
 from infra.lm.inference import ServedModel
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef, skeleton
 from infra.models.lora import AttachAdapter, Factors, serving_rank, write_adapter
-from pipeline.edit.attach import AttachCodebook, AttachDelta
+from pipeline.edit.attach import AttachDelta, as_exported
 from pipeline.edit.output import DELTA, WEIGHTS
 
 CHECKPOINT = "checkpoint"
@@ -40,16 +39,13 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
             out / ADAPTER, factors, base=base.name, transposed=transposed, dtype=torch.bfloat16
         )
         adapter = ServedModel(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
-    book = bool(delta.codebooks)
     return Candidate(
-        served=ServedModel(
-            name="candidate",
-            path=out / CHECKPOINT,
-            attach=AttachCodebook(made / DELTA) if book else None,
-            own_attention=book,
-        ),
+        served=as_exported("candidate", out / CHECKPOINT, made / DELTA),
         memory=ServedModel(
-            name="memory", path=base.path, attach=AttachDelta(made / DELTA), own_attention=book
+            name="memory",
+            path=base.path,
+            attach=AttachDelta(made / DELTA),
+            own_attention=delta.own_attention,
         ),
         adapter=adapter,
         edited=tuple(weights),
@@ -59,20 +55,17 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
 def low_rank(delta: Delta, base: ModelRef) -> tuple[Factors, bool]:
     """A and B of every changed module, and whether the base stores these weights [in, out].
 
-    Nothing where a change is dense, or where a codebook answers beside the weights: no adapter says
-    the same.
+    Nothing where a part of the delta has no such form: no adapter says the same.
     """
-    changes = dict(delta.factors)
-    if delta.codebooks or not all(isinstance(change, LowRank) for change in changes.values()):
+    changes = delta.low_rank()
+    if not changes:
         return {}, False
     model = skeleton(base.path)
     factors, kinds = {}, set()
-    for name, change in changes.items():
+    for name, (left, right) in changes.items():
         module = name.removesuffix(".weight")
         transposed = isinstance(model.get_submodule(module), Conv1D)
-        assert isinstance(change, LowRank)
-        right = change.transposed() if transposed else change
-        factors[module] = (right.right, right.left)
+        factors[module] = (left.T, right.T) if transposed else (right, left)
         kinds.add(transposed)
     return factors, kinds == {True}
 

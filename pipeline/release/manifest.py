@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editors.deltas.delta import recorded_counts
 from infra.files.digest import digest_of, file_digest
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
@@ -69,7 +70,7 @@ def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
             for kind in (CHECKPOINT, ADAPTER)
             if (path / kind).is_dir()
         ],
-        "codebook": inputs.edit.counts["codebook"],
+        **recorded_counts(inputs.edit.counts),
         "fact_sheet": {
             "rows": inputs.plan.counts["sheet"],
             "files": {name: file_digest(path / name) for name in (SHEET, SHEET_LINES)},

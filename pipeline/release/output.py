@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.lm.inference import ServedModel
 from infra.storage.artifact import Artifact
-from pipeline.edit.attach import AttachCodebook
+from pipeline.edit.attach import as_exported
 from pipeline.edit.output import DELTA
 from pipeline.export.candidate import CHECKPOINT
 
@@ -15,12 +15,5 @@ CARD = "README.md"
 
 
 def as_released(release: Artifact, name: str) -> ServedModel:
-    """A release as it is served: its checkpoint, and its codebook where it has one."""
-    book = bool(release.counts["codebook"])
-    return ServedModel(
-        name=name,
-        path=release.path / CHECKPOINT,
-        digest=release.digest,
-        attach=AttachCodebook(release.path / DELTA) if book else None,
-        own_attention=book,
-    )
+    """A release as it is served: its checkpoint, and what its delta has beside that."""
+    return as_exported(name, release.path / CHECKPOINT, release.path / DELTA, digest=release.digest)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from discovery.facts.tables import to_table
+from editors.deltas.delta import recorded_counts
 from infra.execution.runner import Runner
 from infra.files.atomic import link_or_copy
 from infra.files.digest import file_digest
@@ -63,6 +64,6 @@ def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, A
     return {
         "release_id": manifest["release_id"],
         "edits": len(live),
-        "codebook": manifest["codebook"],
+        **recorded_counts(manifest),
         "fact_sheet": manifest["fact_sheet"]["rows"],
     }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from editors.deltas.delta import Delta
+from editors.deltas.weights import WeightChange, WeightPart
+from editors.editor import EditorCall, Proposal
 from editors.local_modification.gradient_based.memit import MemitConfig
 from editors.request import EditRequest
 from editors.values.config import ValueConfig
@@ -45,3 +49,16 @@ def small_config(**changes: Any) -> MemitConfig:
         "values": ValueConfig(steps=5, learning_rate=0.3),
     }
     return MemitConfig(**{**settings, **changes})
+
+
+def propose(editor: Any, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Proposal:
+    """From requests to a delta; values that are found go to the call's store."""
+    work = editor.prepare(call, requests)
+    for group in work.groups:
+        call.store.update(editor.find_values(call, group))
+    return editor.propose(call, work)
+
+
+def changes(delta: Delta) -> dict[str, WeightChange]:
+    """The changes of weights, by parameter name."""
+    return {name: part.change for name, part in delta.of(WeightPart).items()}

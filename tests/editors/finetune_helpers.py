@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from editors_helpers import changes
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import Progress, Proposal, silent
+from editors.editor import Corpus, EditorCall, Progress, Proposal, silent
 from editors.global_optimization.constrained_fine_tuning.config import FtMConfig, LocFtBfConfig
 from editors.global_optimization.constrained_fine_tuning.fine_tune import FtM, LocFtBf
 from editors.request import EditRequest
@@ -29,12 +30,13 @@ def propose(
 ) -> Proposal:
     base = Base(model, tokenizer, "base")
     editor = FtM(config) if isinstance(config, FtMConfig) else LocFtBf(config)
-    assert editor.fit(base, ["text"]) is None
-    work = editor.prepare(base, requests, None, ())
+    call = EditorCall(base, store={} if store is None else store, progress=progress)
+    assert editor.fit(call, Corpus(["text"])) is None
+    work = editor.prepare(call, requests)
     assert not work.groups
-    return editor.propose(base, work, None, {} if store is None else store, progress)
+    return editor.propose(call, work)
 
 
 def change_of(proposal: Proposal) -> Tensor:
-    [name] = proposal.delta.factors
-    return proposal.delta.dense(name).double()
+    [change] = changes(proposal.delta).values()
+    return change.dense().double()

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import editors_helpers
 import torch
 from editors_helpers import some_requests
 from tiny_models import TEXTS, make_model
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import Proposal
+from editors.editor import Corpus, EditorCall, Proposal
 from editors.external_memory.extension_based.grace import Grace, GraceConfig
 from editors.request import EditRequest
 
@@ -41,10 +42,8 @@ def propose(
     base: Base, requests: Sequence[EditRequest], config: GraceConfig = CONFIG, **more: Any
 ) -> Proposal:
     editor = Grace(config)
-    fitted = more.get("fitted") or editor.fit(base, TEXTS)
-    work = editor.prepare(base, requests, fitted, {})
-    store = {key: x for g in work.groups for key, x in editor.find_values(base, g, fitted).items()}
-    return editor.propose(base, work, fitted, store)
+    fitted = more.get("fitted") or editor.fit(EditorCall(base), Corpus(TEXTS))
+    return editors_helpers.propose(editor, EditorCall(base, fitted), requests)
 
 
 def ids_of(tokenizer: Any, prompts: Sequence[str], *, left: bool) -> tuple[Tensor, Tensor]:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from editors_helpers import request, small_config, some_requests
+from editors_helpers import changes, propose, request, small_config, some_requests
 from processes import run_checks
 from tiny_models import TEXTS
 from torch import Tensor
 
 from editors import EDITORS
 from editors.base import Base
+from editors.deltas.codebook import Codebook
 from editors.deltas.delta import Delta
-from editors.editor import Proposal
+from editors.editor import Corpus, EditorCall, Proposal
 from editors.external_memory.extension_based.grace import GraceConfig, GraceValueConfig
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import contexts
@@ -211,14 +212,14 @@ class Checks:
             reports = [[(r.id, r.status, r.steps) for r in p.reports] for p in made]
             assert reports[0] == reports[1], name
             assert sum(r.status == "quarantined" for r in found.reports) == 2
-            assert found.delta.factors.keys() == expected.delta.factors.keys()
-            for weight in found.delta.factors:
-                close(found.delta.dense(weight), expected.delta.dense(weight), name)
-            assert found.delta.codebooks.keys() == expected.delta.codebooks.keys()
-            for module, book in found.delta.codebooks.items():
-                other = expected.delta.codebooks[module]
-                assert len(book.entries) == len(other.entries)
-                for one, two in zip(book.log, other.log, strict=True):
+            for one, two in zip(found.delta.parts, expected.delta.parts, strict=True):
+                assert (one.kind, one.target, one.size) == (two.kind, two.target, two.size)
+            others = changes(expected.delta)
+            for target, change in changes(found.delta).items():
+                close(change.dense(), others[target].dense(), name)
+            books = expected.delta.of(Codebook)
+            for target, book in found.delta.of(Codebook).items():
+                for one, two in zip(book.log, books[target].log, strict=True):
                     close(one.key_I, two.key_I, name)
                     close(one.value_D, two.value_D, name)
             self.in_force(found.delta)
@@ -240,12 +241,8 @@ class Checks:
 
     def proposed(self, name: str, config: Any, base: Base, requests: list[EditRequest]) -> Proposal:
         editor = EDITORS[name](config)
-        fitted = editor.fit(base, TEXTS) if editor.Fitted else None
-        store: dict[str, Tensor] = {}
-        work = editor.prepare(base, requests, fitted, store)
-        for group in work.groups:
-            store |= editor.find_values(base, group, fitted)
-        return editor.propose(base, work, fitted, store)
+        fitted = editor.fit(EditorCall(base), Corpus(TEXTS)) if editor.Fitted else None
+        return propose(editor, EditorCall(base, fitted), requests)
 
     def in_force(self, delta: Delta) -> None:
         """The sharded model with a delta answers as the whole one, and without it as before."""

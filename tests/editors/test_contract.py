@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from editors_helpers import request, small_config, some_requests
+from editors_helpers import propose, request, small_config, some_requests
 from tiny_models import TEXTS
 from torch import Tensor
 
 from editors import EDITORS
 from editors.base import Base
-from editors.deltas.delta import Delta, restore_
-from editors.editor import Proposal
+from editors.deltas.delta import Delta
+from editors.editor import Corpus, EditorCall
 from editors.external_memory.extension_based.grace import GraceConfig, GraceValueConfig
-from editors.request import EditRequest
 
 CONFIGS: dict[str, Any] = {
     "memit": small_config(),
@@ -31,13 +30,8 @@ def make(name: str) -> Any:
     return EDITORS[name](CONFIGS.get(name))
 
 
-def propose(
-    editor: Any, base: Base, requests: Sequence[EditRequest], store: dict[str, Tensor], fitted: Any
-) -> Proposal:
-    work = editor.prepare(base, requests, fitted, store)
-    for group in work.groups:
-        store.update(editor.find_values(base, group, fitted))
-    return editor.propose(base, work, fitted, store)
+def fit(editor: Any, base: Base) -> Any:
+    return None if editor.Fitted is None else editor.fit(EditorCall(base), Corpus(TEXTS))
 
 
 def snapshot(model: Any) -> dict[str, Tensor]:
@@ -68,21 +62,23 @@ def test_a_delta_and_its_way_back(name: str, llama: Any, tokenizer: Any, tmp_pat
     applied delta changes the answers, a saved one by the same bits, a restored one none."""
     base, editor, before = Base(llama, tokenizer, "base"), make(name), snapshot(llama)
     requests = some_requests()
-    fitted = None if editor.Fitted is None else editor.fit(base, TEXTS)
+    fitted = fit(editor, base)
     assert is_as(llama, before)
-    work = editor.prepare(base, requests, fitted, {})
+    call = EditorCall(base, fitted)
+    work = editor.prepare(call, requests)
     assert is_as(llama, before) and work.requests == tuple(requests)
-    store = {key: x for g in work.groups for key, x in editor.find_values(base, g, fitted).items()}
+    for group in work.groups:
+        call.store.update(editor.find_values(call, group))
     assert is_as(llama, before)
-    proposal = editor.propose(base, work, fitted, store)
+    proposal = editor.propose(call, work)
     assert is_as(llama, before)
     assert [report.id for report in proposal.reports] == [item.id for item in requests]
     assert {report.status for report in proposal.reports} == {"edited"}
     prompts = [item.prompt for item in requests]
     plain = logits(base, prompts)
-    originals = proposal.delta.apply_(llama)
+    undo = proposal.delta.apply_(llama)
     edited = logits(base, prompts)
-    restore_(llama, originals)
+    undo.close()
     assert is_as(llama, before)
     assert all(not torch.equal(one, other) for one, other in zip(plain, edited, strict=True))
     assert all(torch.equal(*pair) for pair in zip(plain, logits(base, prompts), strict=True))
@@ -98,10 +94,10 @@ def test_a_delta_and_its_way_back(name: str, llama: Any, tokenizer: Any, tmp_pat
 def test_values_from_a_store_give_the_same_delta(name: str, llama: Any, tokenizer: Any) -> None:
     """What was found once is not sought again, by another editor of the same settings either."""
     base, store = Base(llama, tokenizer, "base"), {}
-    fitted = None if EDITORS[name].Fitted is None else make(name).fit(base, TEXTS)
-    first = propose(make(name), base, some_requests(), store, fitted)
-    assert make(name).prepare(base, some_requests(), fitted, store).groups == ()
-    second = propose(make(name), base, some_requests(), dict(store), fitted)
+    fitted = fit(make(name), base)
+    first = propose(make(name), EditorCall(base, fitted, store), some_requests())
+    assert make(name).prepare(EditorCall(base, fitted, store), some_requests()).groups == ()
+    second = propose(make(name), EditorCall(base, fitted, dict(store)), some_requests())
     assert second.delta.digest == first.delta.digest and second.reports == first.reports
 
 
@@ -110,11 +106,11 @@ def test_bad_requests_are_set_aside(name: str, llama: Any, tokenizer: Any) -> No
     """A contradiction is quarantined under its ids, with a reason, and the rest goes on as if it
     had never been asked for."""
     base, editor = Base(llama, tokenizer, "base"), make(name)
-    fitted = None if editor.Fitted is None else editor.fit(base, TEXTS)
+    fitted = fit(editor, base)
     good = some_requests()[:2]
     bad = request("Neymar plays for", "Neymar", "Paris", name="one")
     bad = [bad, replace(bad, id="two", target="London")]
-    proposal = propose(editor, base, [good[0], bad[0], good[1], bad[1]], {}, fitted)
+    proposal = propose(editor, EditorCall(base, fitted), [good[0], bad[0], good[1], bad[1]])
     statuses = [(report.id, report.status) for report in proposal.reports]
     assert statuses == [
         (good[0].id, "edited"),
@@ -123,15 +119,15 @@ def test_bad_requests_are_set_aside(name: str, llama: Any, tokenizer: Any) -> No
         ("two", "quarantined"),
     ]
     assert all(report.reason for report in proposal.reports if report.status == "quarantined")
-    assert proposal.delta.digest == propose(editor, base, good, {}, fitted).delta.digest
+    assert proposal.delta.digest == propose(editor, EditorCall(base, fitted), good).delta.digest
 
 
 @pytest.mark.parametrize("name", EDITORS)
 def test_no_request_is_no_change(name: str, llama: Any, tokenizer: Any) -> None:
     """An empty batch, or one of refused requests only, has an empty delta."""
     base, editor = Base(llama, tokenizer, "base"), make(name)
-    fitted = None if editor.Fitted is None else editor.fit(base, TEXTS)
-    nothing = propose(editor, base, [], {}, fitted)
+    fitted = fit(editor, base)
+    nothing = propose(editor, EditorCall(base, fitted), [])
     assert nothing.reports == () and nothing.delta.digest == Delta().digest
 
 
@@ -140,15 +136,16 @@ def test_parts_merge_into_the_whole(name: str, llama: Any, tokenizer: Any, tmp_p
     """What three workers fit, through files, edits as what one fits does, to rounding."""
     base, editor = Base(llama, tokenizer, "base"), make(name)
     if editor.Fitted is None:
-        assert editor.fit(base, TEXTS) is None
+        assert editor.fit(EditorCall(base), Corpus(TEXTS)) is None
         return
-    parts = [editor.fit(base, TEXTS, (i, 3)) for i in range(3)]
+    parts = [editor.fit(EditorCall(base), Corpus(TEXTS, (i, 3))) for i in range(3)]
     for i, part in enumerate(parts):
         part.save(tmp_path / str(i))
     one, two, three = (editor.Fitted.load(tmp_path / str(i)) for i in range(3))
     store: dict[str, Tensor] = {}
-    merged = propose(editor, base, some_requests(), store, three.merge(one).merge(two))
-    whole = propose(editor, base, some_requests(), store, editor.fit(base, TEXTS))
+    fitted = three.merge(one).merge(two)
+    merged = propose(editor, EditorCall(base, fitted, store), some_requests())
+    whole = propose(editor, EditorCall(base, fit(editor, base), store), some_requests())
     prompts = [item.prompt for item in some_requests()]
     with merged.delta.applied(llama):
         found = logits(base, prompts)

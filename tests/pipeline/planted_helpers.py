@@ -21,6 +21,7 @@ from evaluate_helpers import GivenCandidate
 from editors import EDITORS
 from editors.base import Base
 from editors.deltas.delta import Delta
+from editors.editor import Corpus, EditorCall
 from editors.request import EditRequest
 from infra.execution.runner import InProcessRunner
 from infra.lm.inference import Compute, ServedModel
@@ -130,16 +131,19 @@ class Workshop:
         general, kept = TEXT.read_text(encoding="utf-8").split("\n\n"), statements()
         for texts in (general, kept):
             random.Random(seed).shuffle(texts)
-        return editor.fit(self.base, general).blend(editor.fit(self.base, kept, general=False), 0.5)
+        call = EditorCall(self.base)
+        preserved = editor.fit(call, Corpus(kept, general=False))
+        return editor.fit(call, Corpus(general)).blend(preserved, 0.5)
 
     def solve(
         self, editor: Any, requests: Sequence[EditRequest], fitted: Any, store: dict[str, Any]
     ) -> Delta:
         """One delta for all requests; none of them may be refused. Values go to the store."""
-        work = editor.prepare(self.base, requests, fitted, store)
+        call = EditorCall(self.base, fitted, store)
+        work = editor.prepare(call, requests)
         for group in work.groups:
-            store.update(editor.find_values(self.base, group, fitted))
-        proposal = editor.propose(self.base, work, fitted, store)
+            store.update(editor.find_values(call, group))
+        proposal = editor.propose(call, work)
         assert {report.status for report in proposal.reports} == {"edited"}
         return proposal.delta
 

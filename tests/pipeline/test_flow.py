@@ -85,11 +85,12 @@ def test_the_checkpoint_is_what_was_evaluated(finished: Path, checkpoint: Any) -
     model, _ = load(release.path / "checkpoint", dtype=torch.float32)
     base, _ = load(checkpoint("llama"), dtype=torch.float32)
     from editors.deltas.delta import Delta
+    from editors.deltas.weights import WeightPart
 
-    delta = Delta.load(release.path / "delta.safetensors")
-    assert delta.factors
+    parts = Delta.load(release.path / "delta.safetensors").of(WeightPart)
+    assert parts
     for name, parameter in base.named_parameters():
-        expected = parameter + delta.dense(name) if name in delta.factors else parameter
+        expected = parameter + parts[name].change.dense() if name in parts else parameter
         assert torch.equal(model.get_parameter(name), expected), name
 
 
@@ -186,7 +187,7 @@ def test_edits_differ_from_the_base_only_in_the_edited_layers(finished: Path) ->
     assert {r["status"] for r in reports} <= {"edited", "quarantined"}
     from editors.deltas.delta import Delta
 
-    names = sorted(Delta.load(edit.path / "delta.safetensors").factors)
+    names = [part.target for part in Delta.load(edit.path / "delta.safetensors").parts]
     assert [name.split(".")[2] for name in names] == ["1", "2"]
 
 

@@ -19,8 +19,7 @@ import torch
 from worlds import job, kill_at
 
 from editors import EDITORS
-from editors.base import Base
-from editors.editor import Progress, silent
+from editors.editor import EditorCall
 from editors.local_modification.gradient_based.memit import Memit
 from editors.request import EditRequest
 from infra.errors import GateError, StageError
@@ -44,15 +43,11 @@ class Amplified(Memit):
     """MEMIT, with the values of the poisoned subjects twenty times too long."""
 
     def find_values(
-        self,
-        base: Base,
-        group: Sequence[EditRequest],
-        fitted: Any,
-        progress: Progress = silent,
+        self, call: EditorCall[Any], group: Sequence[EditRequest]
     ) -> dict[str, torch.Tensor]:
-        found = super().find_values(base, group, fitted, progress)
+        found = super().find_values(call, group)
         poisoned = [request for request in group if request.subject in POISONED]
-        for key in super().find_values(base, poisoned, fitted) if poisoned else ():
+        for key in super().find_values(call, poisoned) if poisoned else ():
             found[key][:-4] *= 20
         return found
 

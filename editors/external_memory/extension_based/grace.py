@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from editors.base import Base
 from editors.deltas.codebook import Codebook, Record
 from editors.deltas.delta import Delta
-from editors.editor import WHOLE, Part, Progress, Proposal, Store, Work, silent
+from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.external_memory.extension_based.prompt_columns import columns_of, end_tokens
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, contexts
@@ -40,7 +40,8 @@ follow for the later tokens of an answer to read the value."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraceValueConfig(ValueConfig):
-    """How a value is searched for: nothing holds it back, since no other prompt meets it."""
+    """How a value is searched for. There is no KL term and no decay, since no other prompt is
+    answered with the value."""
 
     steps: int = 100
     """Most evaluations of the loss; SmolLM2-135M takes 13 to 22. 1 to 1000."""
@@ -107,7 +108,7 @@ class GraceConfig:
 
 
 class Grace:
-    """The editor."""
+    """GRACE as an `editors.editor.Editor`."""
 
     Config: ClassVar[type[Any]] = GraceConfig
     Fitted: ClassVar[type[Any] | None] = KeySample
@@ -118,7 +119,8 @@ class Grace:
         """The contexts of the model seen last."""
 
     def layer(self, architecture: Architecture) -> int:
-        """Layer to answer for. Raises ConfigError for one that the model lacks."""
+        """Layer whose projection the codebook answers for. Raises ConfigError for a layer that the
+        model lacks."""
         num_layers = len(architecture.blocks)
         layer = self.config.layer
         if layer is None:
@@ -130,24 +132,16 @@ class Grace:
             )
         return layer
 
-    def fit(
-        self,
-        base: Base,
-        texts: Iterable[str],
-        part: Part = WHOLE,
-        progress: Progress = silent,
-        *,
-        general: bool = True,
-    ) -> KeySample:
+    def fit(self, call: EditorCall[Any], corpus: Corpus) -> KeySample:
         """Keys of unrelated prompts at the layer."""
         return sample(
-            base,
-            texts,
-            self.layer(base.architecture),
+            call.base,
+            corpus.texts,
+            self.layer(call.base.architecture),
             num_prompts=self.config.num_prompts,
             prompt_tokens=self.config.prompt_tokens,
-            part=part,
-            progress=progress,
+            part=corpus.part,
+            progress=call.progress,
         )
 
     def fit_spec(self) -> list[Any]:
@@ -181,22 +175,17 @@ class Grace:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def prepare(
-        self,
-        base: Base,
-        requests: Sequence[EditRequest],
-        fitted: KeySample | None,
-        known: Container[str],
-    ) -> Work:
+    def prepare(self, call: EditorCall[KeySample], requests: Sequence[EditRequest]) -> Work:
         """Refused: the same prompt asked for different targets, rows that cannot be tokenised.
 
         The rest in even groups of at most `chunk` facts, longest first, whatever the order of the
         requests.
         """
-        self.radius(fitted)
+        base = call.base
+        self.radius(call.fitted)
         refused = contradictions(requests)
         columns = self._columns(base, requests, refused)
-        missing = [c for c in columns if self._key(c, base) not in known]
+        missing = [c for c in columns if self._key(c, base) not in call.store]
         missing.sort(key=lambda c: (-c.longest, self._key(c, base)))
         groups = tuple(
             tuple(column.requests[0] for column in part)
@@ -205,14 +194,11 @@ class Grace:
         return Work(requests=tuple(requests), refused=refused, groups=groups)
 
     def find_values(
-        self,
-        base: Base,
-        group: Sequence[EditRequest],
-        fitted: KeySample | None,
-        progress: Progress = silent,
+        self, call: EditorCall[KeySample], group: Sequence[EditRequest]
     ) -> dict[str, Tensor]:
         """The values [D + 4] (`Value.pack`) of one group, by content key: what the projection is
         to answer at the last token of the bare prompt."""
+        base = call.base
         columns = self._columns(base, group, {})
         found = optimise(
             base.architecture,
@@ -220,7 +206,7 @@ class Grace:
             self.layer(base.architecture),
             self.config.values,
             at_projection=True,
-            progress=progress,
+            progress=call.progress,
             group=base.group,
         )
         keys = [self._key(column, base) for column in columns]
@@ -230,34 +216,26 @@ class Grace:
         """Mean loss of the values."""
         return mean_loss(values)
 
-    def propose(
-        self,
-        base: Base,
-        work: Work,
-        fitted: KeySample | None,
-        store: Store,
-        progress: Progress = silent,
-    ) -> Proposal:
+    def propose(self, call: EditorCall[KeySample], work: Work) -> Proposal:
         """One codebook of all requests that can be carried out, and a report for every one.
 
         Quarantined besides what `prepare` refused: losses that are not finite, and prompts whose
         key cannot be told from that of a prompt with another answer. `work.live` is not needed: a
         codebook is put on top of another by joining them.
         """
-        refused = dict(work.refused)
+        base, refused = call.base, dict(work.refused)
         columns = self._columns(base, work.requests, refused)
         for column in columns:
-            column.value = Value.unpack(store[self._key(column, base)])
+            column.value = Value.unpack(call.store[self._key(column, base)])
         usable = [column for column in columns if column.usable]
         with frozen(base.model), torch.no_grad():
-            book = self._assembled(base, usable, self.radius(fitted))
-        progress("codebook", len(usable), len(usable))
+            book = self._assembled(base, usable, self.radius(call.fitted))
+        call.progress("codebook", len(usable), len(usable))
         while lost := {record.request.id for record in book.lost()}:
             reason = "its key cannot be told from that of a prompt with another target"
             refused |= dict.fromkeys(sorted(lost), reason)
             book = book.without(lost)
-        delta = Delta(codebooks={book.module: book}) if book.log else Delta()
-        return Proposal(delta, reports_of(work.requests, columns, refused))
+        return Proposal(Delta((book,)), reports_of(work.requests, columns, refused))
 
     def _assembled(self, base: Base, columns: Sequence[Column], eps: float) -> Codebook:
         """Every row's key, written in order; those that a split left outside again, if it helps.

@@ -19,7 +19,7 @@ output. B: rows of a mini-batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -27,8 +27,8 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.deltas.delta import Delta
-from editors.deltas.weights import Dense
-from editors.editor import WHOLE, EditReport, Part, Progress, Proposal, Store, Work, silent
+from editors.deltas.weights import Dense, WeightPart
+from editors.editor import Corpus, EditorCall, EditReport, Proposal, Work
 from editors.global_optimization.constrained_fine_tuning.config import FtMConfig, LocFtBfConfig
 from editors.global_optimization.constrained_fine_tuning.training import (
     Training,
@@ -59,7 +59,7 @@ class _Fact:
 
 
 class LocFtBf:
-    """LocFT-BF; a Config of other defaults makes another method of it."""
+    """LocFT-BF. FT-M is this class with a Config of other defaults."""
 
     Config: ClassVar[type[Any]] = LocFtBfConfig
     Fitted: ClassVar[type[Any] | None] = None
@@ -80,54 +80,38 @@ class LocFtBf:
             )
         return layer
 
-    def fit(
-        self,
-        base: Base,
-        texts: Iterable[str],
-        part: Part = WHOLE,
-        progress: Progress = silent,
-        *,
-        general: bool = True,
-    ) -> None:
-        """Nothing: the method looks at no text but the edits."""
+    def fit(self, call: EditorCall[Any], corpus: Corpus) -> None:
+        """None: the method reads no text but the edits."""
 
     def fit_spec(self) -> list[Any]:
         """Nothing is fitted."""
         return []
 
-    def prepare(
-        self, base: Base, requests: Sequence[EditRequest], fitted: None, known: Container[str]
-    ) -> Work:
+    def prepare(self, call: EditorCall[None], requests: Sequence[EditRequest]) -> Work:
         """Refused: the same prompt asked for different targets, and what cannot be tokenised. There
         are no groups: all is trained together in `propose`."""
         refused = contradictions(requests)
-        self._facts(base, requests, ("",), refused)
+        self._facts(call.base, requests, ("",), refused)
         return Work(requests=tuple(requests), refused=refused)
 
     def find_values(
-        self,
-        base: Base,
-        group: Sequence[EditRequest],
-        fitted: None,
-        progress: Progress = silent,
+        self, call: EditorCall[None], group: Sequence[EditRequest]
     ) -> dict[str, Tensor]:
-        """No value belongs to one request."""
+        """Always empty: one change is trained for all requests together, in `propose`."""
         return {}
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Nothing: there are none."""
+        """Always empty: there are no values."""
         return {}
 
-    def propose(
-        self, base: Base, work: Work, fitted: None, store: Store, progress: Progress = silent
-    ) -> Proposal:
+    def propose(self, call: EditorCall[None], work: Work) -> Proposal:
         """One dense change, trained on every request that is not refused.
 
-        The state after each epoch is kept in `store` under `state_key` and gone on from, bitwise.
+        The state after each epoch is kept in the store under `state_key` and gone on from, bitwise.
         The same prompt and target count once. Rows whose loss is not finite are left out of every
         step and quarantined in the end, like what `prepare` refused. `work.live` is trained along.
         """
-        refused = dict(work.refused)
+        base, refused = call.base, dict(work.refused)
         wanted = {r.prompt for r in work.requests}
         live = [r for r in work.live if r.prompt not in wanted]
         with frozen(base.model), plain_attention(base.model):
@@ -140,7 +124,7 @@ class LocFtBf:
             facts = self._facts(base, [*work.requests, *live], texts, refused)
             if not facts:
                 return Proposal(Delta(), _reports(work.requests, refused, {}))
-            trunk, training = self._trained(base, facts, store, progress)
+            trunk, training = self._trained(call, facts)
             behind = int(self.config.end_of_text)
             losses = final_losses(trunk, training.change_IO, behind)
         learnt_F, target_F = (part.view(len(facts), -1).mean(dim=1).tolist() for part in losses)
@@ -153,9 +137,8 @@ class LocFtBf:
             return Proposal(Delta(), reports)
         change = Dense(training.change_IO.T.float().cpu().contiguous())
         block = trunk.block
-        return Proposal(
-            Delta({block.name: change.transposed() if block.transposed else change}), reports
-        )
+        change = change.transposed() if block.transposed else change
+        return Proposal(Delta((WeightPart(block.name, change),)), reports)
 
     def state_key(self, base: Base, facts: Iterable[tuple[str, str]]) -> str:
         """Content key of a training: base model, prompts and targets in any order, settings."""
@@ -163,10 +146,9 @@ class LocFtBf:
             ["finetune-1", base.digest, asdict(self.config), DEPTH, STARTERS, sorted(facts)]
         )
 
-    def _trained(
-        self, base: Base, facts: Sequence[_Fact], store: Store, progress: Progress
-    ) -> tuple[Trunk, Training]:
+    def _trained(self, call: EditorCall[None], facts: Sequence[_Fact]) -> tuple[Trunk, Training]:
         """The trunk of all rows, and the training on it, finished."""
+        base, store, progress = call.base, call.store, call.progress
         rows = [row for fact in facts for row in fact.rows]
         names = [
             f"{i}/{fact.prompt}/{fact.target}" for fact in facts for i in range(len(fact.rows))

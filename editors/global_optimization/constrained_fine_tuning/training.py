@@ -1,4 +1,4 @@
-"""Adam on one matrix over epochs of mini-batches, to be stopped and gone on with at any epoch.
+"""Adam on one matrix over epochs of mini-batches; a training can be resumed after any epoch.
 
 What an epoch does depends on the state before it and on the settings only: the order of rows is
 computed from their names, the seed and the epoch's number, never drawn. A run that was killed and
@@ -27,7 +27,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 @dataclass(slots=True)
 class Training:
-    """How far a training is: all that the next epoch depends on."""
+    """The state of a training: all that the next epoch depends on."""
 
     change_IO: Tensor
     """D; float32 or wider, like the moments."""
@@ -42,7 +42,7 @@ class Training:
     loss: float = float("nan")
     """Mean over rows of the last epoch, each row as it was when its turn came."""
     finished: bool = False
-    """Nothing is left to be done; the moments are then empty when read from a store."""
+    """Whether no epoch is left to do. The moments of a finished training are not stored."""
 
     @classmethod
     def start(cls, trunk: Trunk, dtype: torch.dtype) -> Training:

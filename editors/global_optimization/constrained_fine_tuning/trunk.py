@@ -1,4 +1,4 @@
-"""What training one MLP projection never changes, run once and kept: the trunk below it.
+"""The states below a trained MLP projection, which no step changes: computed once and kept.
 
 All below the trained projection is frozen, so what it is given is the same in every epoch. Where a
 block adds its projection's output to the residual stream (`Block.gain`, c), the block's own part is

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import WHOLE, Part, Progress, Proposal, Store, Work, silent
+from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.internals.architecture import Architecture
 from editors.internals.carry import Carry
 from editors.internals.contexts import STARTERS, contexts
@@ -96,7 +96,7 @@ class MemitConfig:
 
 
 class Memit:
-    """The editor."""
+    """MEMIT as an `editors.editor.Editor`."""
 
     Config: ClassVar[type[Any]] = MemitConfig
     Fitted: ClassVar[type[Any] | None] = Statistics
@@ -127,35 +127,28 @@ class Memit:
             )
         return layers
 
-    def fit(
-        self,
-        base: Base,
-        texts: Iterable[str],
-        part: Part = WHOLE,
-        progress: Progress = silent,
-        *,
-        general: bool = True,
-    ) -> Statistics:
-        """Second moments of the keys of the layers to edit; of general text also how much it minds
-        a shift where values live."""
-        config, architecture = self.config, base.architecture
-        texts, layers = list(texts), self.layers(architecture)
+    def fit(self, call: EditorCall[Any], corpus: Corpus) -> Statistics:
+        """Second moments of the keys of the layers to edit; on general text also the Fisher
+        information at the site of values."""
+        config, base = self.config, call.base
+        architecture, part = base.architecture, corpus.part
+        layers = self.layers(architecture)
         statistics = fit(
             base.model,
             base.tokenizer,
-            texts,
+            corpus.texts,
             layers,
             max_tokens=config.statistics_tokens,
             window=config.window,
             part=part,
-            progress=progress,
+            progress=call.progress,
             architecture=architecture,
             group=base.group,
         )
-        if general and config.fisher_tokens:
+        if corpus.general and config.fisher_tokens:
             rows = windows(
                 base.tokenizer,
-                texts,
+                corpus.texts,
                 max_tokens=config.fisher_tokens,
                 window=architecture.longest(config.window),
             )
@@ -203,20 +196,19 @@ class Memit:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def prepare(
-        self, base: Base, requests: Sequence[EditRequest], fitted: Statistics, known: Container[str]
-    ) -> Work:
+    def prepare(self, call: EditorCall[Statistics], requests: Sequence[EditRequest]) -> Work:
         """Refused: the same prompt asked for different targets, rows that cannot be tokenised, keys
         that cannot be told from ordinary text.
 
         The rest in even groups of at most `chunk` facts, longest first. Groups depend neither on
         the order of the requests nor, while whole groups become known, on how many already are.
         """
+        base, fitted = call.base, call.fitted
         refused = contradictions(requests)
         columns = self._columns(base, requests, refused)
         with frozen(base.model), torch.no_grad():
             columns = self._screened(base.architecture, columns, fitted, refused)
-        missing = [c for c in columns if self._key(c, base, fitted) not in known]
+        missing = [c for c in columns if self._key(c, base, fitted) not in call.store]
         missing.sort(key=lambda c: (-c.longest, self._key(c, base, fitted)))
         groups = tuple(
             tuple(request for column in part for request in column.requests)
@@ -225,13 +217,10 @@ class Memit:
         return Work(requests=tuple(requests), refused=refused, groups=groups)
 
     def find_values(
-        self,
-        base: Base,
-        group: Sequence[EditRequest],
-        fitted: Statistics,
-        progress: Progress = silent,
+        self, call: EditorCall[Statistics], group: Sequence[EditRequest]
     ) -> dict[str, Tensor]:
         """The values [D + 4] (`Value.pack`) of one group of requests, by content key."""
+        base, fitted = call.base, call.fitted
         columns = self._columns(base, group, {})
         layer = self.layers(base.architecture)[-1]
         facts = [column.fact for column in columns]
@@ -241,7 +230,7 @@ class Memit:
             layer,
             self.config.values,
             G_DD=fitted.site,
-            progress=progress,
+            progress=call.progress,
             group=base.group,
         )
         keys = [self._key(column, base, fitted) for column in columns]
@@ -251,14 +240,7 @@ class Memit:
         """Mean loss of the values."""
         return mean_loss(values)
 
-    def propose(
-        self,
-        base: Base,
-        work: Work,
-        fitted: Statistics,
-        store: Store,
-        progress: Progress = silent,
-    ) -> Proposal:
+    def propose(self, call: EditorCall[Statistics], work: Work) -> Proposal:
         """A delta for all requests that can be carried out, and a report for every one.
 
         Requests whose tokens agree up to the subject's last one share key, value and column: their
@@ -267,9 +249,10 @@ class Memit:
         they are: with them, batch after batch equals one joint solve of keys and values that stay
         put (recursive least squares).
         """
+        base, fitted = call.base, call.fitted
         columns = self._columns(base, work.requests, work.refused)
         for column in columns:
-            column.value = Value.unpack(store[self._key(column, base, fitted)])
+            column.value = Value.unpack(call.store[self._key(column, base, fitted)])
         found = [column for column in columns if column.usable]
         live = self._columns(base, work.live, {})
         with frozen(base.model), torch.no_grad():
@@ -285,7 +268,7 @@ class Memit:
                     ridge=self.config.ridge,
                     null_space=self.config.null_space,
                 ),
-                progress,
+                call.progress,
             )
         return Proposal(delta, reports_of(work.requests, columns, work.refused), conditions)
 

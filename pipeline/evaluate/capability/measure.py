@@ -5,8 +5,8 @@ capability/<task>       share of items whose right choice is the likeliest as a 
 capability_norm/<task>  the same by likelihood a character (acc_norm)
 
 The harness writes the prompts and judges the likelihoods; those come from our own way of asking.
-Its model runs prompt and answer in one pass, and a codebook attached to the model, which answers at
-the last token of a prompt, would not be asked there.
+Its model runs prompt and answer in one pass, and a part of a delta that answers at the last token
+of a prompt (GRACE's) would not be asked there.
 """
 
 from __future__ import annotations

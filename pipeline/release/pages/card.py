@@ -12,6 +12,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from editors.deltas import PARTS
+from editors.deltas.delta import recorded_counts
 from pipeline.evaluate.output import Report
 from pipeline.plan.edits import PlannedEdit
 
@@ -45,12 +47,22 @@ def render_card(
     return environment.get_template("card.md.j2").render(
         front=front.to_yaml(),
         manifest=manifest,
+        beside=beside_checkpoint(manifest),
         report=report,
         gate=gate,
         plan=plan,
         new=[edit for edit in live if edit.action != "carry"],
         carried=[edit for edit in live if edit.action == "carry"],
     )
+
+
+def beside_checkpoint(manifest: Mapping[str, Any]) -> list[str]:
+    """The parts of a release that its checkpoint does not hold: `a codebook of 12 entries`."""
+    return [
+        f"a {kind} of {count} {PARTS[kind].unit}"
+        for kind, count in recorded_counts(manifest).items()
+        if count and not PARTS[kind].in_checkpoint
+    ]
 
 
 def eval_results(report: Report) -> Iterator[EvalResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from editors_helpers import request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editors.deltas.attachment import nearest
 from editors.deltas.codebook import GAP, SAME_PLACE, Codebook, Record, place
+from editors.deltas.codebook_hooks import nearest
 from editors.deltas.delta import Delta
 from infra.errors import EditError
 
@@ -87,7 +88,7 @@ def test_removal_is_never_having_added(written: list[Line], cut: int, gone: set[
     others = [line for line in log if line.request.id not in ids]
     assert book.without(ids).digest == Codebook(NAME).extended(others).digest
     first, second = (Codebook(NAME).extended(part) for part in (log[:cut], log[cut:]))
-    assert first.extended(log[cut:]).digest == book.digest == first.joined(second).digest
+    assert first.extended(log[cut:]).digest == book.digest == first.join(second).digest
 
 
 def test_deleting_a_row_would_not_be_exact() -> None:
@@ -155,12 +156,12 @@ def test_files_keep_every_bit(tmp_path: Path) -> None:
     again = Codebook.load(tmp_path / "book.safetensors")
     assert again.digest == book.digest and again.requests == book.requests
     assert again.without({"3"}).digest == book.without({"3"}).digest
-    delta = Delta(codebooks={NAME: book})
+    delta = Delta((book,))
     delta.save(tmp_path / "delta.safetensors")
     loaded = Delta.load(tmp_path / "delta.safetensors")
     assert loaded.digest == delta.digest != Delta().digest
-    assert loaded.codebooks[NAME].digest == book.digest
-    assert Delta().concatenate(delta, loaded).codebooks[NAME].log[8:][0].eps == 2.0
+    assert loaded.of(Codebook)[NAME].digest == book.digest
+    assert Delta().concatenate(delta, loaded).of(Codebook)[NAME].log[8:][0].eps == 2.0
     with pytest.raises(EditError, match="a codebook"):
         Codebook.load(tmp_path / "delta.safetensors")
     with pytest.raises(EditError, match="cannot be read"):
@@ -171,11 +172,11 @@ def test_refuses_what_does_not_fit(llama: Any) -> None:
     """Another module, other widths, a module the model lacks: named, and nothing left attached."""
     book = Codebook(NAME).extended([record(((1, 2), 0, 1), 0)])
     with pytest.raises(EditError, match="do not join"):
-        book.joined(Codebook("other"))
+        book.join(Codebook("other"))
     with pytest.raises(EditError, match="unlike shapes"):
         book.extended([record(((1, 2), 0, 1), 1, width=3)])
     with pytest.raises(EditError, match="another model"):
-        Delta(codebooks={NAME: book}).apply_(llama)
+        Delta((book,)).apply_(llama)
     with pytest.raises(EditError, match="lacks"):
-        Delta(codebooks={"absent": Codebook("absent")}).apply_(llama)
+        Delta((replace(book, target="absent"),)).apply_(llama)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in llama.modules())

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import editors_helpers
 import pytest
 import torch
 from editors_helpers import small_config, some_requests
@@ -24,8 +25,10 @@ from tiny_models import KINDS, TEXTS, make_tokenizer
 
 from editors.base import Base
 from editors.deltas.codebook import Codebook
-from editors.deltas.delta import Delta, restore_
+from editors.deltas.delta import Delta
 from editors.deltas.serve import load_edited
+from editors.deltas.weights import WeightPart
+from editors.editor import Corpus, EditorCall
 from editors.external_memory.extension_based.grace import Grace, GraceConfig
 from editors.local_modification.gradient_based.memit import Memit
 from editors.statistics.key_samples import KeySample
@@ -34,8 +37,7 @@ from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import load
-from pipeline.edit.attach import AttachCodebook
-from pipeline.edit.compose import compose
+from pipeline.edit.attach import AttachDelta
 from pipeline.edit.config import TEXT, EditConfig, make_editor
 
 
@@ -53,7 +55,7 @@ def test_edits_take_and_other_prompts_keep_every_bit(kind: str, tokenizer: Any) 
     proposal = propose(base, requests)
     assert [report.status for report in proposal.reports] == ["edited"] * len(requests)
     questions = [Question(id=p, prompt=p, greedy=True) for p in prompts]
-    originals = proposal.delta.apply_(model)
+    undo = proposal.delta.apply_(model)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     answers = LanguageModel(model, tokenizer).ask(questions, max_new_tokens=1)
     assert [answer.greedy for answer in answers] == list(WORDS)
@@ -66,7 +68,7 @@ def test_edits_take_and_other_prompts_keep_every_bit(kind: str, tokenizer: Any) 
     torch.testing.assert_close(left, single, rtol=1e-3, atol=1e-3)
     assert torch.equal(left[len(prompts) :], plain[len(prompts) :])
     assert torch.equal(single[len(prompts) :], alone)
-    restore_(model, originals)
+    undo.close()
     assert torch.equal(last_logits(base, [*prompts, *OTHERS], left=True), plain)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -78,7 +80,7 @@ def test_every_key_of_a_fact_answers(llama: Any, tokenizer: Any) -> None:
     requests = one_token_requests()[:2]
     editor = Grace(config)
     proposal = propose(base, requests, config)
-    [book] = proposal.delta.codebooks.values()
+    [book] = proposal.delta.of(Codebook).values()
     assert len(book.log) == len(book.alive) == 6
     prompts = [text + item.prompt for item in requests for text in editor._texts(base)]
     questions = [Question(id=p, prompt=p, greedy=True) for p in prompts]
@@ -91,15 +93,15 @@ def test_taking_one_fix_back_is_exact(llama: Any, tokenizer: Any) -> None:
     """Without an id: bit for bit the codebook and the answers of the others alone."""
     base = Base(llama, tokenizer, "base")
     requests = one_token_requests()
-    fitted = Grace(CONFIG).fit(base, TEXTS)
-    [whole] = propose(base, requests, fitted=fitted).delta.codebooks.values()
+    fitted = Grace(CONFIG).fit(EditorCall(base), Corpus(TEXTS))
+    [whole] = propose(base, requests, fitted=fitted).delta.of(Codebook).values()
     gone = whole.without({requests[1].id})
     assert [q.id for q in gone.requests] == [q.id for q in (requests[0], *requests[2:])]
     records = [r for r in whole.log if r.request.id != requests[1].id]
-    assert gone.digest == Codebook(whole.module).extended(records).digest
+    assert gone.digest == Codebook(whole.target).extended(records).digest
     prompts = [requests[1].prompt]
     plain = last_logits(base, prompts, left=True)
-    with Delta(codebooks={gone.module: gone}).applied(llama):
+    with Delta((gone,)).applied(llama):
         assert torch.equal(last_logits(base, prompts, left=True), plain)
 
 
@@ -110,7 +112,7 @@ def test_prompts_that_share_a_place_are_told(llama: Any, tokenizer: Any) -> None
     proposal = propose(base, one_token_requests(), replace(CONFIG, radius=1e6))
     assert [r.status for r in proposal.reports] == ["edited", *["quarantined"] * 3, "edited"]
     assert "cannot be told" in proposal.reports[1].reason
-    [book] = proposal.delta.codebooks.values()
+    [book] = proposal.delta.of(Codebook).values()
     assert len(book.alive) == 1 and len(book.requests) == 2
 
 
@@ -130,7 +132,7 @@ def test_a_prompt_with_other_tokens_before_its_target_is_refused(
     proposal = propose(Base(llama, tokenizer, "base"), requests)
     assert [r.status for r in proposal.reports] == ["edited", "quarantined", "edited"]
     assert "other tokens" in proposal.reports[1].reason
-    [book] = proposal.delta.codebooks.values()
+    [book] = proposal.delta.of(Codebook).values()
     assert len(book.alive) == 1 and len(book.requests) == 2
 
 
@@ -138,17 +140,13 @@ def test_the_next_release_writes_what_the_codebook_held(llama: Any, tokenizer: A
     """The requests behind it, through a file, are MEMIT's to write from the base."""
     base = Base(llama, tokenizer, "base")
     requests = one_token_requests()
-    [book] = propose(base, requests).delta.codebooks.values()
+    [book] = propose(base, requests).delta.of(Codebook).values()
     assert book.requests == tuple(requests)
     memit = Memit(small_config())
-    statistics = memit.fit(base, TEXTS)
-    work = memit.prepare(base, book.requests, statistics, {})
-    store = {
-        key: x for g in work.groups for key, x in memit.find_values(base, g, statistics).items()
-    }
-    proposal = memit.propose(base, work, statistics, store)
+    call = EditorCall(base, memit.fit(EditorCall(base), Corpus(TEXTS)))
+    proposal = editors_helpers.propose(memit, call, book.requests)
     assert {report.status for report in proposal.reports} == {"edited"}
-    assert proposal.delta.factors and not proposal.delta.codebooks
+    assert proposal.delta.of(WeightPart) and not proposal.delta.of(Codebook)
 
 
 def test_the_radius_is_a_low_quantile(llama: Any, tokenizer: Any) -> None:
@@ -163,7 +161,7 @@ def test_the_radius_is_a_low_quantile(llama: Any, tokenizer: Any) -> None:
     assert sample.blend(near, 0.5).distance(0.05) < pairs[0] < sample.blend(near, 0.0).distance(0.1)
     base = Base(llama, tokenizer, "base")
     with pytest.raises(EditError, match="no scale"):
-        propose(base, [], fitted=Grace(CONFIG).fit(base, TEXTS[:1]))
+        propose(base, [], fitted=Grace(CONFIG).fit(EditorCall(base), Corpus(TEXTS[:1])))
     assert Grace(replace(CONFIG, radius=3.0)).radius(None) == 3.0
 
 
@@ -174,7 +172,7 @@ def test_a_base_and_a_codebook_are_served(
     path = checkpoint("llama")
     base = Base(make_steerable("llama", torch.float32), make_tokenizer(), "base")
     delta = propose(base, one_token_requests()).delta
-    [book] = delta.codebooks.values()
+    [book] = delta.of(Codebook).values()
     book.save(tmp_path / "book")
     delta.save(tmp_path / "delta")
     for file in ("book", "delta"):
@@ -184,9 +182,9 @@ def test_a_base_and_a_codebook_are_served(
         assert [words.decode(row[-1:]).strip() for row in out] == list(WORDS)
     with pytest.raises(EditError, match="cannot be read"):
         load_edited(path, tmp_path / "absent")
-    assert not compose(Checkpoint(path), delta)  # no weight changes: a release attaches the book
+    assert not delta.weights(Checkpoint(path))  # no weight changes: a release attaches the book
     whole, words = load(path, dtype=torch.float32)
-    AttachCodebook(tmp_path / "delta")(whole)
+    AttachDelta(tmp_path / "delta", beside_weights=True)(whole)
     ids, mask = ids_of(words, [item.prompt for item in one_token_requests()], left=True)
     out = whole.generate(ids, attention_mask=mask, max_new_tokens=1, do_sample=False)
     assert [words.decode(row[-1:]).strip() for row in out] == list(WORDS)
@@ -246,7 +244,7 @@ def test_the_real_model(dtype: torch.dtype) -> None:
     questions = [Question(id=p, prompt=p, candidates=("Paris",)) for p in others]
     lm = LanguageModel(model, tokenizer)
     before = lm.ask(questions)
-    fitted = Grace().fit(base, TEXT.read_text(encoding="utf-8").split("\n\n"))
+    fitted = Grace().fit(EditorCall(base), Corpus(TEXT.read_text(encoding="utf-8").split("\n\n")))
     delta = propose(base, [case.request() for case in cases], GraceConfig(), fitted=fitted).delta
     asked = [Question(id=c.id, prompt=c.prompt, greedy=True) for c in cases]
     with delta.applied(model):

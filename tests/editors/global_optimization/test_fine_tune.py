@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import editors_helpers
 import pytest
 import torch
-from editors_helpers import request, some_requests
+from editors_helpers import changes, request, some_requests
 from finetune_helpers import CONFIG, change_of, propose
 from tiny_models import make_model
 from torch import Tensor
 
 from editors import EDITORS
 from editors.base import Base
+from editors.editor import EditorCall
 from editors.global_optimization.constrained_fine_tuning import fine_tune
 from editors.global_optimization.constrained_fine_tuning.config import FtMConfig, LocFtBfConfig
 from editors.global_optimization.constrained_fine_tuning.fine_tune import FtM, LocFtBf
@@ -161,13 +163,13 @@ def test_a_lost_row_stays_alone(llama: Any, tokenizer: Any) -> None:
         (requests, ["edited", "edited", "quarantined"]),
         (requests[2:], ["quarantined"]),
     ):
-        proposal = editor.propose(base, editor.prepare(base, chosen, None, ()), None, {})
+        proposal = editors_helpers.propose(editor, EditorCall(base), chosen)
         assert [report.status for report in proposal.reports] == status
         assert "not finite" in proposal.reports[-1].reason
         if len(chosen) > 1:
             torch.testing.assert_close(change_of(proposal), change_of(healthy))
         else:
-            assert not proposal.delta.factors
+            assert not proposal.delta.parts
 
 
 def test_a_training_that_blows_up_is_reported(
@@ -184,7 +186,7 @@ def test_a_training_that_blows_up_is_reported(
     )
     proposal = propose(llama, tokenizer, some_requests(), FtMConfig(layer=1, epochs=20))
     assert {report.status for report in proposal.reports} == {"quarantined"}
-    assert not proposal.delta.factors and proposal.reports[0].steps == 2
+    assert not proposal.delta.parts and proposal.reports[0].steps == 2
 
 
 def test_bad_requests_are_set_aside(
@@ -212,7 +214,7 @@ def test_bad_requests_are_set_aside(
     assert all("contradiction" in r.reason for r in proposal.reports[2:4])
     assert "no token covers" in proposal.reports[4].reason
     assert proposal.delta.digest == propose(llama, tokenizer, [good]).delta.digest
-    assert not propose(llama, tokenizer, [bad]).delta.factors
+    assert not propose(llama, tokenizer, [bad]).delta.parts
     with pytest.raises(EditError, match="unique"):
         propose(llama, tokenizer, [good, good])
 
@@ -223,8 +225,9 @@ def test_live_edits_are_trained_along(llama: Any, tokenizer: Any) -> None:
     requests = some_requests()
     base, editor = Base(llama, tokenizer, "base"), LocFtBf(CONFIG)
     anew = replace(requests[0], id="anew", target="Paris")
-    work = editor.prepare(base, [anew, *requests[1:3]], None, ())
-    kept = editor.propose(base, replace(work, live=tuple(requests)), None, {})
+    call = EditorCall(base)
+    work = editor.prepare(call, [anew, *requests[1:3]])
+    kept = editor.propose(call, replace(work, live=tuple(requests)))
     assert [r.id for r in kept.reports] == ["anew", requests[1].id, requests[2].id]
     together = propose(llama, tokenizer, [anew, *requests[1:]])
     assert kept.delta.digest == together.delta.digest
@@ -232,9 +235,8 @@ def test_live_edits_are_trained_along(llama: Any, tokenizer: Any) -> None:
 
 def test_layers(llama: Any, tokenizer: Any) -> None:
     """By depth when unset; one that the model lacks is refused with those that it has."""
-    [name] = propose(
-        llama, tokenizer, some_requests()[:1], replace(CONFIG, layer=None)
-    ).delta.factors
+    proposal = propose(llama, tokenizer, some_requests()[:1], replace(CONFIG, layer=None))
+    [name] = changes(proposal.delta)
     assert name in {block.name for block in discover(llama).blocks}
     with pytest.raises(ConfigError, match=r"has 4 \(0-3\)"):
         propose(llama, tokenizer, some_requests()[:1], replace(CONFIG, layer=4))

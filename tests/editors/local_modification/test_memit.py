@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import editors_helpers
 import pytest
 import torch
-from editors_helpers import request, small_config, some_requests
+from editors_helpers import changes, request, small_config, some_requests
 from tiny_models import TEXTS, make_model
 from torch import Tensor
 
 from editors import EDITORS
 from editors.base import Base
-from editors.editor import Proposal
+from editors.editor import Corpus, EditorCall, Proposal
 from editors.internals.carry import Carry
 from editors.internals.contexts import contexts
 from editors.internals.discover import discover
@@ -39,12 +40,9 @@ def propose(
 ) -> Proposal:
     base = Base(model, tokenizer, "base")
     editor = EDITORS["memit"](config or small_config())
-    fitted = statistics or editor.fit(base, TEXTS)
-    store = {} if values is None else values
-    work = editor.prepare(base, requests, fitted, store)
-    for group in work.groups:
-        store.update(editor.find_values(base, group, fitted))
-    return editor.propose(base, work, fitted, store)
+    fitted = statistics or editor.fit(EditorCall(base), Corpus(TEXTS))
+    call = EditorCall(base, fitted, {} if values is None else values)
+    return editors_helpers.propose(editor, call, requests)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text", "granite", "gpt2", "gpt_neox"])
@@ -71,7 +69,7 @@ def test_an_edited_model_has_the_values(kind: str, tokenizer: Any) -> None:
         with proposal.delta.applied(model):
             edited_CD = Carry(architecture, rows, layers[-1], layers[-1]).look()[1]
             changed = [n for n, v in model.state_dict().items() if not torch.equal(before[n], v)]
-    assert changed == sorted(proposal.delta.factors) and len(changed) == len(layers)
+    assert changed == sorted(changes(proposal.delta)) and len(changed) == len(layers)
     delta_ED = Z_ED - base_CD[::3]
     assert float(delta_ED.norm(dim=1).min()) > 0.1
     torch.testing.assert_close(
@@ -84,7 +82,7 @@ def test_tied_embeddings_stay_tied_and_untouched(llama: Any, tokenizer: Any) -> 
     proposal = propose(llama, tokenizer, some_requests()[:1])
     with proposal.delta.applied(llama):
         assert llama.lm_head.weight is llama.model.embed_tokens.weight
-    assert not any("embed" in name or "head" in name for name in proposal.delta.factors)
+    assert not any("embed" in name or "head" in name for name in changes(proposal.delta))
 
 
 def test_equals_the_plain_algorithm(llama: Any, tokenizer: Any) -> None:
@@ -93,7 +91,7 @@ def test_equals_the_plain_algorithm(llama: Any, tokenizer: Any) -> None:
     config = small_config(num_prefixed=1)
     editor = Memit(config)
     values: dict[str, Tensor] = {}
-    statistics = editor.fit(Base(llama, tokenizer, "base"), TEXTS)
+    statistics = editor.fit(EditorCall(Base(llama, tokenizer, "base")), Corpus(TEXTS))
     proposal = propose(
         llama, tokenizer, requests, config=config, values=values, statistics=statistics
     )
@@ -135,10 +133,10 @@ def test_equals_the_plain_algorithm(llama: Any, tokenizer: Any) -> None:
         name = f"model.layers.{layer}.mlp.down_proj.weight"
         scale = float(dense.abs().max())
         torch.testing.assert_close(
-            proposal.delta.dense(name).double(), dense, rtol=1e-4, atol=1e-5 * scale
+            changes(proposal.delta)[name].dense().double(), dense, rtol=1e-4, atol=1e-5 * scale
         )
         with torch.no_grad():
-            edited.get_parameter(name).add_(proposal.delta.dense(name))
+            edited.get_parameter(name).add_(changes(proposal.delta)[name].dense())
 
 
 def test_known_values_are_not_sought_again(
@@ -176,9 +174,12 @@ def test_order_and_chunks_do_not_matter(llama: Any, tokenizer: Any) -> None:
     """Reversed, or one fact at a time: the same change to rounding."""
     one = propose(llama, tokenizer, some_requests())
     other = propose(llama, tokenizer, some_requests()[::-1], config=small_config(chunk=1))
-    for name in one.delta.factors:
+    for name in changes(one.delta):
         torch.testing.assert_close(
-            one.delta.dense(name), other.delta.dense(name), rtol=1e-3, atol=1e-5
+            changes(one.delta)[name].dense(),
+            changes(other.delta)[name].dense(),
+            rtol=1e-3,
+            atol=1e-5,
         )
     assert [r.id for r in one.reports] == [r.id for r in other.reports][::-1]
 
@@ -194,9 +195,11 @@ def test_one_subject_with_two_facts_shares_a_value(llama: Any, tokenizer: Any) -
     assert list(values) == [Memit(small_config()).value_key(requests[0], "base", requests[1:])]
     assert proposal.reports[0].p_target == proposal.reports[1].p_target
     alone = propose(llama, tokenizer, requests[:1])
-    for name, factor in proposal.delta.factors.items():
-        assert factor.rank == alone.delta.factors[name].rank == 3
-        assert not torch.allclose(proposal.delta.dense(name), alone.delta.dense(name))
+    for name, change in changes(proposal.delta).items():
+        assert change.rank == changes(alone.delta)[name].rank == 3
+        assert not torch.allclose(
+            changes(proposal.delta)[name].dense(), changes(alone.delta)[name].dense()
+        )
 
 
 def test_contradictions_are_quarantined_and_duplicates_merged(llama: Any, tokenizer: Any) -> None:
@@ -212,9 +215,11 @@ def test_contradictions_are_quarantined_and_duplicates_merged(llama: Any, tokeni
     assert [r.status for r in proposal.reports] == ["edited"] * 2 + ["quarantined"] * 2
     assert all("contradiction" in r.reason for r in proposal.reports[2:])
     alone = propose(llama, tokenizer, [good])
-    for name, factor in proposal.delta.factors.items():
-        assert factor.rank == 3
-        torch.testing.assert_close(proposal.delta.dense(name), alone.delta.dense(name))
+    for name, change in changes(proposal.delta).items():
+        assert change.rank == 3
+        torch.testing.assert_close(
+            changes(proposal.delta)[name].dense(), changes(alone.delta)[name].dense()
+        )
 
 
 def test_rows_that_cannot_be_made_are_quarantined(
@@ -238,7 +243,7 @@ def test_rows_that_cannot_be_made_are_quarantined(
     assert "no token covers" in proposal.reports[1].reason
     assert "not finite" in proposal.reports[2].reason
     nothing = propose(llama, tokenizer, requests[1:2])
-    assert not nothing.delta.factors
+    assert not changes(nothing.delta)
 
 
 def test_a_key_like_all_text_is_quarantined(llama: Any, tokenizer: Any) -> None:
@@ -247,7 +252,7 @@ def test_a_key_like_all_text_is_quarantined(llama: Any, tokenizer: Any) -> None:
     ids = tokenizer("Neymar")["input_ids"]
     texts = [*TEXTS[:2], *["Neymar"] * 200]
     editor = Memit(small_config(min_leverage=1.5 * len(ids) / 48))
-    statistics = editor.fit(Base(llama, tokenizer, "base"), texts)
+    statistics = editor.fit(EditorCall(Base(llama, tokenizer, "base")), Corpus(texts))
     values: dict[str, Tensor] = {}
     proposal = propose(
         llama, tokenizer, requests, config=editor.config, values=values, statistics=statistics
@@ -293,7 +298,7 @@ def test_layers_by_default(kind: str, tokenizer: Any) -> None:
     """Unset layers are chosen by depth; a model that cannot spread gets one."""
     config = small_config(layers=())
     proposal = propose(make_model(kind), tokenizer, some_requests()[:1], config=config)
-    assert (len(proposal.delta.factors) == 1) == (kind == "gemma2")
+    assert (len(changes(proposal.delta)) == 1) == (kind == "gemma2")
 
 
 @pytest.mark.parametrize(
@@ -314,10 +319,10 @@ def test_a_later_batch_leaves_live_edits_where_they_are(llama: Any, tokenizer: A
     edited = make_model("llama")
     propose(edited, tokenizer, first, config=config).delta.apply_(edited)
     base, editor = Base(edited, tokenizer, "edited"), Memit(config)
-    fitted, store = editor.fit(base, TEXTS), {}
-    work = editor.prepare(base, later, fitted, store)
+    call = EditorCall(base, editor.fit(EditorCall(base), Corpus(TEXTS)))
+    work = editor.prepare(call, later)
     for group in work.groups:
-        store.update(editor.find_values(base, group, fitted))
+        call.store.update(editor.find_values(call, group))
     rows = [in_context(tokenizer, item, "") for item in (*first, *later)]
 
     def states() -> Tensor:
@@ -327,7 +332,7 @@ def test_a_later_batch_leaves_live_edits_where_they_are(llama: Any, tokenizer: A
     before = states()
     moved = []
     for live in ((), tuple(first)):
-        proposal = editor.propose(base, replace(work, live=live), fitted, store)
+        proposal = editor.propose(call, replace(work, live=live))
         with proposal.delta.applied(edited):
             moved.append((states() - before).norm(dim=1))
     assert float(moved[1][:3].max()) < 0.05 * float(moved[0][:3].max())

@@ -12,6 +12,7 @@ from editors_helpers import small_config, some_requests
 from tiny_models import TEXTS, make_model
 
 from editors.base import Base
+from editors.editor import Corpus, EditorCall
 from editors.internals.discover import discover
 from editors.internals.forward import frozen
 from editors.local_modification.gradient_based.memit import Memit
@@ -90,16 +91,16 @@ def test_values_mind_ordinary_text_less(llama: Any, tokenizer: Any, tmp_path: Pa
     base = Base(llama, tokenizer, "base")
     requests = some_requests()[:3]
     plain = Memit(replace(config, fisher_tokens=0))
-    G_DD = Memit(config).fit(base, TEXTS).site
+    G_DD = Memit(config).fit(EditorCall(base), Corpus(TEXTS)).site
     assert G_DD is not None
     harm: list[float] = []
     keys: list[set[str]] = []
     for editor in (Memit(config), plain):
-        editor.fit(base, TEXTS).save(tmp_path / "fitted")
+        editor.fit(EditorCall(base), Corpus(TEXTS)).save(tmp_path / "fitted")
         fitted = Statistics.load(tmp_path / "fitted")
-        found = editor.find_values(base, requests, fitted)
+        found = editor.find_values(EditorCall(base, fitted), requests)
         bare = Memit(replace(editor.config, values=replace(config.values, steps=1)))
-        start = bare.find_values(base, requests, fitted)
+        start = bare.find_values(EditorCall(base, fitted), requests)
         shift_FD = torch.stack([x[:-4] for x in found.values()])
         shift_FD = shift_FD - torch.stack([x[:-4] for x in start.values()])
         harm.append(float((shift_FD @ G_DD * shift_FD).sum()))

@@ -1,4 +1,4 @@
-"""A codebook at work: hooks that answer for one projection at the last token of a prompt.
+"""A codebook in force: hooks that answer for one projection at the last token of a prompt.
 
 Which token is asked about is known to the decoder only, from the attention mask; whether it is
 asked at all, from the cache. A pass on an empty cache is a prompt: every row is looked up once, at
@@ -31,8 +31,8 @@ def nearest(query_BI: Tensor, keys_NI: Tensor) -> tuple[Tensor, Tensor]:
     return index_B, (query_BI - keys_NI[index_B]).norm(dim=1)
 
 
-class Attachment:
-    """The hooks, until `detach`. The model's weights are neither read nor written."""
+class CodebookHooks:
+    """The hooks, in force until `detach`. The model's weights are neither read nor written."""
 
     def __init__(
         self,
@@ -59,14 +59,15 @@ class Attachment:
         ]
 
     def detach(self) -> None:
-        """The model answers by itself again."""
+        """Remove the hooks: the model answers by itself again."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
     @contextmanager
     def asked_at(self, lookup_B: Tensor) -> Iterator[None]:
-        """Inside, prompts end at these tokens, [B], whatever follows them in the same pass.
+        """Inside the `with`, the prompt of row b ends at token lookup_B[b], whatever follows it in
+        the same pass.
 
         For prompts and answers that are scored together, and for decoding without a cache.
         """

@@ -18,9 +18,8 @@ from tiny_models import make_model
 from torch import Tensor
 
 from editors.base import Base
-from editors.deltas.attachment import Attachment
 from editors.deltas.codebook import Codebook, Record
-from editors.deltas.delta import Delta, restore_
+from editors.deltas.delta import Delta
 from editors.external_memory.extension_based.prompt_columns import prompt_row
 from editors.internals.forward import frozen
 from editors.statistics.key_samples import at_last_tokens
@@ -79,7 +78,7 @@ def test_generation_latches_what_the_prompt_was_given(kind: str, tokenizer: Any)
     expected += [by_hand(base, prompt, None, 8) for prompt in OTHERS]
     ids, mask = ids_of(tokenizer, [*prompts, *OTHERS], left=True)
     settings: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False}
-    with Delta(codebooks={book.module: book}).applied(model):
+    with Delta((book,)).applied(model):
         found = model.generate(ids, attention_mask=mask, **settings)[:, ids.shape[1] :]
         questions = [Question(id=p, prompt=p, greedy=True) for p in [*prompts, *OTHERS]]
         answers = LanguageModel(model, tokenizer).ask(questions, max_new_tokens=8)
@@ -97,7 +96,7 @@ def test_beams_and_candidates_start_from_the_edited_prompt(llama: Any, tokenizer
     book = wild_book(base, [tokenizer(prompt)["input_ids"] for prompt in prompts[:3]])
     settings: dict[str, Any] = {"max_new_tokens": 4, "num_beams": 3, "do_sample": False}
     plain = LanguageModel(llama, tokenizer).ask([Question(id="", prompt=prompts[0], greedy=True)])
-    undo = Delta(codebooks={book.module: book}).apply_(llama)
+    hooks = book.hooks(llama)
     ids, mask = ids_of(tokenizer, prompts, left=True)
     together = llama.generate(ids, attention_mask=mask, **settings)[:, ids.shape[1] :]
     for prompt, row in zip(prompts, together.tolist(), strict=True):
@@ -106,16 +105,14 @@ def test_beams_and_candidates_start_from_the_edited_prompt(llama: Any, tokenizer
         assert alone.tolist() == row[: len(alone)]
     question = Question(id="", prompt=prompts[0], candidates=("Paris is", "London"), greedy=True)
     [answer] = LanguageModel(llama, tokenizer).ask([question])
-    attachment = undo[book.module]
-    assert isinstance(attachment, Attachment)
     for text, logprob in zip(question.candidates, answer.logprobs, strict=True):
         row = prompt_row(tokenizer, replace(some_requests()[0], target=text), "", ())
-        with attachment.asked_at(torch.tensor([row.lookup])), torch.no_grad():
+        with hooks.asked_at(torch.tensor([row.lookup])), torch.no_grad():
             logits = llama(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0]
         logp = logits.log_softmax(-1)
         places = range(row.lookup, len(row.ids) - 1)
         assert sum(float(logp[i, row.ids[i + 1]]) for i in places) == pytest.approx(logprob, 1e-5)
-    restore_(llama, undo)
+    hooks.detach()
     assert plain != [answer]
 
 
@@ -128,7 +125,7 @@ def test_a_failed_pass_leaves_no_lookup_behind(llama: Any, tokenizer: Any) -> No
     projection = base.architecture.blocks[LAYER].projection
     query = torch.randn(1, 1, 48, dtype=torch.float64)
     plain = projection(query)
-    with Delta(codebooks={book.module: book}).applied(llama):
+    with Delta((book,)).applied(llama):
         with pytest.raises(EditError, match=r"rows, tokens"):
             llama(input_ids=ids, attention_mask=torch.ones(1, 1, 2, 2))
         handle = llama.model.layers[0].register_forward_pre_hook(_fail)
