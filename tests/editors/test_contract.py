@@ -18,6 +18,8 @@ from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.editor import Corpus, EditorCall
 from editors.external_memory.extension_based.grace import GraceConfig, GraceValueConfig
+from infra.errors import ConfigError
+from infra.settings import validate
 
 CONFIGS: dict[str, Any] = {
     "memit": small_config(),
@@ -153,3 +155,10 @@ def test_parts_merge_into_the_whole(name: str, llama: Any, tokenizer: Any, tmp_p
         expected = logits(base, prompts)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_an_unknown_option_is_refused(name: str) -> None:
+    """A misspelt setting of an editor is one clear line, not a setting that is left out."""
+    with pytest.raises(ConfigError, match="no_such_option"):
+        validate(EDITORS[name].Config, {"no_such_option": 1}, "config [edit.options]")
