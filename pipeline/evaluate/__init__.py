@@ -1,1 +1,1 @@
-"""Stage 7, evaluate: base, parent and candidate, asked the same -> a report."""
+"""Stage 7, evaluate: asks base, parent and candidate the same questions and writes a report."""

@@ -1,7 +1,7 @@
-"""What edited models are judged by: for each edited fact its questions, all held out from editors.
+"""Edited facts, each with the questions that evaluate its edit. No editor sees these questions.
 
-An edit set, whether it comes from a plan or from a published dataset, is a `CaseSet`; every metric
-reads this and nothing else of where it came from.
+An edit set is a `CaseSet`, whether it comes from a plan or from a published dataset. Metrics read
+the `CaseSet` only, so that they do not depend on its origin.
 """
 
 from __future__ import annotations
@@ -16,68 +16,79 @@ from infra.files.digest import digest_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A prompt and what is right to say next. The answer follows after a space."""
+    """A prompt and its right answers. The answer follows the prompt after a space."""
 
     prompt: str
     accepted: tuple[str, ...]
-    """Any of these is right; the first is the one that is scored by likelihood."""
+    """Right answers. Any of them counts; likelihood is computed for the first only."""
     rivals: tuple[str, ...] = ()
-    """Answers that the first accepted one has to be likelier than."""
+    """Wrong answers. The first accepted answer must be likelier than each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """One test of RippleEdits (arXiv:2307.12976 section 3): what should, or should not, follow."""
+    """One test of RippleEdits (arXiv:2307.12976 section 3): a fact that must follow from the edit,
+    or one that the edit must not change."""
 
     kind: str
-    """logical_generalization, compositionality_i, compositionality_ii, subject_aliasing,
+    """One of logical_generalization, compositionality_i, compositionality_ii, subject_aliasing,
     preservation, relation_specificity."""
     queries: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
-    """Prompt, and the targets that must all be said, each by any of its aliases."""
+    """Pairs of a prompt and its targets. A target is a tuple of aliases. The answer to the prompt
+    must contain every target, by any of its aliases."""
     all_of: bool = True
-    """Whether every query has to pass, or one of them."""
+    """True if every query has to pass, False if one is enough."""
     conditions: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
-    """Queries, of the same form, that the unedited model must pass for the test to count."""
+    """Queries of the same form. The test counts only if the unedited model passes all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One edited fact."""
+    """One edited fact, and the questions that evaluate its edit."""
 
     id: str
+    """Unique in the set, without `/`."""
     relation: str
-    """Property id, or the prompt's template where there is none; groups scores."""
+    """Wikidata property id, or the prompt's template where the id is unknown. Scores are also given
+    by relation."""
     subject: str
-    """As it is named in the prompt."""
+    """Name of the subject, as the prompt has it."""
     prompt: str
-    """Up to, not including, the answer and the space before it."""
+    """Text before the answer, without the space between the two."""
     subject_start: int
+    """Index of the subject's first character in the prompt."""
     target: str
+    """The answer that the edit writes into the model."""
     accepted: tuple[str, ...]
     """Answers that count as right: the target and its aliases."""
     old: tuple[str, ...] = ()
-    """Answers that the edit supersedes."""
+    """Answers that were right before the edit and are wrong after it."""
     rivals: tuple[str, ...] = ()
-    """Further answers that the target has to be likelier than."""
+    """Other wrong answers. The target must be likelier than each of them."""
     paraphrases: tuple[str, ...] = ()
+    """Other prompts for the same answer."""
     near: tuple[Query, ...] = ()
-    """Same relation, other subject: the accepted answer is its own object."""
+    """Neighbours: prompts with the same relation and another subject. The accepted answer is the
+    object of that subject."""
     same_subject: tuple[Query, ...] = ()
-    """Same subject, other relation; accepted is empty where the answer is not known."""
+    """Prompts with the same subject and another relation. They may have no accepted answer."""
     portability: Mapping[str, tuple[Query, ...]] = field(default_factory=dict)
-    """What follows from the fact, by kind: one_hop, reversed, logical, subject_alias."""
+    """Consequences of the fact as questions: one_hop, reversed, logical, subject_alias."""
     criteria: tuple[Criterion, ...] = ()
+    """Tests of RippleEdits."""
     essays: tuple[str, ...] = ()
     """Prompts for free text about the subject."""
     references: tuple[str, ...] = ()
-    """Texts on things of which the target is true; free text is to be like them."""
+    """Texts about other subjects that have the target as their object. Consistency compares the
+    free text with them."""
     order: int = 0
-    """Which batch of edits it belongs to; later ones are newer."""
+    """Number of the batch in which the fact was edited. Later batches have greater numbers."""
     new: bool = True
-    """Whether this edition brings the fact; an older edition's must be retained."""
+    """True if the fact is edited in this edition, False if an older edition edited it and the model
+    must retain it."""
 
     def request(self) -> EditRequest:
-        """What an editor gets to see. Raises EditError for what cannot be edited."""
+        """The fields that an editor sees. Raises EditError for a fact that cannot be edited."""
         return EditRequest(
             id=self.id,
             prompt=self.prompt,
@@ -93,41 +104,42 @@ class MultiHop:
 
     id: str
     case_ids: tuple[str, ...]
-    """The edits that it depends on."""
+    """Ids of the cases whose edits the answer depends on."""
     questions: tuple[str, ...]
-    """Phrasings; right is whoever answers any of them."""
+    """Phrasings of the question. One right answer to any of them is enough."""
     accepted: tuple[str, ...]
+    """Answers that count as right after the edits."""
     hops: tuple[Query, ...]
-    """The single steps, after the edits."""
+    """The facts that lead to the answer, as questions with their answers after the edits."""
 
 
 @dataclass(frozen=True)
 class CaseSet:
-    """All that is edited together, and all that it is judged by."""
+    """The facts that are edited together, and all questions that evaluate the edits."""
 
     name: str
     cases: Sequence[Case]
     gone: Sequence[Query] = ()
-    """Facts whose edit was taken out; what is accepted here must not be said any more."""
+    """Facts whose edit was removed. The model must no longer give the answers in `accepted`."""
     multi_hop: Sequence[MultiHop] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Records and questions of a dataset that were left out, by reason; for whoever reads a number
-    of this set."""
+    """How many records and questions of the dataset were left out, by reason."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Case]:
+        """The cases by their ids."""
         return {case.id: case for case in self.cases}
 
     @cached_property
     def digest(self) -> str:
-        """Of the whole content."""
+        """Digest of the name and of all cases and questions; `dropped` is no part of it."""
         return digest_of([self.name, *map(repr, (*self.cases, *self.gone, *self.multi_hop))])
 
     def prompts_held_out(self) -> set[str]:
         """Every prompt that no editor may have seen.
 
-        Those of `gone` are not among them: they were an editor's own once, and what is true of
-        their subjects now may be a statement to be left alone.
+        The prompts of `gone` are not included: an editor was given them in an earlier edition, and
+        a statement with such a prompt may be among those that editors are told to leave alone.
         """
         held: set[str] = set()
         for case in self.cases:

@@ -1,4 +1,4 @@
-"""Settings of the evaluation, and the held-out text that perplexity is taken on."""
+"""Settings of the evaluation, and the held-out text on which perplexity is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from infra.files.digest import digest_of
 
 
 class EvaluateConfig(BaseModel):
-    """What is measured, and on how much."""
+    """Which metrics are measured, and on how many questions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,50 +25,58 @@ class EvaluateConfig(BaseModel):
         "text",
         "weights",
     )
-    """Families of `pipeline.evaluate.metrics.METRICS`."""
+    """Names of metric families, keys of `pipeline.evaluate.metrics.METRICS`."""
     text: str | None = None
-    """Held-out general text for perplexity and drift, a UTF-8 file; unset is the WikiText-2 sample
-    we carry."""
+    """UTF-8 file with held-out general text for perplexity and KL drift. None uses the WikiText-2
+    sample in this package."""
     text_chars: int = Field(default=24_000, ge=1000)
-    """How much of it is read, from the start."""
+    """Characters of the text that are read, from its start."""
     num_alternatives: int = Field(default=2, ge=0, le=10)
-    """Targets of other edits that a target has to beat, beside its own old ones."""
+    """Targets of other edits of the same relation that each target is compared with, in addition to
+    its own old answers."""
     num_paraphrases: int = Field(default=4, ge=1)
-    """Of each fact, at most."""
+    """Paraphrases that are asked about each fact, at most."""
     num_near: int = Field(default=4, ge=0)
-    """Neighbours of each fact, at most."""
+    """Neighbours that are asked about for each fact, at most: same relation, other subject."""
     num_unrelated: int = Field(default=32, ge=0)
-    """Prompts about edited subjects, on other relations, in all."""
+    """Prompts about edited subjects on other relations, at most, over the whole set."""
     num_neutral: int = Field(default=24, ge=0)
-    """Beginnings of general text whose continuation is compared with the base's."""
+    """Paragraph beginnings of the general text, at most. Their continuations are compared with
+    those of the base model."""
     agreement_tokens: int = Field(default=6, ge=1)
-    """Length at which continuations of questions are compared."""
+    """Tokens of an answer that are compared with the answer of the base model."""
     neutral_tokens: int = Field(default=16, ge=1)
-    """Length at which continuations of general text are compared."""
+    """Tokens of a continuation of general text that are compared with the base model's."""
     num_essays: int = Field(default=1, ge=0, le=2)
-    """Free texts about each edited subject, at most; they take 100 tokens each."""
+    """Free texts that are generated about each edited subject, at most. Each has 100 tokens."""
     context: bool = False
-    """Whether the unedited model is also asked with the fact in the prompt: what editing could
-    reach at best."""
+    """Whether the unedited model is also asked with the fact in the prompt. Its scores show what
+    editing could reach at best."""
     capability: tuple[str, ...] = ()
-    """Tasks of lm-evaluation-harness: names in `pipeline.evaluate.capability.tasks.CARRIED`, or
-    your own multiple choice as `NAME=FILE.jsonl`, a line an item: `{"query", "choices", "gold"}`.
-    Needs the package extra `capability`."""
+    """Tasks of lm-evaluation-harness, by their names in
+    `pipeline.evaluate.capability.tasks.CARRIED`, or multiple-choice tasks of your own as
+    `NAME=FILE.jsonl`, with one item `{"query", "choices", "gold"}` a line. Needs the package extra
+    `capability`."""
     capability_limit: int = Field(default=100, ge=1)
-    """Items of each task; each must have as many."""
+    """Items that are asked of each task. A task with fewer items is an error."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings, with the text's content in place of its path; the tasks count by their
-        items (`EvaluateInputs.tasks`)."""
+        """The settings that identify an evaluation, with the digest of the held-out text in place
+        of its path. `capability` is left out: the tasks' items are in `EvaluateInputs.tasks`.
+
+        Raises ConfigError where the text cannot be read.
+        """
         settings = self.model_dump(mode="json", exclude={"capability"})
         return {**settings, "text": digest_of(read_text(self))}
 
 
 TEXT = Path(__file__).parent / "texts" / "perplexity.txt"
+"""The WikiText-2 sample, read where `EvaluateConfig.text` is None."""
 
 
 def read_text(config: EvaluateConfig) -> str:
-    """The held-out text. Raises ConfigError where it cannot be read."""
+    """The first `text_chars` characters of the held-out text. Raises ConfigError where the file
+    cannot be read or is not UTF-8."""
     path = Path(config.text) if config.text else TEXT
     try:
         return path.read_text(encoding="utf-8")[: config.text_chars]

@@ -1,4 +1,5 @@
-"""Whether the evaluation itself can be trusted: held-out prompts, and exports that say the same."""
+"""Two checks of the evaluation itself: that no editor saw a held-out prompt, and that the exported
+model answers as the edited model in memory does."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ from pipeline.export.candidate import Candidate
 
 
 def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
-    """Held-out prompts that the editor was given, as whole words of one text, as a share of all: a
-    number that must be 0."""
+    """`contamination`: the share of held-out prompts that stand, as whole words, in a text of
+    `seen`.
+
+    `seen` are the texts that the editor was given. The share must be 0.
+    """
     held_out = {prompt: normalise(prompt) for prompt in cases.prompts_held_out()}
     given = "".join(f" {normalise(text)} \n" for text in seen)
     leaked = sum(1 for prompt in held_out.values() if prompt and f" {prompt} " in given)
@@ -26,8 +30,11 @@ def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
 def exported_well(
     cases: CaseSet, candidate: Candidate, replies: Mapping[str, ModelAnswers]
 ) -> dict[str, Metric]:
-    """Facts that the edited model knows in memory and no longer as it is served: in the checkpoint,
-    and with the adapter."""
+    """`export_loss` and `adapter_loss`: the share of facts that the edited model in memory answers
+    right, and the exported checkpoint, or the base with the exported adapter, answers wrong.
+
+    `replies` is by model name. Empty where the candidate has no model in memory.
+    """
     if not candidate.memory:
         return {}
     exports = {"export_loss": candidate.served, "adapter_loss": candidate.adapter}
@@ -40,7 +47,9 @@ def exported_well(
 
 
 def lost(cases: CaseSet, memory: ModelAnswers, served: ModelAnswers) -> Metric:
-    """Share of the facts right in one that are wrong in the other, on their own prompts."""
+    """Of the facts that `memory` answers right on their own prompts, the share that `served`
+    answers wrong. `n` counts the facts that `memory` answers right.
+    """
     known = gone = 0
     for case in cases.cases:
         key = question_id("edit", case.id, 0)

@@ -1,4 +1,4 @@
-"""An evaluation's files, for the stages behind it."""
+"""Names and schemas of the files that an evaluation writes, for the stages that read them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ FACT_SCHEMA = pa.schema(
         ("answer", pa.string()),
     ]
 )
-"""One edit, for people: `before` is the parent release, the base where there is none."""
+"""One row for each edited fact, for people to read. The `before` columns are the parent release's,
+or the base model's where there is no parent."""
 ITEM_SCHEMA = pa.schema(
     [("role", pa.string()), ("metric", pa.string()), ("item", pa.string()), ("value", pa.float64())]
 )
-"""Every number fact by fact."""
+"""One row for each role, metric and item: the value that the metric averages."""
 
 
 Report = Mapping[str, Any]
+"""Content of `report.json`."""

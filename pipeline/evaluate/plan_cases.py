@@ -1,4 +1,4 @@
-"""A plan's edits as cases for the evaluation: the one place that turns one into the other."""
+"""Makes the cases of an evaluation from the edits of a plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ def cases_of_plan(
     *,
     num_alternatives: int,
 ) -> CaseSet:
-    """All live edits of an edition. Editions in which they came are their batches in order."""
+    """Cases of all edits that are in force in an edition, and its removals as `gone`.
+
+    The batch of a case (`order`) is the place of the edition that brought its edit. Its rivals are
+    at most `num_alternatives` targets of other edits of the same relation.
+    """
     versions = sorted({edit.since for edit in edits})
     targets: dict[str, list[str]] = {}
     for edit in edits:
@@ -53,8 +57,11 @@ def cases_of_plan(
 def _attached(
     edits: Sequence[PlannedEdit], neighbours: Sequence[Neighbour]
 ) -> dict[str, list[Query]]:
-    """Each neighbour as a query of the edit that its foreign target is of, dealt out evenly; those
-    of edits that are not here are left out."""
+    """The neighbours as queries, by the id of an edit with the same relation and `edited_target`.
+
+    Where several edits have that target, each gets about the same number of neighbours. Neighbours
+    whose `edited_target` belongs to none of the edits are left out.
+    """
     owners: dict[tuple[str, str], list[str]] = {}
     for edit in edits:
         owners.setdefault((edit.relation, edit.target), []).append(edit.id)

@@ -1,4 +1,4 @@
-"""What models are asked: questions of the chosen families of metrics, and general text to read."""
+"""What each model is asked: the questions of the configured metric families, and general text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from pipeline.evaluate.scoring.family import case_of, merged
 from pipeline.export.candidate import Candidate
 
 WINDOW_TOKENS = 256
+"""Tokens of a window in which perplexity is measured."""
 PIECE_CHARS = 8000
-"""General text that one worker reads at a time."""
+"""Characters of general text that one worker reads at a time."""
 NUM_SENTENCES = 50
+"""Sentences that are scored one by one, at most."""
 
 
 def questionnaires(
@@ -31,7 +33,12 @@ def questionnaires(
     candidate: Candidate,
     context: ServedModel | None,
 ) -> list[Questionnaire]:
-    """Who is asked what: base and candidate everything, the others about facts alone."""
+    """The questions and texts for each model.
+
+    Base and candidate get all questions and texts. The parent gets the edits' prompts, their
+    paraphrases and the removed facts. The candidate in memory and with its adapter gets the edits'
+    own prompts. `context` gets the questions with the fact in the prompt.
+    """
     questions, texts = questions_for(cases, config), texts_for(config)
     facts = [q for q in questions if q.id.startswith(("edit/", "gone/"))]
     own = [q for q in facts if q.id.endswith("/0")]
@@ -49,7 +56,7 @@ def questionnaires(
 
 
 def families(config: EvaluateConfig) -> list[Any]:
-    """The metrics asked for. Raises ConfigError for an unknown one."""
+    """The metric families that the config names. Raises ConfigError for an unknown name."""
     for name in config.metrics:
         if name not in METRICS:
             raise ConfigError(
@@ -60,12 +67,16 @@ def families(config: EvaluateConfig) -> list[Any]:
 
 
 def questions_for(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
-    """What every family wants asked, each question once."""
+    """The questions of all configured families, each question once."""
     return merged(q for family in families(config) for q in family.questions(cases, config))
 
 
 def texts_for(config: EvaluateConfig) -> list[Text]:
-    """General text: as a whole in windows, and the first sentences one by one."""
+    """The general text: all of it in windows, and its first sentences of 8 words or more one by
+    one.
+
+    Empty unless the family `text` is configured. Raises ConfigError where the text cannot be read.
+    """
     if "text" not in config.metrics:
         return []
     text = read_text(config)
@@ -81,7 +92,11 @@ def texts_for(config: EvaluateConfig) -> list[Text]:
 
 
 def in_context(questions: Sequence[Question], cases: CaseSet) -> list[Question]:
-    """Questions about a fact, with the fact said before them (IKE's demonstration-free form)."""
+    """The questions about a case, each with the edited fact as a sentence before its prompt.
+
+    This is IKE (arXiv:2305.12740) without demonstrations. Questions about general text, removed
+    facts and multi-hop questions are left out.
+    """
     told = []
     for question in questions:
         if not question.id.startswith(("neutral/", "gone/", "hop/")):

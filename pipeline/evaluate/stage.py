@@ -1,8 +1,8 @@
-"""Stage 7: after all edits are in, what holds, what moved, and what it cost.
+"""Stage 7, evaluate: measures an edited model after all edits of the set have been applied.
 
-The same questions go to the unedited base, the parent release (what is served now) and the
-candidate; the candidate is the exported checkpoint, loaded as a server would. Nothing is measured
-before the whole set is in. `pipeline/evaluate/metrics` says what each number is.
+The same questions go to the unedited base, the parent release (the one that is served now) and the
+candidate. The candidate is the exported checkpoint, loaded from disk as a server would load it.
+`pipeline/evaluate/metrics` defines the numbers.
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ from pipeline.export.edited import Edited
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateInputs:
-    """What an evaluation is made from."""
+    """Inputs of the evaluation. Raises ConfigError for a capability task that cannot be read."""
 
     cases: CaseSet
     base: ModelRef
+    """The unedited model."""
     parent: ServedModel | None
-    """The release that is served now; None before the first."""
+    """The release that is served now; None before the first release."""
     edited: Edited
+    """The edited model, from which the candidate is made."""
     config: EvaluateConfig
     compute: Compute
     seen: Sequence[str] = ()
-    """Every text that the editor was given: no held-out question may be in it."""
+    """Every text that the editor was given. No held-out question may be in one of them."""
     tasks: tuple[CapabilityTask, ...] = field(init=False)
-    """What `config.capability` names, read."""
+    """The tasks that `config.capability` names, with their items."""
 
     def __post_init__(self) -> None:
         tasks = read_tasks(self.config.capability, self.config.capability_limit)
@@ -55,8 +57,11 @@ class EvaluateInputs:
 
 
 def evaluate(inputs: EvaluateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the exports, `report.json`, `facts.parquet` and `items.parquet`; return the candidate's
-    numbers."""
+    """Write the exported model, `report.json`, `facts.parquet` and `items.parquet` to `out`.
+
+    Returns the candidate's metrics by name, rounded to 4 digits. Raises ConfigError for an unknown
+    metric family, a held-out text that cannot be read, or a missing lm-evaluation-harness.
+    """
     cases, config, compute, parent = inputs.cases, inputs.config, inputs.compute, inputs.parent
     base = ServedModel(name="base", path=inputs.base.path, digest=inputs.base.digest)
     candidate = inputs.edited.candidate(out.path)
@@ -97,7 +102,10 @@ def evaluate(inputs: EvaluateInputs, out: StageDir, runner: Runner) -> dict[str,
 def score(
     cases: CaseSet, config: EvaluateConfig, reply: ModelAnswers, base: ModelAnswers
 ) -> Scores:
-    """Every number of one model."""
+    """All metrics of one model by name; those without any item are left out.
+
+    `base` are the answers of the unedited model to the same questions.
+    """
     answer_set = AnswerSet(
         cases=cases,
         config=config,
@@ -114,7 +122,10 @@ def score(
 def fact(
     case: Case, base: ModelAnswers, before: ModelAnswers, after: ModelAnswers
 ) -> dict[str, Any]:
-    """One row of `facts.parquet`."""
+    """One row of `facts.parquet`: the answers of three models to the case's own prompt.
+
+    `before` is the parent release, or the base where there is none; `after` is the candidate.
+    """
     key = question_id("edit", case.id, 0)
     said = {
         name: (reply.answers[key].greedy or "") if key in reply.answers else ""
@@ -137,7 +148,7 @@ def fact(
 
 
 def items(scores: Mapping[str, Scores]) -> Iterable[dict[str, Any]]:
-    """Rows of `items.parquet`."""
+    """Rows of `items.parquet`, from the scores of each role."""
     for role, measures in scores.items():
         for metric, measure in measures.items():
             if isinstance(measure, Measured):

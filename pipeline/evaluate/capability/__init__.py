@@ -1,1 +1,1 @@
-"""What else a model can do: multiple-choice tasks, by lm-evaluation-harness."""
+"""General capability of a model: accuracy on multiple-choice tasks of lm-evaluation-harness."""

@@ -1,12 +1,13 @@
-"""What else the model can still do: multiple choice, by the tasks of lm-evaluation-harness.
+"""General capability of a model after editing: accuracy on multiple-choice tasks of
+lm-evaluation-harness.
 
-capability              mean accuracy over the tasks, which weigh alike
-capability/<task>       share of items whose right choice is the likeliest as a whole (acc)
-capability_norm/<task>  the same by likelihood a character (acc_norm)
+capability              mean accuracy over the tasks, all with the same weight
+capability/<task>       share of items whose right choice has the greatest log-likelihood (acc)
+capability_norm/<task>  the same with the log-likelihood a character (acc_norm)
 
-The harness writes the prompts and judges the likelihoods; those come from our own way of asking.
-Its model runs prompt and answer in one pass, and a part of a delta that answers at the last token
-of a prompt (GRACE's) would not be asked there.
+The harness writes the prompts and scores the likelihoods, but its own model does not compute them:
+`LanguageModel.ask` does. The harness's model runs prompt and answer in one pass, in which an edit
+that acts at the last token of a prompt (GRACE) would have no effect.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pipeline.evaluate.capability.tasks import CapabilityTask
 from pipeline.evaluate.scoring.metric import Measured, Protocol
 
 HARNESS = "lm_eval"
+"""Package name of lm-evaluation-harness."""
 ITEMS = pa.schema(
     [
         pa.field("item", pa.string(), nullable=False),
@@ -39,24 +41,25 @@ ITEMS = pa.schema(
         ("acc_norm", pa.float64()),
     ]
 )
-"""One item of one task: whether the model was right."""
+"""One row for each item of a task: 1 where the model is right, 0 where it is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRun:
-    """One model and one task."""
+    """One model and the task that it is asked."""
 
     served: ServedModel
     task: CapabilityTask
 
 
 class TaskWorker:
-    """The worker: puts one task to one model."""
+    """Worker that asks one model the items of one task."""
 
     def __init__(self, compute: Compute) -> None:
         self.examiner = AnswerWorker(compute)
 
     def __call__(self, trial: TaskRun) -> pa.Table:
+        """A table of `ITEMS`, one row for each item of the task."""
         self.examiner.keep(trial.served)
         rows = judged(trial.task, self.examiner.loaded[trial.served])
         return pa.Table.from_pylist(rows, schema=ITEMS)
@@ -64,7 +67,7 @@ class TaskWorker:
 
 @dataclass(frozen=True)
 class MakeTaskWorker:
-    """Builds the worker in its own process."""
+    """Builds a `TaskWorker` in the worker's own process."""
 
     compute: Compute
 
@@ -90,10 +93,11 @@ def measure_capability(
     compute: Compute,
     tell: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> dict[str, dict[str, Measured]]:
-    """Put every task to every model; by the model's name, its scores.
+    """Ask every model every task. Returns the scores by model name and metric name.
 
-    Tasks that were finished before an interruption are not put again. Raises ConfigError where the
-    harness is not installed.
+    After an interruption, only the unfinished tasks are run. `tell` is called with the number of
+    finished tasks, the number of all, and a text. Raises ConfigError where the harness is not
+    installed.
     """
     require_harness()
     shards = [
@@ -120,7 +124,7 @@ def measure_capability(
 def scores(
     tasks: Sequence[CapabilityTask], rows: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Measured]:
-    """Of one model, from the rows of each task."""
+    """Scores of one model by metric name. `rows` has the rows of `ITEMS` of each task."""
     made: dict[str, Measured] = {}
     everything: dict[str, float] = {}
     for task in tasks:
@@ -143,7 +147,7 @@ def _measured(items: Mapping[str, float], score: str, tasks: Sequence[Capability
 
 
 def judged(task: CapabilityTask, lm: LanguageModel) -> list[dict[str, Any]]:
-    """Rows of `ITEMS` for every item of a task."""
+    """Ask one model all items of a task. Returns one row of `ITEMS` for each."""
     harness = harness_task(task)
     docs = list(harness.eval_docs)
     asked = [
@@ -154,7 +158,7 @@ def judged(task: CapabilityTask, lm: LanguageModel) -> list[dict[str, Any]]:
         Question(
             id=f"{task.name}/{i}",
             prompt=requests[0].args[0],
-            # The space between prompt and answer is the harness's delimiter and our own rule.
+            # Harness and `Question` both put one space between prompt and answer.
             candidates=tuple(request.args[1].removeprefix(" ") for request in requests),
         )
         for i, requests in enumerate(asked)
@@ -168,8 +172,8 @@ def judged(task: CapabilityTask, lm: LanguageModel) -> list[dict[str, Any]]:
 
 
 def harness_task(task: CapabilityTask) -> Any:
-    """The task as the harness has it: multiple choice, no examples before the question."""
-    logging.getLogger(HARNESS).setLevel(logging.ERROR)  # it advises on how to set up a task
+    """The harness's object for a task: multiple choice, without examples before the question."""
+    logging.getLogger(HARNESS).setLevel(logging.ERROR)  # hides warnings on the config
     from datasets import Dataset
     from lm_eval.api.task import ConfigurableTask
 

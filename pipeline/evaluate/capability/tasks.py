@@ -1,6 +1,6 @@
-"""A capability task: multiple-choice questions from a file, to see what else a model can still do.
+"""Capability tasks: multiple-choice questions from a file, to measure a model's general capability.
 
-A line of a task's file is an `Item`, as JSON. The files that we carry are in `tasks/`.
+A line of a task's file is an `Item` as JSON. The files of this package are in `data/`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from infra.files.digest import digest_of
 from infra.settings import nearest
 
 TASKS = Path(__file__).parent / "data"
+"""Directory of the task files in this package."""
 CARRIED = ("arc_challenge", "arc_easy", "mmlu", "openbookqa")
-"""Tasks by name; their prompts are those of lm-evaluation-harness."""
+"""Names of the tasks in this package. Their prompts are those of lm-evaluation-harness."""
 
 
 class Item(BaseModel):
-    """One question."""
+    """One multiple-choice question. Raises ValueError where a field is invalid."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     query: str
-    """The whole prompt, up to, not including, the answer and the space before it."""
+    """The whole prompt, without the answer and the space before it."""
     choices: tuple[str, ...] = Field(min_length=2)
+    """Two answers or more, without white space around them."""
     gold: int = Field(ge=0)
-    """Index of the right choice."""
+    """Index of the right choice, from 0."""
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Item:
@@ -48,28 +50,29 @@ class Item(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CapabilityTask:
-    """Items that are asked together."""
+    """A named list of items. Its score is the share of items that are answered right."""
 
     name: str
     items: tuple[Item, ...]
 
     @property
     def digest(self) -> str:
-        """Identity of the name and all items."""
+        """Digest of the name and of all items."""
         return digest_of([self.name, [item.model_dump() for item in self.items]])
 
     @property
     def label(self) -> str:
-        """Name and digest of the items, for a protocol."""
+        """Name and digest of the items, for the `data` of a protocol: `lm-eval:NAME@DIGEST`."""
         digest = digest_of([item.model_dump() for item in self.items])
         return f"lm-eval:{self.name}@{digest[:12]}"
 
 
 def read_tasks(specs: Sequence[str], limit: int) -> tuple[CapabilityTask, ...]:
-    """The tasks named, `limit` items of each: their mean weighs them alike.
+    """The tasks of the specs, each with its first `limit` items.
 
-    A spec is a name of `CARRIED`, or `NAME=FILE.jsonl`. Raises ConfigError: what was given, what is
-    allowed.
+    A spec is a name of `CARRIED`, or `NAME=FILE.jsonl`. All tasks have the same number of items, so
+    that they have the same weight in their mean. Raises ConfigError for an unknown or repeated
+    name, a file that cannot be read, a line that is no `Item`, and a task with fewer items.
     """
     tasks = tuple(_read(spec, limit) for spec in specs)
     names = [task.name for task in tasks]
@@ -79,7 +82,8 @@ def read_tasks(specs: Sequence[str], limit: int) -> tuple[CapabilityTask, ...]:
 
 
 def below(directory: Path, spec: str) -> str:
-    """A spec whose file is relative to a directory, made absolute; a bare name as it is."""
+    """The spec with the path of its file made absolute, relative to `directory`. A spec that is a
+    name only is returned unchanged."""
     name, equals, file = spec.partition("=")
     return f"{name}={(directory / file).absolute()}" if equals else spec
 

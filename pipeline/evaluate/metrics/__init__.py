@@ -1,4 +1,4 @@
-"""What an edited model is judged by: one file a family of metrics, all of them in `METRICS`."""
+"""The metrics of an edited model: one file for each family of metrics, all listed in `METRICS`."""
 
 from __future__ import annotations
 
@@ -23,3 +23,4 @@ METRICS: Mapping[str, Family] = {
     "text": perplexity,
     "weights": weights,
 }
+"""Families of metrics, by the names that `EvaluateConfig.metrics` uses."""

@@ -1,1 +1,1 @@
-"""From answers to numbers: metrics with intervals, families of metrics, the report."""
+"""Makes numbers from answers: metrics with intervals, families of metrics, the report."""

@@ -1,7 +1,8 @@
-"""What a family of metrics is: the questions it wants put to a model, and the scoring of answers.
+"""A family of metrics: the questions that it asks a model, and how it scores the answers.
 
-A family is a module with two functions, listed in `METRICS`. Families may want the same question,
-under the same id; it is asked once. Ids are `kind/case/...`: whose question it is can be read off.
+A family is a module with the functions `questions` and `score`, listed in `METRICS`. Several
+families may ask the same question under the same id; the model is asked it once. Ids have the form
+`kind/case/...`, and so name the case that a question is about.
 """
 
 from __future__ import annotations
@@ -18,52 +19,65 @@ from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerSet:
-    """What one model said to all questions, and what the unedited one said to the same."""
+    """The answers of one model, and those of the unedited model to the same questions."""
 
     cases: CaseSet
     config: EvaluateConfig
     answers: Mapping[str, Answer]
+    """The model's answers by question id."""
     base: Mapping[str, Answer]
+    """The unedited model's answers by question id."""
     texts: Mapping[str, TextScore] = field(default_factory=dict)
+    """The model's scores of general text, by text id."""
     base_texts: Mapping[str, TextScore] = field(default_factory=dict)
+    """The unedited model's scores of general text, by text id."""
 
     def protocol(self, decode: str, score: str, more: str = "") -> Protocol:
-        """The label of what is taken here."""
+        """The protocol of a number that is computed from these answers."""
         name = f"{self.cases.name}@{self.cases.digest[:12]}"
         return Protocol(decode=decode, score=score, data=name, more=more)
 
     def of(self, kind: str, case: Case, *path: object) -> Answer | None:
-        """The answer to one question of a case, if it was asked."""
+        """The answer to one question of a case; None where the question was not asked."""
         return self.answers.get(question_id(kind, case.id, *path))
 
 
 Scores = Mapping[str, Measured | Metric]
+"""Numbers of one model, by metric name."""
 
 
 class Family(Contract):
-    """A module of `pipeline.evaluate.metrics`."""
+    """The two functions of a module of `pipeline.evaluate.metrics`."""
 
     def questions(self, cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-        """What every model is to be asked."""
+        """Questions that this family asks every model."""
         ...
 
     def score(self, answer_set: AnswerSet) -> Scores:
-        """Numbers by name, of those whose questions were asked."""
+        """The family's numbers by name, computed from the questions that were asked."""
         ...
 
 
 def question_id(kind: str, *path: object) -> str:
-    """`edit/<case>/0` is an edit's own prompt, `edit/<case>/1` its first paraphrase."""
+    """Id of a question: kind and path joined by `/`.
+
+    `edit/<case>/0` is the edit's own prompt, `edit/<case>/1` its first paraphrase.
+    """
     return "/".join(map(str, (kind, *path)))
 
 
 def case_of(question: str) -> str:
-    """Id of the case that a question is about."""
+    """Id of the case that a question is about, from the question's id."""
     return question.split("/")[1]
 
 
 def merged(questions: Iterable[Question]) -> list[Question]:
-    """Each id once, with all that is wanted of it. Prompts of one id are one prompt."""
+    """The questions with each id once. A question that several families ask has the requests of
+    all.
+
+    Raises ValueError where two questions of one id differ in their prompt or `past_ends`, or have
+    candidates of which neither list begins with the other.
+    """
     by_id: dict[str, Question] = {}
     for question in questions:
         seen = by_id.get(question.id)
@@ -93,11 +107,11 @@ def _both(one: Question, two: Question) -> Question:
 
 
 def forms(case: Case, config: EvaluateConfig) -> Sequence[str]:
-    """The case's own prompt, then its paraphrases."""
+    """The case's own prompt, then at most `num_paraphrases` of its paraphrases."""
     return (case.prompt, *case.paraphrases[: config.num_paraphrases])
 
 
 def form_questions(case: Case, config: EvaluateConfig) -> Iterable[Question]:
-    """The case's forms, unscored and unanswered."""
+    """A question for each form of the case; families add candidates or a continuation to it."""
     for i, prompt in enumerate(forms(case, config)):
         yield Question(id=question_id("edit", case.id, i), prompt=prompt)

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 Interval = tuple[float, float]
+"""Lower and upper end."""
 
 Z = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
@@ -16,20 +17,24 @@ BLOCK = 2_000_000
 
 
 def wilson(p: float, n: int) -> Interval:
-    """95 % interval of a share (Wilson 1927): (p + z²/2n ± z√(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    """95 % interval of a share p of n (Wilson 1927):
+    (p + z²/2n ± z√(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 
-    Not scipy's: `binomtest` takes whole hits only, and p is a mean of shares within facts.
+    scipy's `binomtest` accepts a whole number of hits only, but p is a mean of shares within facts.
     """
     centre = p + Z * Z / (2 * n)
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
     low, high = (centre - half) / scale, (centre + half) / scale
-    return max(0.0, min(p, low)), min(1.0, max(p, high))  # p = 0 rounds to just above it
+    return max(0.0, min(p, low)), min(1.0, max(p, high))  # low can round to just above p = 0
 
 
 def paired_error(lost: int, gained: int, n: int) -> float:
-    """Standard error of a difference of two shares on the same n items, from the discordant counts:
-    √(b + c - (b - c)²/n) / n, b lost and c gained (McNemar 1947). 0 of no items.
+    """Standard error of the difference of two shares on the same n items (McNemar 1947):
+    √(b + c - (b - c)²/n) / n.
+
+    b = `lost` counts the items right in the first only, c = `gained` those right in the second
+    only. 0 where n is 0.
     """
     return math.sqrt(lost + gained - (lost - gained) ** 2 / n) / n if n else 0.0
 
@@ -39,7 +44,8 @@ def paired_bootstrap(
 ) -> tuple[float, Interval]:
     """Mean of the changes, and its 95 % percentile interval over `num` resamples of whole groups.
 
-    Items of one group (facts of one subject) are drawn together. NaN of no changes.
+    `groups` has the group of each change. Items of one group (facts of one subject) are drawn
+    together. Mean and interval are NaN where there are no changes.
     """
     if not len(changes):
         return math.nan, (math.nan, math.nan)
@@ -50,8 +56,11 @@ def paired_bootstrap(
 def paired_ratio(
     a: Sequence[float], b: Sequence[float], groups: Sequence[Hashable], *, num: int = 10_000
 ) -> tuple[float, Interval]:
-    """mean(a) / mean(b) over the same items, with the interval of `paired_bootstrap`: both means
-    are of the same resample. NaN where b is 0 throughout; its interval where a resample's is.
+    """mean(a) / mean(b) over the same items, and its 95 % percentile interval over resamples of
+    whole groups. Each resample gives both means.
+
+    Ratio and interval are NaN where all of b is 0. The interval alone is NaN where mean(b) is 0 in
+    a resample.
     """
     if not any(b):
         return math.nan, (math.nan, math.nan)
@@ -64,8 +73,8 @@ def paired_ratio(
 def resampled_means(
     values: np.ndarray, groups: Sequence[Hashable], *, num: int, seed: int = 0
 ) -> np.ndarray:
-    """Means [num, columns] of values [items, columns] over resamples of whole groups."""
-    from scipy.stats import bootstrap  # takes a second, which only this waits for
+    """Means [num, columns] of `values` [items, columns] in resamples of whole groups."""
+    from scipy.stats import bootstrap  # the import takes a second
 
     places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     index = np.array([places[group] for group in groups])
@@ -75,7 +84,7 @@ def resampled_means(
     def means(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.stack([column[drawn].sum(axis) for column in sums]) / counts[drawn].sum(axis)
 
-    if len(places) == 1:  # of which scipy draws no samples: all are the same
+    if len(places) == 1:  # scipy draws no samples of one group: all would be equal
         return np.tile(means(np.zeros(1, dtype=int)), (num, 1))
     made = bootstrap(
         (np.arange(len(places)),),
@@ -89,6 +98,6 @@ def resampled_means(
 
 
 def percentiles(values: np.ndarray) -> Interval:
-    """The middle 95 %."""
+    """The 2.5 % and the 97.5 % percentile."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -1,7 +1,7 @@
-"""Numbers of an evaluation: each with its count, its interval and the protocol it was taken by.
+"""Numbers of an evaluation, each with its count, its interval and its measurement protocol.
 
-A `Measured` keeps what was found fact by fact; a `Metric` is its summary. Numbers of different
-protocols are never averaged or subtracted: `same_protocol` refuses.
+A `Measured` has a value for each fact; a `Metric` is its summary. Numbers of different protocols
+are never averaged or subtracted: `same_protocol` raises ProtocolError.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from pipeline.evaluate.scoring.intervals import Interval, paired_bootstrap, wils
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How a number was taken. Two numbers can be compared only if all of this is the same.
+    """How a number was measured. Two numbers can be compared only if all fields are equal.
 
-    What belongs to the edited system and not to the measurement (editor, batch, whether the end of
-    an answer was trained, the fact in the prompt) is a column of a table instead.
+    Properties of the edited system (editor, batch, whether the end of an answer was trained,
+    whether the fact is in the prompt) are no part of it: tables show them in columns.
     """
 
     decode: str
-    """greedy, tf (teacher forcing), sample, or none."""
+    """How answers are generated: greedy, tf (teacher forcing), sample, or none."""
     score: str
-    """exact, alias, contains, token, pref, tokens, nll, kl, text, acc, acc_norm, norm,
-    ngram-entropy, tf-idf."""
+    """How answers are scored: exact, alias, contains, token, pref, tokens, nll, kl, text, acc,
+    acc_norm, norm, ngram-entropy, tf-idf."""
     prompt: str = "raw"
-    """raw, chat, or none."""
+    """Form of the prompt: raw, chat, or none."""
     when: str = "after-all"
-    """after-all edits of the set, or after-each."""
+    """after-all: after all edits of the set; after-each: after each edit."""
     data: str = ""
     """Name and digest of the questions."""
     more: str = ""
-    """Whatever else changes the number: `tokens=6`."""
+    """Further settings that change the number, such as `tokens=6`."""
 
     def __str__(self) -> str:
         parts = {
@@ -55,29 +55,31 @@ class Metric:
 
     value: float
     n: int
-    """Facts (or pieces of text) that it is a mean over."""
+    """Number of facts (or pieces of text) that the value summarises."""
     protocol: str
+    """The `Protocol` as a string."""
     low: float | None = None
-    """95 % interval; None where there is none to give."""
+    """Lower end of the 95 % interval; None where the metric has no interval."""
     high: float | None = None
+    """Upper end of the 95 % interval; None where the metric has no interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A quantity fact by fact: means over facts, first within a fact, then across."""
+    """A quantity with one value for each fact: the mean over the questions about the fact."""
 
     items: Mapping[str, float]
-    """By case id; a case without such a question is left out."""
+    """Values by case id. A case without such a question is left out."""
     protocol: Protocol
     num_questions: int
-    """Of all facts together."""
+    """Number of questions, over all facts."""
     is_share: bool = True
-    """Whether values lie in 0..1 and the interval is Wilson's."""
+    """Whether values are shares in 0..1. Their interval is Wilson's, that of others is normal."""
     combine: Callable[[float], float] = float
-    """Applied to the mean and to the ends of its interval, as exp is for perplexity."""
+    """Function applied to the mean and to the ends of its interval, such as exp for perplexity."""
 
     def metric(self) -> Metric:
-        """The mean over facts with its 95 % interval; NaN of no facts, with n 0."""
+        """The mean over facts with its 95 % interval. Without facts it is NaN, with n = 0."""
         values = list(self.items.values())
         if not values:
             return Metric(value=math.nan, n=0, protocol=str(self.protocol))
@@ -96,8 +98,9 @@ class Measured:
         if not self.is_share:
             half = 1.96 * math.sqrt(spread)
             return p - half, p + half
-        # Shares within facts vary less than hits and misses do: as many independent questions as
-        # give the variance that is seen, no fewer than the facts and no more than the questions.
+        # Shares within facts vary less than single hits and misses. The effective n is the number
+        # of independent questions that would have the observed variance, at least the number of
+        # facts and at most the number of questions.
         effective = round(p * (1 - p) / spread) if spread else n
         return wilson(p, min(max(effective, n), max(self.num_questions, n)))
 
@@ -105,8 +108,10 @@ class Measured:
 def measured(
     hits: Iterable[tuple[str, float]], protocol: Protocol, *, is_share: bool = True
 ) -> Measured:
-    """A mean over facts, from (case id, value) pairs, several a case; values of a share are in
-    0..1."""
+    """A quantity from (case id, value) pairs. A case may have several; its value is their mean.
+
+    Values are in 0..1 where `is_share` is True.
+    """
     by_case: dict[str, list[float]] = {}
     for case_id, value in hits:
         by_case.setdefault(case_id, []).append(float(value))
@@ -119,7 +124,7 @@ def measured(
 
 
 def parts(whole: Measured, groups: Mapping[str, str]) -> dict[str, Measured]:
-    """A quantity group by group, in the groups' order of names; `groups` names each case's."""
+    """A quantity split by group, sorted by name. `groups` gives the group of each case id."""
     found: dict[str, dict[str, float]] = {}
     for case_id, value in whole.items.items():
         found.setdefault(groups[case_id], {})[case_id] = value
@@ -130,7 +135,7 @@ def parts(whole: Measured, groups: Mapping[str, str]) -> dict[str, Measured]:
 
 
 def same_protocol(*protocols: object) -> None:
-    """Raise ProtocolError unless all of these are one."""
+    """Raise ProtocolError unless all protocols are equal. Each is a `Protocol` or its string."""
     labels = sorted(set(map(str, protocols)))
     if len(labels) > 1:
         raise ProtocolError(
@@ -140,10 +145,10 @@ def same_protocol(*protocols: object) -> None:
 
 
 def difference(a: Measured, b: Measured, subjects: Mapping[str, str]) -> Metric:
-    """Mean of a - b over the facts that both have, with the paired bootstrap's 95 % interval.
+    """Mean of a - b over the facts that both have, with the 95 % interval of the paired bootstrap.
 
-    `subjects` names each case's subject: facts of one subject stand or fall together and are
-    resampled together. Raises ProtocolError for two protocols.
+    `subjects` gives the subject of each case id: facts of one subject are not independent and are
+    resampled together. Raises ProtocolError where the protocols differ.
     """
     same_protocol(a.protocol, b.protocol)
     shared = [case_id for case_id in a.items if case_id in b.items]
@@ -153,7 +158,8 @@ def difference(a: Measured, b: Measured, subjects: Mapping[str, str]) -> Metric:
 
 
 def pooled(parts: Sequence[Measured]) -> Measured:
-    """Several as one. Raises ProtocolError for two protocols, ValueError for a case twice."""
+    """One quantity with the items of all parts. Raises ProtocolError where the protocols differ,
+    and ValueError for a case that is in two parts."""
     same_protocol(*(part.protocol for part in parts))
     items: dict[str, float] = {}
     for part in parts:

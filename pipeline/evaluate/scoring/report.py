@@ -1,4 +1,5 @@
-"""Scores of every role -> the report: numbers, differences between roles, numbers by relation."""
+"""Makes the report from the scores of all roles: numbers, differences between roles, and the
+candidate's numbers by relation."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candida
 def report_of(
     cases: CaseSet, config: EvaluateConfig, scores: Mapping[str, Scores]
 ) -> dict[str, Any]:
-    """`report.json`: every number by role, what changed between roles, and by relation."""
+    """Content of `report.json`: every number by role, differences between roles, and the
+    candidate's numbers by relation."""
     return {
         "schema": 2,
         "families": list(config.metrics),
@@ -36,14 +38,15 @@ def report_of(
 
 
 def summary(scores: Scores) -> dict[str, Any]:
-    """As JSON: each number with its count, interval and protocol."""
+    """Scores as JSON: each number with its count, interval and protocol."""
     return {name: as_json(s if isinstance(s, Metric) else s.metric()) for name, s in scores.items()}
 
 
 def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[str, Any]]:
-    """Pairs of roles, number by number, on the facts that both were asked about.
+    """Differences between the pairs of roles in `COMPARED`, by pair and metric, on the facts that
+    both were asked about.
 
-    Of perplexity it is the difference of its logarithm: exp of it is the ratio.
+    For perplexity it is the difference of the logarithms; exp of it is the ratio.
     """
     subjects = {case.id: normalise(case.subject) for case in cases.cases}
     found: dict[str, dict[str, Any]] = {}
@@ -59,7 +62,7 @@ def differences(scores: Mapping[str, Scores], cases: CaseSet) -> dict[str, dict[
 
 
 def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
-    """The candidate's own words, relation by relation."""
+    """Reliability, generality and retention by relation."""
     relations = {case.id: case.relation for case in cases.cases}
     found: dict[str, dict[str, Any]] = {}
     for name in ("reliability", "generality", "retention"):
@@ -72,7 +75,7 @@ def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
 
 
 def as_json(metric: Metric) -> dict[str, Any]:
-    """A metric as JSON, where there is no infinity and no NaN."""
+    """A metric as JSON. Infinity and NaN become null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in asdict(metric).items()

@@ -1,1 +1,1 @@
-"""What holds: does the model say, and prefer, what was edited?"""
+"""Efficacy: does the model generate, and prefer, the target of an edit?"""

@@ -1,14 +1,17 @@
-"""What the model says by itself (WILD, arXiv:2502.11177): raw prompt, greedy, natural stop, target
-length unknown.
+"""Accuracy of generated answers (WILD, arXiv:2502.11177): raw prompt, greedy decoding until the
+model stops by itself, without knowledge of the target's length.
 
-reliability            the answer to an edit's own prompt begins with the target or an alias of it
-reliability_exact      the answer is one of them and nothing else
-generality(_exact)     the same over held-out paraphrases
-contains               the target is somewhere in the answer: a diagnostic
-superseded             an old value is still the answer: of corrected facts, and of those taken out
-superseded_paraphrase  the same over paraphrases
+reliability            share of edits whose own prompt gets an answer that begins with the target or
+                       an alias of it
+reliability_exact      share of edits whose answer is the target or an alias, and nothing else
+generality(_exact)     the same for held-out paraphrases
+contains               share of edits whose answer contains the target anywhere; a diagnostic
+superseded             share of corrected and of removed facts whose answer still begins with an old
+                       value
+superseded_paraphrase  the same for paraphrases of corrected facts
 
-The gap between alias and exact is what cannot stop, not what is not known.
+An answer that counts for `reliability` but not for `reliability_exact` is known to the model, which
+then fails to stop.
 """
 
 from __future__ import annotations
@@ -25,7 +28,11 @@ from pipeline.evaluate.scoring.metric import measured
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """Every form of every case, to its natural end or until it is settled what it begins with."""
+    """Every form of every case, and the removed facts.
+
+    The edit's own prompt is continued to its natural end, the others only until it is certain which
+    of the known answers the continuation begins with.
+    """
     for case in cases.cases:
         for i, question in enumerate(form_questions(case, config)):
             until = (*case.accepted, *case.old) if i else None
@@ -37,7 +44,8 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """All of them, of the edits that are new here; older ones are retention's."""
+    """All numbers of this file. Reliability and `contains` cover the edits that are new in this
+    edition; the family `retention` covers the older ones."""
     alias, exact = answer_set.protocol("greedy", "alias"), answer_set.protocol("greedy", "exact")
     said = [
         (case, i, answer.greedy or "")

@@ -1,12 +1,13 @@
-"""Which answer is likelier: efficacy, paraphrase and neighbourhood scores (MEMIT, arXiv:2210.07229
-section 5.2), by negative log-likelihood a token.
+"""Efficacy, paraphrase and neighbourhood scores (MEMIT, arXiv:2210.07229 section 5.2): which answer
+has the lower negative log-likelihood a token?
 
-ES   the edit's own prompt: the target beats every old value and every other rival
-PS   the same over held-out paraphrases
-NS   other subjects of the relation: their own object beats the edit's target
+ES   on the edit's own prompt, the target is likelier than every old value and every other rival
+PS   the same on held-out paraphrases
+NS   for other subjects of the relation, their own object is likelier than the edit's target
 S    harmonic mean of the three
 
-ES = 1 is possible at p(target) = .001: a preference, not an answer.
+These scores compare answers and do not show what the model generates: ES = 1 is possible with
+p(target) = 0.001.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """Target, old values and rivals are scored at every form; neighbours' own objects likewise."""
+    """Every form of every case, with target, old values and rivals to score; and every neighbour,
+    with its own object and the edit's target."""
     for case in cases.cases:
         candidates = (case.target, *case.old, *case.rivals)
         for question in form_questions(case, config):
@@ -38,7 +40,8 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """ES and retention_ES of new and older edits, PS, NS, S, and how far apart the answers are."""
+    """ES of the new edits, retention_ES of the older ones, PS, NS and S. S is left out where one of
+    its parts has no items."""
     protocol = answer_set.protocol("tf", "pref")
     edits = [
         (case, i, answer)
@@ -75,7 +78,7 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def prefers_first(answer: Answer) -> bool:
-    """Whether the first candidate is the likeliest a token; a tie is not."""
+    """Whether the first candidate has the greatest log-likelihood a token. A tie counts as no."""
     first, *others = (
         total / count for total, count in zip(answer.logprobs, answer.num_tokens, strict=True)
     )

@@ -1,9 +1,11 @@
-"""Teacher-forced accuracy: is each target token the likeliest, given the ones before it?
+"""Teacher-forced accuracy: is each target token the model's likeliest, given the tokens before it?
 
-TFA      share of the target's tokens
-TFA_all  every one of them
+TFA             share of the target's tokens that are, on the edit's own prompt
+TFA_all         share of edits for which all of the target's tokens are
+TFA_paraphrase  TFA on held-out paraphrases
 
-It gives away the answer's beginning and its length. For comparison with published numbers only.
+Teacher forcing tells the model the beginning and the length of the answer. Use these numbers only
+to compare with published ones.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from pipeline.evaluate.scoring.metric import measured
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """The target is scored at every form."""
+    """Every form of every case, with the target to score."""
     for case in cases.cases:
         for question in form_questions(case, config):
             yield replace(question, candidates=(case.target,))
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """Both, on the edits' own prompts and on their paraphrases."""
+    """TFA and TFA_all of the edits' own prompts, TFA_paraphrase of their paraphrases."""
     protocol = answer_set.protocol("tf", "token")
     seen = [
         (case.id, i, answer.num_argmax[0], answer.num_tokens[0])

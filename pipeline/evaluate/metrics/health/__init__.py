@@ -1,1 +1,1 @@
-"""What it cost: general text, free text, the weights themselves."""
+"""Side effects of editing: on general text, on generated free text, and on the weights."""

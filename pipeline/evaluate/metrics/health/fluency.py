@@ -1,14 +1,15 @@
-"""Free text about an edited subject: is it still varied, and does it agree with the edit?
+"""Free text about an edited subject: does it repeat itself, and does it agree with the edit?
 (GE and RS of ROME, arXiv:2202.05262.)
 
 fluency      GE = ½ Σ_m w_m H_m over m = 2, 3 with w = (2/3, 4/3): entropy in bits of the m-grams of
-             words, H_m = -Σ f log2 f; low where the model repeats itself. Tables print 100 GE.
-consistency  RS = cosine of the TF-IDF vectors of all that was written of a fact, and of all its
-             references: texts on things of which the target is true
+             words, H_m = -Σ f log2 f; low where the model repeats itself. Papers print 100 GE.
+consistency  RS = cosine of the TF-IDF vectors of all free text about a fact, and of all its
+             references: texts about other subjects that have the target as their object
 
-The authors draw from the five likeliest tokens, and count the prompt in with what is written, 100
-tokens together. Here it is 100 tokens behind the prompt, greedy, and the prompt is left out: the
-same every time, but repetitive, so lower than theirs. Compare with the base of the same run only.
+The authors sample from the five likeliest tokens, and score prompt and continuation together, 100
+tokens in all. Here the continuation alone is scored, 100 tokens with greedy decoding. It is the
+same in every run but more repetitive, so that the numbers are lower than the authors'. Compare them
+only with the base model of the same run.
 """
 
 from __future__ import annotations
@@ -31,16 +32,18 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 NUM_TOKENS = 100
+"""Tokens of each free text."""
 WEIGHTS = {2: 2 / 3, 3: 4 / 3}
-"""Of bigrams and of trigrams."""
+"""Weights w_m of the bigrams (m = 2) and of the trigrams (m = 3)."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-"""A word, or a mark of punctuation."""
+"""A word, or a punctuation mark."""
 _TERM = re.compile(r"\w\w+")
-"""A word of two letters or more: what scikit-learn's TF-IDF counts."""
+"""A word of two letters or more, which scikit-learn's TF-IDF counts by default."""
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """The first essays of every case, each of 100 tokens whatever ends it comes by."""
+    """The first `num_essays` prompts for free text of every case. Each is continued for exactly 100
+    tokens; newlines and end-of-text tokens do not end it."""
     for case in cases.cases:
         for k, prompt in enumerate(case.essays[: config.num_essays]):
             yield Question(
@@ -55,7 +58,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """Fluency of every fact that was written about, consistency of those that have references."""
+    """Fluency of every fact with a free text, consistency of those that also have references."""
     written = {
         case.id: [
             answer.greedy or ""
@@ -89,13 +92,14 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def ngram_entropy(text: str) -> float:
-    """½ Σ_m w_m H_m in bits; 0 of a text of less than two words."""
+    """GE of a text, ½ Σ_m w_m H_m, in bits. 0 for a text of fewer than two words."""
     words = _TOKEN.findall(text)
     return sum(w * entropy(words, m) for m, w in WEIGHTS.items()) / len(WEIGHTS)
 
 
 def entropy(words: Sequence[str], m: int) -> float:
-    """-Σ f log2 f over the relative frequencies f of m words in a row; 0 of none."""
+    """H_m = -Σ f log2 f in bits, over the relative frequencies f of the m-grams of `words`. 0 where
+    there are fewer than m words."""
     grams = Counter(zip(*(words[i:] for i in range(m)), strict=False))
     counts = np.array(list(grams.values()), dtype=float)
     f = counts / counts.sum()
@@ -104,25 +108,27 @@ def entropy(words: Sequence[str], m: int) -> float:
 
 @dataclass(frozen=True)
 class Likeness:
-    """Cosine of the TF-IDF vectors of two texts, as scikit-learn makes them by default (the
-    authors' choice): idf(t) = 1 + ln((1 + n) / (1 + df(t))) of every word t of two letters or more
-    that is in df(t) of n texts."""
+    """Cosine similarity of the TF-IDF vectors of two texts.
+
+    TF-IDF has the defaults of scikit-learn, as the authors use it: a word t of two letters or more
+    that occurs in df(t) of n texts has idf(t) = 1 + ln((1 + n) / (1 + df(t))).
+    """
 
     tfidf: TfidfVectorizer | None
-    """None of texts without a word."""
+    """The fitted vectorizer; None where no text has a word."""
 
     @classmethod
     def of(cls, texts: Collection[str]) -> Likeness:
-        """With the words of these texts."""
+        """A similarity whose vocabulary and document frequencies are those of `texts`."""
         if not any(_TERM.search(text) for text in texts):
             return cls(None)
-        from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second
+        from sklearn.feature_extraction.text import TfidfVectorizer  # the import takes a second
 
         return cls(TfidfVectorizer().fit(texts))
 
     def __call__(self, one: str, two: str) -> float:
-        """0 where a text has none of the words."""
+        """Cosine similarity in 0..1. 0 where one of the texts has no word of the vocabulary."""
         if self.tfidf is None:
             return 0.0
-        a, b = self.tfidf.transform([one, two]).toarray()  # of length 1, or of zeros
+        a, b = self.tfidf.transform([one, two]).toarray()  # of norm 1, or zeros
         return float(a @ b)

@@ -1,8 +1,9 @@
-"""What editing does to general text.
+"""How likely general text is after editing.
 
 perplexity  exp of the mean negative log-likelihood a token, over windows of equal length
-ME-PPL      mean over sentences of each one's perplexity (arXiv:2406.11263): outliers drive it
-kl          KL drift against the unedited model: mean over positions of Σ p0 log(p0/p), nats a token
+ME-PPL      mean of the perplexities of single sentences (arXiv:2406.11263); outliers dominate it
+kl          KL divergence from the unedited model: mean over positions of Σ p0 log(p0/p), in nats a
+            token
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from pipeline.evaluate.scoring.metric import Measured, Metric
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """None: texts are not questions."""
+    """No questions: this family scores texts."""
     return ()
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """The three, of the windows and sentences that were read."""
+    """Perplexity and kl of the scored windows, ME-PPL of the scored sentences."""
     windows = {key: text for key, text in answer_set.texts.items() if key.startswith("window/")}
     sentences = {key: text for key, text in answer_set.texts.items() if key.startswith("sentence/")}
     scores: dict[str, Measured | Metric] = {}
@@ -56,5 +57,5 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def exp(nats: float) -> float:
-    """e^nats, at most e^100: a model that is lost is lost, and sums of it must stay finite."""
+    """e^nats, and e^100 where nats is greater, so that means over a collapsed model stay finite."""
     return math.exp(min(nats, 100.0))

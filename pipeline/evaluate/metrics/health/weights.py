@@ -1,12 +1,15 @@
-"""How far the weights themselves have moved: what precedes a collapse (evaluation by answers sees
-it late).
+"""Changes of the weights. Large ones precede a collapse of the model, which its answers show late.
 
-norm_ratio      greatest ‖W‖_F / ‖W0‖_F of an edited matrix, or its inverse
-spectral_ratio  greatest ratio of the greatest singular values of W and W0
-effective_rank  greatest effective rank of a change: exp of the entropy of its singular values
-                (Roy and Vetterli 2007)
-energy          share of a module's output that has changed on held-out text, the greatest
-non_finite      edited values that are not finite numbers
+W0 and W are an edited matrix before and after the edits. The first three are the greatest over all
+edited matrices.
+
+norm_ratio      ‖W‖_F / ‖W0‖_F, or its inverse where that is greater
+spectral_ratio  ratio of the greatest singular values of W and W0
+effective_rank  effective rank of W - W0: exp of the entropy of its singular values (Roy and
+                Vetterli 2007)
+energy          relative change of a module's output on held-out text, Σ‖m(x) - m0(x)‖² / Σ‖m0(x)‖²,
+                of the module where it is greatest; mean over texts
+non_finite      number of edited values that are infinite or NaN
 """
 
 from __future__ import annotations
@@ -25,15 +28,16 @@ from pipeline.evaluate.scoring.family import AnswerSet, Scores
 from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 POWER_STEPS = 50
+"""Steps of the power iteration."""
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """None."""
+    """No questions: this family reads text scores and weights."""
     return ()
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """Energy on the texts that were read; the rest is `monitors`', which reads no answers."""
+    """`energy` of the scored texts. `monitors` computes the other numbers, from the weights."""
     energies = {k: text.energy for k, text in answer_set.texts.items() if text.energy is not None}
     protocol = answer_set.protocol("none", "norm", "texts")
     energy = Measured(
@@ -43,8 +47,10 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapping[str, Metric]:
-    """Ratios over the named matrices, read from two checkpoints; those with values that are not
-    finite are counted, and left out of the rest."""
+    """All numbers but `energy`, over the matrices `names`, which are read from both checkpoints.
+
+    A matrix with values that are not finite counts in `non_finite` and is left out of the others.
+    """
     found: dict[str, list[float]] = {
         "norm_ratio": [],
         "spectral_ratio": [],
@@ -72,13 +78,16 @@ def monitors(base: Checkpoint, edited: Checkpoint, names: Iterable[str]) -> Mapp
 
 
 def _ratio(a: float, b: float) -> float:
-    """a / b; 1 of two zeros, infinite of something and nothing."""
+    """a / b for a, b ≥ 0. 1 where both are 0, infinite where only b is 0."""
     return a / b if b else 1.0 if a == b else math.inf
 
 
 def spectral_norm(matrix: Tensor) -> float:
-    """Greatest singular value, by power iteration from a fixed start; from below, the closer the
-    further it stands out."""
+    """Greatest singular value of a matrix, by power iteration from a fixed start vector.
+
+    The result is at most the true value. It is the closer to it, the larger the gap to the second
+    singular value.
+    """
     v = torch.linspace(1, 2, matrix.shape[1], dtype=matrix.dtype)
     for _ in range(POWER_STEPS):
         v = matrix.T @ (matrix @ (v / v.norm().clamp(min=torch.finfo(v.dtype).tiny)))
@@ -86,7 +95,7 @@ def spectral_norm(matrix: Tensor) -> float:
 
 
 def effective_rank(matrix: Tensor) -> float:
-    """exp of the entropy of the singular values over their sum; 0 of a matrix of zeros."""
+    """exp(-Σ p_i ln p_i) with p_i = s_i / Σ s, s the singular values. 0 for a matrix of zeros."""
     gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
     sigma = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
     if not float(sigma.sum()):

@@ -1,1 +1,1 @@
-"""What must not move: other facts, other prompts, edits of earlier batches."""
+"""Locality: do other facts, other prompts and edits of earlier batches stay as they are?"""

@@ -1,11 +1,14 @@
-"""What must not move, against the unedited model's own answers and not a dataset's.
+"""Locality by agreement: does the edited model give the same answers as the unedited one?
 
-near_agreement     other subjects of the relation: the first tokens are all the base's
-subject_agreement  edited subjects on other relations: the same
-neutral_agreement  continuations of general text: the same, 16 tokens
-leak               other subjects get the edit's target as their answer
+The reference is the unedited model's answer, not a dataset's.
 
-Agreement is the share kept (the survey, arXiv:2310.16218 eq. 4, prints its complement).
+near_agreement     share of prompts on other subjects of the relation whose first
+                   `agreement_tokens` answer tokens all equal the base model's
+subject_agreement  the same for edited subjects on other relations
+neutral_agreement  the same for continuations of general text, over `neutral_tokens` tokens
+leak               share of prompts on other subjects that are answered with the edit's target
+
+The survey (arXiv:2310.16218 eq. 4) prints 1 - agreement.
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, measured
 
 NEUTRAL_WORDS = 24
-"""Length of a beginning of general text."""
+"""Words of a paragraph that make the prompt for its continuation."""
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """Neighbours, edited subjects on other relations, and beginnings of general text."""
+    """Neighbours, edited subjects on other relations, and paragraph beginnings of general text."""
     length = config.agreement_tokens
     for case in cases.cases:
         for k, query in enumerate(case.near[: config.num_near]):
@@ -55,7 +58,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """All four."""
+    """All four numbers, from the questions that were asked."""
     near = [
         (case, question_id("near", case.id, k))
         for case in answer_set.cases.cases
@@ -78,18 +81,21 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def with_unrelated(cases: CaseSet, config: EvaluateConfig) -> Sequence[Case]:
-    """The cases whose subject is asked about on another relation."""
+    """The first `num_unrelated` cases that have prompts on other relations of their subject."""
     return [case for case in cases.cases if case.same_subject][: config.num_unrelated]
 
 
 def unrelated(case: Case) -> str:
-    """One prompt about the subject on another relation, another one for another case."""
+    """One prompt about the case's subject on another relation.
+
+    The case's id selects it, so that the cases of a set do not all ask about the same relation.
+    """
     place = sum(map(ord, case.id)) % len(case.same_subject)
     return case.same_subject[place].prompt
 
 
 def neutral(config: EvaluateConfig) -> list[str]:
-    """Beginnings of the held-out text's paragraphs."""
+    """The first 24 words of `num_neutral` longer paragraphs of the held-out text."""
     paragraphs = (part.split() for part in read_text(config).split("\n"))
     long = [words for words in paragraphs if len(words) > NEUTRAL_WORDS]
     return [" ".join(words[:NEUTRAL_WORDS]) for words in long[: config.num_neutral]]

@@ -1,8 +1,12 @@
-"""Do facts of earlier batches survive the later ones? By the age of an edit: facts edited after it.
+"""Retention: does the model still know the facts of earlier batches after later batches?
 
-retention           older edits' own prompts, the answer begins with the target (alias)
-retention_by_age    the same in bins of age, oldest last: `retention@100-199`
-half_life           facts after which half is forgotten: maximum likelihood of Rel(0)·2^(-age/h)
+The age of an edit is the number of facts edited in later batches.
+
+retention       share of older edits whose own prompt gets an answer that begins with the target or
+                an alias of it
+retention@A-B   the same for all edits of age A to B, in at most five bins of age
+half_life       age h in facts at which half is forgotten: maximum likelihood of p(age) =
+                p0·2^(-age/h)
 """
 
 from __future__ import annotations
@@ -19,17 +23,18 @@ from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 NUM_BINS = 5
+"""Bins of age, at most."""
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """Every edit's own prompt."""
+    """The own prompt of every edit."""
     for case in cases.cases:
         own = next(iter(form_questions(case, config)))
         yield replace(own, greedy=True, until=(*case.accepted, *case.old))
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """Of the edits that are not new, and the curve where there are several batches."""
+    """`retention` of the older edits; where there are several batches, bins and half-life too."""
     protocol = answer_set.protocol("greedy", "alias")
     right = {
         case.id: begins_with(answer.greedy, case.accepted) is not None
@@ -56,7 +61,8 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def bins(known: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
-    """Cases sorted by age in at most `NUM_BINS` parts of about one size; an age is never parted."""
+    """(age, case id) pairs, which come sorted by age, in at most `NUM_BINS` bins of about equal
+    size. Cases of one age are in one bin."""
     size = math.ceil(len(known) / NUM_BINS)
     parts: list[list[tuple[int, str]]] = []
     for case in known:
@@ -68,7 +74,7 @@ def bins(known: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
 
 
 def ages_of(cases: CaseSet) -> Mapping[str, int]:
-    """How many facts were edited in later batches, by case."""
+    """The age of each case by its id: the number of facts edited in later batches."""
     orders = sorted((case.order for case in cases.cases), reverse=True)
     later: dict[int, int] = {}
     for number, order in enumerate(orders):
@@ -77,11 +83,11 @@ def ages_of(cases: CaseSet) -> Mapping[str, int]:
 
 
 def half_life(ages: Sequence[int], right: Sequence[bool]) -> float:
-    """Age at which half of what was known at age 0 is forgotten, in facts; infinite where the
-    likelihood is greatest without any decline.
+    """Age in facts at which half of the facts known at age 0 are forgotten.
 
-    Maximum likelihood of p(age) = p0·2^(-age/h) over hits and misses, on a grid of h with p0 at
-    its best for each.
+    `right` says of each fact whether it is answered right, `ages` its age. The result is the h of
+    greatest likelihood under p(age) = p0·2^(-age/h), on a grid of h with the best p0 for each. It
+    is infinite where no decline fits better, and 0 where no fact is answered right.
     """
     oldest = max(ages, default=0)
     if not oldest or all(right) or not any(right):
@@ -95,7 +101,7 @@ def half_life(ages: Sequence[int], right: Sequence[bool]) -> float:
 
 
 def _likelihood(ages: Sequence[int], right: Sequence[bool], h: float) -> float:
-    """Greatest log-likelihood over p0 at this half-life."""
+    """The greatest log-likelihood over p0 at half-life h."""
     decay = [2.0 ** (-age / h) for age in ages]
 
     def at(p0: float) -> float:

@@ -1,1 +1,1 @@
-"""What follows: are the consequences of an edit there, too?"""
+"""Portability: does the model also know the consequences of an edit?"""

@@ -1,11 +1,13 @@
-"""Questions whose answer is several facts away (MQuAKE, arXiv:2305.14795), all edits being in.
+"""Multi-hop questions, whose answers follow from several facts (MQuAKE, arXiv:2305.14795). They are
+asked after all edits of the set.
 
-multi_hop             any of a question's phrasings is answered right
-hop_recall            its single steps: each answered right, first within a question, then over them
-multi_hop_given_hops  multi_hop of the questions whose every step is answered right: what is left to
-                      put together, not to know
+multi_hop             share of questions of which one phrasing or more is answered right
+hop_recall            share of a question's single steps that are answered right, mean over
+                      questions
+multi_hop_given_hops  multi_hop over the questions whose steps are all answered right: whether the
+                      model can combine facts that it knows
 
-Right is an answer that begins with an accepted one. Items are multi-hop questions, not cases.
+An answer is right if it begins with an accepted one. Items are multi-hop questions, not cases.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pipeline.evaluate.scoring.metric import measured
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """Every phrasing, and every single step: `hop/<id>/q0`, `hop/<id>/h0`."""
+    """Every phrasing (`hop/<id>/q0`) and every single step (`hop/<id>/h0`) of every question."""
     for hop in cases.multi_hop:
         phrasings = [Query(prompt=text, accepted=hop.accepted) for text in hop.questions]
         for side, queries in (("q", phrasings), ("h", hop.hops)):
@@ -35,7 +37,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """All three, of the questions that were asked."""
+    """All three numbers, over the questions that were asked."""
     answered: dict[str, bool] = {}
     steps: dict[str, list[bool]] = {}
     for hop in answer_set.cases.multi_hop:
@@ -62,7 +64,7 @@ def score(answer_set: AnswerSet) -> Scores:
 def _right(
     answer_set: AnswerSet, hop_id: str, side: str, accepted: Sequence[Sequence[str]]
 ) -> list[bool]:
-    """Which phrasings (q) or steps (h) are answered right, of those that were asked."""
+    """Whether each phrasing (side `q`) or step (side `h`) that was asked is answered right."""
     said = [
         answer_set.answers.get(question_id("hop", hop_id, f"{side}{k}"))
         for k in range(len(accepted))

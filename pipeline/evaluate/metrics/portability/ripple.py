@@ -1,15 +1,16 @@
-"""Do the consequences of an edit follow, and only they? The criteria of RippleEdits
-(arXiv:2307.12976 section 3), by the model's own words.
+"""The tests of RippleEdits (arXiv:2307.12976 section 3), on generated answers: does the model know
+the consequences of an edit, and are other facts unchanged?
 
-ripple_<kind>           of the tests of a kind that count, the share that passes: first within a
+ripple_<kind>           share of the tests of a kind that pass, of those that count: mean within a
                         fact, then over facts
-ripple_<kind>_executed  of all its tests, the share that counts
+ripple_<kind>_executed  share of the tests of a kind that count
 
-A test counts if the unedited model passes all its conditions and the edited one says the edit
-itself. A query needs all its targets, each by any alias, as whole words of the continuation; a test
-needs all of its queries, or one. The authors' own code searches prompt and continuation together,
-and gives the limit of tokens a count of characters; here it is the continuation alone, to its
-natural end or 32 tokens.
+A test counts if the unedited model passes all its conditions and the edited model answers the
+edit's own prompt right. A query passes if the continuation contains all its targets, each by any
+alias, as whole words. A test passes if all of its queries pass, or one of them, as the test says.
+
+The authors' code searches prompt and continuation together, and passes a number of characters as
+the limit of tokens. Here the continuation alone is searched, to its natural end or 32 tokens.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from pipeline.evaluate.scoring.family import AnswerSet, Scores, form_questions, 
 from pipeline.evaluate.scoring.metric import Measured, Metric, measured
 
 NUM_TOKENS = 32
+"""Tokens of a continuation, at most."""
 Target = tuple[tuple[str, ...], ...]
-"""All that has to be said, each by any of its aliases."""
+"""Targets that an answer must all contain, each by one or more of its aliases."""
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """Every query and condition, and the edits themselves."""
+    """For every case with criteria: the edit's own prompt, and every query and condition."""
     for case in cases.cases:
         if not case.criteria:
             continue
@@ -42,12 +44,12 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                     id=question_id("ripple", case.id, n, part),
                     prompt=prompt,
                     greedy=True,
-                    max_new_tokens=NUM_TOKENS,  # a target may come late: no word settles it
+                    max_new_tokens=NUM_TOKENS,  # a target may come late, so no word can end it
                 )
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """Two numbers a kind, of the tests whose every question was asked."""
+    """Two numbers for each kind, over the tests whose questions were all asked."""
     passed: dict[str, list[tuple[str, float]]] = {}
     counted: dict[str, list[tuple[str, float]]] = {}
     for case in answer_set.cases.cases:
@@ -73,14 +75,14 @@ def score(answer_set: AnswerSet) -> Scores:
 
 
 def _parts(criterion: Criterion) -> Mapping[str, tuple[str, Target]]:
-    """Queries `q0`, `q1`... and conditions `c0`... One without a target is met by any answer, says
-    nothing, and is left out."""
+    """Queries by `q0`, `q1`... and conditions by `c0`, `c1`... Those without a target are left out:
+    any answer would pass them."""
     sides = (("q", criterion.queries), ("c", criterion.conditions))
     return {f"{side}{k}": q for side, queries in sides for k, q in enumerate(queries) if q[1]}
 
 
 def _is_asked(answer_set: AnswerSet, case: Case, n: int, criterion: Criterion) -> bool:
-    """Whether there are queries, and answers to them all."""
+    """Whether the criterion has a query, and every query and condition has an answer."""
     parts = _parts(criterion)
     keys = {part: question_id("ripple", case.id, n, part) for part in parts}
     return any(part.startswith("q") for part in parts) and all(
@@ -92,7 +94,7 @@ def _is_asked(answer_set: AnswerSet, case: Case, n: int, criterion: Criterion) -
 def _pass(
     answers: Mapping[str, Answer], case: Case, n: int, criterion: Criterion, side: str
 ) -> list[bool]:
-    """Of each query (q) or condition (c), whether all its targets are said."""
+    """For each query (side `q`) or condition (side `c`): does its answer contain all targets?"""
     return [
         all(
             contains(answers[question_id("ripple", case.id, n, part)].greedy or "", names)

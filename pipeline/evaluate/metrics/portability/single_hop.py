@@ -1,8 +1,11 @@
-"""What follows from an edited fact, said by the model itself: one_hop consequences, the reversed
-relation, aliases of the subject; each kind a number of its own (`portability_one_hop`).
+"""Portability of an edit (EasyEdit's survey, arXiv:2305.13172 section 5): questions whose answers
+follow from the edited fact.
 
-Right is an answer that begins with an accepted one (EasyEdit's survey, arXiv:2305.13172 section 5,
-by generation instead of teacher forcing).
+portability_<kind>  share of questions of a kind that are answered right; kinds are one_hop (a
+                    consequence), reversed (the inverse relation), logical and subject_alias
+
+An answer is right if it begins with an accepted one. It is generated; the survey uses teacher
+forcing.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pipeline.evaluate.scoring.metric import measured
 
 
 def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
-    """All that the cases have."""
+    """All portability questions of all cases."""
     for case in cases.cases:
         for kind, queries in case.portability.items():
             for k, query in enumerate(queries):
@@ -31,7 +34,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 
 def score(answer_set: AnswerSet) -> Scores:
-    """One number a kind."""
+    """One number for each kind of question."""
     kinds: dict[str, list[tuple[str, float]]] = {}
     for case in answer_set.cases.cases:
         for kind, queries in case.portability.items():
