@@ -1,7 +1,8 @@
-"""Published edit sets, and your own, as `CaseSet`s: one file a family, one line in `DATASETS`.
+"""Loaders that read published edit sets, and your own, as a `CaseSet`.
 
-A loader reads the records of a source into a collector, which makes them tidy and counts what is
-left out. `cases.dropped` says what that was: print it beside every number.
+Each dataset has one file here and one line in `DATASETS`. A loader adds the records of a file to a
+`Collector`, which cleans them and counts those that it leaves out. `CaseSet.dropped` has these
+counts: report them with every number.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.datasets.records import DatasetFile
 from pipeline.evaluate.cases import CaseSet
 
 Loader = Callable[[DatasetFile, Collector], None]
+"""Adds the records of a dataset's file to a collector."""
 
 DATASETS: Mapping[str, Loader] = {
     "counterfact": counterfact.load,
@@ -39,16 +41,19 @@ DATASETS: Mapping[str, Loader] = {
     "bear": bear.load,
     "jsonl": jsonl.load,
 }
+"""Loaders by dataset name."""
 
 
 def load_cases(
     name: str, path: Path, *, num: int | None = None, relations: Path | None = None
 ) -> CaseSet:
-    """The first `num` facts of a dataset's file (.json or .jsonl, either also .gz), all where it is
-    None, as one edit set. `relations` is `bear`'s second file, where it is not beside the first.
+    """The first `num` facts of a dataset's file as one edit set, or all facts where `num` is None.
 
-    Raises ConfigError, one line: an unknown dataset, a file that is missing or not JSON, a record
-    that breaks the schema, or fewer facts than were asked for.
+    `name` is a key of `DATASETS`. `path` is a .json or .jsonl file, or either with .gz. `relations`
+    is the second file of `bear`; None looks for it beside the first.
+
+    Raises ConfigError, with a message of one line, for an unknown dataset, a file that is missing
+    or not JSON, a record that does not match the schema, or a file with fewer than `num` facts.
     """
     if name not in DATASETS:
         raise ConfigError(

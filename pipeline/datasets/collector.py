@@ -1,12 +1,13 @@
-"""Cases of a dataset as they are found: made tidy, checked against one another, and what is left
-out counted by reason.
+"""Collects the cases of a dataset: cleans them, checks them against each other, and counts by
+reason those that are left out.
 
-Rules that hold for every dataset:
+Rules for every dataset:
 
-- a prompt holds its subject; white space around prompts and answers goes;
-- one fact is edited once: of two edits that contradict each other the first in the file stays;
-- a paraphrase is never an edit's own prompt, and no question asks for what an edit changes;
-- neighbours about a subject that is edited itself say nothing of locality, and go.
+- a prompt contains its subject; white space around prompts and answers is removed;
+- each fact is edited once: of two edits that contradict each other, the first in the file is kept;
+- a paraphrase is never the prompt of an edit, and no question about other facts asks for a fact
+  that an edit of the set changes;
+- neighbours whose subject is edited itself are left out, since they do not measure locality.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _EVERYDAY = frozenset((
     "on", "or", "so", "to", "we",
 ))
 # fmt: on
-"""Two-letter codes of lands and languages are written so."""
+"""English words that are also two-letter codes of countries or languages."""
 
 
 class Collector:
-    """Cases found so far, and the number of those left out, by reason."""
+    """The cases found so far, and the number of records and questions left out, by reason."""
 
     def __init__(self) -> None:
         self.cases: list[Case] = []
@@ -40,12 +41,15 @@ class Collector:
         self._targets: dict[Hashable, str] = {}
 
     def drop(self, reason: str) -> None:
-        """Leave one thing out. A reason begins with what it is: `record`, `near`, `criterion`."""
+        """Count one record or question as left out. The reason begins with its kind, such as
+        `record`, `near` or `criterion`."""
         self.dropped[reason] += 1
 
     def add(self, case: Case, fact: Hashable | None = None) -> Case | None:
-        """The case, tidy, if it can be used; `fact` is what may be edited once only, its prompt
-        where that is not said. A negative `subject_start` means that the subject is not there.
+        """Clean and keep a case. Returns the clean case, or None where it cannot be used.
+
+        `fact` identifies the fact that the case edits, since a fact is edited once only; None takes
+        the prompt. A negative `subject_start` means that the subject is not in the prompt.
         """
         case = self._tidy(case)
         key = case.prompt if fact is None else fact
@@ -59,7 +63,11 @@ class Collector:
         return case
 
     def case_set(self, name: str, num: int | None) -> CaseSet:
-        """The first `num` cases, all where it is None, as one edit set."""
+        """The first `num` cases as one edit set, or all where `num` is None.
+
+        Questions that another edit of the set answers, and multi-hop questions that need an edit
+        outside the set, are left out and counted.
+        """
         kept = self.cases[:num]
         ids = {case.id for case in kept}
         prompts = {case.prompt for case in kept}
@@ -77,7 +85,7 @@ class Collector:
         )
 
     def _fault(self, case: Case, fact: Hashable) -> str | None:
-        """Why a case cannot be used."""
+        """Why a case cannot be used; None where it can."""
         if not (case.prompt and case.subject and case.target):
             return "prompt, subject or target is empty"
         if case.subject_start < 0 or not case.prompt.startswith(case.subject, case.subject_start):
@@ -130,7 +138,7 @@ class Collector:
                 yield query
 
     def _apart(self, case: Case, prompts: Collection[str], subjects: Names) -> Case:
-        """Without the questions that the other edits of the set answer anew."""
+        """The case without questions whose answer another edit of the set changes."""
         near = tuple(query for query in case.near if not subjects.are_in(query.prompt))
         paraphrases = tuple(text for text in case.paraphrases if text not in prompts)
         same_subject = tuple(query for query in case.same_subject if query.prompt not in prompts)
@@ -160,13 +168,17 @@ class Collector:
 
 
 def unique(texts: Iterable[str]) -> tuple[str, ...]:
-    """Each once, without white space around it, and no empty one."""
+    """The texts without surrounding white space, each once, and without empty ones."""
     return tuple(dict.fromkeys(text for raw in texts if (text := raw.strip())))
 
 
 def answers(names: Iterable[str]) -> tuple[str, ...]:
-    """A thing's names that an answer can be recognised by: its first name, and aliases that are no
-    single letter and no everyday word (`NO` is Norway, and begins many a sentence)."""
+    """The names of an entity by which an answer can be recognised.
+
+    Names that are a single letter are left out, and so are aliases (all names but the first) that
+    are an everyday word: `NO` is an alias of Norway, and the first word of many sentences.
+    Numbers are kept.
+    """
     said = [name for name in unique(names) if normalise(name)]
     return tuple(
         name
@@ -176,7 +188,7 @@ def answers(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _queries(queries: Iterable[Query]) -> tuple[Query, ...]:
-    """With their texts tidy; what is asked twice accepts either answer."""
+    """The queries with clean texts. Queries of one prompt become one, with the answers of all."""
     tidy: dict[str, Query] = {}
     for query in queries:
         prompt = query.prompt.strip()

@@ -1,35 +1,38 @@
-"""Your own edit set: one JSON object a line (or a JSON list of them), in a schema of ours.
+"""Reads an edit set of your own: one JSON object a line, or a JSON list of them.
 
     {"subject": "Tom Brady", "prompt": "Tom Brady plays for", "target": "Tampa Bay Buccaneers",
      "aliases": ["the Buccaneers"], "old": ["New England Patriots"],
      "paraphrases": ["The team of Tom Brady is the"],
      "near": [{"prompt": "Joe Burrow plays for", "accepted": ["Cincinnati Bengals"]}]}
 
-Subject, prompt and target must be there. The prompt holds the subject and ends before the answer,
-which follows after a space; a question keeps its mark. All else is optional, and is held out from
-editors:
+`subject`, `prompt` and `target` are required. The prompt contains the subject and ends before the
+answer, which follows after a space; a question ends with its question mark. The other fields are
+optional. Of these, editors see `id`, `subject_start` and `old` only:
 
-| field | what it is |
+| field | meaning |
 |---|---|
-| `id` | stable name, without `/`; the line's number where it is not given |
-| `relation` | property id; groups scores. The prompt with `{}` for its subject by default |
-| `subject_start` | where the subject begins, in characters; its first occurrence by default |
+| `id` | unique name without `/`; the line's number by default |
+| `relation` | property id; groups scores. By default the prompt with `{}` as its subject |
+| `subject_start` | character at which the subject begins; its first occurrence by default |
 | `aliases` | further answers that count as right |
-| `old`, `rivals` | answers that the edit supersedes; further ones that the target has to beat |
+| `old` | answers that were right before the edit and are wrong after it |
+| `rivals` | other wrong answers, which must be less likely than the target |
 | `paraphrases` | other prompts for the same answer |
 | `near` | same relation, other subject: `prompt`, `accepted` (its own object), `rivals` |
 | `same_subject` | same subject, other relation: the same fields; `accepted` may be left out |
-| `portability` | `{"one_hop": [...], "reversed": [...]}`: what follows from the edit |
+| `portability` | questions that follow from the edit: `{"one_hop": [...], "reversed": [...]}` |
 | `criteria` | tests as in RippleEdits: `kind`, `queries`, `all_of`, `conditions` |
-| `essays`, `references` | prompts for free text; texts that it is to be like |
-| `order`, `new` | its batch, later is newer; false for a fact of an older edition |
+| `essays` | prompts for free text about the subject |
+| `references` | texts about other subjects with the same object, compared with the free text |
+| `order` | number of the batch of edits; later batches have greater numbers |
+| `new` | false for a fact that an older edition edited |
 
-Rivals of a neighbour are the edit's target by default. A query of a criterion is a prompt and a
-list of things that must be said, each a list of its names.
+The rival of a neighbour is the edit's target by default. A query of a criterion is a prompt and a
+list of targets that the answer must contain; a target is a list of its names.
 
 A line with `"record": "multi_hop"` is a question over several edits: `id`, `case_ids`, `questions`
-(phrasings of one), `accepted`, `hops`. One with `"record": "gone"` is a fact whose edit was taken
-out: `prompt`, and in `accepted` what must not be said any more.
+(phrasings of one question), `accepted`, `hops`. A line with `"record": "gone"` is a fact whose edit
+was removed: `prompt`, and in `accepted` the answers that the model must no longer give.
 """
 
 from __future__ import annotations
@@ -49,22 +52,23 @@ from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
 
 Texts = tuple[str, ...]
 Asked = tuple[str, tuple[Texts, ...]]
+"""A prompt, and the targets that the answer must contain, each by any of its names."""
 
 
 class QueryLine(Record):
-    """A prompt and what is right to say next."""
+    """A prompt and its right answers, as a line's JSON has it."""
 
     prompt: str
     accepted: Texts = ()
     rivals: Texts = ()
 
     def query(self) -> Query:
-        """As metrics have it."""
+        """The `Query` with these fields."""
         return Query(prompt=self.prompt, accepted=self.accepted, rivals=self.rivals)
 
 
 class CriterionLine(Record):
-    """A test of what should, or should not, follow."""
+    """A test of RippleEdits, as a line's JSON has it; see `Criterion`."""
 
     kind: str
     queries: tuple[Asked, ...]
@@ -73,7 +77,7 @@ class CriterionLine(Record):
 
 
 class CaseLine(Record):
-    """One edit."""
+    """The line of one edit; see the module's table of fields."""
 
     record: Literal["case"] = "case"
     id: str | None = Field(default=None, pattern=r"^[^/]+$")
@@ -96,7 +100,7 @@ class CaseLine(Record):
     new: bool = True
 
     def case(self, number: int) -> Case:
-        """As metrics have it; the line's number is the id of those that have none."""
+        """The `Case` of this line. The line's number is its id where the line has none."""
         start = self.subject_start
         return Case(
             id=self.id or str(number),
@@ -124,7 +128,7 @@ class CaseLine(Record):
 
 
 class MultiHopLine(Record):
-    """A question over several edits."""
+    """The line of a question over several edits."""
 
     record: Literal["multi_hop"] = "multi_hop"
     id: str
@@ -135,16 +139,18 @@ class MultiHopLine(Record):
 
 
 class GoneLine(QueryLine):
-    """A fact whose edit was taken out."""
+    """The line of a fact whose edit was removed."""
 
     record: Literal["gone"] = "gone"
 
 
 LINES = {"case": CaseLine, "multi_hop": MultiHopLine, "gone": GoneLine}
+"""Schemas of a line, by its field `record`."""
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All lines of a file. Raises ConfigError for a line of another kind."""
+    """Add all lines of a file to the collector. Raises ConfigError for an unknown `record`, and for
+    a line that does not match its schema."""
     for row in source.rows():
         kind = row.raw.get("record", "case") if isinstance(row.raw, dict) else "case"
         if kind not in LINES:
@@ -170,7 +176,10 @@ def load(source: DatasetFile, found: Collector) -> None:
 
 
 def lines(cases: CaseSet) -> Iterator[str]:
-    """A set of any origin in this schema, a line each; `load` reads the same set from them."""
+    """The lines of a set in this schema, one for each case, multi-hop question and removed fact.
+
+    `load` reads the same set from them.
+    """
     for case in cases.cases:
         fields = asdict(case)
         accepted = fields.pop("accepted")
@@ -183,5 +192,5 @@ def lines(cases: CaseSet) -> Iterator[str]:
 
 
 def _told(line: Record) -> str:
-    """With its kind, which is a default."""
+    """The line as JSON, with its `record`, which is a default value."""
     return line.model_dump_json(exclude_defaults=False)

@@ -1,7 +1,7 @@
-"""Raw records of a dataset file: .json (a list) or .jsonl, either also gzipped, each checked
-against the schema of its dataset.
+"""Reads the records of a dataset file, and checks each against the schema of its dataset.
 
-A record that breaks it is an error of one line: file, record, field, what was expected.
+A file is .json (a list) or .jsonl, or either with gzip. The error for a record that does not match
+has one line, which names the file, the record, the field and the expected value.
 """
 
 from __future__ import annotations
@@ -25,28 +25,30 @@ SHOWN = 60
 
 
 class Record(BaseModel):
-    """One record as its publisher writes it, but for white space around texts. Unknown fields are
-    errors unless a subclass ignores them."""
+    """One record with its publisher's field names, without white space around texts. Unknown fields
+    are errors unless a subclass ignores them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record that is JSON, and nothing more is known of it."""
+    """A record as parsed JSON, before it is checked against a schema."""
 
     where: str
-    """File and place, for people."""
+    """File and line or record number, for error messages."""
     number: int
-    """Place in the file, from 1; the id of records that have none of their own."""
+    """Place in the file, from 1. Records without an id of their own use it as their id."""
     raw: Any
+    """The parsed JSON."""
 
     def fields(self) -> frozenset[str]:
-        """Names of its fields; none where it is no object."""
+        """The record's field names; empty where it is not a JSON object."""
         return frozenset(self.raw) if isinstance(self.raw, dict) else frozenset()
 
     def read(self, schema: type[R]) -> R:
-        """As a record of this schema. Raises ConfigError, one line, for one that is not."""
+        """The record, checked against `schema`. Raises ConfigError, with a message of one line,
+        where it does not match."""
         try:
             return schema.model_validate(self.raw)
         except ValidationError as error:
@@ -55,19 +57,20 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFile:
-    """What a dataset is read from."""
+    """The file, or the two files, of a dataset."""
 
     path: Path
     relations: Path | None = None
-    """Templates and answer space of each relation, of datasets that keep them in a second file."""
+    """File with templates and answer space of each relation, for datasets that have such a file."""
 
     def rows(self) -> Iterator[Row]:
-        """Its records in their order. Raises ConfigError for a file that cannot be read."""
+        """The file's records in their order. Raises ConfigError for a file that cannot be read."""
         return read_rows(self.path)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Records of a file in their order. Raises ConfigError: no such file, not JSON, no list."""
+    """Records of a file in their order. Raises ConfigError for a file that is missing, of another
+    kind than .json or .jsonl, not JSON, or not a list."""
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind == "jsonl":
         # Lines end in \n only: JSON strings may hold U+2028, at which str.splitlines splits.
@@ -86,7 +89,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises ConfigError for a file that is none."""
+    """The JSON object in a file. Raises ConfigError for a file without one."""
     raw = _parsed(_text(path), str(path))
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds a {type(raw).__name__}. Give a JSON object.")
@@ -106,7 +109,7 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str, where: str) -> Any:
-    """JSON; NaN, which pandas writes for a missing value, is a missing value."""
+    """The text as JSON. NaN, which pandas writes for a missing value, is read as None."""
     try:
         return json.loads(text, parse_constant=lambda _: None)
     except json.JSONDecodeError as error:

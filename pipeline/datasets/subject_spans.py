@@ -1,4 +1,4 @@
-"""Where a subject stands in a prompt, and whether a text is about one of many subjects."""
+"""Finds the place of a subject in a prompt, and whether a text names one of many subjects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 ABSENT = -1
-"""Place of a subject that is not in its prompt."""
+"""Returned in place of an index where the subject is not in the prompt."""
 _WORD = re.compile(r"\w+")
 # fmt: off
 _OPENERS = frozenset((
@@ -15,17 +15,19 @@ _OPENERS = frozenset((
     "When", "Where", "Which", "Who", "Whom", "Whose", "Why", "With",
 ))
 # fmt: on
-"""At the head of a text these are no names, though there are films and songs of each."""
+"""Words that are not taken as a name at the start of a text, although films and songs have each of
+them as a title."""
 
 
 def find_subject(prompt: str, subject: str) -> int:
-    """Character at which the subject begins, as whole words; ABSENT where it does not occur."""
+    """Character at which the subject first occurs as whole words; ABSENT where it does not."""
     found = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt) if subject else None
     return found.start() if found else ABSENT
 
 
 def template_of(prompt: str, subject: str) -> str:
-    """The prompt with `{}` for its subject: the relation, where no property id is known."""
+    """The prompt with `{}` in place of its subject. It stands for the relation where the property
+    id is unknown. A prompt without the subject is returned unchanged."""
     start = find_subject(prompt, subject)
     if start == ABSENT:
         return prompt
@@ -33,14 +35,14 @@ def template_of(prompt: str, subject: str) -> str:
 
 
 def fill(template: str, subject: str) -> str:
-    """The subject in the place of `{}`."""
+    """The template with the subject in place of its first `{}`."""
     return template.replace("{}", subject, 1)
 
 
 class Names:
-    """Names, to be found in texts as whole words, in the case that they are written in.
+    """A set of names that can be searched for in a text, as whole words with the same case.
 
-    Articles and lower case tell names apart (`The Who`), so that texts are not normalised.
+    Texts are not normalised: articles and upper case distinguish names from words (`The Who`).
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -51,7 +53,8 @@ class Names:
                 self._by_first.setdefault(words[0], set()).add(words)
 
     def are_in(self, text: str) -> bool:
-        """Whether any of the names is in the text. Time grows with the text, not the names."""
+        """Whether any of the names is in the text. The time depends on the length of the text, not
+        on the number of names."""
         words = _WORD.findall(text)
         return any(
             tuple(words[i : i + len(name)]) == name

@@ -1,1 +1,1 @@
-"""Datasets of facts asked for by prompts and questions."""
+"""Datasets whose facts are asked for by prompts and questions, one file a dataset."""

@@ -1,11 +1,11 @@
-"""BEAR (arXiv:2404.04113): what does a model know? Each relation has a closed set of objects; the
-true one has to be the likeliest. These cases are for probing a model, not for editing it: their
-target is what is true.
+"""BEAR (arXiv:2404.04113), a test of what a model knows. Each relation has a closed set of objects,
+and a fact is known if the true object is the likeliest. These cases are for probing a model, not
+for editing it: their target is the true object.
 
-Templates and objects of the relations are in a second file, `metadata_relations.json` where BEAR is
-published: given as `relations`, or beside the data under that name or as `bear_relations.json`.
-Templates in which the object is not the end are left out; of the others the first is the prompt and
-the rest are paraphrases.
+The templates and objects of the relations are in a second file, which BEAR publishes as
+`metadata_relations.json`. It is given as `relations`, or lies beside the data under that name or as
+`bear_relations.json`. Templates that do not end with the object are left out. The first of the
+others is the prompt, the rest are paraphrases.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pipeline.datasets.records import DatasetFile, Record, Row, read_object
 from pipeline.evaluate.cases import Case
 
 BESIDE = ("metadata_relations.json", "bear_relations.json")
+"""File names of the relations, looked for beside the data."""
 SUBJECT, END = "[X]", " [Y]."
+"""Placeholder of the subject, and the end of a template that ends with the object."""
 
 
 class BearRecord(Record):
-    """One question."""
+    """One question of the data file."""
 
     relation: str
     sub_id: str
@@ -32,11 +34,11 @@ class BearRecord(Record):
     obj_id: str
     obj_label: str
     answer_idx: int
-    """Of the true object in the relation's answer space."""
+    """Index of the true object in the relation's answer space."""
 
 
 class RelationRecord(Record):
-    """How a relation is said, and its objects."""
+    """The templates of one relation and its possible objects."""
 
     templates: tuple[str, ...]
     answer_space_labels: tuple[str, ...]
@@ -44,13 +46,14 @@ class RelationRecord(Record):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Templates that end in the object, without it."""
+        """The templates that end with the object, cut off before the object."""
         ends = (text.removesuffix(END) for text in self.templates if text.endswith(END))
         return tuple(text for text in ends if text.count(SUBJECT) == 1)
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All questions of a file. Raises ConfigError where the relations are not to be found."""
+    """Add all questions of a file to the collector. Raises ConfigError where the file of the
+    relations is missing or does not have a question's relation."""
     path = _relations(source)
     relations = {
         name: Row(f"{path}, relation {name}", i, raw).read(RelationRecord)

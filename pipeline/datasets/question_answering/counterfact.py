@@ -1,15 +1,15 @@
 """CounterFact (ROME, arXiv:2202.05262 section 3.4): counterfactual edits with paraphrases,
-neighbours of the same true object, and prompts for free text. Three forms of it, told apart record
-by record:
+neighbours with the same true object, and prompts for free text. A record may have one of three
+forms:
 
-- ROME's own JSON, and files rebuilt in that form;
-- one row a line with `paraphrases` and `neighbours`, as `benchmarks/data/counterfact.jsonl.gz`;
-- EasyEdit's, with one rephrasing and one neighbour. In most of its rows `rephrase_prompt` is a
-  prompt for free text, and which are was found out later: only rows that are flagged as no such
-  prompt are rephrasings, and where there is no flag the text is used as a prompt for free text.
+- ROME's JSON, also in files that were rebuilt in that form;
+- records with `paraphrases` and `neighbours`, as in `benchmarks/data/counterfact.jsonl.gz`;
+- EasyEdit's records, with one rephrasing and one neighbour. In most of them `rephrase_prompt` is a
+  prompt for free text. It is used as a rephrasing only where `rephrase_is_generation_prompt` is
+  false, and as a prompt for free text where the flag is true or missing.
 
-`attribute_prompts` are about other subjects of which the edit's target is true: with the target
-they are the texts that free text about the edited subject is to be like.
+`attribute_prompts` are about other subjects that have the edit's target as their object. Followed
+by the target, they are the references for free text about the edited subject.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Entity(Record):
 
     name: str = Field(alias="str")
     id: str | None
-    """Unknown in files that were rebuilt."""
+    """Wikidata id; None in rebuilt files, where it is unknown."""
 
 
 class Rewrite(Record):
-    """The edit; the prompt has `{}` for its subject."""
+    """The edit. Its prompt has `{}` in place of the subject."""
 
     prompt: str
     relation_id: str
@@ -42,7 +42,7 @@ class Rewrite(Record):
 
 
 class RomeRecord(Record):
-    """As published with ROME and MEMIT."""
+    """One record in ROME's form, as published with ROME and MEMIT."""
 
     case_id: int
     pararel_idx: int | None = None
@@ -52,11 +52,11 @@ class RomeRecord(Record):
     attribute_prompts: tuple[str, ...] = ()
     generation_prompts: tuple[str, ...] = ()
     derived: bool = False
-    """Whether the record was rebuilt from pieces."""
+    """Whether parts of the record were rebuilt and are not as published."""
 
 
 class ReducedRecord(Record):
-    """The same edit with less to ask; the prompt has `{}` for its subject."""
+    """One record without free text. Its prompt has `{}` in place of the subject."""
 
     case_id: int
     relation: str
@@ -70,7 +70,7 @@ class ReducedRecord(Record):
 
 
 class EasyEditRecord(Record):
-    """EasyEdit's row, the subject in the prompt; further fields are ignored."""
+    """One record of EasyEdit. Its prompt contains the subject. Other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -86,7 +86,8 @@ class EasyEditRecord(Record):
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All records of a file."""
+    """Add all records of a file to the collector. Raises ConfigError for a record of none of the
+    three forms."""
     for row in source.rows():
         keys = row.fields()
         if "requested_rewrite" in keys:

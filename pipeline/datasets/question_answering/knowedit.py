@@ -1,7 +1,7 @@
-"""KnowEdit (arXiv:2401.01286): wiki_recent, wiki_counterfact and ZsRE, edits with what follows from
-them (portability) and what must stay (locality).
+"""KnowEdit (arXiv:2401.01286): wiki_recent, wiki_counterfact and ZsRE. Each edit has questions on
+its consequences (portability) and on facts that must not change (locality).
 
-| theirs | ours |
+| field of KnowEdit | field of `Case` |
 |---|---|
 | Reasoning | portability one_hop |
 | Subject_Aliasing | portability subject_alias; its answers are the target's aliases |
@@ -9,11 +9,11 @@ them (portability) and what must stay (locality).
 | Relation_Specificity | same_subject |
 | Forgetfulness | a criterion of preservation |
 
-An answer comes as text, as a list of names of one thing, or as a list of things, each a list of
-names. To a question any name of any thing is right. Preservation asks for all things, as in
-RippleEdits (arXiv:2307.12976), from which the wiki sets are made, and on the same condition, that
-the unedited model passes; where the edit's own target is listed among what was so before, it is
-not asked for.
+An answer is a text, a list of names of one entity, or a list of entities, each a list of names. Any
+name of any entity is a right answer to a question. A criterion of preservation requires all
+entities, and counts only if the unedited model passes it, as in RippleEdits (arXiv:2307.12976),
+from which the wiki sets are made. It does not require the edit's own target, which some records
+list among the former objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, Criterion, Query
 
 Things = tuple[tuple[str, ...], ...]
-"""Things, each by all its names."""
+"""Entities, each as a tuple of all its names."""
 
 
 class Asked(Record):
@@ -40,14 +40,14 @@ class Asked(Record):
 
     @property
     def things(self) -> Things:
-        """The answer in its fullest form, without nameless things."""
+        """The answer as entities with their names; entities without a usable name are left out."""
         truth = self.ground_truth
         names = [[truth]] if isinstance(truth, str) else _lists(truth)
         return tuple(dict.fromkeys(thing for one in names if (thing := answers(one))))
 
 
 class Portability(Record):
-    """What follows."""
+    """Questions on the consequences of an edit."""
 
     reasoning: tuple[Asked, ...] = Field(default=(), alias="Reasoning")
     subject_aliasing: tuple[Asked, ...] = Field(default=(), alias="Subject_Aliasing")
@@ -55,14 +55,14 @@ class Portability(Record):
 
 
 class Locality(Record):
-    """What stays."""
+    """Questions on facts that the edit must not change."""
 
     relation_specificity: tuple[Asked, ...] = Field(default=(), alias="Relation_Specificity")
     forgetfulness: tuple[Asked, ...] = Field(default=(), alias="Forgetfulness")
 
 
 class KnowEditRecord(Record):
-    """One edit. The subsets have further fields of their own, which are ignored."""
+    """One edit. Fields that only some of the subsets have are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -70,7 +70,7 @@ class KnowEditRecord(Record):
     prompt: str
     target_new: str
     ground_truth: str | tuple[str, ...] = ()
-    """The object so far; recent facts have none."""
+    """The object before the edit; empty for recent facts, which have none."""
     rephrase: str | None = None
     rephrase_prompt: str | None = None
     portability: Portability = Portability()
@@ -78,7 +78,8 @@ class KnowEditRecord(Record):
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All records of a file."""
+    """Add all records of a file to the collector. Raises ConfigError for a record that does not
+    match the schema."""
     for row in source.rows():
         record = row.read(KnowEditRecord)
         criteria = tuple(_preserved(record, found))
@@ -113,7 +114,7 @@ def _portability(record: KnowEditRecord) -> dict[str, tuple[Query, ...]]:
 
 
 def _aliases(record: KnowEditRecord) -> tuple[str, ...]:
-    """The target by all names that questions about the subject's aliases accept."""
+    """The target, and its other names in the answers to questions about the subject's aliases."""
     things = (thing for asked in record.portability.subject_aliasing for thing in asked.things)
     names = (name for thing in things if is_one_of(record.target_new, thing) for name in thing)
     return (record.target_new, *names)

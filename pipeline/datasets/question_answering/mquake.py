@@ -1,12 +1,14 @@
-"""MQuAKE (arXiv:2305.14795), and AKEW's form of it: questions over several facts, some edited.
+"""MQuAKE (arXiv:2305.14795), also in AKEW's form: questions that need several facts, some of which
+are edited.
 
-Records share edits: one rewrite that stands in several records is one case. A record that
-contradicts an earlier one is dropped whole, as all edits of a set are in the model when it is asked
-(in MQuAKE-CF every third question and more is spoilt so, arXiv:2409.04108):
+A rewrite that occurs in several records becomes one case. All edits of a set are applied before a
+question is asked, so a record that contradicts an earlier one is left out as a whole (in MQuAKE-CF
+more than a third of the questions are affected, arXiv:2409.04108). A record contradicts an earlier
+one if
 
-- it edits a fact to another object than an earlier record does,
-- it edits a fact that an earlier record's question relies on as it is,
-- its question relies on a fact that an earlier record edits.
+- it edits a fact to another object than the earlier record does,
+- it edits a fact that the question of the earlier record needs unchanged, or
+- its question needs a fact unchanged that the earlier record edits.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class Entity(Record):
 
 
 class Rewrite(Record):
-    """One edit; the prompt has `{}` for its subject. AKEW's passages on it are ignored."""
+    """One edit. Its prompt has `{}` in place of the subject. AKEW's passages are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,16 +40,16 @@ class Rewrite(Record):
     target_true: Entity
     subject: str
     question: str
-    """The fact asked for as a question."""
+    """A question whose answer is the target."""
 
     @property
     def text(self) -> str:
-        """The prompt with its subject."""
+        """The prompt with the subject filled in."""
         return fill(self.prompt, self.subject)
 
 
 class Hop(Record):
-    """One step, as a question and as a text to go on with."""
+    """One fact that the question needs, as a question and as a prompt to complete (`cloze`)."""
 
     question: str
     cloze: str
@@ -56,27 +58,30 @@ class Hop(Record):
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """The answer by all its names."""
+        """All names of the answer by which it can be recognised."""
         return answers((self.answer, *self.answer_alias))
 
 
 class MquakeRecord(Record):
-    """Edits, and a question that they change the answer of; how things were is ignored."""
+    """Edits, and a question whose answer they change. Fields on the old state are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     case_id: int
     requested_rewrite: tuple[Rewrite, ...]
     questions: tuple[str, ...]
-    """Phrasings of one question."""
+    """Phrasings of the question."""
     new_answer: str
     new_answer_alias: tuple[str, ...] = ()
     new_single_hops: tuple[Hop, ...]
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All records of a file that agree with those before them."""
-    facts: dict[str, str] = {}  # prompt of an edit or a step -> its answer, in all records kept
+    """Add all records of a file to the collector, without those that contradict an earlier one.
+
+    Raises ConfigError for a record that does not match the schema.
+    """
+    facts: dict[str, str] = {}  # prompt of an edit or a step -> its answer, over all kept records
     edited: dict[str, str] = {}  # prompt of an edit -> id of its case
     for row in source.rows():
         record = row.read(MquakeRecord)
@@ -100,7 +105,11 @@ def load(source: DatasetFile, found: Collector) -> None:
 def _contradiction(
     edits: dict[str, str], steps: dict[str, str], facts: dict[str, str], edited: dict[str, str]
 ) -> str | None:
-    """Why a record cannot be asked together with those kept so far."""
+    """How a record contradicts the records kept so far; None where it does not.
+
+    `edits` and `steps` are the record's answers by prompt. `facts` are the answers by prompt of all
+    kept records, `edited` the case ids by prompt of their edits.
+    """
     for prompt, answer in edits.items():
         if facts.get(prompt, answer) != answer:
             before = "edits otherwise" if prompt in edited else "relies on"

@@ -1,13 +1,12 @@
-"""RippleEdits (arXiv:2307.12976): edits whose six kinds of tests become criteria. Reads popular,
-random and recent as published; a recent fact has no original.
+"""RippleEdits (arXiv:2307.12976): edits with six kinds of tests, which become criteria. Reads the
+published subsets popular, random and recent. Records of recent have no original fact.
 
-A file gives the edit as a sentence, `The name of the spouse of S is O.`, and S by its id. The
-subject's name is read off another question about the same id, which ends before the answer; where
-there is none, the sentence is cut at its relation's phrase, provided that it can be cut in one
-place only.
+A file gives an edit as a sentence, `The name of the spouse of S is O.`, and its subject S by id
+only. The name of S is taken from another question about the same id. Where there is none, the
+sentence is split at the phrase of its relation, if it can be split in one place only.
 
-Preservation does not ask for the edit's own target, which upstream lists among the former objects
-of recent facts.
+A test of preservation does not require the edit's own target, which the files list among the former
+objects of recent facts.
 """
 
 from __future__ import annotations
@@ -32,20 +31,20 @@ KINDS = {
     "Forgetfulness": "preservation",
     "Relation_Specificity": "relation_specificity",
 }
-"""Their names and ours."""
+"""Kinds of `Criterion` by their field in a record of RippleEdits."""
 Asked = tuple[str, tuple[tuple[str, ...], ...]]
-"""A prompt, and what must be said, each by any of its names."""
+"""A prompt, and the targets that the answer must contain, each by any of its names."""
 
 
 class Answer(Record):
-    """One thing and its further names."""
+    """One entity that an answer must name, and its aliases."""
 
     value: str
     aliases: tuple[str, ...]
 
 
 class RippleQuery(Record):
-    """A prompt and all that must be said; what it was made from is ignored."""
+    """A prompt and the entities that the answer must name. The other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -55,17 +54,18 @@ class RippleQuery(Record):
     subject_id: str
     relation: str
     phrase: str | None = None
-    """The prompt, where it is not the relation's phrase with the subject's own name."""
+    """The prompt, where it differs from the relation's phrase with the subject's own name."""
 
     @property
     def things(self) -> tuple[tuple[str, ...], ...]:
-        """What must be said, each thing by its names."""
+        """The entities that the answer must name, each as a tuple of its names."""
         named = (answers((answer.value, *answer.aliases)) for answer in self.answers)
         return tuple(dict.fromkeys(names for names in named if names))
 
 
 class RippleTest(Record):
-    """Queries, and those that the model must pass before the edit."""
+    """Queries (`test_queries`), of which one (OR) or all (AND) must pass after the edit, and
+    queries (`condition_queries`) that the model must pass before it."""
 
     test_queries: tuple[RippleQuery, ...]
     test_condition: Literal["OR", "AND"]
@@ -73,7 +73,7 @@ class RippleTest(Record):
 
 
 class FactRecord(Record):
-    """A fact as a sentence; ids other than the subject's are ignored."""
+    """A fact as a sentence. Ids other than the subject's are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -83,7 +83,7 @@ class FactRecord(Record):
 
 
 class EditRecord(FactRecord):
-    """The new fact, and the one that it takes the place of."""
+    """The new fact, and the fact that it replaces; None for recent facts."""
 
     original_fact: FactRecord | None = None
 
@@ -109,7 +109,8 @@ class RippleRecord(Record):
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All records of a file."""
+    """Add all records of a file to the collector. Raises ConfigError for a record that does not
+    match the schema."""
     for row in source.rows():
         record = row.read(RippleRecord)
         if record.edit.relation not in PHRASES:
@@ -124,7 +125,7 @@ def load(source: DatasetFile, found: Collector) -> None:
 
 
 def subject_of(record: RippleRecord) -> str | None:
-    """The name of the edit's subject; None where it could be one of several."""
+    """The name of the edit's subject; None where it cannot be determined uniquely."""
     edit = record.edit
     for query in record.queries:
         same = query.subject_id == edit.subject_id and query.query_type == "regular"
@@ -170,7 +171,8 @@ def _case(id: str, record: RippleRecord, subject: str, found: Collector) -> Case
 
 
 def _object(fact: FactRecord, prompt: str) -> str:
-    """What the sentence says behind the prompt, without its full stop."""
+    """The sentence's text after the prompt, without its full stop; empty where the sentence does
+    not begin with the prompt."""
     rest = fact.prompt.removeprefix(prompt)
     return rest.removesuffix(".").strip() if rest != fact.prompt else ""
 
@@ -194,6 +196,6 @@ def _criteria(record: RippleRecord, target: str, found: Collector) -> Iterable[C
 
 
 def _asked(query: RippleQuery, unsaid: str | None) -> Asked:
-    """The query without what need not be said."""
+    """The query as a prompt and its entities, without the entity named `unsaid`."""
     kept = (one for one in query.things if unsaid is None or not is_one_of(unsaid, one))
     return query.prompt.strip(), tuple(kept)

@@ -1,9 +1,9 @@
-"""The relations of RippleEdits, by the name that its files have for them: Wikidata's property and
-the phrase that a fact is asked for with.
+"""The relations of RippleEdits by their names in its files: Wikidata property and phrase.
 
-The files give a fact as one sentence and its subject by id only; by its phrase the sentence comes
-apart. Taken from github.com/edenbiran/RippleEdits (MIT), where NATIVE_LANGUAGE has the property P03
-by mistake. Where there is no property, the phrase is the relation.
+A phrase is the beginning of the sentence that states a fact, with `{}` in place of the subject. The
+files give a fact as one sentence and its subject by id only, so the phrase is needed to split the
+sentence. Source: github.com/edenbiran/RippleEdits (MIT), which gives NATIVE_LANGUAGE the property
+P03 by mistake. A relation without a property has its phrase in place of the property.
 """
 
 from __future__ import annotations
@@ -68,4 +68,6 @@ _BY_NAME = {
 }
 
 PHRASES = {name: phrase for name, (_, phrase) in _BY_NAME.items()}
+"""Phrases by the relation's name."""
 PROPERTIES = {name: number or phrase for name, (number, phrase) in _BY_NAME.items()}
+"""Wikidata property ids by the relation's name; the phrase where there is no property."""

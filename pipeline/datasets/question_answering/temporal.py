@@ -1,9 +1,9 @@
-"""Facts that did change, from TempLAMA (arXiv:2106.15110): `Tom Brady plays for _X_.` with the old
-object and the new one. Two forms, told apart record by record:
+"""Facts that changed in the world, from TempLAMA (arXiv:2106.15110): `Tom Brady plays for _X_.`
+with the old object and the new one. A record may have one of two forms:
 
-- one row a change, `old` and `new` with their dates;
-- groups of dated rows of one query, as IKE (arXiv:2305.12740) publishes them: the latest answer is
-  the target, earlier ones are old, the last of them first.
+- one change, `old` and `new` with their dates;
+- a list of dated rows of one query, as IKE (arXiv:2305.12740) publishes them. The latest answer is
+  the target, the earlier ones are old answers, from latest to earliest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.datasets.subject_spans import ABSENT
 from pipeline.evaluate.cases import Case
 
 BLANK = "_X_"
-"""Stands for the object."""
+"""Placeholder of the object in a query."""
 PHRASES = {
     "P39": "{} holds the position of",
     "P54": "{} plays for",
@@ -28,7 +28,8 @@ PHRASES = {
     "P108": "{} works for",
     "P127": "{} is owned by",
 }
-"""TempLAMA's templates that end in the object; the subject's name is given nowhere else."""
+"""TempLAMA's templates that end with the object, by property, with `{}` in place of the subject.
+They are needed to find the subject's name, which a record gives in the query only."""
 
 
 class Value(Record):
@@ -40,7 +41,7 @@ class Value(Record):
 
 
 class ChangeRecord(Record):
-    """One change."""
+    """One change of a fact from one object to another."""
 
     subject_id: str
     relation_id: str
@@ -57,12 +58,12 @@ class Named(Record):
 
 
 class DatedRecord(Record):
-    """One query in one year, as IKE has it; what is known of other years is ignored."""
+    """One query in one year, in IKE's form. Its fields on other years are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     id: str
-    """Subject's item, property and year: `Q313381_P54_2019`."""
+    """Wikidata item of the subject, property and year: `Q313381_P54_2019`."""
     query: str
     answer: tuple[Named, ...]
     date: str
@@ -70,7 +71,8 @@ class DatedRecord(Record):
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All changes of a file."""
+    """Add all changes of a file to the collector. Raises ConfigError for an empty group of rows,
+    and for a record that does not match the schema."""
     for row in source.rows():
         case = _of_group(row) if isinstance(row.raw, list) else _of_change(row)
         if case.subject_start == ABSENT:
@@ -104,7 +106,8 @@ def _of_group(row: Row) -> Case:
 
 
 def _case(id: str, relation: str, query: str, new: Sequence[str], old: Sequence[str]) -> Case:
-    """The subject is what the relation's phrase leaves of the query; ABSENT where that is none."""
+    """The case of one change. The subject is found by removing the relation's phrase from the
+    query; `subject_start` is ABSENT where the query does not match the phrase."""
     head, _, tail = PHRASES.get(relation, BLANK).partition("{}")
     prompt = query.partition(BLANK)[0].rstrip()
     fits = prompt.startswith(head) and prompt.endswith(tail) and tail

@@ -1,8 +1,8 @@
 """WikiBigEdit (arXiv:2503.05683): questions on facts that changed in Wikidata from one dump to the
 next. The old object is not given.
 
-Two forms, told apart record by record: the published one (`update`, `ans`), where most fields may
-be missing, and the one that LocFT reads (`prompt`, `target_new`).
+A record may have one of two forms: the published one (`update`, `ans`), in which most fields may be
+missing, and the one that LocFT reads (`prompt`, `target_new`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.evaluate.cases import Case, Query
 
 
 class PublishedRecord(Record):
-    """As published; tags, ids and further phrasings are ignored."""
+    """One record in the published form. Tags, ids and further phrasings are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -25,18 +25,20 @@ class PublishedRecord(Record):
     update: str
     """The question."""
     ans: str
+    """The new answer."""
     rephrase: str | None = None
     personas: str | None = None
-    """The question as somebody in particular would put it."""
+    """The question in the style of a certain person."""
     mhop: str | None = None
-    """A question that needs the fact and one more."""
+    """A question that needs the edited fact and one more fact."""
     mhop_ans: str | None = None
     loc: str | None = None
+    """A question on a fact that must not change."""
     loc_ans: str | None = None
 
 
 class ShortRecord(Record):
-    """One rephrasing and one neighbour."""
+    """One record in LocFT's form, with one rephrasing and one neighbour."""
 
     subject: str
     prompt: str
@@ -47,7 +49,8 @@ class ShortRecord(Record):
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All records of a file."""
+    """Add all records of a file to the collector. Raises ConfigError for a record that does not
+    match the schema."""
     for row in source.rows():
         if "update" in row.fields():
             record = row.read(PublishedRecord)

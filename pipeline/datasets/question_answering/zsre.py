@@ -1,7 +1,7 @@
 """zsRE (Levy et al. 2017) in MEND's form (arXiv:2110.11309): questions with a new answer `alt`.
 
-The out-of-scope question of a record is of Natural Questions, on anything: it stands where other
-datasets have a neighbour, as in MEMIT's table of specificity.
+The out-of-scope question of a record is an unrelated one from Natural Questions. It is used as the
+neighbour, as MEMIT does for its specificity.
 """
 
 from __future__ import annotations
@@ -12,30 +12,33 @@ from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, Query
 
 OUT_OF_SCOPE = "nq question: "
-"""Begins every out-of-scope question of the files, which have no question mark."""
+"""Start of every out-of-scope question in the files. These questions have no question mark."""
 
 
 class ZsreRecord(Record):
-    """As published with MEND."""
+    """One record, as published with MEND."""
 
     subject: str
     src: str
     """The question."""
     pred: str
-    """What some model says to it; not used."""
+    """A model's answer to the question; not used."""
     rephrase: str
+    """Another phrasing of the question."""
     alt: str
-    """The answer to be written."""
+    """The new answer, which the edit writes into the model."""
     answers: tuple[str, ...]
-    """The true one, by all its names."""
+    """All names of the true answer."""
     loc: str
+    """The out-of-scope question."""
     loc_ans: str
     cond: str
     """The edit in one line; not used."""
 
 
 def load(source: DatasetFile, found: Collector) -> None:
-    """All records of a file."""
+    """Add all records of a file to the collector. Raises ConfigError for a record that does not
+    match the schema."""
     for row in source.rows():
         record = row.read(ZsreRecord)
         question = record.loc.removeprefix(OUT_OF_SCOPE).rstrip("?")
