@@ -1,1 +1,1 @@
-"""`corrigenda eval`: systems beside each other on an edit set, outside of a release."""
+"""`corrigenda eval`: compares several edited models on one edit set, without a release."""

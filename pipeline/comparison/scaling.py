@@ -1,7 +1,8 @@
-"""What editing many facts at once loses: the survey's numbers that need several edited models.
+"""Measures how accuracy falls with the number of facts that are edited together.
 
-Some facts are edited each by itself, and the set in steps of ever more facts; every model is asked
-the prompts of the facts that it was given. `pipeline.evaluate.metrics.survey` has the formulae.
+Some facts are edited one by one, and growing parts of the set are edited together. Every edited
+model is asked the prompts of the facts that were edited into it. `pipeline.comparison.survey` has
+the formulae.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol
 
 
 def scaling(comparison: Comparison, system: System, *, alone: int, steps: int) -> dict[str, Metric]:
-    """Scalability over the first `alone` facts, retainability and forgetting over `steps` ever
-    larger parts of the set, with the curve itself as `accuracy@n`.
+    """Scalability, retainability and forgetting of one system, by metric name.
 
-    0 leaves a part out. Raises ConfigError for what `require_possible` refuses.
+    The first `alone` facts are edited one by one, for `scalability` and `relative_scalability`. The
+    set is edited in `steps` growing parts, for `retainability`, `forgetting` and the accuracy after
+    n facts, `accuracy@n`. 0 skips the numbers of `alone` or `steps`. Raises ConfigError as
+    `require_possible` does.
     """
     require_possible(comparison.cases, system, alone=alone, steps=steps)
     cases = comparison.cases
@@ -30,7 +33,7 @@ def scaling(comparison: Comparison, system: System, *, alone: int, steps: int) -
     subjects = {case.id: case.subject for case in cases.cases}
 
     def right(ids: Iterable[str]) -> dict[str, float]:
-        """Of the facts edited together, whether each one's own prompt is answered right."""
+        """1 or 0 by case id: is the fact's own prompt answered right after editing these facts?"""
         wanted = set(ids)
         chosen = [replace(case, new=True) for case in cases.cases if case.id in wanted]
         part = CaseSet(cases.name, chosen)
@@ -56,8 +59,8 @@ def scaling(comparison: Comparison, system: System, *, alone: int, steps: int) -
 
 
 def require_possible(cases: CaseSet, system: System, *, alone: int, steps: int) -> None:
-    """Raise ConfigError for a checkpoint that is edited already, and for more facts or steps than
-    the set has."""
+    """Raise ConfigError for a checkpoint that is already edited, and where `alone` or `steps` is
+    greater than the number of facts in the set."""
     if (alone or steps) and system.edit is None:
         raise ConfigError(f"system {system.name} is edited already: it cannot be edited in parts.")
     if max(alone, steps) > len(cases.cases):
@@ -68,7 +71,7 @@ def require_possible(cases: CaseSet, system: System, *, alone: int, steps: int) 
 
 
 def reliability(comparison: Comparison, system: System, cases: CaseSet) -> dict[str, float]:
-    """By fact, whether the system edited with these facts alone answers its prompt right."""
+    """1 or 0 by case id: is the fact's own prompt answered right after editing only `cases`?"""
     config = comparison.config.model_copy(
         update={"metrics": ("generation",), "context": False, "capability": ()}
     )

@@ -1,9 +1,9 @@
-"""The numbers of the survey on knowledge editing (arXiv:2310.16218 eqs. 3-12) that need several
-edited models; whoever edited them hands in what each is worth.
+"""Metrics of the survey on knowledge editing (arXiv:2310.16218 eqs. 3-12) that need several edited
+models. The functions take the accuracies of these models and edit nothing.
 
-M(f; E) is the model f after the edits E, Acc its accuracy on them. Of one model, the survey's
-accuracy is `reliability`, its generality `generality`, and its locality (eq. 4, of which it prints
-the complement) the agreements of `pipeline/evaluate/metrics/locality/agreement.py`.
+M(f; E) is the model f after the edits E, Acc its accuracy on them. For a single model, the survey's
+accuracy is our `reliability`, its generality our `generality`, and 1 - its locality (eq. 4) our
+agreement (`pipeline/evaluate/metrics/locality/agreement.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pipeline.evaluate.scoring.metric import Measured, Metric, Protocol, differe
 def retainability(curve: Sequence[float], protocol: Protocol) -> Metric:
     """Retainability: Ret = 1/(n - 1) Σ_i [Acc(M(f; e_1..e_{i+1})) - Acc(M(f; e_1..e_i))].
 
-    `curve`: Acc after every edit, i = 1..n. The sum telescopes to (Acc_n - Acc_1)/(n - 1): it sees
-    the ends alone, so print the curve beside it. n points, no interval (they are not of the same
-    facts); NaN of less than two.
+    `curve` has Acc after each step, i = 1..n. The sum equals (Acc_n - Acc_1)/(n - 1), which depends
+    on the first and the last point only, so report the curve too. There is no interval, since the
+    points are not of the same facts. `n` counts the points. NaN for fewer than two.
     """
     steps = [after - before for before, after in pairwise(curve)]
     value = fmean(steps) if steps else math.nan
@@ -32,12 +32,13 @@ def retainability(curve: Sequence[float], protocol: Protocol) -> Metric:
 def scalability(
     single: Measured, together: Measured, subjects: Mapping[str, str] | None = None
 ) -> Metric:
-    """Scalability: Sca = 1/|E| Σ_e Acc(M(f; e)) - Acc(M(f; E)), what is lost by editing all at
-    once; lower is better.
+    """Scalability: Sca = 1/|E| Σ_e Acc(M(f; e)) - Acc(M(f; E)), the accuracy lost by editing all
+    facts at once. Lower is better.
 
-    `single`: each fact after its own edit alone; `together`: after all. n facts in both, paired
-    bootstrap over `subjects` (each fact by itself where unset); NaN of none. Raises ProtocolError
-    for two protocols.
+    `single` has the accuracy of each fact after its own edit alone, `together` after all edits. The
+    metric is over the n facts in both, with a 95 % interval of the paired bootstrap. Facts of one
+    subject are resampled together; `subjects` gives the subject by case id, None treats each fact
+    as its own subject. NaN for no facts. Raises ProtocolError where the protocols differ.
     """
     return difference(single, together, subjects or {})
 
@@ -45,10 +46,11 @@ def scalability(
 def relative_scalability(
     single: Measured, together: Measured, subjects: Mapping[str, str] | None = None
 ) -> Metric:
-    """Eq. 12: RSca = (mean_e Acc(M(f; e)) - Acc(M(f; E))) / mean_e Acc(M(f; e)); 0 is no loss.
+    """Relative scalability (eq. 12):
+    RSca = (mean_e Acc(M(f; e)) - Acc(M(f; E))) / mean_e Acc(M(f; e)). 0 means no loss.
 
-    As `scalability`; NaN of no facts, and where no single edit is right, for then there is nothing
-    to lose.
+    Arguments and errors are those of `scalability`. NaN for no facts, and where no fact is right
+    after its own edit, since the denominator is 0 then.
     """
     same_protocol(single.protocol, together.protocol)
     shared = [i for i in single.items if i in together.items]
@@ -66,12 +68,13 @@ def forgetting(
     protocol: Protocol,
     subjects: Mapping[str, str] | None = None,
 ) -> Metric:
-    """Forgetting: F = mean_e (max_{t<T} a_{e,t} - a_{e,T}), as continual learning has it
+    """Forgetting: F = mean_e (max_{t<T} a_{e,t} - a_{e,T}), from continual learning
     (arXiv:1801.10112); not in the survey.
 
-    `curves`: each fact's accuracy from its own edit on, T last. Below 0 where the end is better
-    than all before. n facts that have an earlier point (those edited last have none), bootstrap
-    over `subjects`; NaN of none.
+    `curves` has the accuracies of each fact from its own edit to the last step T. F is negative
+    where the last accuracy is greater than all earlier ones. Facts that are edited in the last step
+    have no earlier point and are left out. The interval is a bootstrap's over `subjects`, as in
+    `scalability`. NaN for no facts.
     """
     falls = {e: max(a[:-1]) - a[-1] for e, a in curves.items() if len(a) > 1}
     groups = [(subjects or {}).get(e, e) for e in falls]

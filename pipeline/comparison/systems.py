@@ -1,7 +1,9 @@
-"""Any model on any edit set, outside of a release: the unedited base, the base with the fact in its
-prompt, editors of ours, and checkpoints edited by others, all asked the same.
+"""Compares models on an edit set, without a release: the unedited base, the base with the fact in
+its prompt, models edited by our editors, and checkpoints edited by other software. All are asked
+the same questions.
 
-Every system is one edit and one evaluate output in a workspace, found again when asked for again.
+Each system has one output of the stage edit and one of the stage evaluate in a workspace. A second
+run of the same system finds them and computes nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +28,17 @@ from pipeline.stages import Stages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """A row of the table: an editor of ours, or a checkpoint that is edited already."""
+    """One row of the comparison: either one of our editors, or a checkpoint that is already edited.
+
+    Raises ConfigError unless exactly one of `edit` and `checkpoint` is given.
+    """
 
     name: str
-    """Names its outputs in the workspace."""
+    """Name of the system; part of the version of its outputs in the workspace."""
     edit: EditConfig | None = None
+    """The editor and its settings."""
     checkpoint: Path | None = None
+    """Directory of the edited checkpoint."""
 
     def __post_init__(self) -> None:
         if (self.edit is None) == (self.checkpoint is None):
@@ -42,20 +49,25 @@ class System:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Stages):
-    """What all systems of one call share."""
+    """What all systems of one comparison have in common."""
 
     cases: CaseSet
+    """The facts to edit, and the questions."""
     base: ModelRef
+    """The unedited model."""
     config: EvaluateConfig
+    """What is measured of each system."""
     compute: Compute
+    """Device and precision of edits and answers."""
     preserved: Sequence[str] = ()
     """Statements about other subjects that editors are told to leave alone."""
     suffix: str = ""
-    """Behind the version of evaluations that ask something else than the table does, so that they
-    lie beside the table's."""
+    """Appended to the version of the evaluation. It keeps evaluations with other questions apart
+    from those of the comparison itself."""
 
     def run(self, system: System) -> Artifact:
-        """The evaluation of one system; `report.json` has the base's numbers beside its own."""
+        """Edit and evaluate one system. The returned evaluation's `report.json` has the numbers of
+        the system and of the base."""
         version = self._version(system)
         if system.edit:
             made = self.make(edit, version, self._edit_inputs(system.edit))
@@ -78,16 +90,16 @@ class Comparison(Stages):
         )
 
     def may_replace(self, version: str) -> bool:
-        """An output of an edit set that is made from anything else than before is made anew."""
+        """True: outputs are replaced where their inputs have changed since they were made."""
         return True
 
     def seconds(self, system: System) -> float | None:
-        """What the edit stage took; None for a checkpoint."""
+        """Seconds that the edit stage took; None for a checkpoint, or before the edit has run."""
         made = self.workspace.find("edit", self._version(system))
         return float(made.record["duration_s"]) if made else None
 
     def refused(self, system: System) -> dict[str, str]:
-        """Reason by id, of what the editor did not carry out."""
+        """The edits that the editor did not make: reason by case id."""
         made = self.workspace.find("edit", self._version(system))
         rows = made.table(REPORTS).to_pylist() if made else []
         return {row["id"]: row["reason"] for row in rows if row["status"] != "edited"}
