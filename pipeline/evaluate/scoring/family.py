@@ -29,8 +29,6 @@ class AnswerSet:
     """The unedited model's answers by question id."""
     texts: Mapping[str, TextScore] = field(default_factory=dict)
     """The model's scores of general text, by text id."""
-    base_texts: Mapping[str, TextScore] = field(default_factory=dict)
-    """The unedited model's scores of general text, by text id."""
 
     def protocol(self, decode: str, score: str, more: str = "") -> Protocol:
         """The protocol of a number that is computed from these answers."""
