@@ -29,8 +29,7 @@ returns counts for the record."""
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """Where stages write their outputs, what runs them, and what is called as each begins and ends.
-    """
+    """Where stages write their outputs, what runs them, and what is called as they begin or end."""
 
     workspace: Workspace
     runner: Runner
@@ -70,6 +69,5 @@ class Stages:
         return artifact
 
     def may_replace(self, version: str) -> bool:
-        """Whether an existing output made from other inputs is discarded; if not, that is an error.
-        """
+        """Whether an existing output made from other inputs is discarded; if not, it is refused."""
         return False
