@@ -41,8 +41,11 @@ class Attempt:
     """The outputs of edit, evaluate and gate for one set of edits."""
 
     edit: Artifact
+    """Output of the edit stage."""
     evaluate: Artifact
+    """Output of the evaluate stage."""
     gate: Artifact
+    """Output of the gate stage."""
     quarantined: dict[str, str]
     """Edit id -> reason, for edits that the editor refused or the gate's search set aside."""
 
@@ -53,13 +56,17 @@ class Attempts:
 
     run: Run
     version: str
+    """Version of the edition."""
     as_of: str
+    """Day of the edition, an ISO date."""
     base: ModelRef
+    """The unedited model."""
     parent: Artifact | None
     """The release that the new one follows; None before the first."""
     snapshot: Artifact
+    """Output of the snapshot stage."""
     planned: Artifact
-    """The plan stage's output."""
+    """Output of the plan stage."""
     relations: Mapping[str, Relation]
 
     @cached_property

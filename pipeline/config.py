@@ -114,6 +114,7 @@ class Config(BaseModel):
     """File of further relations and templates; its path is relative to the config file."""
     model: ModelConfig = ModelConfig()
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    """Where facts are read; each source has a name of its own."""
     probe: ProbeConfig = ProbeConfig()
     trust: TrustConfig = TrustConfig()
     route: RouteConfig = RouteConfig()
@@ -122,6 +123,7 @@ class Config(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),))
+    """Releases to be made, in the order of their days; unset is one for today."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -22,6 +22,7 @@ class AttachDelta:
     exported checkpoint; if not, all parts are applied, to the base model."""
 
     def __call__(self, model: Any) -> None:
+        """Apply the delta to a model, in place."""
         Delta.load(self.delta, beside_weights=self.beside_weights).apply_(model)
 
 

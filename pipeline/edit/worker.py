@@ -44,7 +44,9 @@ class EditJob:
     preserved."""
     config: EditConfig
     device: str
+    """Where the model runs: `cpu`, or `cuda` with or without a number."""
     dtype: str
+    """Dtype of the computation."""
     cache: Path
     """Directory of cached statistics and values."""
     out: Path
@@ -69,6 +71,7 @@ class MakeEditWorker:
     job: EditJob
 
     def __call__(self) -> EditWorker:
+        """Load the model and return the worker."""
         return EditWorker(self.job)
 
 
@@ -86,6 +89,7 @@ class EditWorker:
         self.values = ValueStore(job.cache / "values")
 
     def __call__(self, task: tuple[Any, ...]) -> Any:
+        """Do a task, (method, *arguments), and return the method's result."""
         method, *arguments = task
         return method(self, *arguments)
 

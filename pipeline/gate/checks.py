@@ -32,12 +32,16 @@ class Check:
     """One bound, the candidate's number, and the outcome of their comparison."""
 
     name: str
+    """A key of `CHECKS`, or `quarantined`."""
     value: float | None
     """None if it was not measured or is not finite."""
     low: float | None
+    """Lower end of the number's 95 % interval; None if it has no interval."""
     high: float | None
     n: int
+    """Size of the sample behind the number."""
     bound: float
+    """The bound that counts, without the warning bound."""
     at_least: bool
     """Whether the bound is the least value allowed; if not, it is the greatest."""
     state: str

@@ -60,6 +60,7 @@ class PlannedEdit:
     revision: int | None
     """Revision of the source's page or entity."""
     revision_time: str | None
+    """Time of that revision, as the source gives it."""
     references: tuple[str, ...]
     """References that the source gives for the statement."""
 
@@ -108,11 +109,16 @@ class Removal:
     """An edit of the parent release that the next release leaves out, and why."""
 
     id: str
+    """Id of the edit."""
     subject: str
+    """Id of the subject."""
     subject_label: str
     relation: str
+    """Id of the relation."""
     prompt: str
+    """Prompt of the edit."""
     target: str
+    """Target of the edit, which the next model should no longer give."""
     reason: str
 
 
@@ -130,16 +136,20 @@ class Refusal:
 
     change_id: str
     subject: str
+    """Id of the subject."""
     subject_label: str | None
     relation: str
+    """Id of the relation."""
     verdict: str | None
+    """The probe's verdict; None if the model was not asked."""
     reason: str
+    """The reason in words."""
     rule: str = ""
     """Short name of the rule that decided, for counting; it belongs to trust, the route or the
     plan."""
     state: str = "eligible"
-    """State that trust gave the change: `eligible` or `rejected`. Changes that wait are listed on a
-    page with their own states (`pipeline.plan.triage.as_refusals`)."""
+    """State that trust gave the change: `eligible` or `rejected`. A page lists changes that wait as
+    refusals too, with the state of each (`pipeline.plan.triage.as_refusals`)."""
 
 
 REFUSAL_SCHEMA = pa.schema(
@@ -158,8 +168,11 @@ class Neighbour:
     """A fact that no edit may change: an edited relation, a subject that is not edited."""
 
     id: str
+    """Id of the change record that the fact was taken from."""
     relation: str
+    """Id of the relation."""
     prompt: str
+    """Statement of the fact, cut before the object."""
     target: str
     """Name of its own object."""
     accepted: tuple[str, ...]

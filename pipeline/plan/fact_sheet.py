@@ -64,11 +64,17 @@ class SheetRow:
     reason: str
     """Why the fact is on the sheet and not in the weights."""
     change_id: str
+    """Id of the change that it was made from."""
     source: str
+    """Name of the source that states the fact."""
     statement_id: str | None
+    """Id of the statement in the source."""
     revision: int | None
+    """Revision of the source's page or entity."""
     revision_time: str | None
+    """Time of that revision, as the source gives it."""
     references: tuple[str, ...]
+    """References that the source gives for the statement."""
 
 
 SHEET_SCHEMA = pa.schema(

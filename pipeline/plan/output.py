@@ -45,6 +45,7 @@ class Plan:
     removals: list[Removal]
     """Edits of the parent release that are left out."""
     refusals: list[Refusal]
+    """Changes about which nothing is done."""
     held: list[HeldChange]
     """Changes that wait for a later edition."""
     sheet: list[SheetRow]

@@ -28,6 +28,7 @@ class Triage:
     """Change id -> verdict of the model, for the changes it was asked about."""
     relations: Mapping[str, Relation]
     config: RouteConfig
+    """Settings that decide which kinds of facts are edited."""
     version: str
     """Version of the release to be planned."""
     wanted: list[Change] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Triage:
     held: list[HeldChange] = field(default_factory=list)
     """Changes that wait for a later edition."""
     refusals: list[Refusal] = field(default_factory=list)
+    """Changes about which nothing is done, now or later."""
     for_sheet: list[tuple[Change, Route]] = field(default_factory=list)
     """Changes whose values go on the fact sheet, for good or while they wait, with their routes."""
     routed: dict[str, str] = field(default_factory=dict)
@@ -90,7 +92,7 @@ class Triage:
     ) -> None:
         """Keep a change for a later edition.
 
-        state  why it waits, in one word: `held`, `cooling`, `scheduled`, ...
+        state  the state that trust gave it, or `scheduled` or `undecided`
         why    the rules that make it wait, each with a sentence
         route  where it goes meanwhile: `fact sheet`, `scheduled` or `none`
         """
@@ -132,7 +134,7 @@ class Triage:
         approve: Collection[str],
         knows_without: Collection[str],
     ) -> Route | None:
-        """The route of a change that could be edited; None if it was put on hold here."""
+        """The route of a change that could be edited; None if it is held, which is done here."""
         verdict = self.verdicts.get(change.id)
         if verdict is None:
             over = f"over the probe budget of {len(self.intake.asked)} changes"

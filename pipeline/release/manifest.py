@@ -25,6 +25,7 @@ class ReleaseInputs:
 
     version: str
     line: str
+    """Name of the model line."""
     parent: str | None
     """Version of the release before; None for the first."""
     as_of: str
@@ -37,10 +38,15 @@ class ReleaseInputs:
     compute: Mapping[str, Any]
     """How the models were run in the evaluation: dtype, most tokens of an answer."""
     snapshot: Artifact
+    """Output of the snapshot stage."""
     plan: Artifact
+    """Output of the plan stage."""
     edit: Artifact
+    """Output of the edit stage."""
     evaluation: Artifact
+    """Output of the evaluate stage."""
     gate: Artifact
+    """Output of the gate stage."""
     live: Sequence[PlannedEdit]
     """The edits that the delta holds."""
     page: PageInputs

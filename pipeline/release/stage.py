@@ -1,7 +1,8 @@
 """Stage 9: write a release: delta, manifest, report, page, model card, and a checkpoint to load.
 
-A release is identified by its base model and its edits (`make_manifest`), so the same edits of the
-same base have the same id on any machine. The exports are the very files that were evaluated.
+The id of a release is a digest of its base model, the ids of its edits, the editor and the delta
+(`make_manifest`), so it does not depend on when or where the release was made. The exports are the
+very files that were evaluated.
 """
 
 from __future__ import annotations
