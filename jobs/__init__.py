@@ -1,1 +1,1 @@
-"""The command line and the Ray job."""
+"""The command line: commands, and what they print."""

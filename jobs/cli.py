@@ -1,4 +1,4 @@
-"""`corrigenda`: registers the commands, and tells errors."""
+"""The program `corrigenda`: registers the commands and prints errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ app.command("eval", rich_help_panel="Compare editors")(evaluate)
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line on standard error and exit code 1."""
+    """Run the program. A CorrigendaError becomes one line on standard error and exit code 1.
+
+    With `--json`, the error is a JSON value on standard output too. An interruption exits with 130.
+    """
     os.environ.setdefault("TQDM_DISABLE", "1")  # before any library imports tqdm
     try:
         app()

@@ -1,7 +1,7 @@
-"""Stages 6 to 8 of one edition, edit, evaluate and gate, which may run twice.
+"""Stages 6 to 8 of one edition (edit, evaluate, gate), which may run twice.
 
-A batch that fails its gate is searched for culprits, by the same solve and the same judgement on
-parts of it; without them it is attempted once more.
+If the gate fails, parts of the batch are edited and evaluated in the same way, to find the edits
+that make it fail (culprits). The batch is then attempted once more without them.
 """
 
 from __future__ import annotations
@@ -38,42 +38,52 @@ from pipeline.run import RETRY, Run
 
 @dataclass(frozen=True)
 class Attempt:
-    """One solve of an edition's edits, and what came of it."""
+    """The outputs of edit, evaluate and gate for one set of edits."""
 
     edit: Artifact
+    """Output of the edit stage."""
     evaluate: Artifact
+    """Output of the evaluate stage."""
     gate: Artifact
+    """Output of the gate stage."""
     quarantined: dict[str, str]
-    """Reason by id, of edits that were refused or set aside."""
+    """Edit id -> reason, for edits that the editor refused or the gate's search set aside."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
-    """What an edition is to hold, and all that solving and judging it needs."""
+    """The plan of one edition, and what its editing, evaluation and gate need."""
 
     run: Run
     version: str
+    """Version of the edition."""
     as_of: str
+    """Day of the edition, an ISO date."""
     base: ModelRef
+    """The unedited model."""
     parent: Artifact | None
-    """The release that is served now."""
+    """The release that the new one follows; None before the first."""
     snapshot: Artifact
+    """Output of the snapshot stage."""
     planned: Artifact
-    """The plan stage's output."""
+    """Output of the plan stage."""
     relations: Mapping[str, Relation]
 
     @cached_property
     def plan(self) -> Plan:
-        """What the plan says."""
+        """The plan, read from its files."""
         return Plan.read(self.planned)
 
     @cached_property
     def history(self) -> list[tuple[str, Report]]:
-        """Versions and reports of the releases before, oldest first."""
+        """Versions and evaluation reports of earlier releases, oldest first."""
         return ancestors(self.run.workspace, self.parent)
 
     def attempts(self) -> Generator[Artifact, None, Attempt]:
-        """Edit, evaluate and gate, each output as it is finished; again without culprits if any."""
+        """Yield each output of edit, evaluate and gate as it is finished; return the last attempt.
+
+        If the gate names culprits, the three stages run a second time without those edits.
+        """
         final = yield from self.attempt(self.version, self.plan.edits, {})
         culprits: Mapping[str, str] = final.gate.counts["culprits"]
         if culprits:
@@ -89,7 +99,12 @@ class Attempts:
         set_aside: Mapping[str, str],
         searched: Mapping[str, Any] | None = None,
     ) -> Generator[Artifact, None, Attempt]:
-        """Some of the plan's edits under a name. What is left by a search is not searched again."""
+        """Edit, evaluate and gate some of the plan's edits; yield each output, return the attempt.
+
+        name       version of the outputs
+        set_aside  edit id -> reason, for culprits that `edits` leaves out
+        searched   record of the search that found them; a batch that has one is not searched again
+        """
         edited = self.run.make(edit, name, self.edit_inputs(edits))
         yield edited
         reports = edited.table(REPORTS).to_pylist()
@@ -118,7 +133,7 @@ class Attempts:
         return Attempt(edited, evaluated, gated, quarantined)
 
     def edit_inputs(self, edits: Sequence[PlannedEdit]) -> EditInputs:
-        """The edit stage on some of the edits."""
+        """Inputs of the edit stage for some of the edits."""
         compute = self.run.config.model.compute
         return EditInputs(
             edits=edits,
@@ -136,10 +151,11 @@ class Attempts:
         made: EditedModel,
         failed: Sequence[str] | None = None,
     ) -> EvaluateInputs:
-        """The evaluate stage on what was made of some edits.
+        """Inputs of the evaluate stage for a model that holds some of the edits.
 
-        A trial of a search asks no more than the checks that `failed` need to know, and nothing
-        that is not of its edits' making.
+        `failed` is given for a trial of the search for culprits: names of the gate's checks that
+        the whole batch failed. Only their metrics are then measured, and removals, capability tasks
+        and the parent release are left out.
         """
         settings = self.run.config.evaluate
         if failed is not None:
@@ -170,7 +186,12 @@ class Attempts:
         failed: Sequence[str],
         out: StageDir,
     ) -> Search:
-        """Which of the edits make these checks fail."""
+        """Find the edits that make the checks named `failed` fail.
+
+        p_targets  edit id -> probability of the target after the editor's optimisation; edits with
+                   a low one are tried first
+        out        directory of the gate stage, where finished trials are kept
+        """
 
         def solve(part: Sequence[PlannedEdit], place: StageDir) -> object:
             return edit(self.edit_inputs(part), place, self.run.runner)
@@ -190,13 +211,17 @@ class Attempts:
         )
 
     def page(self, attempt: Attempt) -> PageInputs:
-        """What the page of an attempt tells."""
+        """Inputs of the report page for a finished attempt."""
         return self.page_of(attempt.evaluate, attempt.gate.json(GATE), attempt.quarantined)
 
     def page_of(
         self, evaluated: Artifact, verdict: Mapping[str, Any], quarantined: Mapping[str, str]
     ) -> PageInputs:
-        """The same before the gate's output is finished."""
+        """Inputs of the report page; usable before the gate's output is finished.
+
+        verdict      the content of `gate.json`
+        quarantined  edit id -> reason
+        """
         return PageInputs(
             version=self.version,
             line=self.run.config.line,

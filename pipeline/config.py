@@ -33,20 +33,22 @@ class ModelConfig(BaseModel):
     name: str = EMBEDDED
     """`smollm2-135m-instruct`, a directory, or a Hugging Face id."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    """Where the model runs: `cpu`, `cuda`, or `cuda:1` for one of several GPUs."""
     dtype: str = Field(default="auto", pattern=r"^(auto|float32|bfloat16|float16)$")
     """Dtype of the computation; `auto` is bfloat16 where the device has it natively, else
     float32."""
     threads: int = Field(default=1, ge=1)
-    """CPU threads of one probing or evaluating worker; more workers use more cores."""
+    """CPU threads of each worker of the probe and evaluate stages; more workers use more cores."""
     shard_size: int = Field(default=256, ge=1)
-    """Questions that one worker takes at a time, at most; fewer where there are few in all."""
+    """Most questions that a worker takes at a time; fewer if there are few in all."""
     max_new_tokens: int = Field(default=16, ge=1)
-    """Greedy tokens of an answer, at most; more than the longest object needs."""
+    """Most tokens of a greedily decoded answer; has to exceed the longest object."""
     license: str | None = None
     """Licence of the base model, for the model card."""
 
     @property
     def compute(self) -> Compute:
+        """How workers run the model, with `auto` replaced by a dtype."""
         return Compute(
             device=self.device,
             dtype=dtype_name(self.dtype, self.device),
@@ -57,13 +59,14 @@ class ModelConfig(BaseModel):
 
 
 class Edition(BaseModel):
-    """One release to be made: the state of the world on a day."""
+    """One release to be made, from the state of the sources on one day."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     as_of: date = Field(default_factory=date.today)
+    """The day; unset is today."""
     version: str = Field(default="", pattern=r"^[A-Za-z0-9._-]+$")
-    """Name of the release; unset is the date, `2026.11.23`."""
+    """Name of the release; unset is the day, as `2026.11.23`."""
     teach_unknown: bool | None = None
     """Overrides plan.teach_unknown for this edition."""
     approve: tuple[str, ...] = ()
@@ -88,29 +91,30 @@ class Edition(BaseModel):
         return raw
 
     def policy(self, plan: PlanConfig) -> PlanConfig:
-        """The plan's policy with this edition's override."""
+        """The settings of the plan stage, with this edition's `teach_unknown` if it has one."""
         if self.teach_unknown is None:
             return plan
         return plan.model_copy(update={"teach_unknown": self.teach_unknown})
 
     def trusting(self, trust: TrustConfig) -> TrustConfig:
-        """The policy of trust with this edition's approvals."""
+        """The settings of trust, with this edition's approvals added."""
         return trust.model_copy(update={"approve": (*trust.approve, *self.approve)})
 
 
 class Config(BaseModel):
-    """Everything a run needs to know."""
+    """All settings of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     line: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Name of the model line; releases of one line follow one another."""
+    """Name of the model line; each release of a line has the one before it as its parent."""
     workspace: str = "workspace"
-    """Directory (or file:// URI) of everything a run makes, relative to where the command runs."""
+    """Directory (or file:// URI) for all outputs; relative to the directory of the command."""
     relations: str | None = None
-    """A file of further relations and templates, relative to the config file."""
+    """File of further relations and templates; its path is relative to the config file."""
     model: ModelConfig = ModelConfig()
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    """Where facts are read; each source has a name of its own."""
     probe: ProbeConfig = ProbeConfig()
     trust: TrustConfig = TrustConfig()
     route: RouteConfig = RouteConfig()
@@ -119,6 +123,7 @@ class Config(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),))
+    """Releases to be made, in the order of their days; unset is one for today."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -135,9 +140,11 @@ class Config(BaseModel):
 
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read and validate a config; `overrides` are dotted settings from the command line.
+    """Read and validate a config file.
 
-    Raises ConfigError: one line with the file, the setting, what was given and what is allowed.
+    `overrides` maps settings, named with dots as `plan.max_edits`, to values that replace the
+    file's; None replaces nothing. Settings of the editor and of capability tasks are checked too.
+    Raises ConfigError with one line: the file, the setting, what was given and what is allowed.
     """
     raw = read_toml(path)
     for dotted, value in (overrides or {}).items():
@@ -157,7 +164,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
             "evaluate": _below(path.parent, config.evaluate),
         }
     )
-    make_editor(config.edit)  # settings of editors and tasks, before hours of other stages
+    make_editor(config.edit)  # refuses bad settings now, not hours later at the edit stage
     if config.evaluate.capability:
         require_harness()
         read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
@@ -165,7 +172,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
 
 
 def _below(directory: Path, settings: Any) -> Any:
-    """Settings whose paths are relative to the config file, made absolute."""
+    """The settings with their paths, which are relative to the config file, made absolute."""
     found: dict[str, Any] = {}
     if settings.text is not None:
         found["text"] = str((directory / settings.text).absolute())

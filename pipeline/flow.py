@@ -1,8 +1,8 @@
-"""The nine stages in their order: one edition of the world in, one release out.
+"""The nine stages in their order, from the sources of one edition to its release.
 
-Each stage is a plain function from one frozen value of inputs to one new output; where it runs is
-the runner's business. What is finished is found again and not made again, so the same command
-continues after any interruption, and once more does nothing.
+Each stage is a plain function from one frozen value of inputs to one new output; the runner decides
+where it runs. A finished output is reused, so the same command continues after an interruption, and
+a repeated command makes nothing new.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from pipeline.stages import STAGES
 
 
 def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
-    """Every edition in order, up to a stage; `run.end` is given each output.
+    """Make every edition in order, each up to the stage `until`; `run.end` is given each output.
 
-    Raises GateError at the first edition outside its bounds; later ones are not begun.
+    Raises GateError at the first edition whose gate fails; later editions are not begun.
     """
     base = locate(run.config.model.name)
     relations_path = run.config.relations and run.config_dir / run.config.relations
@@ -50,7 +50,11 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
 def run_edition(
     run: Run, edition: Edition, base: ModelRef, relations: Mapping[str, Relation]
 ) -> Iterator[Artifact]:
-    """The nine stages of one edition, each output as it is finished."""
+    """Run the nine stages of one edition, and yield each output as soon as it is finished.
+
+    Raises GateError after the gate if the edited model failed a check that blocks; the gate's
+    output has been yielded by then.
+    """
     config, version, as_of = run.config, edition.version, edition.as_of
     trust, compute = edition.trusting(config.trust), config.model.compute
     alias = Alias(run.workspace.root, config.line)

@@ -1,4 +1,4 @@
-"""What earlier editions left behind: held changes, counts of activity, ancestors of a release."""
+"""What a new edition takes from earlier ones: their releases, held changes, counts of changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.release.output import QUARANTINED, as_released
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
-    """Versions and reports of a release and those before it, oldest first."""
+    """Version and evaluation report of a release and of all its ancestors, oldest first."""
     found: list[tuple[str, Report]] = []
     while parent:
         found.append((parent.record["version"], parent.json(REPORT)))
@@ -34,7 +34,7 @@ def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, 
 
 
 def snapshot_before(workspace: Workspace, as_of: date) -> Snapshot | None:
-    """The latest snapshot of an earlier day, on which the crawl builds."""
+    """The latest snapshot of an earlier day, which the crawl continues; None if there is none."""
     found = (workspace.find("snapshot", version) for version in workspace.versions("snapshot"))
     earlier = [
         (made.json(MANIFEST)["as_of"], made.record["version"], made)
@@ -46,21 +46,23 @@ def snapshot_before(workspace: Workspace, as_of: date) -> Snapshot | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """The release that a new one follows, with what it holds; all empty before the first."""
+    """The release that a new one follows, with its content; all empty before the first release."""
 
     release: Artifact | None = None
     snapshot: Snapshot | None = None
-    """What the world was like when it was made."""
+    """The snapshot that it was made from."""
     served: ServedModel | None = None
+    """Its model, as it is served."""
     live: Sequence[PlannedEdit] = ()
-    """The edits that are in the model."""
+    """The edits that its model holds."""
     aside: Sequence[PlannedEdit] = ()
-    """Edits that it had to set aside."""
+    """Edits that its editor refused or its gate's search set aside."""
     sheet: Sequence[SheetRow] = ()
     """Its fact sheet."""
 
     @property
     def version(self) -> str | None:
+        """Its version; None before the first release."""
         return self.release.record["version"] if self.release else None
 
     @classmethod
@@ -86,7 +88,10 @@ class Parent:
 
 
 def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:
-    """What a release and those before it left behind."""
+    """Held changes of a release, and the counts of changes of it and of all its ancestors.
+
+    The counts are ordered from the oldest release to the newest.
+    """
     held: list[HeldChange] = []
     if parent and (planned := workspace.find("plan", parent.record["version"])):
         held = read_held(planned.table(HELD))

@@ -1,4 +1,4 @@
-"""What the editions of one run share, and the attempts at an edition."""
+"""The settings of a run, which its editions share, and the versions of attempts at an edition."""
 
 from __future__ import annotations
 
@@ -10,31 +10,38 @@ from pipeline.config import Config
 from pipeline.stages import Stages
 
 ATTEMPTED = ("edit", "evaluate", "gate")
+"""Stages that run a second time if the gate names culprits."""
 RETRY = "-without-culprits"
-"""Behind the version, of what is attempted again without the edits that failed the gate."""
+"""Suffix of the version of a second attempt, which leaves the culprits out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Stages):
-    """What all editions of one run share."""
+    """The settings and the workspace that all editions of one run share."""
 
     config: Config
     config_dir: Path
+    """Directory of the config file; relative paths in the config begin there."""
     replace: bool = False
-    """Whether unreleased output made from other inputs is discarded instead of refused."""
+    """Whether an unreleased output that was made from other inputs is discarded; if not, it is an
+    error."""
 
     def may_replace(self, version: str) -> bool:
+        """Whether outputs of this version may be discarded; never those of a released edition."""
         return self.replace and not self.workspace.find("release", edition_of(version))
 
 
 def attempts_at(workspace: Workspace, edition: str) -> list[str]:
-    """Versions of the attempts at an edition; there is a second where the first one's gate named
-    culprits, and what an earlier run left of one is none."""
+    """Versions of the attempts at an edition, the first one first.
+
+    There is a second attempt only if the gate of the first named culprits; leftovers of an
+    interrupted run do not count.
+    """
     first = workspace.find("gate", edition)
     again = first is not None and bool(first.counts["culprits"])
     return [edition, f"{edition}{RETRY}"] if again else [edition]
 
 
 def edition_of(version: str) -> str:
-    """The edition that an output belongs to, whichever attempt at it it is of."""
+    """The edition of an output's version; both attempts at an edition have the same one."""
     return version.removesuffix(RETRY)

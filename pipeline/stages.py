@@ -1,4 +1,4 @@
-"""The nine stages by name, and how the output of any of them is made or found."""
+"""The nine stages by name, and how a stage's output is made, or reused if it exists."""
 
 from __future__ import annotations
 
@@ -13,41 +13,44 @@ from infra.storage.stage_dir import StageDir
 from infra.storage.workspace import Workspace
 
 STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gate", "release")
+"""Names of the stages, in their order."""
 
 CODE: dict[str, int] = {
     **dict.fromkeys(STAGES, 1),
     **{"crawl": 2, "snapshot": 2, "diff": 2, "probe": 3, "plan": 3},
     **{"evaluate": 2, "gate": 2, "release": 3},
 }
-"""Version of each stage's code; counts up when it makes something else of the same input."""
+"""Version of each stage's code; raised when the same inputs give another output than before."""
 
 Stage = Callable[[Any, StageDir, Runner], Mapping[str, Any]]
-"""A stage: from its frozen inputs to files in a directory, and counts for the record."""
+"""A stage: takes its frozen inputs, a directory and a runner; writes files into the directory and
+returns counts for the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """Where the outputs of stages go, who computes them, and who is told."""
+    """Where stages write their outputs, what runs them, and what is called as they begin or end."""
 
     workspace: Workspace
     runner: Runner
     stamp: Mapping[str, Any] | None = None
     """Additions to every record: commit, hardware."""
     restart: bool = False
-    """Whether what an unfinished stage has finished so far is discarded. Statistics and values are
-    kept by content, and found all the same."""
+    """Whether the partial output of an interrupted stage is discarded. The editor's statistics and
+    values are cached by content outside of it, and are reused all the same."""
     begin: Callable[[str, str], None] = lambda stage, version: None
-    """Called with stage and version as each stage begins."""
+    """Called with the stage's name and the version as each stage begins."""
     end: Callable[[Artifact], None] = lambda artifact: None
-    """Called with each output, made or found."""
+    """Called with each output, new or reused."""
 
     def make(
         self, stage: Stage, version: str, inputs: Any, *, volatile: Sequence[str] = ()
     ) -> Artifact:
-        """The output of one stage, made or found: its fingerprint and its call are the same value.
+        """The output of one stage, new or reused.
 
-        `volatile` names files that are no part of the output's digest. Raises StageError where
-        something else has been made under this version.
+        An output is reused if it was made from the same inputs by the same version of the stage's
+        code. `volatile` names files that the output's digest leaves out. Raises StageError if this
+        version exists already, made from other inputs, and may not be replaced.
         """
         name = stage.__name__
         self.begin(name, version)
@@ -66,5 +69,5 @@ class Stages:
         return artifact
 
     def may_replace(self, version: str) -> bool:
-        """Whether an output made from other inputs is discarded instead of refused."""
+        """Whether an existing output made from other inputs is discarded; if not, it is refused."""
         return False

@@ -1,1 +1,1 @@
-"""The commands of `corrigenda`: a function each, registered in `jobs.cli`."""
+"""The commands of `corrigenda`, one function each; `jobs.cli` registers them."""

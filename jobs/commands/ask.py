@@ -1,4 +1,4 @@
-"""`corrigenda ask`: put prompts to the unedited model and to a release."""
+"""`corrigenda ask`: give prompts to the unedited model and to a release, and print both answers."""
 
 from __future__ import annotations
 

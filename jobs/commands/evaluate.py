@@ -1,4 +1,4 @@
-"""`corrigenda eval`: editors beside each other, on an edit set and outside of a release."""
+"""`corrigenda eval`: compare editors on a set of facts, without making a release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`corrigenda status`, `releases` and `why`: what a workspace holds. Nothing is changed."""
+"""`corrigenda status`, `releases` and `why`: print what a workspace holds; nothing is changed."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def why(
 
 
 def _number(value: float | None, form: str) -> str:
-    """A number, or nothing where it was not measured."""
+    """A formatted number; empty if it was not measured."""
     return "" if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""Options that several commands share: their names, and what `--help` says of them."""
+"""Options that several commands share, with their texts for `--help`."""
 
 from __future__ import annotations
 

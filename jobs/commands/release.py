@@ -1,4 +1,4 @@
-"""`corrigenda rollback`: which release is in production."""
+"""`corrigenda rollback`: make an earlier release the one in production."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`corrigenda run`: the nine stages, for every edition of a config."""
+"""`corrigenda run`: run the nine stages for every edition of a config."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def run(
 
 
 def _commit() -> str | None:
-    """Commit of the code that runs, where it runs from a checkout."""
+    """Git commit of the running code; None if it does not run from a checkout."""
     git: Any = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()

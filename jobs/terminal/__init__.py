@@ -1,1 +1,1 @@
-"""What a person sees: progress while a job runs, and tables of what came of it."""
+"""What commands print: progress while a job runs, then tables and sentences of its results."""

@@ -1,4 +1,4 @@
-"""`corrigenda eval`: any model on any edit set, and the table that comes of it."""
+"""The systems that `corrigenda eval` compares, and the table of their metrics."""
 
 from __future__ import annotations
 
@@ -23,21 +23,27 @@ COLUMNS = (
     *("ES", "PS", "NS", "reliability", "generality", "near_agreement", "subject_agreement"),
     *("neutral_agreement", "leak", "kl", "perplexity"),
 )
-"""What the table shows of a report, where it was measured; the JSON has all of it."""
+"""Metrics in the table, if they were measured; the JSON output has all metrics."""
 UNEDITED = {
     "base": "the unedited model",
     "context": "the unedited model that reads the fact in its prompt",
 }
-"""Systems that are no editor's work."""
+"""Systems without an edit -> what they are."""
 MAX_REFUSALS = 5
-"""Facts that an editor refused, named one by one."""
+"""Most refused facts of an editor that are printed one by one."""
 
 
 def systems_of(
     editors: Sequence[str], settings: Sequence[str], checkpoint: Path | None
 ) -> list[System]:
-    """The systems of a command line: `memit`, or `narrow=memit`, each with the settings
-    `NAME.key=value` given for its name, and a checkpoint edited elsewhere."""
+    """The systems to compare, from options of the command line.
+
+    editors     `memit`, or `narrow=memit` for the editor memit under the name `narrow`
+    settings    `NAME.key=value`, a setting for the system of that name
+    checkpoint  directory of a model that was edited elsewhere
+
+    Raises ConfigError for an unknown editor, a bad setting, or a directory without weights.
+    """
     systems = []
     own: dict[str, list[str]] = {}
     for setting in settings:
@@ -48,7 +54,7 @@ def systems_of(
     for given in editors:
         name, equals, editor = given.partition("=")
         config = EditConfig(editor=editor if equals else name, options=nested(own.pop(name, [])))
-        make_editor(config)  # an unknown editor or option ends the command here
+        make_editor(config)  # raises for an unknown editor or option
         systems.append(System(name=name, edit=config))
     if own:
         raise ConfigError(f"--set {next(iter(own))}...: no --editor has that name.")
@@ -62,9 +68,12 @@ def systems_of(
 def table_rows(
     comparison: Comparison, systems: Sequence[System], *, alone: int = 0, steps: int = 0
 ) -> list[dict[str, Any]]:
-    """One row a system, the unedited model and, where it was asked, the one with the fact in its
-    prompt before them. `alone`, `steps`: as `pipeline.comparison.scaling.scaling` has them."""
-    for system in systems:  # before the first of them takes its minutes
+    """Evaluate the systems; return one row of JSON values for each.
+
+    The first rows are the unedited model and, if it was evaluated, the unedited model with the fact
+    in its prompt. `alone` and `steps` are explained at `pipeline.comparison.scaling.scaling`.
+    """
+    for system in systems:  # refuse before the first evaluation, which takes minutes
         require_possible(comparison.cases, system, alone=alone, steps=steps)
     rows: list[dict[str, Any]] = []
     for system in systems:
@@ -105,8 +114,11 @@ def print_rows(
     *,
     verbose: bool = False,
 ) -> None:
-    """The table, what was left out and why, and where the reports are; with `verbose`, every
-    metric."""
+    """Print the table, refused facts, dropped records, and the paths of the reports.
+
+    dropped  reason -> number of records of the data that were not used
+    verbose  whether all metrics are printed, instead of `COLUMNS`
+    """
     measured = ordered({name for row in rows for name in row["metrics"]})
     shown = measured if verbose else [name for name in COLUMNS if name in measured]
     heads = ("", "metric", *(row["system"] for row in rows))
@@ -141,7 +153,7 @@ def print_rows(
 
 
 def cell(metric: Mapping[str, Any] | None) -> str:
-    """A number and its interval, to two digits: `0.97 .87-1.00`."""
+    """A metric's value and interval with two decimals: `0.97 .87-1.00`; empty if not measured."""
     if metric is None or metric["value"] is None:
         return ""
     if metric["low"] is None:

@@ -1,5 +1,4 @@
-"""The end of a run, for a person: what was found, what was done about it, the proof, what to do
-next."""
+"""What `corrigenda run` prints at its end: changes, edits, metrics, gate, commands to try next."""
 
 from __future__ import annotations
 
@@ -21,18 +20,21 @@ from jobs.terminal.words import ROUTED, many, refused, waits
 from pipeline.release.pages.figures import ROLES, name_of, ordered
 
 MAX_REASONS = 8
+"""Most reasons in a list; the others are counted in one line."""
 MAX_SAMPLE = 40
-"""Characters shown of a piece that could not be used."""
+"""Most characters shown of a piece of a source that could not be used."""
 MAIN_METRICS = (
     *("reliability", "generality", "retention", "superseded", "near_agreement", "leak"),
     *("perplexity", "capability"),
 )
-"""Metrics that are shown without `--verbose`, where they were measured."""
+"""Metrics that are printed without `--verbose`, if they were measured."""
 
 
 def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool = False) -> None:
-    """One edition's summary (`pipeline.queries.summary.summarise`); with `verbose`, every metric
-    and every check of the gate."""
+    """Print the summary of an edition (`pipeline.queries.summary.summarise`).
+
+    verbose  whether all metrics and all checks of the gate are printed, instead of the main ones
+    """
     counts = {name: stage["counts"] for name, stage in summary["stages"].items()}
     console.print()
     console.rule(f"[bold]Edition {escape(summary['version'])}")
@@ -59,7 +61,7 @@ def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool
 
 
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
-    """What to try now, with a word on each command."""
+    """Print commands to try next, each with its purpose."""
     here = workspace.root == Path.cwd() / "workspace"
     where = "" if here else f" --workspace {workspace.root}"
     program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
@@ -81,7 +83,7 @@ def _heading(text: str, console: Console) -> None:
 
 
 def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> None:
-    """What was found and done, a sentence a stage."""
+    """Print what stages found and did, one sentence each."""
     table = Table(show_header=False, box=None, padding=(0, 2))
     for stage, label in (
         ("snapshot", "What the sources say"),
@@ -97,7 +99,7 @@ def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> 
 
 
 def _print_plan(plan: Mapping[str, Any], console: Console) -> None:
-    """Why changes were not edited, by reason."""
+    """Print how many changes were not edited, wait, or are on the fact sheet, by reason."""
     held, routed, refusals = Counter[str](), Counter[str](), Counter[str]()
     for key, number in plan["held"].items():
         held[waits(key)] += number
@@ -120,7 +122,7 @@ def _print_plan(plan: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
-    """The commonest first; the rest in one line."""
+    """Print the most frequent reasons with their counts, and the others in one line."""
     reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     for reason, number in reasons[:MAX_REASONS]:
         console.print(f"  {number:7,}  {reason}", soft_wrap=True, markup=False)
@@ -130,7 +132,7 @@ def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
 
 
 def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """What the sources gave that could not be used; every piece is in one of the rows."""
+    """Print what could not be used of the sources; every piece is counted in one row."""
     if not skips:
         return
     num_pieces = sum(row["count"] for row in skips)
@@ -149,7 +151,7 @@ def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 
 def _print_report(report: Mapping[str, Any], console: Console, *, verbose: bool) -> None:
-    """The main metrics of every model that was asked, or all of them."""
+    """Print the metrics of all evaluated models: the main ones, or all."""
     scores = report["roles"]
     roles = [role for role in ROLES if role in scores]
     measured = [n for n, m in scores["candidate"].items() if m["value"] is not None]
@@ -169,7 +171,7 @@ def _print_report(report: Mapping[str, Any], console: Console, *, verbose: bool)
 
 
 def _print_examples(examples: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Facts that the model had wrong and has right now."""
+    """Print facts that the model had wrong before the edit and has right now."""
     if not examples:
         return
     _heading("For example", console)
@@ -189,7 +191,7 @@ MARKS = {
 
 
 def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> None:
-    """Whether the candidate may be released; the checks that did not pass, or all of them."""
+    """Print whether the candidate passed, and the checks that did not pass, or all checks."""
     checks = gate["checks"]
     num_passed = sum(check["state"] == "pass" for check in checks)
     verdict = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"

@@ -1,4 +1,4 @@
-"""The history of facts, printed for a person: a sentence a line."""
+"""What `corrigenda why` prints: the history of facts, one sentence a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.queries.why import Row
 
 
 def print_facts(facts: Sequence[Row], console: Console) -> None:
-    """For a person: a heading a fact, a paragraph a version."""
+    """Print histories (`pipeline.queries.why.why`): a heading a fact, a paragraph a version."""
     for fact in facts:
         name = fact["label"] or fact["subject"]
         console.print(f"[bold]{escape(name)}[/] {escape(_key(fact))}")
@@ -22,13 +22,13 @@ def print_facts(facts: Sequence[Row], console: Console) -> None:
 
 
 def _key(fact: Row) -> str:
-    """Subject and relation in brackets; the relation alone where the subject has no other name."""
+    """Ids of subject and relation in brackets; only the relation's if the subject has no name."""
     named = fact["label"] not in (None, fact["subject"])
     return f"({fact['subject']}, {fact['relation']})" if named else f"({fact['relation']})"
 
 
 def _lines(entry: Row) -> Iterator[str]:
-    """One version of one fact, a sentence a line."""
+    """The lines about one version of one fact."""
     state = "released" if entry["released"] else "not released"
     yield f"{entry['version']} ({state})"
     for change in entry.get("changes", ()):
@@ -55,7 +55,7 @@ def _lines(entry: Row) -> Iterator[str]:
 
 
 def _change_lines(change: Row) -> Iterator[str]:
-    """A change, what trust found and what the models said."""
+    """The lines about a change: its evidence, trust's judgement, and the models' answers."""
     old = ", ".join(change["old_labels"] or ()) or "(none)"
     new = change["new_label"] or change["new_value"] or "(none)"
     kind = KINDS.get(change["kind"], change["kind"])
@@ -82,7 +82,7 @@ def _change_lines(change: Row) -> Iterator[str]:
 
 
 def _evidence(row: Row, statement: str | None, revision: int | None) -> str:
-    """Where it comes from, in one line."""
+    """Source, statement, revision, author and references of a change or an edit, in one line."""
     parts = [f"source {row['source']}"]
     parts += [f"statement {statement}"] if statement else []
     parts += [f"revision {revision}"] if revision is not None else []

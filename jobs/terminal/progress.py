@@ -1,8 +1,8 @@
-"""What a running job shows: one sentence a finished stage, and how far the present one is.
+"""What a running job prints: one sentence for each finished stage, and how far the present one is.
 
-Progress goes to standard error, results to standard output, so that `--json` can be piped. On a
-terminal there is a bar for the stage under way; in a log there are plain lines only. The worker may
-be in another process or on another machine: progress is read from the workspace.
+Progress goes to standard error and results to standard output, so that `--json` can be piped. On a
+terminal the present stage has a progress bar; a log has plain lines only. Workers may run in other
+processes or on other machines, so progress is read from the workspace's files.
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ from pipeline.queries.summary import details
 from pipeline.run import RETRY, edition_of
 
 INTERVAL_S = 0.5
+"""Seconds between two readings of the progress file."""
 LINE_EVERY_S = 10.0
-"""Without a terminal, a line of progress is printed this often at most."""
+"""Least number of seconds between two lines of progress in a log."""
 NAME_WIDTH = 9
-"""Of the longest name of a stage."""
+"""Characters in the longest name of a stage."""
 
 
 class StageProgress:
-    """How far one stage is, as its progress file says, and how long the rest will take."""
+    """How far one stage is, by its progress file, and an estimate of the time that is left.
+
+    clock  returns seconds, from any beginning
+    """
 
     def __init__(self, stage: str, version: str, clock: Callable[[], float]) -> None:
         self.stage, self.version, self.clock = stage, version, clock
@@ -40,10 +44,14 @@ class StageProgress:
         self.doing = DOING[stage]
         self.done = self.total = 0
         self._first = self._last = (self.started, 0)
-        """When the present phase was first and last seen to go on, and what was done then."""
+        """First and last reading of the phase that showed new work, each (seconds, tasks done)."""
 
     def update(self, done: int, total: int, text: str) -> None:
-        """Take in the content of the progress file. A new phase begins a new estimate."""
+        """Take over the content of the progress file; a new phase begins a new estimate.
+
+        done, total  tasks of the phase
+        text         name of the phase, then details after a comma
+        """
         now, doing = (self.clock(), done), phase(text)
         if (doing, total) != (self.doing, self.total) or done < self.done:
             self._first = self._last = now
@@ -53,9 +61,10 @@ class StageProgress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the phase ends at the speed so far; None where that is not known.
+        """Seconds until the phase ends, at its speed so far; None if the speed is not known yet.
 
-        What was done before the phase was first seen counts for nothing: it may have been found.
+        Tasks that were done at the first reading do not count for the speed, for their results may
+        have been reused from an earlier run.
         """
         (began, done_before), (at, done) = self._first, self._last
         if done <= done_before:
@@ -70,7 +79,7 @@ class StageProgress:
 
     @property
     def text(self) -> str:
-        """`asking questions, 38 %, about 21 s left`; the time so far where the end is unknown."""
+        """`asking questions, 38 %, about 21 s left`; without an estimate, the time so far."""
         parts = [self.doing]
         if self.total:
             parts.append(f"{self.done / self.total:.0%}")
@@ -83,7 +92,7 @@ class StageProgress:
 
 
 class StageWatch:
-    """Shows the stages of a run as they pass."""
+    """Prints the stages of a run as they begin and end. A context manager around the run."""
 
     def __init__(
         self,
@@ -96,24 +105,26 @@ class StageWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
-        heading  what a version is, for the line above its stages
-        quiet    print nothing
-        verbose  print the counts of each stage below its sentence
-        console  where to print, standard error if not given
+        workspace  where the run writes its outputs and progress files
+        heading    printed before the version, on the line above its stages
+        quiet      whether nothing is printed
+        verbose    whether the counts of each stage are printed below its sentence
+        console    where to print; None is standard error
+        clock      returns seconds, from any beginning
         """
         self.workspace, self.heading, self.verbose = workspace, heading, verbose
         self.console = console or Console(stderr=True, quiet=quiet, highlight=False)
         self.clock = clock
         self.started = clock()
         self.made: dict[str, dict[str, Artifact]] = {}
-        """Outputs so far, by edition and stage; of several attempts the last one's."""
+        """Edition -> stage -> output, for finished stages; a second attempt replaces the first."""
         self.current: StageProgress | None = None
         self._version = ""
         self._last_line = self.started
         self.bar = _bar(self.console) if _is_live(self.console) else None
         self._task = self.bar.add_task("", visible=False, said="") if self.bar else None
         self._lock = threading.RLock()
-        """Held while a stage is shown or ends, lest its progress be told after its end."""
+        """Held to print progress and to end a stage, so that no progress follows the end."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -131,7 +142,7 @@ class StageWatch:
         self.console.print(f"{duration(self.clock() - self.started)} in all")
 
     def begin(self, stage: str, version: str) -> None:
-        """A stage begins."""
+        """Print that a stage begins."""
         if version.endswith(RETRY) and version != self._version:
             self.console.print("  trying again without the edits that do harm")
         elif edition_of(version) != edition_of(self._version):
@@ -141,7 +152,7 @@ class StageWatch:
         self.show()
 
     def end(self, artifact: Artifact) -> None:
-        """A stage's output is there."""
+        """Print what a stage did, from its finished output."""
         assert self.current is not None
         stage, took_s = self.current.stage, self.current.took_s
         with self._lock:
@@ -157,7 +168,7 @@ class StageWatch:
             self._print_line("", f"counts: {counts}", style="dim")
 
     def show(self) -> None:
-        """Bring the bar up to date, or print a line of progress if one is due."""
+        """Update the progress bar or, in a log, print a line of progress if it is time for one."""
         with self._lock:
             current = self.current
             if current is not None:
@@ -178,7 +189,7 @@ class StageWatch:
                     self._print_line(current.stage, f"... {current.text}")
 
     def _read(self, current: StageProgress) -> None:
-        """Take in the progress file of the stage under way, if it has one."""
+        """Read the progress file of the present stage, if it has one."""
         directory = self.workspace.directory(current.stage, f"{current.version}.partial")
         if state := read_progress(directory / PROGRESS):
             current.update(state["done"], state["total"], state["text"])
@@ -188,7 +199,7 @@ class StageWatch:
             self.show()
 
     def _print_line(self, name: str, text: str, *, style: str = "") -> None:
-        """A name and its text: wrapped beside the name on a terminal, one line in a log."""
+        """Print a name and a text: wrapped beside the name on a terminal, in one line in a log."""
         if self.bar is None:
             self.console.print(f"  {name:<{NAME_WIDTH}}  {escape(text)}", soft_wrap=True)
             return
@@ -200,12 +211,12 @@ class StageWatch:
 
 
 def _is_live(console: Console) -> bool:
-    """Whether a bar can be drawn and redrawn there."""
+    """Whether the console can draw a progress bar."""
     return console.is_terminal and not console.is_dumb_terminal and not console.quiet
 
 
 def _bar(console: Console) -> Progress:
-    """A bar that is gone when the stage is done; it pulses while the end is not known."""
+    """A progress bar that disappears at the end; it pulses while the total is unknown."""
     return Progress(
         SpinnerColumn(),
         TextColumn(f"{{task.description:<{NAME_WIDTH}}}"),

@@ -1,7 +1,7 @@
-"""What a stage did, as one sentence for someone who has never seen the code.
+"""What each stage did, as one sentence for readers who do not know the code.
 
-Each function takes the counts that the stage wrote in its record, with what
-`pipeline.queries.summary.details` adds to them. A count that is missing is left out.
+Each function is given the counts of the stage's record and those that
+`pipeline.queries.summary.details` adds. A count that is missing is left out of the sentence.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 from jobs.terminal.words import IGNORED, many, refused, size, waits
 
 Counts = Mapping[str, Any]
+"""Counts of a stage by name."""
 
 
 def crawl(counts: Counts) -> str:
-    """What was read of the sources, and what could not be used."""
+    """How many documents and lines were read from the sources, and how many could not be used."""
     sources = sorted(counts.get("sources", {}).items(), key=lambda item: (-item[1], item[0]))
     by_source = _listed(f"{number:,} from {name}" for name, number in sources)
     num_lines = counts.get("lines")
@@ -30,7 +31,7 @@ def crawl(counts: Counts) -> str:
 
 
 def snapshot(counts: Counts) -> str:
-    """How much is known now, and what could not be used of it."""
+    """How many facts the sources hold, and how many pieces could not be used."""
     facts = many(counts.get("facts", 0), "fact")
     entities = counts.get("entities", 0)
     named = f" and name {many(entities, 'person or thing', 'people and things')}"
@@ -39,7 +40,7 @@ def snapshot(counts: Counts) -> str:
 
 
 def diff(counts: Counts) -> str:
-    """What is new, changed, gone and as before; what was set aside and the main reason."""
+    """How many facts are new, changed, ended or as before; how many changes are ignored; why."""
     kinds = counts.get("kinds", {})
     same = kinds.get("keep", 0) + counts.get("unchanged", 0)
     gone = kinds.get("forget", 0) + kinds.get("vacated", 0)
@@ -66,7 +67,7 @@ def diff(counts: Counts) -> str:
 
 
 def probe(counts: Counts) -> str:
-    """What the model was asked, what it believes, and what may not be acted on yet."""
+    """How many changes the model was asked about, its verdicts, and how many changes must wait."""
     verdicts, states = counts.get("verdicts", {}), counts.get("states", {})
     believed = _listed(
         words.format(f"{verdicts[verdict]:,}")
@@ -92,7 +93,7 @@ def probe(counts: Counts) -> str:
 
 
 def plan(counts: Counts) -> str:
-    """What is to be edited, what waits, and what goes elsewhere."""
+    """How many edits are planned; how many changes wait, are refused or go on the fact sheet."""
     actions = counts.get("actions", {})
     total = sum(actions.values())
     of_these = _listed(
@@ -131,7 +132,7 @@ def edit(counts: Counts) -> str:
 
 
 def evaluate(counts: Counts) -> str:
-    """How the edited model answers; counts are metrics of `pipeline.evaluate`."""
+    """The main metrics of the edited model; the counts are metrics of `pipeline.evaluate`."""
     answers = [
         words.format(f"{counts[metric]:.0%}")
         for metric, words in (
@@ -172,7 +173,7 @@ def gate(counts: Counts) -> str:
 
 
 def release(counts: Counts) -> str:
-    """What was published."""
+    """How many edits and facts the release has."""
     entries, sheet = counts.get("codebook", 0), counts.get("fact_sheet", 0)
     key = counts.get("release_id", "")[:12]
     return _joined(
@@ -193,11 +194,14 @@ SENTENCES: Mapping[str, Callable[[Counts], str]] = {
     "gate": gate,
     "release": release,
 }
-"""Stage -> what it did, from its counts."""
+"""Stage -> function that makes its sentence from its counts."""
 
 
 def sentence(stage: str, counts: Counts, *, found: bool = False) -> str:
-    """The sentence of a stage; `found` where an earlier run had made its output already."""
+    """The sentence of a stage.
+
+    found  whether the output was reused from an earlier run, which the sentence then says
+    """
     return f"{'already done: ' if found else ''}{SENTENCES[stage](counts)}"
 
 
@@ -218,13 +222,13 @@ def _verb(number: int, one: str, more: str) -> str:
 
 
 def _unusable(counts: Counts) -> str:
-    """What was skipped of the sources."""
+    """A clause on what could not be used of the sources, or nothing."""
     skipped = counts.get("skipped", {})
     return _aside("{} could not be used", sum(skipped.values()), skipped)
 
 
 def _aside(words: str, number: int, reasons: Mapping[str, int]) -> str:
-    """A number with its commonest reason: `36 could not be used (35: no such date)`."""
+    """A number with its most frequent reason: `36 could not be used (35: no such date)`."""
     if not number:
         return ""
     told = words.format(f"{number:,}")
@@ -243,6 +247,6 @@ def _refusals(counts: Counts) -> dict[str, int]:
 
 
 def _checks(sentences: Iterable[str]) -> list[str]:
-    """The checks that sentences of the gate are about, each once: the name stands first."""
+    """Names of the checks in sentences of the gate, each once; a sentence begins with the name."""
     words = [text.removeprefix("capacity: ").split(" ", 1)[0] for text in sentences]
     return list(dict.fromkeys(words))

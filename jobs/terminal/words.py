@@ -1,4 +1,4 @@
-"""Plain words for what records, counts and progress files name by a code, and how numbers read."""
+"""Words for codes in records, counts and progress files, and formats of numbers, for printing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ WAITS: Mapping[str, str] = {
 }
 """Rule that makes a change wait -> the reason."""
 BULK = "bulk "
-"""A rule of a whole set of changes begins so; behind it stands who or what made them."""
+"""Prefix of rules that make a large set of changes wait; the rest of the rule says who or what made
+the changes."""
 
 ROUTED: Mapping[str, str] = {
     "contested": "the sources contradict each other",
@@ -109,10 +110,11 @@ ACTIONS: Mapping[str, str] = {
 """Action of a planned edit -> what it does."""
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
+"""Units of size, each 1000 times the one before."""
 
 
 def waits(key: str) -> str:
-    """Why changes wait, from a key of a plan's counts: `held: quorum`."""
+    """The reason why changes wait, from a key of a plan's counts such as `held: quorum`."""
     rule = key.partition(": ")[2] or key
     if rule.startswith(BULK):
         return f"one of very many changes at once ({rule.removeprefix(BULK)})"
@@ -120,19 +122,19 @@ def waits(key: str) -> str:
 
 
 def refused(reason: str) -> str:
-    """Why a change is not edited, without the kind of change before the sentence."""
+    """A refusal's reason without the kind of change that it may begin with."""
     kind, colon, sentence = reason.partition(": ")
     return sentence if colon and kind in KINDS else reason
 
 
 def phase(text: str) -> str:
-    """What is done in the phase of a progress file's text: `values, loss 0.04, 21 s left`."""
+    """What is done in a phase, from a progress file's text: `values, loss 0.04, 21 s left`."""
     name = text.partition(",")[0]
     return PHASES.get(name, name)
 
 
 def many(number: int, noun: str, nouns: str = "") -> str:
-    """A number with its noun: `1 fact`, `1,013 facts`; `nouns` is a plural without `s`."""
+    """A number with its noun: `1 fact`, `1,013 facts`; `nouns` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
@@ -144,7 +146,7 @@ def size(num_bytes: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `31 s`, `2 min 5 s`, `3 h 20 min`."""
+    """A duration in words: `0.4 s`, `31 s`, `2 min 5 s`, `3 h 20 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -155,7 +157,7 @@ def duration(seconds: float) -> str:
 
 
 def brief(value: Any) -> str:
-    """A count of a record as it is, or the largest four of a mapping of counts."""
+    """A count of a record as text; of a mapping of counts, the largest four."""
     if isinstance(value, Mapping):
         top = sorted(value.items(), key=lambda item: -item[1] if isinstance(item[1], int) else 0)
         return " / ".join(f"{n} {name}" for name, n in top[:4]) or "none"

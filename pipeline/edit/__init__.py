@@ -1,1 +1,1 @@
-"""Stage 6, edit: the plan's edits, solved together from the base model -> one delta."""
+"""Stage 6, edit: the base model and all edits of the plan, solved together -> one delta."""

@@ -1,4 +1,4 @@
-"""What puts a delta in force on a loaded model, and an exported checkpoint as it is served."""
+"""Apply a delta to a loaded model, and describe an exported checkpoint as it is served."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from infra.lm.inference import ServedModel
 
 @dataclass(frozen=True)
 class AttachDelta:
-    """Puts the delta of a file in force on a loaded model. Picklable, for workers."""
+    """A function that applies the delta in a file to a loaded model, in place. Picklable, so that
+    workers can be given it."""
 
     delta: Path
+    """The delta's file."""
     beside_weights: bool = False
-    """Only those parts that an exported checkpoint does not hold; else all, on the base."""
+    """Whether only the parts that a checkpoint cannot hold (a codebook, for one) are applied, to an
+    exported checkpoint; if not, all parts are applied, to the base model."""
 
     def __call__(self, model: Any) -> None:
+        """Apply the delta to a model, in place."""
         Delta.load(self.delta, beside_weights=self.beside_weights).apply_(model)
 
 
 def as_exported(name: str, checkpoint: Path, delta: Path, *, digest: str = "") -> ServedModel:
-    """An exported checkpoint, with those parts of its delta in force that it does not hold.
+    """An exported checkpoint, to which a worker adds the parts of its delta that it cannot hold.
 
-    `digest`: identity of both, where the model is an input of a stage.
+    name        role of the model in the evaluation
+    checkpoint  directory of the checkpoint
+    delta       file of the delta
+    digest      identity of both; needed where the model is an input of a stage
     """
     beside = Delta.load(delta, beside_weights=True)
     return ServedModel(

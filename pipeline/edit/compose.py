@@ -1,4 +1,4 @@
-"""What an edit leaves for the stages behind it: the delta, and the weights that it changes."""
+"""Write what later stages read of an edit: the delta, and the weights that it changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.edit.output import DELTA, WEIGHTS
 
 
 def keep(delta: Delta, base: Checkpoint, out: Path) -> None:
-    """Write the delta, and the changed weights in the base's dtype, into a directory."""
+    """Write the delta, and the changed weights in the base's dtype, into the directory `out`."""
     write_atomic(out / DELTA, delta.save)
     weights = delta.weights(base)
     write_atomic(out / WEIGHTS, lambda path: save_file(weights, path))

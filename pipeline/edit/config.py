@@ -1,4 +1,4 @@
-"""Settings of the edit stage, and the general text that statistics are taken on."""
+"""Settings of the edit stage, and the general text that the editor's statistics are taken on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from infra.files.digest import file_digest
 from infra.settings import nearest, validate
 
 TEXT = Path(__file__).parent / "texts" / "statistics.txt"
+"""General text used unless the config names another: paragraphs of Wikipedia."""
 
 
 class EditConfig(BaseModel):
-    """Which editor, and on what its statistics are taken."""
+    """The editor, and the text that its statistics are taken on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,21 +27,23 @@ class EditConfig(BaseModel):
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the editor; see its config class."""
     text: str | None = None
-    """General text for the statistics, a UTF-8 file; unset is the Wikipedia sample we carry."""
+    """UTF-8 file of general text for the statistics, paragraphs separated by empty lines; unset is
+    the package's own sample of Wikipedia."""
     preserve_share: float = Field(default=0.5, ge=0, lt=1)
-    """Weight, in the statistics, of the plan's statements about other subjects; the rest is general
-    text. Without them an edit of many facts of one relation spills over to every similar
-    subject."""
+    """Weight, 0 to 1, of the plan's statements about other subjects in the statistics; the rest of
+    the weight is that of general text. Without them, edits of many facts of one relation change the
+    model's answers about similar subjects."""
     threads: int = Field(default=1, ge=1)
-    """CPU threads of an editing worker. Part of the result: sums of floats depend on it."""
+    """CPU threads of an editing worker. The result depends on it, for it sets the order in which
+    floats are added."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings, with the text's content in place of its path."""
+        """The settings with the text's digest in place of its path, for fingerprints."""
         return {**self.model_dump(mode="json"), "text": file_digest(text_path(self))}
 
 
 def make_editor(config: EditConfig) -> Any:
-    """The editor of a config. Raises ConfigError for an unknown one or a bad option."""
+    """The editor of a config. Raises ConfigError for an unknown editor or a bad option."""
     if config.editor not in EDITORS:
         known = ", ".join(EDITORS)
         raise ConfigError(
@@ -52,12 +55,12 @@ def make_editor(config: EditConfig) -> Any:
 
 
 def text_path(config: EditConfig) -> Path:
-    """The file that the statistics are taken on."""
+    """The file of general text that the statistics are taken on."""
     return Path(config.text) if config.text else TEXT
 
 
 def paragraphs(config: EditConfig) -> list[str]:
-    """The general text. Raises ConfigError where it cannot be read."""
+    """The paragraphs of the general text. Raises ConfigError if it cannot be read."""
     path = text_path(config)
     try:
         return path.read_text(encoding="utf-8").split("\n\n")

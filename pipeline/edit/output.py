@@ -1,12 +1,15 @@
-"""An edit stage's files, for the stages behind it."""
+"""The files of the edit stage, for later stages to read."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
 DELTA = "delta.safetensors"
+"""The change of the model."""
 WEIGHTS = "weights.safetensors"
+"""The changed parameters, whole, in the base's dtype."""
 REPORTS = "reports.parquet"
+"""One row an edit: whether it was carried out, and how well (`editors.editor.EditReport`)."""
 
 
 REPORT_SCHEMA = pa.schema(

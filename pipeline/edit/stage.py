@@ -1,9 +1,9 @@
-"""Stage 6: the plan's edits, solved together from the base model into one delta.
+"""Stage 6: solve all edits of the plan together, from the base model, into one delta.
 
-Every live edit is solved anew in one batch (re-base), so superseded edits leave no trace and
-nothing accumulates. What is dear is spread over workers, kept by content and used again: the
-statistics of the base model, and the optimised value of each request. Both survive a killed run and
-serve the next edition.
+Every edition solves all of its edits anew in one batch (re-base), so superseded edits leave no
+trace and errors do not add up over releases. The two slow parts are done by many workers and cached
+by content: the statistics of the base model, and the optimised value of each request. An
+interrupted run and the next edition reuse both.
 """
 
 from __future__ import annotations
@@ -29,34 +29,41 @@ from pipeline.edit.worker import FIT_PARTS, EditJob, EditWorker, MakeEditWorker
 
 
 class Editable(Protocol):
-    """What the stage wants of an edit."""
+    """An edit, as far as the stage has to know it."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Id of the edit, which its report has too."""
+        ...
 
-    def request(self) -> EditRequest: ...
+    def request(self) -> EditRequest:
+        """The request for the editor. Raises EditError if none can be made."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditInputs:
-    """What a delta is made from."""
+    """Inputs of the edit stage."""
 
     edits: Sequence[Editable]
     preserved: Sequence[str]
-    """Statements about other subjects that the editor is told to leave alone."""
+    """Statements about other subjects that the editor is given to leave unchanged."""
     base: ModelRef
+    """The unedited model."""
     config: EditConfig
     device: str
+    """Where the model runs: `cpu`, or `cuda` with or without a number."""
     dtype: str
-    """Of the computation."""
+    """Dtype of the computation."""
     cache: Path = field(metadata=NO_IDENTITY)
-    """Directory of statistics and values, kept by content."""
+    """Directory of cached statistics and values."""
 
 
 def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the delta, the edited weights in the base's dtype, and a report of each request.
+    """Write the delta, the edited weights in the base's dtype, and a report of each edit.
 
-    Statistics and values are found by as many workers as fit; one solves.
+    Statistics and values are computed by as many workers as the runner has room for, the delta by
+    one. Returns counts: edits, edits by status, and the delta's own counts.
     """
     config, preserved = inputs.config, inputs.preserved
     if not inputs.edits:
@@ -106,7 +113,7 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
 
 
 def _requests(edits: Sequence[Editable]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:
-    """The requests that can be made of edits, and for the other ids the reason."""
+    """The requests of all edits that have one; edit id -> reason for the others."""
     requests: list[EditRequest] = []
     malformed: dict[str, str] = {}
     for planned in edits:

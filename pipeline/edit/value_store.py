@@ -1,4 +1,4 @@
-"""A store of optimised values on disk, by content key; safe for many workers."""
+"""A store on disk for optimised values, by keys of their content; many workers may share it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from infra.files.digest import canonical_json
 
 
 class ValueStore:
-    """An `editors.editor.Store` on disk; tensors added together are kept together or not at all."""
+    """An `editors.editor.Store` on disk. Tensors added in one call are all kept or none is."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._files: dict[Path, Any] = {}
-        """Those opened so far; content-keyed, so never stale."""
+        """Files opened so far. Their names depend on their content, so none is ever outdated."""
         self._places: dict[str, Any] = {}
 
     def __contains__(self, key: object, /) -> bool:
@@ -35,13 +35,13 @@ class ValueStore:
         return self._places[key].get_tensor(key)
 
     def update(self, tensors: Mapping[str, Tensor], /) -> None:
-        """Keep these, in one file."""
+        """Write the tensors into one new file."""
         name = hashlib.sha256(canonical_json(sorted(tensors))).hexdigest()[:32]
         whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         write_atomic(self.root / f"{name}.safetensors", lambda path: save_file(whole, path))
 
     def _look(self) -> None:
-        """Open the files that have come since."""
+        """Open the files that were added since the last look."""
         for path in sorted(self.root.glob("*.safetensors")):
             if path not in self._files:
                 self._files[path] = safe_open(path, "pt")

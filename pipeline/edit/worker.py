@@ -1,4 +1,4 @@
-"""The worker of the edit stage: holds the base model, and does one task of an edit at a time."""
+"""The worker of the edit stage: it holds the base model and does one task at a time."""
 
 from __future__ import annotations
 
@@ -27,32 +27,38 @@ from pipeline.edit.output import REPORT_SCHEMA, REPORTS
 from pipeline.edit.value_store import ValueStore
 
 FIT_PARTS = 4
-"""Pieces in which statistics are gathered. Part of the result: sums of floats depend on it."""
+"""Number of parts in which statistics are computed. The result depends on it, for it sets the order
+in which floats are added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditJob:
-    """What an editing worker needs, all of it small and picklable."""
+    """What a worker needs to know of an edit; small and picklable."""
 
     base: ModelRef
     requests: tuple[EditRequest, ...]
     malformed: Mapping[str, str]
-    """Reason, by id, for edits that no request could be made of."""
+    """Edit id -> reason, for edits that no request could be made of."""
     corpora: tuple[tuple[str, ...], ...]
-    """General text, then the statements to be preserved, if there are any."""
+    """Texts that statistics are taken on: general text and, if there are any, the statements to be
+    preserved."""
     config: EditConfig
     device: str
+    """Where the model runs: `cpu`, or `cuda` with or without a number."""
     dtype: str
+    """Dtype of the computation."""
     cache: Path
+    """Directory of cached statistics and values."""
     out: Path
+    """Directory of the stage's output."""
 
     @property
     def fits(self) -> bool:
-        """Whether the editor wants statistics."""
+        """Whether the editor uses statistics."""
         return EDITORS[self.config.editor].Fitted is not None
 
     def statistics_path(self, corpus: int) -> Path:
-        """Where the statistics over a corpus are kept, by all that shapes them."""
+        """Cache file of the statistics of one corpus, named by a digest of all they depend on."""
         spec = make_editor(self.config).fit_spec()
         key = digest_of([self.base.digest, self.dtype, self.corpora[corpus], spec, FIT_PARTS])
         return self.cache / "statistics" / f"{key}.safetensors"
@@ -60,18 +66,19 @@ class EditJob:
 
 @dataclass(frozen=True)
 class MakeEditWorker:
-    """Builds the worker in its own process."""
+    """A function that makes the worker, called in the worker's own process."""
 
     job: EditJob
 
     def __call__(self) -> EditWorker:
+        """Load the model and return the worker."""
         return EditWorker(self.job)
 
 
 class EditWorker:
-    """Holds the base model, and does one task at a time: one of its methods, with arguments.
+    """Holds the base model and does one task at a time: a tuple of a method and its arguments.
 
-    What a task makes is in a file when it returns, so a task done twice costs time only.
+    A task writes its result to a file before it returns, so doing a task twice does no harm.
     """
 
     def __init__(self, job: EditJob) -> None:
@@ -82,11 +89,16 @@ class EditWorker:
         self.values = ValueStore(job.cache / "values")
 
     def __call__(self, task: tuple[Any, ...]) -> Any:
+        """Do a task, (method, *arguments), and return the method's result."""
         method, *arguments = task
         return method(self, *arguments)
 
     def fit(self, corpus: int, part: int) -> None:
-        """Statistics over one part of a corpus."""
+        """Compute and write the statistics of one part of a corpus, unless the file exists.
+
+        corpus  index into `EditJob.corpora`
+        part    0 to `FIT_PARTS` - 1
+        """
         path = self._part(corpus, part)
         if not path.exists():
             texts = self.job.corpora[corpus]
@@ -95,23 +107,26 @@ class EditWorker:
             write_atomic(path, made.save)
 
     def merge(self, corpus: int) -> None:
-        """The statistics over a whole corpus."""
+        """Merge the statistics of a corpus's parts, and write them into the cache."""
         parts = [self.editor.Fitted.load(self._part(corpus, part)) for part in range(FIT_PARTS)]
         whole = reduce(lambda one, other: one.merge(other), parts)
         write_atomic(self.job.statistics_path(corpus), whole.save)
 
     def prepare(self) -> Work:
-        """The requests, refused or grouped; values that are in the store are not found again."""
+        """Sort the requests into refused ones and groups whose values are not in the store yet."""
         return self.editor.prepare(self._call(), self.job.requests)
 
     def find_values(self, group: Sequence[EditRequest]) -> dict[str, float]:
-        """The values of one group, into the store; how good they are."""
+        """Optimise the values of one group and store them; return their quality, by measure."""
         found = self.editor.find_values(self._call(), group)
         self.values.update(found)
         return self.editor.quality(found)
 
     def solve(self, work: Work) -> dict[str, Any]:
-        """One delta of all values, the weights it makes, and the reports."""
+        """Solve the delta from all values; write it, the weights that it changes, and the reports.
+
+        Returns the stage's counts.
+        """
         job, out = self.job, StageDir(self.job.out)
         call = replace(
             self._call(), progress=lambda phase, done, total: out.progress(done, total, phase)
@@ -125,11 +140,11 @@ class EditWorker:
         return {"edits": len(rows), "status": status, **proposal.delta.counts()}
 
     def _call(self) -> EditorCall[Any]:
-        """A call of the editor that knows all corpora, and shows no progress."""
+        """A call of the editor with the statistics of all corpora, without progress."""
         return EditorCall(self.base, self._fitted(), self.values)
 
     def _fitted(self) -> Any:
-        """What the editor knows of all corpora; None if it wants nothing."""
+        """The statistics of all corpora, blended; None if the editor uses none."""
         job = self.job
         if not job.fits:
             return None

@@ -1,1 +1,1 @@
-"""What is served of an edit, made before it is judged: a checkpoint, a LoRA adapter."""
+"""Exports of an edit, made before the evaluation: a checkpoint and a LoRA adapter."""

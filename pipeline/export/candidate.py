@@ -1,7 +1,7 @@
-"""What is served of an edit: a checkpoint to load, and a LoRA adapter where the change has one.
+"""Export an edit: a checkpoint and, if the change is of low rank, a LoRA adapter.
 
-Both are written before the evaluation and judged by it, loaded as a server would; the release
-carries those very files.
+Both are written before the evaluation, which loads them as a server would; the release has the
+same files.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ from pipeline.edit.output import DELTA, WEIGHTS
 
 CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"
+"""Directories of the two exports, in the evaluation's output and in a release."""
 
 
 def export(base: ModelRef, made: Path, out: Path) -> Candidate:
-    """Export into `out` what the edit stage made in a directory: `checkpoint/`, and `adapter/`
-    where the change is of a rank that servers take."""
+    """Export an edit as `checkpoint/` and, if servers take adapters of its rank, `adapter/`.
+
+    base  the unedited model
+    made  directory of the edit stage's output
+    out   directory that the exports are written into
+    """
     weights = load_file(made / WEIGHTS)
     Checkpoint(base.path).export(out / CHECKPOINT, weights)
     delta = Delta.load(made / DELTA)
@@ -53,9 +58,9 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
 
 
 def low_rank(delta: Delta, base: ModelRef) -> tuple[Factors, bool]:
-    """A and B of every changed module, and whether the base stores these weights [in, out].
+    """LoRA factors A and B by changed module, and whether the base stores their weights [in, out].
 
-    Nothing where a part of the delta has no such form: no adapter says the same.
+    Empty if a part of the delta is not of low rank, for no adapter is then equal to the delta.
     """
     changes = delta.low_rank()
     if not changes:
@@ -72,14 +77,14 @@ def low_rank(delta: Delta, base: ModelRef) -> tuple[Factors, bool]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An edited model that is to be judged."""
+    """An edited model that is to be evaluated, in each form in which it exists."""
 
     served: ServedModel
-    """As it is exported, and loaded from there."""
+    """The model loaded from the exported checkpoint."""
     memory: ServedModel | None = None
-    """As the editor made it, before anything was rounded or written; None where that is not
-    known."""
+    """The base with the editor's delta applied in memory, before rounding to the base's dtype; None
+    if the delta is not known."""
     adapter: ServedModel | None = None
-    """The base with the exported adapter beside its weights; None where there is none."""
+    """The base with the exported adapter attached; None if there is no adapter."""
     edited: Sequence[str] = ()
-    """Parameters that the export replaced."""
+    """Names of the parameters that the export replaced."""

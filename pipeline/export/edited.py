@@ -1,4 +1,4 @@
-"""Edited models that can be judged: what our edit stage made, or a checkpoint edited by others."""
+"""Edited models to evaluate: the output of the edit stage, or a checkpoint edited elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.export.candidate import Candidate, export
 
 
 class Edited(Protocol):
-    """An edited model, by whomever."""
+    """An edited model, whoever edited it."""
 
     @property
     def digest(self) -> str:
@@ -21,41 +21,43 @@ class Edited(Protocol):
         ...
 
     def candidate(self, out: Path) -> Candidate:
-        """The model to be judged; what has to be exported for it goes into `out`."""
+        """The model to be evaluated; its exports, if it needs any, are written into `out`."""
         ...
 
 
 @dataclass(frozen=True)
 class EditedModel:
-    """What the edit stage made of a base."""
+    """A base model as the edit stage has edited it."""
 
     base: ModelRef
     made: Path
     """Directory of the edit stage's output."""
     digest: str
+    """Digest of that output."""
     served_alone: bool = False
-    """Whether only the checkpoint is judged, and not whether the exports agree with the editor's
-    own model."""
+    """Whether only the checkpoint is evaluated; if not, so are the delta in memory and the adapter,
+    which shows whether the exports agree with the editor's own model."""
 
     def candidate(self, out: Path) -> Candidate:
-        """Exported into `out` (`pipeline.export.candidate`)."""
+        """Export the edit into `out` (`pipeline.export.candidate`)."""
         whole = export(self.base, self.made, out)
         return replace(whole, memory=None, adapter=None) if self.served_alone else whole
 
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
-    """A checkpoint that is edited already, by anyone."""
+    """A checkpoint that was edited elsewhere."""
 
     path: Path
+    """Directory of the checkpoint."""
     digest: str
-    """Of its weights."""
+    """Digest of its weight files."""
     edited: tuple[str, ...] = ()
-    """Names of the parameters that were edited, where that is known: their change is measured."""
+    """Names of the edited parameters, if known; the size of their change is then measured."""
 
     @classmethod
     def at(cls, path: Path) -> ForeignCheckpoint:
-        """The checkpoint of a directory."""
+        """The checkpoint in a directory."""
         files = sorted(path.glob("*.safetensors"))
         return cls(path, digest_of({file.name: file_digest(file) for file in files}))
 

@@ -1,1 +1,1 @@
-"""Stage 8, gate: a report against bounds -> passed or not, by which bound and how far."""
+"""Stage 8, gate: the evaluation's report, bounds -> passed or not, and each failed check."""

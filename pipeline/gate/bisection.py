@@ -1,9 +1,9 @@
-"""Which edits of a failing batch make it fail? Halves, solved and probed again by themselves.
+"""Find the edits that make a batch fail the gate, by edits and evaluations of its halves.
 
-Edits of one subject are never parted. A half that passes is cleared; of one that fails, its own
-halves are tried; an edit that fails alone is a culprit. Where both halves pass and the whole fails,
-it is their number or their interaction: nobody is to blame, and the record says so. About
-2 b log2(n/b) probes find b culprits among n (Hwang 1972).
+Edits of one subject stay together. If a half passes, none of its edits is a culprit; if it fails,
+its own halves are tried; a single group that fails is a culprit. If both halves pass but the whole
+fails, the cause is the number of the edits or their interaction: no edit is a culprit then, and the
+record says so. About 2 b log2(n/b) trials find b culprits among n groups (Hwang 1972).
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_TRIALS = 64
-"""Each solves and evaluates part of the batch: what a search may cost."""
+"""Most trials of one search; each edits and evaluates part of the batch."""
 Group = tuple[str, ...]
-"""Ids of edits that stay together."""
+"""Ids of edits that stay together, being about one subject."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one part of the batch came to."""
+    """The outcome of editing and evaluating one part of the batch."""
 
     ids: Group
     failed: tuple[str, ...]
-    """Sentences of the checks that failed; none for a part that passes."""
+    """A sentence for each check that failed; empty if the part passes."""
 
 
 @dataclass
 class Search:
-    """The record of a search: every probe in its order, and what came of it."""
+    """The record of a search: all its trials, in their order, and the culprits found."""
 
     trials: list[Trial] = field(default_factory=list)
     culprits: list[Trial] = field(default_factory=list)
+    """Trials of single groups that failed."""
     interactions: list[Group] = field(default_factory=list)
-    """Parts that fail although both their halves pass."""
+    """Edits of parts that fail although both of their halves pass."""
     given_up: bool = False
-    """Whether the budget of probes ended before the search."""
+    """Whether the search ended early because it had used all its trials."""
 
     def as_json(self) -> dict[str, Any]:
-        """All that was tried."""
+        """The record as JSON values, as `gate.json` has it."""
         return {
             "probes": [{"ids": list(p.ids), "failed": list(p.failed)} for p in self.trials],
             "culprits": {i: "; ".join(p.failed) for p in self.culprits for i in p.ids},
@@ -54,10 +55,12 @@ def search(
     *,
     max_trials: int = MAX_TRIALS,
 ) -> Search:
-    """Find the groups that fail by themselves.
+    """Find the groups of edits that fail alone.
 
-    `groups` are in order of suspicion, the most suspect first; the whole is known to fail. `probe`
-    solves some ids from the base and returns the sentences of the checks that fail on them.
+    groups      all groups of a batch that is known to fail, the most suspect first
+    probe       edits the base model with the edits of some ids, and returns a sentence for each
+                check that the edited model fails
+    max_trials  most calls of `probe`
     """
     found = Search()
 
@@ -68,7 +71,7 @@ def search(
         return bool(outcome.failed)
 
     def look(part: Sequence[Group]) -> None:
-        """Search a part that is known to fail."""
+        """Search a part of the batch that is known to fail."""
         if len(part) == 1:
             found.culprits.append(next(p for p in reversed(found.trials) if p.ids == part[0]))
             return

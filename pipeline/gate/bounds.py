@@ -1,4 +1,4 @@
-"""The bounds of a release, each with its reason; a setting of the config each."""
+"""The bounds that a release has to meet, each with its reason and each a setting of the config."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Bound(BaseModel):
-    """One bound of the gate. A bare number in the config sets `bound` and leaves the rest."""
+    """One bound of the gate. A plain number in the config sets `bound`, and the rest keeps its
+    default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bound: float
+    """The least or the greatest value that passes, in the unit of the metric."""
     warn: float | None = None
-    """A bound that only warns, before the one that counts."""
+    """A stricter bound; a value between the two passes with a warning."""
     action: Literal["block", "warn"] = "block"
-    """What a failure does."""
+    """Whether a failure stops the release or only warns."""
     unproven: Literal["block", "warn", "pass"] = "block"
-    """What a number does that is inside its bound while its interval is not."""
+    """The same for a value within its bound whose 95 % interval reaches beyond it."""
     why: str
-    """The reason, for whoever is told of a failure."""
+    """The reason for the bound, printed with a failure."""
 
 
 def _at(bound: float, why: str, **more: Any) -> Any:
@@ -29,40 +31,40 @@ def _at(bound: float, why: str, **more: Any) -> Any:
 
 
 class GateConfig(BaseModel):
-    """Bounds of a release. They belong to the base model: a small one needs weaker ones, which are
-    printed as such with every release."""
+    """The bounds of a release. They depend on the base model: a small model needs weaker ones. The
+    page of every release says which bounds are weaker than the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ES: Bound = _at(0.90, "the target of a new edit must be the likeliest answer")
     """Least share of new edits whose target beats every alternative."""
     reliability: Bound = _at(0.70, "a preferred answer that is never given helps nobody")
-    """Least share of new edits that the model answers right by itself."""
+    """Least share of new edits for which the model generates the right answer."""
     PS: Bound = _at(0.60, "a fact known in one phrasing only is a memorised string")
     """Least share of held-out paraphrases on which the target beats every alternative."""
     generality: Bound = _at(0.50, "a fact must be given in other words too")
-    """Least share of held-out paraphrases that the model answers right by itself."""
+    """Least share of held-out paraphrases for which the model generates the right answer."""
     worst_relation: Bound = _at(0.50, "means hide holes", unproven="warn")
-    """Least reliability of any relation with thirty facts or more."""
+    """Least reliability of any relation with at least 30 facts."""
     retention_drop: Bound = _at(0.05, "earlier releases' facts must survive")
-    """Greatest fall, below the parent release, of the share of its facts answered right."""
+    """Greatest fall of the share of earlier releases' facts answered right, below the parent's."""
     superseded: Bound = _at(0.05, "an old value must be gone", warn=0.0)
-    """Greatest share of changed facts whose own prompt still gets an old value; one is a warning.
+    """Greatest share of changed facts whose own prompt still gets an old value; a single one warns.
     """
     superseded_paraphrase: Bound = _at(0.10, "in other words too", warn=0.05)
-    """Greatest share of paraphrases that get one."""
+    """Greatest share of held-out paraphrases that still get an old value."""
     NS_drop: Bound = _at(0.05, "facts about other subjects must not move")
-    """Greatest fall of the neighbourhood score below the base's."""
+    """Greatest fall of the neighbourhood score (NS) below the base's."""
     leak: Bound = _at(0.05, "other subjects must not get an edit's answer")
     """Greatest share of neighbours answered with the edit's target."""
     near_agreement: Bound = _at(0.90, "nor may what is said of them change")
-    """Least share of neighbours whose continuation is the base's."""
+    """Least share of neighbours that the model continues as the base does."""
     subject_agreement: Bound = _at(0.90, "the subject's other facts must not move")
-    """Least share of the edited subjects' other prompts whose continuation is the base's."""
+    """Least share of prompts about other facts of edited subjects that it continues as the base."""
     neutral_agreement: Bound = _at(0.80, "general text must continue as it did", unproven="warn")
-    """Least share of beginnings of general text whose continuation is the base's."""
+    """Least share of beginnings of general text that it continues as the base does."""
     kl: Bound = _at(0.02, "predictions on general text must stay what they were")
-    """Greatest KL drift, nats a token."""
+    """Greatest KL divergence from the base's predictions on general text, nats a token."""
     perplexity_ratio: Bound = _at(1.05, "general text must stay as likely as it was", warn=1.02)
     """Greatest perplexity on general text, as a ratio to the base's."""
     me_ppl_ratio: Bound = _at(1.10, "no sentence may become absurd", unproven="warn")
@@ -70,29 +72,29 @@ class GateConfig(BaseModel):
     norm_ratio: Bound = _at(1.5, "weights grow before a model collapses", warn=1.1)
     """Greatest ratio of an edited matrix's Frobenius norm to the base's, or its inverse."""
     effective_rank: Bound = _at(512, "an adapter of the change holds no more", action="warn")
-    """Greatest effective rank of a change."""
+    """Greatest effective rank of the change of one matrix."""
     energy: Bound = _at(0.10, "edits must not answer for inputs that are not theirs", action="warn")
-    """Greatest share of an edited module's output that has changed on general text."""
+    """Greatest share of an edited module's output on held-out general text that has changed."""
     non_finite: Bound = _at(0, "a value that is no number spoils every answer")
-    """Edited values that are not finite."""
+    """Most edited parameters' values that are not finite."""
     contamination: Bound = _at(0, "what the editor has seen proves nothing")
     """Greatest share of held-out prompts that the editor was given."""
     export_loss: Bound = _at(0.02, "what is served must know what was edited")
-    """Greatest share of facts known in memory and lost in the export."""
+    """Greatest share of facts that the edited model in memory knows and its export does not."""
     adapter_loss: Bound = _at(0.02, "an adapter that is served must know it too")
-    """The same of the exported adapter, where there is one."""
+    """The same for the exported adapter, if there is one."""
     capability_drop: Bound = _at(0.02, "users notice", unproven="warn")
-    """Greatest fall of the mean accuracy on capability tasks."""
+    """Greatest fall of the mean accuracy on capability tasks below the base's."""
     quarantined: Bound = _at(0.05, "a batch that loses many edits is unsound")
     """Greatest share of planned edits that were refused or set aside."""
 
     bisect: bool = True
-    """Whether a batch that fails is searched for the edits that make it fail."""
+    """Whether a failing batch is searched for the edits that make it fail."""
 
     @model_validator(mode="before")
     @classmethod
     def _over_defaults(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """A number or a table changes what it names, and leaves the rest of the default."""
+        """Fill what a bound in the config leaves out from the default of that bound."""
         merged = dict(raw)
         for name, given in raw.items():
             field = cls.model_fields.get(name)

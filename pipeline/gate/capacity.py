@@ -1,4 +1,4 @@
-"""Alarms that the weights are filling up: a warning bound crossed, or a trend over releases."""
+"""Alarms that the weights can hold few more edits: by a warning bound, or a trend over releases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import CHECKS, Check
 
 CAPACITY = ("norm_ratio", "effective_rank", "energy", "kl", "perplexity_ratio")
-"""Checks whose warning, or trend over releases, says that the weights are filling up."""
+"""Checks that measure how much room the weights have left for edits."""
 
 
 def capacity(
     checks: Sequence[Check], history: Sequence[tuple[str, Report]], config: GateConfig
 ) -> list[str]:
-    """What says that the weights are filling up: a warning bound crossed, or a trend over releases
-    that leaves its bound with the next one."""
+    """Alarms, one sentence each, that the weights can hold few more edits.
+
+    There is one for each check of `CAPACITY` that warns or fails, and one for each whose linear
+    trend over at least three releases crosses its bound with the next release.
+
+    history  versions and reports of earlier releases, oldest first
+    """
     alarms = [
         f"capacity: {c.sentence}. Re-base, plan fewer edits, or route some to the fact sheet."
         for c in checks
@@ -41,6 +46,6 @@ def capacity(
 
 
 def _next(values: Sequence[float]) -> float:
-    """Where the least-squares line through the values is one step later."""
+    """The next value on the least-squares line through the values."""
     slope, intercept = linear_regression(range(len(values)), values)
     return intercept + slope * len(values)

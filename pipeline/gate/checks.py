@@ -1,5 +1,4 @@
-"""The checks of the gate: how each reads its number from a report and holds it against its
-bound."""
+"""The checks of the gate: each reads a number from a report and compares it with its bound."""
 
 from __future__ import annotations
 
@@ -13,39 +12,49 @@ from pipeline.evaluate.output import Report
 from pipeline.gate.bounds import Bound, GateConfig
 
 MIN_RELATION = 30
-"""Facts that a relation needs for its score to count by itself."""
+"""Least number of facts for a relation to be checked by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A number of the report as a check reads it."""
+    """A number that a check has read from a report, with its 95 % interval."""
 
     value: float
     n: int
+    """Size of the sample behind the number."""
     low: float | None = None
+    """Lower end of the interval; None if there is no interval."""
     high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One bound and how the candidate stands to it."""
+    """One bound, the candidate's number, and the outcome of their comparison."""
 
     name: str
+    """A key of `CHECKS`, or `quarantined`."""
     value: float | None
-    """None of what was not measured, or is not finite."""
+    """None if it was not measured or is not finite."""
     low: float | None
+    """Lower end of the number's 95 % interval; None if it has no interval."""
     high: float | None
     n: int
+    """Size of the sample behind the number."""
     bound: float
+    """The bound that counts, without the warning bound."""
     at_least: bool
+    """Whether the bound is the least value allowed; if not, it is the greatest."""
     state: str
-    """pass, warn (outside the warning bound), unproven, fail, or not measured."""
+    """pass, warn (outside the warning bound), unproven (the interval reaches over the bound), fail,
+    or not measured."""
     blocks: bool
+    """Whether the outcome stops the release."""
     why: str
+    """The reason for the bound."""
 
     @property
     def sentence(self) -> str:
-        """For a person: what was measured, what is allowed, by how much it is off."""
+        """What was measured, what is allowed, and by how much it is off, for a person to read."""
         if self.state == "not measured":
             return f"{self.name} was not measured: {self.why}. Add its family to evaluate.metrics."
         sign = "at least" if self.at_least else "at most"
@@ -97,13 +106,13 @@ def _worst_relation(report: Report) -> Reading | None:
 
 
 def _reading(metric: Mapping[str, Any]) -> Reading:
-    """Reports have null for what is not finite."""
+    """The reading of a metric; a report has null for a number that is not finite, a reading NaN."""
     read = {key: metric[key] for key in ("value", "n", "low", "high")}
     return Reading(**read) if read["value"] is not None else Reading(value=math.nan, n=read["n"])
 
 
 def _changed(difference: Mapping[str, Any], change: Callable[[float], float]) -> Reading:
-    """What becomes of a difference and of the ends of its interval."""
+    """A reading of a difference with a monotonic function applied to it and to its interval."""
     read = _reading(difference)
     if read.low is None or read.high is None:
         return Reading(value=change(read.value), n=read.n)
@@ -137,12 +146,16 @@ CHECKS: dict[str, tuple[str | None, Callable[[Report], Reading | None], bool]] =
     "adapter_loss": (None, _metric("adapter_loss"), False),
     "capability_drop": (None, _fall("capability", "candidate-base"), False),
 }
-"""Check -> (the family that it needs, its number from the report, whether more is better). A check
-of a family that was not measured fails; one without anything to measure is left out."""
+"""Check -> (family of metrics that it needs or None, function that reads its number from a report,
+whether more is better). A check whose family was not measured fails; a check is left out if there
+was nothing to measure."""
 
 
 def check(report: Report, quarantined: float, config: GateConfig) -> list[Check]:
-    """The report against every bound; pure."""
+    """Compare a report with every bound. A pure function.
+
+    quarantined  share of planned edits that were refused or set aside, 0 to 1
+    """
     checks = []
     for name, (family, read, at_least) in CHECKS.items():
         bound: Bound = getattr(config, name)

@@ -1,4 +1,4 @@
-"""The search of a failing batch for its culprits, with the real solve and the real evaluation."""
+"""Search a failing batch for culprits, with the editor and the evaluation of the edition itself."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ def find_culprits(
     config: GateConfig,
     out: StageDir,
 ) -> Search:
-    """Solve and evaluate parts of the batch, each from the base, until the culprits are found.
+    """Edit the base with parts of the batch, and evaluate each, until the culprits are found.
 
-    Only the checks `names`, those that the batch fails, are looked at, and by points alone: a
-    part's intervals are wide because it is small. Each probe's outcome is kept with the shards of
-    `out`, and found there after an interruption.
+    edits      the batch
+    p_targets  edit id -> probability of the target that the editor reached; None if unknown
+    names      checks that the batch fails; a part is judged by these only, and by their values
+               instead of their intervals, which are wide for a small part
+    solve      edits the base with some edits, and writes the delta into a directory
+    judge      evaluates the delta of a directory, and writes the report into another one
+    out        directory of the gate stage; outcomes of trials are kept in its shards and reused
+               after an interruption
     """
 
     def probe(ids: Group) -> Sequence[str]:
@@ -59,7 +64,10 @@ def find_culprits(
 
 
 def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]) -> list[Group]:
-    """Edits in groups of one subject, those that the editor found hardest first."""
+    """Edits grouped by subject; groups in which a target has a low probability come first.
+
+    A target of unknown probability counts as 1.
+    """
     groups: dict[str, list[str]] = {}
     for edit in edits:
         groups.setdefault(normalise(edit.subject_label), []).append(edit.id)

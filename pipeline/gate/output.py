@@ -1,7 +1,8 @@
-"""The gate's file, for the stages behind it."""
+"""The files of the gate stage, for later stages to read."""
 
 from __future__ import annotations
 
 GATE = "gate.json"
+"""Whether the candidate passed, its checks, alarms, and the search for culprits."""
 PAGE = "report.html"
-"""The page of a candidate, in its release, or in the gate's output where it was stopped."""
+"""The report page: in the release, or in the gate's output if the candidate failed."""

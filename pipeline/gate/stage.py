@@ -1,8 +1,8 @@
-"""Stage 8: is the candidate better, and unharmed? A report against bounds, each with its reason.
+"""Stage 8: compare the evaluation's report with bounds, to decide whether the model is released.
 
-A bound is met by the interval, not by the point: a number whose interval reaches over its bound is
-`unproven`, and blocks like a failure unless the config says otherwise. All blocking checks have to
-pass, so no correction for their number is due (an intersection-union test).
+The whole 95 % interval has to be within the bound. A number whose interval reaches over its bound
+is `unproven`, and blocks like a failure unless the config says otherwise. All blocking checks have
+to pass, so no correction for multiple tests is needed (an intersection-union test, Berger 1982).
 """
 
 from __future__ import annotations
@@ -27,33 +27,38 @@ BISECTED = (
     *("NS_drop", "leak", "near_agreement", "neutral_agreement", "kl", "perplexity_ratio"),
     *("me_ppl_ratio", "non_finite", "norm_ratio"),
 )
-"""Checks that a few edits may fail for all."""
+"""Checks that a few edits can make the whole batch fail; only these start a search for culprits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateInputs:
-    """What a gate decides on."""
+    """Inputs of the gate stage."""
 
     report: Report
+    """The evaluation's report on the candidate."""
     num_planned: int
+    """All edits of the plan."""
     num_quarantined: int
-    """Edits that were refused or set aside."""
+    """Edits among them that were refused or set aside."""
     config: GateConfig
     history: Sequence[tuple[str, Report]] = ()
-    """Versions and reports of the releases before, oldest first, for the trend."""
+    """Versions and reports of earlier releases, oldest first, for the alarms."""
     searched: Mapping[str, Any] | None = None
-    """The record of a search whose culprits this batch is without."""
+    """Record of the search whose culprits were left out of this batch, if there was one."""
     find: Callable[[Sequence[str], StageDir], Search] | None = field(
         default=None, metadata=NO_IDENTITY
     )
-    """Searches a failing batch for the edits to blame, given the names of the checks that fail and
-    where to keep what it finds."""
+    """Searches a failing batch for culprits, given the names of the checks that fail and the
+    directory of this stage."""
     explain: Callable[[Mapping[str, Any]], str] | None = field(default=None, metadata=NO_IDENTITY)
-    """Of gate.json, the page that a candidate which is stopped has."""
+    """Makes the HTML page of a failed candidate from the content of `gate.json`."""
 
 
 def gate(inputs: GateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write gate.json; return the verdict. A failed gate is an output like any other."""
+    """Write `gate.json`, and the page of a candidate that failed; return the outcome as counts.
+
+    A candidate that fails is no error here (`require_passed`).
+    """
     config, searched = inputs.config, inputs.searched
     checks = check(inputs.report, inputs.num_quarantined / max(1, inputs.num_planned), config)
     alarms = capacity(checks, inputs.history, config)
@@ -80,7 +85,7 @@ def gate(inputs: GateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
 
 
 def require_passed(version: str, failed: Sequence[str]) -> None:
-    """Raise GateError for a candidate outside its bounds."""
+    """Raise GateError if there are failed checks; `failed` has a sentence for each."""
     if failed:
         raise GateError(
             f"edition {version} is not released: {'; '.join(failed)}. The production alias stays "

@@ -1,1 +1,1 @@
-"""Stage 5, plan: changes and verdicts, under a policy -> the edits of the next release."""
+"""Stage 5, plan: changes, the model's verdicts on them, a policy -> edits of the next release."""

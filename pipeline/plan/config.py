@@ -6,15 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class PlanConfig(BaseModel):
-    """The policy: which verdicts are edited, and how many."""
+    """The policy of the plan: which changes are edited, and how many."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_edits: int = Field(default=1000, ge=1)
-    """New edits in one release; corrections come before teaching, then higher priority."""
+    """Most new edits in one release: corrections first, then new facts; each by priority, highest
+    first."""
     teach_unknown: bool = False
-    """Whether facts that the model does not know are taught, or only stale beliefs corrected."""
+    """Whether facts that the model does not know are taught; if not, only wrong beliefs are
+    corrected."""
     max_neighbours: int = Field(default=64, ge=1)
-    """Facts of other subjects kept for the locality evaluation; no editor sees them."""
+    """Most facts about other subjects that locality is measured on; no editor sees them."""
     max_preserved: int = Field(default=500, ge=0)
-    """Statements about yet other subjects that the editor is told to leave alone."""
+    """Most statements, about further subjects, that the editor is given to leave unchanged."""

@@ -1,5 +1,4 @@
-"""Edits as the pipeline keeps them: what is to be written, what proves it, and since when it is
-live."""
+"""Records of a plan and their Parquet schemas: edits, removals, refusals and neighbours."""
 
 from __future__ import annotations
 
@@ -15,42 +14,58 @@ from infra.files.digest import canonical_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedEdit:
-    """One fact that a release holds: the request, its held-out questions and its evidence."""
+    """One fact that a release holds: the edit request, its held-out prompts and its evidence."""
 
     id: str
-    """16 hex digits: digest of subject, relation, target and base model line."""
+    """16 hex digits: digest of subject, relation, target value and model line (`edit_id`)."""
     action: Literal["teach", "correct", "carry"]
-    """teach: the model did not know; correct: it believed an old value; carry: live already."""
+    """teach: the model did not know the fact; correct: it believed another value; carry: the parent
+    release holds the edit already."""
     subject: str
+    """Id of the subject."""
     subject_label: str
+    """Name of the subject, as in the prompt."""
     relation: str
+    """Id of the relation."""
     prompt: str
+    """Statement of the fact, cut before the object."""
     subject_start: int
+    """Offset of the subject's first character in the prompt."""
     subject_end: int
+    """Offset after the subject's last character."""
     target: str
+    """The object's name, which is to follow the prompt."""
     target_value: str
+    """The object: an id or a literal."""
     accepted: tuple[str, ...]
-    """Answers that count as right: the target and its aliases."""
+    """Answers that count as right: the target and its other names."""
     old_targets: tuple[str, ...]
-    """Answers that count as superseded."""
+    """Names of the superseded objects; the model must not give them any more."""
     held_out: tuple[str, ...]
-    """Paraphrases for the evaluation; no editor sees them."""
+    """Paraphrases of the prompt for the evaluation; no editor sees them."""
     unrelated: tuple[str, ...]
-    """Prompts about the same subject that the edit must leave alone."""
+    """Prompts about other facts of the subject, whose answers the edit must not change."""
     since: str
-    """Version that introduced the edit."""
+    """Version of the release that introduced the edit."""
     priority: float
+    """Edits of a high priority come first under the budget (`discovery.probe.route.priority`)."""
     reason: str
     """Why it is planned: the probe's verdict in words."""
     change_id: str
+    """Id of the change that it was made from."""
     source: str
+    """Name of the source that states the fact."""
     statement: str | None
+    """Id of the statement in the source."""
     revision: int | None
+    """Revision of the source's page or entity."""
     revision_time: str | None
+    """Time of that revision, as the source gives it."""
     references: tuple[str, ...]
+    """References that the source gives for the statement."""
 
     def request(self) -> EditRequest:
-        """What the editor gets to see."""
+        """The part that the editor is given; raises EditError where it is malformed."""
         return EditRequest(
             id=self.id,
             prompt=self.prompt,
@@ -91,14 +106,19 @@ EDIT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """A live edit that the next release leaves out."""
+    """An edit of the parent release that the next release leaves out, and why."""
 
     id: str
+    """Id of the edit."""
     subject: str
+    """Id of the subject."""
     subject_label: str
     relation: str
+    """Id of the relation."""
     prompt: str
+    """Prompt of the edit."""
     target: str
+    """Target of the edit, which the next model should no longer give."""
     reason: str
 
 
@@ -112,18 +132,24 @@ REMOVAL_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A change that is not edited, and why."""
+    """A change that is neither edited nor kept for a later edition, and why."""
 
     change_id: str
     subject: str
+    """Id of the subject."""
     subject_label: str | None
     relation: str
+    """Id of the relation."""
     verdict: str | None
+    """The probe's verdict; None if the model was not asked."""
     reason: str
+    """The reason in words."""
     rule: str = ""
-    """Short, for counting: of trust, of the route, or of the plan."""
+    """Short name of the rule that decided, for counting; it belongs to trust, the route or the
+    plan."""
     state: str = "eligible"
-    """Of trust: `eligible` or `rejected`; what is held or cooling is not refused."""
+    """State that trust gave the change: `eligible` or `rejected`. A page lists changes that wait as
+    refusals too, with the state of each (`pipeline.plan.triage.as_refusals`)."""
 
 
 REFUSAL_SCHEMA = pa.schema(
@@ -139,16 +165,20 @@ REFUSAL_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """A fact that must not move: same relation, other subject."""
+    """A fact that no edit may change: an edited relation, a subject that is not edited."""
 
     id: str
+    """Id of the change record that the fact was taken from."""
     relation: str
+    """Id of the relation."""
     prompt: str
+    """Statement of the fact, cut before the object."""
     target: str
-    """Its own object."""
+    """Name of its own object."""
     accepted: tuple[str, ...]
+    """Answers that count as right: the target and its other names."""
     edited_target: str
-    """The target of an edit of the same relation, which must not leak here."""
+    """The target of an edit of the same relation; the model must not answer with it here."""
 
 
 NEIGHBOUR_SCHEMA = pa.schema(
@@ -164,7 +194,6 @@ NEIGHBOUR_SCHEMA = pa.schema(
 
 
 def edit_id(subject: str, relation: str, target_value: str, line: str) -> str:
-    """Identity of an edit: the same fact in the same model line is the same edit in every
-    release."""
+    """Id of an edit, 16 hex digits; a fact has the same id in every release of a model line."""
     text = canonical_json([subject, relation, target_value, line])
     return hashlib.sha256(text).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""The fact sheet: facts for retrieval that are not written into weights, each in plain words.
+"""The fact sheet: facts that a release serves by retrieval instead of writing them into weights.
 
-Like the edits, the sheet of a release is the whole state: rows of the parent's sheet that still
-hold, less those that became edits, and the new ones. Written as JSON Lines, for whatever reads
-text, and as Parquet.
+The sheet of a release is complete: it has the rows of the parent's sheet that are still true, and
+the new rows, but no fact that is an edit. It is written as JSON Lines, for programs that read text,
+and as Parquet.
 """
 
 from __future__ import annotations
@@ -30,41 +30,51 @@ from pipeline.plan.edits import PlannedEdit
 
 SHEET, SHEET_LINES = "fact_sheet.parquet", "fact_sheet.jsonl"
 MAX_VALUE_CHARS = 2000
-"""Longer values are cut at a word: a sheet is for sentences, not for documents."""
+"""Values longer than this are cut between two words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetRow:
-    """One current fact."""
+    """One fact that is true now, in words, with its evidence."""
 
     id: str
     """16 hex digits: digest of subject, relation and value."""
     statement: str
     """The fact as a sentence."""
     question: str
-    """What the fact answers."""
+    """A question that the fact answers."""
     subject: str
+    """Id of the subject."""
     subject_label: str
     relation: str
+    """Id of the relation."""
     relation_label: str
     value: str
+    """The object: an id or a literal."""
     label: str
-    """The value as it is said."""
+    """The object in words, at most `MAX_VALUE_CHARS` characters."""
     contested: bool
-    """Whether the source gives other values too, or says that it is disputed."""
+    """Whether sources contradict each other about it, or one contradicts itself or is unsure."""
     since: str
     """Version whose sheet first had the row."""
     valid_from: str | None
-    """ISO date, as precise as the source gives it."""
+    """First day, an ISO date as precise as the source gives it."""
     valid_until: str | None
+    """Last day, an ISO date; None if the source gives none."""
     reason: str
-    """Why the fact is here and not in the weights."""
+    """Why the fact is on the sheet and not in the weights."""
     change_id: str
+    """Id of the change that it was made from."""
     source: str
+    """Name of the source that states the fact."""
     statement_id: str | None
+    """Id of the statement in the source."""
     revision: int | None
+    """Revision of the source's page or entity."""
     revision_time: str | None
+    """Time of that revision, as the source gives it."""
     references: tuple[str, ...]
+    """References that the source gives for the statement."""
 
 
 SHEET_SCHEMA = pa.schema(
@@ -102,12 +112,13 @@ def fact_sheet(
     *,
     version: str,
 ) -> list[SheetRow]:
-    """The whole sheet, sorted by id; pure.
+    """All rows of a release's sheet, sorted by id. A pure function.
 
-    before    the parent's sheet; a row stays while the snapshot says that its fact holds
-    routed    changes that go to the sheet, each with its route
-    edits     what the weights hold: such a fact is not on the sheet too
+    before    the parent's sheet; a row stays while the snapshot has its fact
+    routed    changes whose values go to the sheet, each with its route
+    edits     the release's edits; their facts are left out of the sheet
     subjects  the snapshot's facts of all these subjects
+    version   the new release, which is the `since` of new rows
     """
     known = {row.id: row for row in before}
     rows = {row.id: row for row in before if _holds(row, subjects)}
@@ -120,12 +131,12 @@ def fact_sheet(
 
 
 def row_id(subject: str, relation: str, value: str) -> str:
-    """Identity of a fact on the sheet."""
+    """Id of a row: 16 hex digits of the digest of its fact."""
     return digest_of([subject, relation, value])[:16]
 
 
 def write_sheet(rows: Sequence[SheetRow], out: StageDir) -> None:
-    """Both files."""
+    """Write the sheet into a stage's directory, as Parquet and as JSON Lines."""
     out.write_table(SHEET, to_table(rows, SHEET_SCHEMA))
     lines = [json.dumps(asdict(row), ensure_ascii=False, sort_keys=True) + "\n" for row in rows]
 
@@ -136,7 +147,8 @@ def write_sheet(rows: Sequence[SheetRow], out: StageDir) -> None:
 
 
 def _holds(row: SheetRow, subjects: Subjects) -> bool:
-    """Whether the snapshot says that a row's fact holds, and as surely as the row does."""
+    """Whether the snapshot still has a row's fact and, if the row is not contested, no value that
+    contradicts it."""
     current = subjects.current(row.subject, row.relation)
     if row.value not in current:
         return False

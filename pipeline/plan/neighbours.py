@@ -1,4 +1,4 @@
-"""Facts that an edition must leave alone: some to be measured, others for the editor to keep."""
+"""Facts that no edit may change: some measure locality, others are given to the editor to keep."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def other_facts(
 ) -> list[Change]:
     """Current facts of the edited relations about subjects that are not edited.
 
-    Those that did not change come first, then an order set by their ids. A name that an edit
-    uses, or that came before, is left out: the evaluation and the editor must not share a
-    subject.
+    Facts that did not change come first; among equals, the order is that of the SHA-256 of their
+    ids. Each subject's name occurs once, and no name of an edit's subject occurs, so that the
+    evaluation and the editor share no subject.
     """
     edited = {edit.relation for edit in edits}
     seen = {normalise(edit.subject_label) for edit in edits}
@@ -42,8 +42,10 @@ def other_facts(
 def choose_neighbours(
     others: Sequence[Change], edits: Sequence[PlannedEdit], relations: Mapping[str, Relation]
 ) -> list[Neighbour]:
-    """Facts to be measured, each with the target of some edit of its relation that is not its
-    own."""
+    """Neighbours to measure locality on: each fact with the target of an edit of its relation.
+
+    The target differs from the fact's own object; a fact without such an edit is left out.
+    """
     targets: dict[str, list[str]] = {}
     for edit in edits:
         targets.setdefault(edit.relation, []).append(edit.target)
@@ -66,6 +68,7 @@ def choose_neighbours(
 
 
 def prompt_of(change: Change, relations: Mapping[str, Relation]) -> str:
-    """The relation's first statement about the change's subject, cut before the object."""
+    """The prompt of a change: the relation's first statement about its subject, cut before the
+    object."""
     relation = relations[change.relation]
     return relation.prompt(relation.statements[0], change.subject_label or "").text

@@ -1,10 +1,10 @@
-"""A plan: the composition of a release, its files, and how the stages behind it read them.
+"""A plan as a value, and the files that it is written to and read from.
 
-edits, removals, refusals, neighbours.parquet   a row each (`pipeline.plan.edits`)
+edits, removals, refusals, neighbours.parquet   one record a row (`pipeline.plan.edits`)
 held.parquet       changes that wait for the next edition, with reasons
 fact_sheet.*       facts for retrieval (`pipeline.plan.fact_sheet`)
-preserved.json     statements about other subjects that the editor is told to leave alone
-plan.json          the plan's hash, and the digests that it is made of
+preserved.json     statements about other subjects that the editor is given to leave unchanged
+plan.json          the plan's hash, and the digests that it is computed from
 """
 
 from __future__ import annotations
@@ -38,22 +38,34 @@ PRESERVED, PLAN = "preserved.json", "plan.json"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The composition of a release, and what became of every change that is not in it."""
+    """The edits of a release, and what happens to every change that is not among them."""
 
     edits: list[PlannedEdit]
+    """All edits of the release, new and carried over, sorted by id."""
     removals: list[Removal]
+    """Edits of the parent release that are left out."""
     refusals: list[Refusal]
+    """Changes about which nothing is done."""
     held: list[HeldChange]
+    """Changes that wait for a later edition."""
     sheet: list[SheetRow]
+    """The fact sheet."""
     neighbours: list[Neighbour]
+    """Facts that locality is measured on."""
     preserved: list[str]
+    """Statements about other subjects that the editor is given to leave unchanged."""
     routed: dict[str, str] = field(default_factory=dict)
-    """By id of the changes put on the fact sheet for good, the rule that sent them there; known
-    while the plan is made, and counted in its record."""
+    """Change id -> rule, of changes that are on the fact sheet and do not wait to be edited. It is
+    counted in the stage's record and not written, so it is empty in a plan that was read."""
 
     def write(self, out: StageDir, *, policy: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-        """Write all files; the plan's hash, over the policy, the digests of the inputs and every
-        table: a plan can be approved by it."""
+        """Write all files and return the plan's hash.
+
+        policy  JSON values of the settings
+        inputs  digests of the stage's inputs by name
+
+        The hash covers both, every table, and the preserved statements.
+        """
         tables = {
             EDITS: to_table(self.edits, EDIT_SCHEMA),
             REMOVALS: to_table(self.removals, REMOVAL_SCHEMA),
@@ -74,7 +86,7 @@ class Plan:
 
     @classmethod
     def read(cls, planned: Artifact) -> Plan:
-        """What `write` wrote."""
+        """Read the plan that `write` wrote."""
         return cls(
             edits=from_table(planned.table(EDITS), PlannedEdit),
             removals=from_table(planned.table(REMOVALS), Removal),

@@ -1,4 +1,4 @@
-"""Live edits that the next release leaves out, and why."""
+"""Edits of the parent release that the next release leaves out, and why."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ def removals(
     subjects: Subjects,
     trusted: Callable[[Change], bool],
 ) -> list[Removal]:
-    """Edits whose fact has another value or none, whatever becomes of the new value.
+    """Edits whose fact now has another value or none, even if the new value is not edited.
 
-    What a source takes back goes at once: a removed, deprecated or ended statement, or one that
-    has its old value again. A new value has to be trusted first: until it is, the edit stays, for
-    both rest on the same evidence.
+    An edit is removed at once if its source takes the fact back: the statement was removed,
+    deprecated or ended, or has its old value again. If the source gives a new value, the edit stays
+    until that value is trusted, for both rest on the same evidence.
+
+    live      edits of the parent release
+    subjects  the new snapshot's facts of these edits' subjects
+    trusted   whether trust lets a change be acted on
     """
     moved: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
@@ -43,7 +47,7 @@ def _superseded(edit: PlannedEdit, change: Change, trusted: Callable[[Change], b
     if change.new_value == edit.target_value:
         return None
     if change.kind in ("learn", "forget") and edit.target_value not in change.old_values:
-        return None  # about another value of a relation that holds several
+        return None  # the change is about another value of a relation with several values
     if change.kind in ("forget", "vacated"):
         if change.rule == DiffRule.RETRACTED:
             return f"{TAKEN_BACK}{change.reason}{_by(edit.statement, change.revision_old)}"
@@ -55,15 +59,15 @@ def _superseded(edit: PlannedEdit, change: Change, trusted: Callable[[Change], b
 
 
 def _taken_back(edit: PlannedEdit, subjects: Subjects) -> str | None:
-    """The same by the snapshot itself, whatever the diff made of it."""
+    """Why the snapshot itself removes an edit, even if the diff has no such change; or None."""
     if edit.source not in subjects.sources:
-        return None  # it is watched no longer, and says nothing
+        return None  # the source is not read any more, so its silence means nothing
     why = subjects.taken_back(edit.subject, edit.relation, edit.target_value, edit.statement)
     return None if why is None else f"{TAKEN_BACK}{why}"
 
 
 def _by(statement: str | None, revision: int | None) -> str:
-    """Statement and revision, as far as they are known, for the end of a sentence."""
+    """Statement and revision in brackets, as far as they are known, to end a sentence with."""
     known = [f"statement {statement}"] if statement else []
     known += [f"revision {revision}"] if revision is not None else []
     return f" ({', '.join(known)})" if known else ""

@@ -1,9 +1,9 @@
 """Stage 5: changes and verdicts, under a policy, become the edits of the next release.
 
-The one place where discovery's words (facts, changes, verdicts) meet the editors' (prompts,
-targets). A plan is the whole composition of a release: edits carried over from the parent, minus
-those the world has superseded, plus new ones within the budget. Every other change is refused,
-held for a later edition, or put on the fact sheet, with the reason; `keep` is none of these.
+Here discovery's records (facts, changes, verdicts) are turned into the editors' records (prompts,
+targets). A plan has all edits of a release: those of the parent, without those that the sources
+have superseded, and new ones within the budget. Every other change is refused, held for a later
+edition, or put on the fact sheet, with the reason; a change of kind `keep` needs no decision.
 """
 
 from __future__ import annotations
@@ -41,57 +41,63 @@ from pipeline.plan.triage import Triage
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """What an edition's plan is made from."""
+    """What the plan is computed from, read from the files of the stages before."""
 
     intake: Intake
+    """The edition's changes, and what trust says of each."""
     verdicts: Mapping[str, Verdict]
-    """By id, of the changes that the model was asked about, as it is served now."""
+    """Change id -> verdict of the model that is served now, for the changes it was asked about."""
     unedited: Mapping[str, Verdict] = field(default_factory=dict)
-    """The base model's, of changes to facts that the model was edited for."""
+    """Change id -> verdict of the unedited model, for changes to facts that an edit wrote."""
     live: Sequence[PlannedEdit] = ()
+    """Edits of the parent release."""
     aside: Sequence[PlannedEdit] = ()
-    """Edits that the parent had to set aside: their facts are no change any more, and they are
-    tried again."""
+    """Edits that the parent release failed to make. They are tried again from here, for the diff
+    shows their facts as unchanged."""
     sheet: Sequence[SheetRow] = ()
     """The parent's fact sheet."""
     subjects: Subjects
-    """The new snapshot's facts of all subjects concerned (`concerned`)."""
+    """The new snapshot's facts of all subjects of changes, edits and the parent's fact sheet."""
     relations: Mapping[str, Relation]
 
     @property
     def changes(self) -> list[Change]:
+        """The edition's changes."""
         return self.intake.changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanInputs:
-    """What a plan is made from."""
+    """Inputs of the plan stage."""
 
     version: str
+    """Version of the release to be planned."""
     line: str
     """Name of the model line."""
     base: ModelRef
     parent: Artifact | None
     """The release that the new one follows."""
     diff: Artifact
+    """Output of the diff stage."""
     probe: Artifact
+    """Output of the probe stage."""
     snapshot: Snapshot
     relations: Mapping[str, Relation]
     history: Sequence[Sequence[Activity]]
-    """How much changed in each of the editions before, oldest first."""
+    """Counts of changes in each earlier edition, oldest first."""
     live: Sequence[PlannedEdit]
-    """Edits of the parent."""
+    """Edits of the parent release."""
     aside: Sequence[PlannedEdit]
-    """Edits that the parent had to set aside."""
+    """Edits that the parent release failed to make."""
     sheet: Sequence[SheetRow]
     """The parent's fact sheet."""
     config: PlanConfig
     route: RouteConfig
     approve: frozenset[str]
-    """Ids of changes that a person has looked at."""
+    """Ids of changes that a person has approved."""
 
     def situation(self) -> Situation:
-        """All of it read, with the facts of the subjects concerned."""
+        """Read the inputs' files, and the snapshot's facts of all subjects in the plan."""
         intake = Intake.read(self.probe, self.history)
         wanted = {row.subject for row in (*self.live, *self.aside, *self.sheet)}
         wanted |= {c.subject for c in intake.changes if c.kind in ASSESSED}
@@ -108,7 +114,7 @@ class PlanInputs:
 
 
 def plan(inputs: PlanInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the plan with its hash (`pipeline.plan.output`); return counts. Needs no worker."""
+    """Write the plan with its hash (`pipeline.plan.output`); return counts. Starts no worker."""
     made = make_plan(
         inputs.situation(),
         version=inputs.version,
@@ -150,10 +156,12 @@ def make_plan(
     route: RouteConfig,
     approve: frozenset[str] = frozenset(),
 ) -> Plan:
-    """The plan as a value; pure.
+    """The plan as a value. A pure function.
 
-    approve  ids of changes that a person has looked at: edited even where the model's answers are
-             inconsistent
+    version  version of the release to be planned
+    line     name of the model line
+    approve  ids of changes that a person has approved; such a change is edited even if the model's
+             answers about it are inconsistent
     """
     s, relations = situation, situation.relations
     gone = removals(s.live, s.changes, s.subjects, s.intake.trusted)
@@ -194,7 +202,7 @@ def make_plan(
 
 
 def _knows_without(s: Situation, gone: Sequence[Removal]) -> frozenset[str]:
-    """Changes whose new value the model says by itself once the edit that goes is gone."""
+    """Ids of changes whose new value the model gives once the edit of their fact is removed."""
     freed = {(removal.subject, removal.relation) for removal in gone}
     return frozenset(
         c.id
@@ -245,7 +253,7 @@ def _edit(
 
 
 def _again(s: Situation, new: Sequence[PlannedEdit], version: str) -> list[PlannedEdit]:
-    """Edits that were set aside, as new ones, unless the world has moved on."""
+    """Edits that the parent release failed to make, as new edits; outdated ones are left out."""
     taken = {(edit.subject, edit.relation) for edit in new}
     moved = {r.id for r in removals(s.aside, s.changes, s.subjects, lambda change: True)}
     return [

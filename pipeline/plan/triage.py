@@ -1,6 +1,6 @@
-"""What becomes of each change: wanted as an edit, held, refused, or put on the fact sheet.
+"""Decide for each change whether it is edited, held, refused, or put on the fact sheet.
 
-Every change but a `keep` is in exactly one of these lists.
+A held change may be on the fact sheet while it waits. Changes of kind `keep` need no decision.
 """
 
 from __future__ import annotations
@@ -20,20 +20,27 @@ from pipeline.plan.edits import Refusal
 
 @dataclass
 class Triage:
-    """The lists, as they are filled."""
+    """Lists of changes by what is done with them; `sort_out` fills them."""
 
     intake: Intake
+    """The edition's changes, and what trust says of each."""
     verdicts: Mapping[str, Verdict]
+    """Change id -> verdict of the model, for the changes it was asked about."""
     relations: Mapping[str, Relation]
     config: RouteConfig
+    """Settings that decide which kinds of facts are edited."""
     version: str
+    """Version of the release to be planned."""
     wanted: list[Change] = field(default_factory=list)
+    """Changes to be edited."""
     held: list[HeldChange] = field(default_factory=list)
+    """Changes that wait for a later edition."""
     refusals: list[Refusal] = field(default_factory=list)
+    """Changes about which nothing is done, now or later."""
     for_sheet: list[tuple[Change, Route]] = field(default_factory=list)
-    """What retrieval serves: changes routed there, and those that do while they wait."""
+    """Changes whose values go on the fact sheet, for good or while they wait, with their routes."""
     routed: dict[str, str] = field(default_factory=dict)
-    """By id of the changes put on the fact sheet for good, the rule."""
+    """Change id -> rule, of changes that are put on the fact sheet for good."""
 
     def sort_out(
         self,
@@ -42,7 +49,12 @@ class Triage:
         approve: Collection[str],
         knows_without: Collection[str],
     ) -> None:
-        """Put every change where it belongs."""
+        """Put every change into its list.
+
+        teach_unknown  whether facts that the model does not know are edited
+        approve        ids of changes that a person has approved
+        knows_without  ids of changes whose value the model gives once an outdated edit is removed
+        """
         for change in self.intake.changes:
             found = self.intake.assessments.get(change.id)
             if found is not None and found.state == "rejected":
@@ -58,8 +70,11 @@ class Triage:
                     self._send(change, route)
 
     def without_conflicts(self) -> list[Change]:
-        """The wanted changes, less those that would write different objects behind the same words:
-        all of these are refused."""
+        """The wanted changes without contradictions.
+
+        Changes with the same subject name and relation but different objects would be written for
+        the same prompt; all of them are refused.
+        """
         objects: dict[tuple[str, str], set[str]] = {}
         for change in self.wanted:
             objects.setdefault(_words(change), set()).add(normalise(change.new_label or ""))
@@ -75,7 +90,12 @@ class Triage:
     def hold(
         self, change: Change, state: str, why: Sequence[tuple[str, str]], route: str = "none"
     ) -> None:
-        """Keep a change for a later edition; `why` are rules and sentences."""
+        """Keep a change for a later edition.
+
+        state  the state that trust gave it, or `scheduled` or `undecided`
+        why    the rules that make it wait, each with a sentence
+        route  where it goes meanwhile: `fact sheet`, `scheduled` or `none`
+        """
         verdict = self.verdicts.get(change.id)
         self.held.append(
             HeldChange(
@@ -92,7 +112,7 @@ class Triage:
             self.for_sheet.append((change, Route("fact sheet", why[0][0], why[0][1])))
 
     def refuse(self, change: Change, rule: str, reason: str, state: str = "eligible") -> None:
-        """Nothing is done about a change, now or later."""
+        """Record that nothing is done about a change, now or later."""
         verdict = self.verdicts.get(change.id)
         self.refusals.append(
             Refusal(
@@ -114,7 +134,7 @@ class Triage:
         approve: Collection[str],
         knows_without: Collection[str],
     ) -> Route | None:
-        """The route of a change that could be edited; None where it is dealt with."""
+        """The route of a change that could be edited; None if it is held, which is done here."""
         verdict = self.verdicts.get(change.id)
         if verdict is None:
             over = f"over the probe budget of {len(self.intake.asked)} changes"
@@ -130,7 +150,7 @@ class Triage:
         return route
 
     def _send(self, change: Change, route: Route) -> None:
-        """Carry out a route."""
+        """Put a change into the list that its route names."""
         if route.to == "weights":
             self.wanted.append(change)
         elif route.to == "fact sheet":
@@ -145,8 +165,10 @@ class Triage:
 
 
 def as_refusals(held: Sequence[HeldChange]) -> list[Refusal]:
-    """Changes that wait, as a page lists them among those that were not edited: by rule, for the
-    sentences differ in hours and names."""
+    """Held changes in the form of refusals, for the page's list of changes that were not edited.
+
+    The reason is the rule's name, so that changes can be counted by it; the sentences differ.
+    """
     return [
         Refusal(
             change_id=h.change.id,

@@ -1,1 +1,1 @@
-"""Questions about a workspace, answered from its finished outputs alone."""
+"""Queries of a workspace, answered from its files; nothing is computed or changed."""

@@ -1,4 +1,4 @@
-"""What a workspace holds, read from its files alone: no job has to be running."""
+"""The state of a workspace, read from its files: its releases, and how far each edition is."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from pipeline.stages import STAGES
 
 
 def lines(workspace: Workspace) -> list[str]:
-    """Model lines that have a production alias."""
+    """Names of model lines that have an alias, sorted."""
     return sorted(path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir())
 
 
 def one_line(workspace: Workspace, line: str | None) -> str:
-    """The line asked for, or the only one. Raises ConfigError where that is not decided."""
+    """The model line `line`, or the only one if it is None.
+
+    Raises ConfigError if there is no release yet, no such line, or more than one to choose from.
+    """
     known = lines(workspace)
     if not known:
         raise ConfigError(
@@ -35,7 +38,10 @@ def one_line(workspace: Workspace, line: str | None) -> str:
 
 
 def find_release(workspace: Workspace, line: str | None, version: str | None) -> Artifact:
-    """The release of this version, or the one in production."""
+    """The release of a version, or the one in production if `version` is None.
+
+    Raises StageError if there is no such release, ConfigError as `one_line` does.
+    """
     line = one_line(workspace, line)
     version = version or Alias(workspace.root, line).current()
     found = workspace.find("release", version or "")
@@ -46,7 +52,8 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
 
 
 def releases(workspace: Workspace) -> list[dict[str, Any]]:
-    """Every release with its id, edits, headline numbers and the aliases on it."""
+    """Every release as JSON values: version, id, number of edits, main metrics, paths of its files,
+    and whether it is in production."""
     current = {line: Alias(workspace.root, line).current() for line in lines(workspace)}
     rows = []
     for version in workspace.versions("release"):
@@ -73,7 +80,11 @@ def releases(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
-    """State of every stage of every version, and where production points."""
+    """The workspace as JSON values: state of each stage of each edition, and each line's release.
+
+    A state is `done`, `failed` (a gate), `begun`, tasks done of all tasks as `3/8`, or `-` for a
+    stage that was not begun.
+    """
     versions = sorted({edition_of(v) for stage in STAGES for v in _names(workspace.root / stage)})
     return {
         "workspace": str(workspace.root),
@@ -88,7 +99,7 @@ def _names(directory: Path) -> set[str]:
 
 
 def _state(workspace: Workspace, stage: str, edition: str) -> str:
-    """Of the last attempt at an edition."""
+    """State of a stage of an edition; of edit, evaluate and gate, that of the last attempt."""
     version = attempts_at(workspace, edition)[-1] if stage in ATTEMPTED else edition
     artifact = workspace.find(stage, version)
     if artifact is not None:

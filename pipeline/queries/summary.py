@@ -1,4 +1,4 @@
-"""What a person wants to know of an edition, as one JSON value read from its finished outputs."""
+"""The summary of an edition as one JSON value, read from its finished outputs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from pipeline.evaluate.output import FACTS, REPORT
 from pipeline.gate.output import GATE, PAGE
 
 NUM_EXAMPLES = 3
+"""Most examples of corrected facts in a summary."""
 
 
 def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
-    """The edition so far: what was crawled, changed, believed, edited and refused, and the
-    proof."""
+    """Summarise the stages of an edition that are finished: counts, report, gate, release.
+
+    made  stage -> its output
+    """
     summary: dict[str, Any] = {
         "version": next(iter(made.values())).record["version"],
         "stages": {
@@ -49,15 +52,18 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def skips(made: Mapping[str, Artifact]) -> list[dict[str, Any]]:
-    """What of the sources could not be used: source, reason, count and a sample, by count."""
+    """Pieces of the sources that could not be used: source, reason, count, sample; by count."""
     stages = [made[stage] for stage in ("crawl", "snapshot") if stage in made]
     rows = [row for stage in stages for row in stage.table(SKIPS).to_pylist()]
     return sorted(rows, key=lambda row: (-row["count"], row["source"], row["reason"]))
 
 
 def examples(evaluation: Artifact) -> list[dict[str, Any]]:
-    """Facts that were wrong and are right, in an order set by their ids: first those where the old
-    value was the answer, then other corrections."""
+    """Facts that the model had wrong before the edit and has right now, at most `NUM_EXAMPLES`.
+
+    First those that it answered with an old value, then other corrections, then new facts; among
+    equals, in the order of their ids.
+    """
     rows = [
         row
         for row in evaluation.table(FACTS).to_pylist()
@@ -75,10 +81,10 @@ def examples(evaluation: Artifact) -> list[dict[str, Any]]:
 
 
 def details(artifact: Artifact) -> dict[str, Any]:
-    """An output's counts, with more that a sentence about it needs, read from its files.
+    """The counts in an output's record, with some more that are read from its files.
 
-    Of a crawl `sources`, the number of usable documents by source; of a gate `checks`, the number
-    of checks by state.
+    A crawl has `sources` too, the number of usable documents by source; a gate has `checks`, the
+    number of checks by state.
     """
     stage = artifact.record["stage"]
     if stage == "crawl":

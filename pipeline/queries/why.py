@@ -1,8 +1,9 @@
-"""Why a model says what it says of a fact: everything the workspace's files tell, in order of time.
+"""The history of a fact: what was decided about it in each version, and on what evidence.
 
-A question is the id or the name of a subject, or a prompt that holds its name; a relation narrows
-it. The answer is one record a fact (subject and relation), with an entry a version: the change
-seen, what trust, the probe and the plan made of it, and what was evaluated and released.
+A question is the id or the name of a subject, or a prompt that has its name in it; a relation
+narrows the question. The answer is one record a fact (subject and relation), with one entry a
+version: the change that was found, how trust and the probe judged it, what the plan did with it,
+and whether it was released.
 """
 
 from __future__ import annotations
@@ -26,13 +27,20 @@ from pipeline.plan.output import HELD
 from pipeline.run import attempts_at
 
 MAX_NAMES = 5
+"""Most names suggested for a subject that is not known."""
 Row = dict[str, Any]
+"""JSON values by name."""
 
 
 def why(workspace: Workspace, question: str, relation: str | None = None) -> list[Row]:
-    """Facts that the question is about, sorted by subject and relation.
+    """Histories of the facts that a question is about, sorted by subject and relation.
 
-    Raises ConfigError where no change and no edit of the workspace is about it.
+    question  id or name of a subject, or a prompt with its name; if it is the prompt of one of the
+              facts, only that fact's history is returned
+    relation  id of a relation; None for all
+
+    Raises ConfigError if the workspace has no plan yet, or no change, edit or row of a fact sheet
+    that the question is about.
     """
     versions = _versions(workspace)
     if not versions:
@@ -70,8 +78,11 @@ def _versions(workspace: Workspace) -> list[str]:
 
 
 def _subjects(workspace: Workspace, versions: Iterable[str], question: str) -> set[str]:
-    """Ids of the subjects that a question is about: by id, by name, else by the longest name that
-    it holds as whole words."""
+    """Ids of the subjects that a question is about.
+
+    The question is looked up as an id and as a name; else the longest names that it has in it as
+    whole words count. Raises ConfigError, with similar names, if there is none.
+    """
     names: dict[str, set[str]] = {}
     labels: dict[str, str] = {}
     for version in versions:
@@ -97,7 +108,7 @@ def _subjects(workspace: Workspace, versions: Iterable[str], question: str) -> s
 
 
 def _named(workspace: Workspace, version: str) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Subjects of a version's changes, edits and fact sheet."""
+    """Id, name and other names of the subjects of a version's changes, edits and fact sheet."""
     probed, planned = workspace.find("probe", version), workspace.find("plan", version)
     columns = ["subject", "subject_label", "subject_aliases"]
     tables = [(probed, CHANGES, columns), (probed, DROPPED, columns)]
@@ -113,7 +124,7 @@ def _named(workspace: Workspace, version: str) -> Iterator[tuple[str, str | None
 def _entries(
     workspace: Workspace, version: str, subjects: set[str]
 ) -> Iterator[tuple[tuple[str, str], str | None, Row]]:
-    """What happened to facts of the subjects in one version: key, name of the subject, entry."""
+    """What one version did with the facts of some subjects: (subject, relation), name, entry."""
     probed, planned = workspace.find("probe", version), workspace.find("plan", version)
     assert planned is not None
     released, outcome = workspace.find("release", version), _outcomes(workspace, version)
@@ -171,7 +182,7 @@ def _by_change(artifact: Artifact | None, name: str, ids: Mapping[str, Any]) -> 
 
 
 def _outcomes(workspace: Workspace, version: str) -> dict[str, str]:
-    """Reason by id of the edits that the editor refused or the gate's search set aside."""
+    """Edit id -> reason, for edits that the editor refused or the gate's search set aside."""
     found: dict[str, str] = {}
     for name in attempts_at(workspace, version):
         edited, gated = workspace.find("edit", name), workspace.find("gate", name)
@@ -184,7 +195,7 @@ def _outcomes(workspace: Workspace, version: str) -> dict[str, str]:
 
 
 def _prompts(fact: Row) -> set[str]:
-    """Normal forms of the prompts by which a fact was asked or edited."""
+    """All prompts and questions about a fact in its history, in normal form."""
     entries = fact["history"]
     edits = [
         row["prompt"] for e in entries for row in (*e.get("edits", ()), *e.get("removals", ()))

@@ -1,2 +1,2 @@
-"""Stage 9, release: delta, manifest, report, page, model card and exports -> an immutable
-version."""
+"""Stage 9, release: an immutable version of delta, exports, manifest, report, page and model
+card."""

@@ -1,8 +1,7 @@
-"""The ledger: one event a row for every change ever considered, one Parquet file a run, never
-changed.
+"""The ledger: what was decided about every change, one event a row and one Parquet file a release.
 
-Derived from a run's plan, reports and gate; writing it again writes the same bytes, so a run that
-is repeated after an interruption adds nothing twice.
+A file is computed from a release's plan, edit reports and gate. Writing it again writes the same
+bytes, so a run that is repeated after an interruption adds nothing twice.
 """
 
 from __future__ import annotations
@@ -56,11 +55,11 @@ def events(
     held: Sequence[HeldChange] = (),
     sheet: Sequence[SheetRow] = (),
 ) -> list[dict[str, Any]]:
-    """Rows of one run.
+    """Rows of one release, as `LEDGER_SCHEMA` has them.
 
-    quarantined  the editor's reason by edit id
-    held         what waits for a later edition
-    sheet        the fact sheet; its rows of this version are events
+    quarantined  edit id -> reason, for edits that were refused or set aside
+    held         changes that wait for a later edition
+    sheet        the fact sheet; its rows that are new in this version become events
     """
     common = {"release": version, "plan_hash": plan_hash}
     rows: list[dict[str, Any]] = []
@@ -109,7 +108,10 @@ def events(
 def record(
     root: Path, version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]
 ) -> Path:
-    """Write what a release has made of its plan; the file's path."""
+    """Write the events of a release's plan; return the file's path.
+
+    quarantined  edit id -> reason, for edits that were refused or set aside
+    """
     rows = events(
         version,
         plan_hash,
@@ -124,14 +126,14 @@ def record(
 
 
 def append(root: Path, version: str, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write the run's file, atomically."""
+    """Write the rows of one version as its file, atomically; return the file's path."""
     path = root / "ledger" / f"{version}.parquet"
     write_table(path, pa.Table.from_pylist(list(rows), schema=LEDGER_SCHEMA))
     return path
 
 
 def read(root: Path) -> pa.Table:
-    """All events, oldest file name first."""
+    """All events of a workspace, files in the order of their names."""
     files = sorted((root / "ledger").glob("*.parquet"))
     tables = [pq.read_table(file, schema=LEDGER_SCHEMA) for file in files]
     return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()

@@ -1,4 +1,4 @@
-"""The manifest: everything that identifies a release and what it was made from."""
+"""The manifest of a release: its id, and the digests of what it was made from."""
 
 from __future__ import annotations
 
@@ -21,30 +21,46 @@ from pipeline.release.pages.page import PageInputs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseInputs:
-    """The finished outputs that a release is made of."""
+    """Inputs of the release stage."""
 
     version: str
     line: str
+    """Name of the model line."""
     parent: str | None
+    """Version of the release before; None for the first."""
     as_of: str
+    """Day of the edition, an ISO date."""
     base: ModelRef
     license: str | None
+    """Licence of the base model, for the model card."""
     editor: Mapping[str, Any]
+    """Name and options of the editor."""
     compute: Mapping[str, Any]
-    """How the models were run: dtype, longest answer."""
+    """How the models were run in the evaluation: dtype, most tokens of an answer."""
     snapshot: Artifact
+    """Output of the snapshot stage."""
     plan: Artifact
+    """Output of the plan stage."""
     edit: Artifact
+    """Output of the edit stage."""
     evaluation: Artifact
+    """Output of the evaluate stage."""
     gate: Artifact
+    """Output of the gate stage."""
     live: Sequence[PlannedEdit]
-    """The edits that the editor carried out."""
+    """The edits that the delta holds."""
     page: PageInputs
-    """What the page tells, but for the release id."""
+    """Inputs of the report page, without the release id."""
 
 
 def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
-    """Everything that identifies the release and what it was made from; no times, no paths."""
+    """The manifest as JSON values. It has no times and no paths, so it is the same on any machine.
+
+    path  directory of the release, in which delta, exports and fact sheet are already
+
+    The release id is the digest of the base and of the batch of edits: the editor, its options, the
+    delta and the ids of the edits.
+    """
     batch = {
         "editor": dict(inputs.editor),
         "delta": file_digest(path / DELTA),
@@ -80,6 +96,9 @@ def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of each file of an export but its card, which names the release."""
+    """File name -> SHA-256, for the files of an export without its model card.
+
+    The card is left out because it has the release id in it.
+    """
     files = sorted(p for p in directory.iterdir() if p.is_file() and p.name != CARD)
     return {file.name: file_digest(file) for file in files}

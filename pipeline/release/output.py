@@ -1,4 +1,4 @@
-"""A release's files, and a release as it is served."""
+"""The files of a release, and the model of a release as it is served."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from pipeline.edit.output import DELTA
 from pipeline.export.candidate import CHECKPOINT
 
 QUARANTINED = "quarantined.parquet"
-"""Edits that were refused or set aside, for the next release to try again."""
+"""Edits that were refused or set aside; the next edition tries them again."""
 MANIFEST = "manifest.json"
 CARD = "README.md"
+"""The model card."""
 
 
 def as_released(release: Artifact, name: str) -> ServedModel:
-    """A release as it is served: its checkpoint, and what its delta has beside that."""
+    """The model of a release as it is served: its checkpoint, with the parts of the delta that a
+    checkpoint cannot hold.
+
+    name  role of the model in an evaluation
+    """
     return as_exported(name, release.path / CHECKPOINT, release.path / DELTA, digest=release.digest)

@@ -1,9 +1,8 @@
-"""Stage 9: an immutable version: deltas, manifest, report, its page, model card, and a checkpoint
-to load.
+"""Stage 9: write a release: delta, manifest, report, page, model card, and a checkpoint to load.
 
-A release is data: *base digest + ordered deltas*. Its id digests exactly that, so the same
-composition has the same id wherever it was made. The checkpoint is an export of it, bit for bit
-what was evaluated.
+The id of a release is a digest of its base model, the ids of its edits, the editor and the delta
+(`make_manifest`), so it does not depend on when or where the release was made. The exports are the
+very files that were evaluated.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from pipeline.release.pages.page import render_page
 
 
 def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the release; return its id and size. Needs no worker."""
+    """Write the release; return its id, and counts of its edits and facts. Starts no worker."""
     live = inputs.live
     shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
     for name in (REPORT, FACTS):

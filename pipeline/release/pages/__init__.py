@@ -1,1 +1,1 @@
-"""What a person reads of a release: the report page with its figures and charts, the model card."""
+"""Documents of a release for people: the report page with its charts, and the model card."""

@@ -1,7 +1,7 @@
-"""The model card of a release: front matter for a hub with every number, and a page of prose.
+"""The model card of a release: YAML front matter with every number, then text in Markdown.
 
-The numbers are a `model-index` (huggingface.co/docs/hub/model-cards), which hubs and tools read
-without knowing us.
+The numbers are in the `model-index` format (huggingface.co/docs/hub/model-cards), which hubs and
+other tools read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ def render_card(
     plan: Mapping[str, Any],
     live: Sequence[PlannedEdit],
 ) -> str:
-    """The card; `plan` is the plan stage's counts, `live` what the editor carried out."""
+    """The model card as Markdown with front matter.
+
+    license  licence of the base model
+    gate     content of `gate.json`
+    plan     counts of the plan stage
+    live     edits that the delta holds
+    """
     environment = Environment(
         loader=PackageLoader("pipeline.release.pages", "templates"),
         undefined=StrictUndefined,
@@ -57,7 +63,7 @@ def render_card(
 
 
 def beside_checkpoint(manifest: Mapping[str, Any]) -> list[str]:
-    """The parts of a release that its checkpoint does not hold: `a codebook of 12 entries`."""
+    """Names of the delta's parts that a checkpoint cannot hold, as `a codebook of 12 entries`."""
     return [
         f"a {kind} of {count} {PARTS[kind].unit}"
         for kind, count in recorded_counts(manifest).items()
@@ -66,7 +72,7 @@ def beside_checkpoint(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def eval_results(report: Report) -> Iterator[EvalResult]:
-    """The candidate's numbers; n, interval and protocol are the metric's arguments."""
+    """The candidate's metrics as entries of a `model-index`, with n, interval and protocol."""
     data = report["data"]
     for name, metric in report["roles"]["candidate"].items():
         if metric["value"] is not None:

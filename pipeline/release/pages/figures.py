@@ -1,4 +1,4 @@
-"""A report -> the charts of the page: scores by role, by relation, by age, and over releases."""
+"""The charts of a report page: scores by model, by relation, by age of a fact, over releases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLES: Mapping[str, str] = {
     "context": "base, told in the prompt",
     "candidate": "this release",
 }
-"""In the order in which they are drawn; what is new comes last."""
+"""Role of a model in the report -> its name on the page, in the order in which they are drawn."""
 
 NAMES: Mapping[str, str] = {
     "reliability": "answers right by itself",
@@ -58,22 +58,24 @@ NAMES: Mapping[str, str] = {
     "capability_drop": "fall on capability tasks",
     "quarantined": "share of edits quarantined",
 }
-"""Numbers and checks in words that fit beside a chart; ↓ where less is better."""
+"""Metric or check -> its name in words that fit beside a chart; ↓ if less is better."""
 
 KEPT = (
     *("NS", "near_agreement", "subject_agreement", "neutral_agreement"),
     *("leak", "superseded", "superseded_paraphrase"),
 )
-"""Shares that say what must not have moved, or must be gone."""
+"""Metrics of what an edit must not change, and of old answers that must be gone."""
 OVER_RELEASES = (
     *("kl", "perplexity_ratio", "energy", "norm_ratio"),
     *("reliability", "generality", "retention"),
 )
+"""Metrics that are drawn over releases."""
 MAX_RELATIONS = 30
-"""Rows of the chart by relation: the lowest; all are in the table."""
+"""Most rows of the chart by relation: those with the lowest scores. The table has all relations."""
 FAR = 4
-"""A bound more than so many times the greatest value is named, not drawn."""
+"""A bound greater than this multiple of the greatest value is not drawn in the chart."""
 AGED = "retention@"
+"""Prefix of metrics of facts by age: the number of facts that were edited after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +85,11 @@ class Figure:
     caption: str
     svg: Markup
     kinds: Sequence[tuple[str, str]] = ()
-    """What the markers are, (kind, words)."""
+    """The legend: kind of marker, and what it stands for."""
 
 
 def name_of(number: str) -> str:
-    """A number or check in words; itself where we have none."""
+    """The name of a metric or check in words, from `NAMES`; else its own name with spaces."""
     if number.startswith(AGED):
         ends = dict.fromkeys(number.removeprefix(AGED).split("-"))
         return f"right, {' to '.join(ends)} edited later"
@@ -95,7 +97,7 @@ def name_of(number: str) -> str:
 
 
 def ordered(numbers: Iterable[str]) -> list[str]:
-    """Numbers as we name them, then those by age from the newest on, then others by name."""
+    """Metrics in the order of `NAMES`; then others, those by age from the newest facts on."""
     known = list(NAMES)
 
     def place(number: str) -> tuple[int, int, str]:
@@ -106,7 +108,7 @@ def ordered(numbers: Iterable[str]) -> list[str]:
 
 
 def scores(report: Report) -> Iterator[Figure]:
-    """Shares of all roles that were asked: of what was to be learned, and of what was not."""
+    """Two charts of shares for all evaluated models: edited facts, and what must not change."""
     found = ordered(shares(report))
     learned = [name for name in found if name not in KEPT]
     kept = [name for name in found if name in KEPT]
@@ -120,7 +122,7 @@ def scores(report: Report) -> Iterator[Figure]:
 
 
 def shares(report: Report) -> list[str]:
-    """The candidate's numbers that are a share of facts with an interval, but those by age."""
+    """Names of the candidate's metrics that are shares with an interval, without those by age."""
     return [
         name
         for name, metric in report["roles"]["candidate"].items()
@@ -132,7 +134,10 @@ def shares(report: Report) -> list[str]:
 
 
 def relations(report: Report, labels: Mapping[str, str]) -> Figure | None:
-    """The edited facts' own words by relation, the highest first."""
+    """The chart of scores by relation, the highest first; None if no relation has a score.
+
+    labels  relation id -> name
+    """
     scored = sorted_relations(report)[-MAX_RELATIONS:]
     rows = [
         ChartRow(label=labels.get(key, key), points=_relation(numbers)) for key, numbers in scored
@@ -152,7 +157,7 @@ def relations(report: Report, labels: Mapping[str, str]) -> Figure | None:
 
 
 def sorted_relations(report: Report) -> list[tuple[str, Mapping[str, Any]]]:
-    """Relations with their numbers, the highest share first; ties by relation."""
+    """Relations with their metrics, by reliability (else retention), the highest first."""
 
     def key(item: tuple[str, Mapping[str, Any]]) -> tuple[float, str]:
         numbers = item[1]
@@ -163,7 +168,7 @@ def sorted_relations(report: Report) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def ages(report: Report) -> Figure | None:
-    """Older and newer facts by how many were edited after them."""
+    """The chart of facts still right, by how many facts were edited later; None if not measured."""
     every = report["roles"]["candidate"]
     aged = [name for name in ordered(every) if name.startswith(AGED)]
     rows = [ChartRow(label=name_of(name), points=[_point(every[name])]) for name in aged]
@@ -175,7 +180,11 @@ def ages(report: Report) -> Figure | None:
 
 
 def over_releases(history: Sequence[tuple[str, Report]], gate: Mapping[str, Any]) -> list[Figure]:
-    """Drift and retention, release after release, the present one last; none of a first release."""
+    """One chart a metric of `OVER_RELEASES`, for metrics that at least two releases have.
+
+    history  versions and reports of releases, oldest first, the new one last
+    gate     content of `gate.json`, for the bounds
+    """
     bounds = {check["name"]: check["bound"] for check in gate["checks"]}
     figures = []
     for name in OVER_RELEASES:
@@ -229,5 +238,5 @@ def _point(metric: Mapping[str, Any], kind: str = "candidate") -> Point:
 
 
 def _said(row: ChartRow) -> str:
-    """A row in words, for whoever cannot see it."""
+    """A row of a chart in words, for readers who cannot see it."""
     return f"{row.label} " + ", ".join(f"{point.value:.3f}" for point in row.points)

@@ -1,8 +1,8 @@
-"""What an edition came to, as one HTML file that needs nothing else: verdict first, then the proof.
+"""The report page of an edition: one HTML file with the outcome first, then the measurements.
 
-Pure: from the report, the gate, the facts and the reasons to text. Every measured number stands in
-a `data` element (in a chart, in `data-value`) with its full value, so that the page can be checked
-against `report.json` beside it. No script, and a policy that lets the page fetch nothing.
+A pure function of its inputs. Every measured number is in a `data` element (in a chart, in a
+`data-value` attribute) with its full value, so that the page can be checked against `report.json`
+in the same directory. The page has no script, and its content policy forbids it to load anything.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pipeline.plan.edits import PlannedEdit, Refusal
 from pipeline.release.pages import figures
 
 NUM_FACTS = 20
-"""Facts that are shown at once; the rest is behind a click."""
+"""Facts that are shown at once; the others are in a section that opens on a click."""
 NUM_CHECKS = 4
-"""Checks that the verdict names, or one fewer and how many more."""
+"""Most checks that the first paragraph names; if there are more, it names one fewer and says how
+many others there are."""
 NUM_SUBJECTS = 4
-"""Subjects named for one reason of refusal."""
+"""Most subjects named for one reason of refusal."""
 MARKS = {
     "pass": ("right", "✓ pass"),
     "warn": ("doubt", "! warn"),
@@ -34,37 +35,39 @@ MARKS = {
     "fail": ("wrong", "✗ fail"),
     "not measured": ("wrong", "? no data"),
 }
-"""State of a check -> its class, and what it says without colour."""
+"""State of a check -> its CSS class, and its text, which needs no colour to be understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageInputs:
-    """All that the page tells."""
+    """Inputs of the page."""
 
     version: str
     line: str
     parent: str | None
+    """Version of the release before; None for the first."""
     as_of: str
+    """Day of the edition, an ISO date."""
     report: Report
     gate: Mapping[str, Any]
-    """`gate.json`."""
+    """Content of `gate.json`."""
     facts: Sequence[Mapping[str, Any]]
     """Rows of `facts.parquet`."""
     quarantined: Sequence[tuple[PlannedEdit, str]] = ()
     """Planned edits that were refused or set aside, each with its reason."""
     refusals: Sequence[Refusal] = ()
     search: Mapping[str, Any] | None = None
-    """The search for culprits, from the gate that began it."""
+    """Record of the search for culprits, if there was one."""
     history: Sequence[tuple[str, Report]] = ()
-    """Versions and reports of the releases before, oldest first."""
+    """Versions and reports of earlier releases, oldest first."""
     relations: Mapping[str, str] = field(default_factory=dict)
-    """Label of each relation."""
+    """Relation id -> name."""
     provenance: Mapping[str, str | None] = field(default_factory=dict)
-    """What the edition was made from, by name; None is left out."""
+    """What the edition was made from, as name -> digest or name; None is left out."""
 
 
 def render_page(inputs: PageInputs) -> str:
-    """The page of a release, or of a candidate that failed its gate."""
+    """The HTML page of a release, or of a candidate that failed its gate."""
     environment = Environment(
         loader=PackageLoader("pipeline.release.pages", "templates"),
         undefined=StrictUndefined,
@@ -98,14 +101,14 @@ def render_page(inputs: PageInputs) -> str:
 
 
 def number(value: float | None) -> Markup:
-    """A number as it is printed, with its full value; a dash for none."""
+    """HTML of a rounded number, with its full value in a `data` element; a dash for None."""
     if value is None:
         return Markup("&ndash;")
     return Markup('<data value="{}">{}</data>').format(value, shown(value))
 
 
 def measured(metric: Mapping[str, Any] | None) -> Markup:
-    """A number with its interval, where it has one; a dash for none."""
+    """HTML of a metric's value, with its interval if it has one; a dash for None."""
     if not metric or metric["value"] is None:
         return Markup("&ndash;")
     value = Markup("<b>{}</b>").format(number(metric["value"]))
@@ -116,7 +119,7 @@ def measured(metric: Mapping[str, Any] | None) -> Markup:
 
 
 def verdict(inputs: PageInputs) -> str:
-    """One paragraph for whoever decides: what changed, what holds, what else moved."""
+    """The first paragraph: how many facts are right, and which checks failed or need a look."""
     new = [fact for fact in inputs.facts if fact["new"]]
     right = sum(fact["right"] for fact in new)
     new_here = f"{_are(len(new))} new to the model"
@@ -147,7 +150,7 @@ def verdict(inputs: PageInputs) -> str:
 
 
 def weaker_than(name: str, check: Mapping[str, Any]) -> float | None:
-    """The default bound, where this check's own allows more; None where it does not."""
+    """The default bound of a check, if the bound that was used allows more; else None."""
     default = GateConfig.model_fields[name].default
     if not isinstance(default, Bound):
         return None
@@ -156,14 +159,14 @@ def weaker_than(name: str, check: Mapping[str, Any]) -> float | None:
 
 
 def drift(report: Report) -> list[str]:
-    """The candidate's numbers that are in no chart of shares: text, weights, integrity."""
+    """Names of the candidate's metrics in no chart of shares: those of text, weights, exports."""
     charted = figures.shares(report)
     every = report["roles"]["candidate"]
     return figures.ordered(n for n in every if n not in charted and not n.startswith(figures.AGED))
 
 
 def reasons(refusals: Sequence[Refusal]) -> list[tuple[int, str, list[str]]]:
-    """How many changes were not edited for each reason, the commonest first, with some subjects."""
+    """Count, reason and some subjects of the changes not edited, the commonest reason first."""
     counts = Counter(refusal.reason for refusal in refusals)
     named: dict[str, list[str]] = {}
     for refusal in refusals:
@@ -176,7 +179,7 @@ def reasons(refusals: Sequence[Refusal]) -> list[tuple[int, str, list[str]]]:
 
 
 def names(inputs: PageInputs) -> dict[str, str]:
-    """What each edit is called: subject and target."""
+    """Edit id -> subject and target, as the page names the edit."""
     found = {fact["id"]: f"{fact['subject']} → {fact['target']}" for fact in inputs.facts}
     for edit, _ in inputs.quarantined:
         found[edit.id] = f"{edit.subject_label} → {edit.target}"
@@ -184,8 +187,13 @@ def names(inputs: PageInputs) -> dict[str, str]:
 
 
 def search_tree(search: Mapping[str, Any], called: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The probes as a tree, each below the part that it was cut from. A node has its number of
-    edits, the name of a single one, the sentences of checks that failed, and its parts."""
+    """The trials of a search as a tree, in which the parts of a trial's edits are its children.
+
+    called  edit id -> name on the page
+
+    A node has the number of its edits (`size`), the name of a single edit, the sentences of failed
+    checks, and its `parts`.
+    """
     roots: list[dict[str, Any]] = []
     seen: list[tuple[set[str], dict[str, Any]]] = []
     for probe in search["probes"]:
@@ -204,7 +212,7 @@ def search_tree(search: Mapping[str, Any], called: Mapping[str, str]) -> list[di
 
 
 def _order(fact: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Corrections, then what is new, then what was carried; in each, what is wrong first."""
+    """Sort key: corrections, new facts, facts of earlier releases; in each, wrong answers first."""
     return not fact["new"], not fact["old"], fact["right"], fact["subject"], fact["id"]
 
 
