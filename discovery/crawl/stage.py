@@ -53,8 +53,8 @@ from infra.storage.stage_dir import Shard, StageDir
 ROWS_PER_GROUP = 256
 """Observations in a row group of the file, which the snapshot stage parses as one task."""
 ANSWER_S = 65.0
-"""Longest time, in seconds, that a client waits for an answer; Wikidata's query service itself gives
-up after 60."""
+"""Longest time, in seconds, that a client waits for an answer. Wikidata's query service itself
+stops after 60."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,8 @@ class Sensitive:
     """A sensitive property, and what happens to changes of it that are about living persons."""
 
     action: Literal["deny", "review"]
-    """`deny`: the change is never acted on; `review`: it waits for a person."""
+    """`deny`: the change is never acted on; `review`: it waits for a person, unless
+    the source is the team's own."""
     label: str
     """Name of the property."""
     group: str
