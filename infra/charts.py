@@ -1,9 +1,9 @@
-"""Numbers -> SVG, as text to put into a page: dots with whiskers, lines over releases, and curves
-of shares over time.
+"""Charts as SVG elements of an HTML page: dots with whiskers, lines over releases, and curves of
+shares over time.
 
-A chart is 360 units wide, which is a phone's width, and grows with the page, whose colours and
-fonts it has. Every chart has a title and a description in words, and every number printed in one
-carries its full value in `data-value`. No two kinds of point differ by colour alone.
+A chart is 360 units wide, the width of a phone. It scales with the page and has the page's colours
+and fonts. Each chart has a title and a description in words. Each number printed in it has its full
+value in the attribute `data-value`. No two kinds of point differ by colour alone.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from markupsafe import Markup
 from infra.drawing import COLOURS, Drawing, plain_style
 
 WIDTH = 360.0
+"""Width of a chart, in units of the SVG."""
 LEFT, RIGHT = 4.0, 356.0
-"""Where an axis of shares begins and ends."""
+"""Left and right side of the plot of `dots`; the right side is that of all plots."""
 LABEL, LANE, GAP = 17.0, 10.0, 9.0
-"""Heights in a row of dots: its text, each of its points, and the space below."""
+"""Heights in a row of `dots`: its text, each of its points, and the space below them."""
 TOP, BOTTOM = 26.0, 132.0
-"""Of the plot of a line chart; the last number is printed above."""
+"""Upper and lower side of the plot of `line` and `curve`; the last number is printed above it."""
 MARGIN = 48.0
-"""Left of a line chart, for the numbers at its axis."""
+"""Width of the space left of the plot of `line` and `curve`, for the numbers of the axis."""
 INSET = 14.0
-"""Between the sides of a line chart and its first and last point."""
+"""Space between the sides of the plot of `line` and its first and last point."""
 MAX_LABELS = 4
-"""Releases that are named below a line chart; of more, the first and the last."""
+"""Greatest number of releases that are all named below `line`; of more, the first and the last."""
 MAX_CHARS = 27
-"""Of a row's label, beside its number; a longer one is cut."""
+"""Greatest length of a row's label in `dots`; a longer label is shortened."""
 MINUS = "\N{MINUS SIGN}"
+"""Printed in place of a hyphen before negative numbers."""
 
 WHISKER: Mapping[str, Any] = {"colors": COLOURS["soft"], "linewidth": 1.25, "gid": "whisker"}
 CURVE: Mapping[str, Any] = {"color": COLOURS["accent"], "linewidth": 1.5, "gid": "curve"}
@@ -40,27 +42,32 @@ BOUND: Mapping[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 3)), "gid": "bo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One number with its interval."""
+    """One number with its confidence interval."""
 
     value: float
     low: float | None = None
+    """Lower end of the interval; None where there is no interval."""
     high: float | None = None
+    """Upper end of the interval; None where there is no interval."""
     n: int
+    """Number of items that the value was measured on."""
     kind: str = "candidate"
-    """A key of `MARKERS`."""
+    """Kind of point, a key of `infra.drawing.MARKERS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartRow:
-    """What is drawn on one line of `dots`; the candidate's number is printed."""
+    """One row of `dots`. The number of the point of kind `candidate` is printed beside the
+    label."""
 
     label: str
     points: Sequence[Point]
-    """One a lane, from the top."""
+    """The points, drawn one below the other."""
 
 
 def shown(value: float) -> str:
-    """A number as it is printed: three decimals, fewer of large ones, two digits of tiny ones."""
+    """A number as it is printed: three decimals, fewer for numbers from 10 on, and two significant
+    digits for those below 0.01."""
     if isinstance(value, int):
         return str(value).replace("-", MINUS)
     size = abs(value)
@@ -76,7 +83,7 @@ def shown(value: float) -> str:
 
 
 def ticks(lower: float, upper: float, number: int = 4) -> list[float]:
-    """Round numbers within lower..upper: no more than number + 1 of them."""
+    """At most `number` + 1 round numbers between `lower` and `upper`, inclusive, for an axis."""
     from matplotlib.ticker import MaxNLocator
 
     found = MaxNLocator(number, steps=[1, 2, 2.5, 5, 10]).tick_values(lower, upper)
@@ -93,9 +100,10 @@ def dots(
     lower: float = 0.0,
     upper: float = 1.0,
 ) -> Markup:
-    """One row a number: its label and value, and below them a point with whiskers for each kind.
+    """A chart of several numbers, one in each row: label and value, and below them the row's points
+    with whiskers for their intervals.
 
-    What lies outside lower..upper is drawn on the edge.
+    lower, upper  ends of the axis; points outside them are drawn at the edge
     """
     upper = upper if upper > lower else lower + 1.0
     bottom = 4.0 + sum(LABEL + LANE * len(row.points) + GAP for row in rows)
@@ -125,8 +133,12 @@ def line(
     description: str,
     bound: float | None = None,
 ) -> Markup:
-    """A number over releases, oldest first, with whiskers; its bound is a dashed line, and the last
-    one is printed."""
+    """A chart of one number over releases, with whiskers for its intervals. The last value is
+    printed.
+
+    points  name of each release and its number, the oldest first; at least one
+    bound   a limit of the number, drawn as a dashed line
+    """
     values = [point.value for _, point in points]
     ends = [v for _, p in points for v in (p.low, p.high) if v is not None]
     every = [*values, *ends, *([bound] if bound is not None else [])]
@@ -161,9 +173,11 @@ def curve(
     named: Sequence[tuple[float, str]],
     mark: tuple[float, float, float] | None = None,
 ) -> Markup:
-    """A share over time, ascending; `named` are the times that are written below.
+    """A chart of a share over time.
 
-    mark  a time and its interval: a dashed line, and a bar below it
+    points  times and shares, 0 to 1, in the order of time; at least one
+    named   times that are labelled below the plot, with their labels
+    mark    a time and the ends of its interval, drawn as a dashed line and a bar at its foot
     """
     chart = Drawing(WIDTH, BOTTOM + 22, (MARGIN, RIGHT, TOP, BOTTOM))
     chart.axes.set(xlim=(points[0][0], points[-1][0]), ylim=(0.0, 1.0))
@@ -179,7 +193,10 @@ def curve(
 
 @plain_style()
 def legend(kinds: Iterable[tuple[str, str]]) -> Markup:
-    """What the markers are, for a line of text: (kind, words) pairs."""
+    """The legend of the markers, as HTML for a line of text.
+
+    kinds  kinds of point (keys of `infra.drawing.MARKERS`), each with its meaning in words
+    """
     keys = []
     for kind, words in kinds:
         key = Drawing(12.0, 12.0, (0.0, 12.0, 0.0, 12.0))
@@ -190,11 +207,12 @@ def legend(kinds: Iterable[tuple[str, str]]) -> Markup:
 
 
 def _cut(label: str) -> str:
+    """A label of at most `MAX_CHARS` characters."""
     return label if len(label) <= MAX_CHARS else label[: MAX_CHARS - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _number(drawing: Drawing, point: Point, y: float) -> None:
-    """Value, interval and n, set to the right."""
+    """Print value, interval and n of a point, aligned to the right side, on the line at `y`."""
     strong = {"style": "fill: var(--ink); font-weight: 600"}
     parts = [(shown(point.value), {**strong, "data-value": str(point.value)})]
     if point.low is not None and point.high is not None:

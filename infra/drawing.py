@@ -1,7 +1,7 @@
 """A matplotlib figure -> an SVG element of an HTML page, in the page's own colours and fonts.
 
-matplotlib is imported when the first figure is made. What is drawn in one of `COLOURS` is written
-as the CSS custom property of its name, which the page sets for light and for dark.
+Colours of `COLOURS` become CSS custom properties of the same name, which the page defines for its
+light and its dark appearance. matplotlib is imported when the first figure is made.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 SVG = "{http://www.w3.org/2000/svg}"
+"""Namespace of SVG, as `xml.etree` writes it before the names of elements."""
 COLOURS: Mapping[str, str] = {
     "ink": "#000001",
     "soft": "#000002",
@@ -30,21 +31,24 @@ COLOURS: Mapping[str, str] = {
     "wrong": "#000005",
     "paper": "#000006",
 }
-"""Name of a CSS custom property (`ink` of `--ink`) -> the colour that matplotlib draws for it."""
+"""Name of a CSS custom property (`ink` is `--ink`) -> the colour that stands for it in
+matplotlib."""
 
 Parts = Sequence[tuple[str, Mapping[str, str]]]
-"""A text in pieces: what is written, and the attributes of its `tspan`."""
+"""A text in pieces: the words of each piece, and the attributes of its `tspan` element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """How a kind of point looks: what is new is filled, what it is compared with is hollow."""
+    """The appearance of a kind of point. The candidate is filled; what it is compared with is
+    hollow."""
 
     shape: str
-    """matplotlib's name of it."""
+    """matplotlib's name of the shape."""
     size: float
-    """Of its side or diameter, in units."""
+    """Side or diameter, in units of the SVG."""
     filled: bool = False
+    """Whether the inside has a colour."""
 
 
 MARKERS: Mapping[str, Marker] = {
@@ -53,12 +57,13 @@ MARKERS: Mapping[str, Marker] = {
     "context": Marker(shape="D", size=5.9),
     "candidate": Marker(shape="o", size=7.2, filled=True),
 }
-"""By kind of point; no two have both the shape and the filling in common."""
+"""Kind of point -> its marker. No two have both the same shape and the same filling."""
 
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """matplotlib's own defaults, whatever this machine's are, and text that stays text."""
+    """Context in which matplotlib has its own defaults, whatever the user's settings are, and keeps
+    text as text in SVG."""
     import matplotlib.style
 
     ours: dict[Any, Any] = {"svg.fonttype": "none", "path.simplify": False}
@@ -67,19 +72,24 @@ def plain_style() -> Iterator[None]:
 
 
 class Drawing:
-    """A matplotlib figure with one plot in it, in units from the upper left corner.
+    """A matplotlib figure with one plot. Positions in the figure are in units of the SVG, from the
+    upper left corner.
 
-    Texts are put in after the drawing: a label may have signs that the font here lacks, that
-    matplotlib reads as mathematics, or that XML does not allow, and part of a number is bold.
+    Texts are inserted into the finished SVG. A label may contain characters that the font here
+    lacks, that matplotlib reads as mathematics or that XML does not allow, and a part of a number
+    may be bold.
     """
 
     axes: Axes
-    """The plot; give it its limits before anything is drawn in it."""
+    """The plot. Set its limits before anything is drawn in it."""
 
     def __init__(
         self, width: float, height: float, plot: tuple[float, float, float, float]
     ) -> None:
-        """plot  its left, right, top and bottom"""
+        """
+        width, height  size of the figure, in units
+        plot           left, right, upper and lower side of the plot, in units
+        """
         from matplotlib.figure import Figure
         from matplotlib.transforms import Affine2D
 
@@ -97,7 +107,11 @@ class Drawing:
         self._texts: list[Parts] = []
 
     def x_axis(self, named: Sequence[tuple[float, str]], *, grid: bool = False) -> None:
-        """Names below the plot, at values of x. The outermost stay within its sides."""
+        """Write names below the plot.
+
+        named  values of x and their names; names at the sides are aligned to stay within the plot
+        grid   whether a vertical line is drawn at each
+        """
         lower, upper = self.axes.get_xlim()
         self.axes.set_xticks([value for value, _ in named], [" " for _ in named])
         if grid:
@@ -109,19 +123,24 @@ class Drawing:
             self._put(tick.label1, "tick", [(name, {})])
 
     def y_axis(self, values: Sequence[float]) -> None:
-        """Numbers left of the plot, each with a line across it."""
+        """Write numbers left of the plot, each at its value of y with a horizontal line."""
         self.axes.set_yticks(values, [" " for _ in values])
         self.axes.grid(axis="y", gid="grid")
         for tick, value in zip(self.axes.yaxis.get_major_ticks(), values, strict=True):
             self._put(tick.label1, "tick", [(f"{value:g}", {})])
 
     def text(self, x: float, y: float, kind: str, parts: Parts, **settings: Any) -> None:
-        """A text whose line stands at y, from x on where the settings do not align it."""
+        """Write a text with its baseline at `y`.
+
+        x, y      position, in units; the text begins at `x` unless the settings align it otherwise
+        kind      CSS class of the text
+        settings  properties of matplotlib's `Text`
+        """
         where = {"transform": self._units, "verticalalignment": "baseline", "fontsize": 12}
         self._put(self.figure.text(x, y, " ", **where, **settings), kind, parts)
 
     def marker(self, kind: str, x: float, y: float) -> None:
-        """A point of a kind, at values of x and y."""
+        """Draw a point of a kind (a key of `MARKERS`) at values of x and y of the plot."""
         from matplotlib.markers import MarkerStyle
         from matplotlib.patches import PathPatch
         from matplotlib.transforms import Affine2D
@@ -137,7 +156,8 @@ class Drawing:
         self.axes.add_artist(drawn)
 
     def svg(self, title: str | None = None, description: str = "") -> Markup:
-        """The drawing as an element of an HTML page; without a title it is an ornament."""
+        """The drawing as an SVG element of an HTML page. Without a title it is decoration, which
+        screen readers skip."""
         written = io.StringIO()
         self.figure.savefig(written, format="svg")
         drawn = ET.fromstring(written.getvalue())
@@ -157,13 +177,17 @@ class Drawing:
         return Markup(ET.tostring(root, encoding="unicode"))
 
     def _put(self, text: Text, kind: str, parts: Parts) -> None:
-        """Have parts written where a text is drawn."""
+        """Note the parts of a text, which `svg` inserts in place of what matplotlib drew."""
         text.set_gid(f"{kind} {len(self._texts)}")
         self._texts.append(parts)
 
     def _make_ours(self, element: ET.Element) -> None:
-        """Colours and fonts of the page, our names as classes, and no ids: a page has many charts.
-        Nothing refers to an id but clip paths, and all is drawn within its plot."""
+        """Give an element of matplotlib's SVG the page's colours and fonts, insert its text, and
+        replace its id by a class.
+
+        A page has several charts, whose ids would clash. Only clip paths refer to ids, and they are
+        not needed, since everything is drawn within its plot.
+        """
         element.tag = element.tag.removeprefix(SVG)
         element.text = element.tail = None
         element.attrib.pop("clip-path", None)

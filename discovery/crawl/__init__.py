@@ -1,1 +1,1 @@
-"""Stage 1, crawl: sources -> observations, as they stood at the end of a day."""
+"""Stage 1, crawl: reads the sources and stores their state at the end of a day as observations."""

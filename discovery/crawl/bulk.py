@@ -1,7 +1,8 @@
-"""Bulk sources -> parsed tables, without a copy of what they read: a dump is too large to keep.
+"""Bulk sources, such as dumps, parsed while they are read: their data are too large to be stored.
 
-One reader passes over the source and hands blocks of it to workers, a few ahead of them; a few
-blocks become a parsed table, and many of these one file, sorted as a snapshot reads it.
+One process reads the source and hands its blocks to workers. A worker parses `BLOCKS_PER_SHARD`
+blocks into one parsed table (`discovery.crawl.parsed`); `SHARDS_PER_FILE` of these tables are then
+merged into one file, sorted as the snapshot stage reads it.
 """
 
 from __future__ import annotations
@@ -23,19 +24,23 @@ from infra.execution.runner import Runner
 from infra.storage.stage_dir import Shard, StageDir
 
 PARSED = "parsed"
-"""Directory of the crawl's output."""
+"""Directory of the merged tables within the crawl's output."""
 BLOCKS_PER_SHARD = 4
+"""Blocks that a worker parses into one table."""
 SHARDS_PER_FILE = 32
+"""Parsed tables that are merged into one file."""
 
 
 @dataclass
 class BulkRead:
-    """What came of reading bulk sources."""
+    """What was skipped while bulk sources were read, and how much was read."""
 
     skips: list[Skip] = field(default_factory=list)
+    """Pieces of data that could not be used."""
     num_lines: int = 0
+    """Lines read."""
     num_bytes: int = 0
-    """Unpacked."""
+    """Bytes read, after decompression."""
 
 
 def read_bulk(
@@ -47,8 +52,12 @@ def read_bulk(
     runner: Runner,
     base_dir: Path,
 ) -> None:
-    """Read a source into `parsed/NAME-NNNNN.parquet`; blocks finished before an interruption are
-    kept and only passed over. Raises SourceError."""
+    """Parse a source into the files `parsed/NAME-NNNNN.parquet` of `out`, and add to the counts and
+    skips of `into`.
+
+    After an interruption, blocks that were already parsed are read but not parsed again. Relative
+    paths of the config are below `base_dir`. Raises SourceError where the source cannot be read.
+    """
 
     def shards() -> Iterator[Shard]:
         blocks = make_bulk_source(config, base_dir).blocks(as_of)
@@ -72,7 +81,7 @@ def read_bulk(
 
 @dataclass(frozen=True)
 class _Read:
-    """Builds, in the worker process, the function that reads a few blocks."""
+    """Builds, in the worker process, the function that parses the blocks of one shard."""
 
     config: BulkConfig
 

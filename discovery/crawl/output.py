@@ -1,4 +1,4 @@
-"""A crawl's files, for the stages behind it: their names, and what was skipped, counted."""
+"""What later stages know of the crawl's output: the names of its files, and its count of skips."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from discovery.sources.observation import SKIP_SCHEMA, Skip, tally
 OBSERVATIONS, FETCHED, SKIPS = "observations.parquet", "fetched.parquet", "skips.parquet"
 CRAWL = "crawl.json"
 VOLATILE = (FETCHED,)
-"""Files for `Workspace.run_stage(volatile=...)`."""
+"""Files that the digest of the output leaves out (`Workspace.run_stage`): they hold times."""
 
 
 def count_skips(skips: Sequence[Skip]) -> tuple[pa.Table, dict[str, int]]:
-    """A table of (source, reason, first sample, count) sorted by count, and counts by reason."""
+    """The skips counted by source and reason, as rows of `SKIP_SCHEMA` with the greatest count
+    first, and their number by reason."""
     tallied = tally(skips)
     counts: dict[str, int] = defaultdict(int)
     for skip in tallied:

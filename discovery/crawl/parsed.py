@@ -1,8 +1,8 @@
-"""Observations -> what they say, as tables whose rows lie in the order of their ids' hashes.
+"""Parsed tables: the facts, entities and skips in observations, sorted by the hashes of their ids.
 
-A snapshot's buckets are equal ranges of the hash, so a bucket's rows of a parsed table are a few
-row groups of it, which the reader finds by their bounds; and the tables do not depend on how many
-buckets there will be.
+A bucket of a snapshot is a range of hashes. So its rows are neighbours in a parsed table, and
+Parquet reads only the few row groups that hold them. A parsed table does not depend on the number
+of buckets.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -25,12 +25,13 @@ from discovery.facts.tables import to_table
 from discovery.sources.observation import SKIP_SCHEMA, Parsed, Skip, tally
 
 PART_SCHEMA = ENTITY_SCHEMA.append(pa.field("whole", pa.bool_(), nullable=False))
-"""What one source says of an entity; `whole` where it was observed itself, and not only named
-beside another."""
+"""One source's description of an entity. `whole` is true where the entity itself was observed,
+false where it was only named in an observation of another entity."""
 WHOLE = ("entity", "redirect")
-"""Kinds of observations that say all there is of their subject, and take the place of what was
-said before."""
+"""Kinds of observations that contain everything the source states of their subject, and so replace
+what the source stated of it before."""
 KINDS = {"fact": FACT_SCHEMA, "entity": PART_SCHEMA, "skip": SKIP_SCHEMA}
+"""Kind of row of a parsed table -> the schema of its content."""
 PARSED_SCHEMA = pa.schema(
     [
         pa.field("hash", pa.int64(), nullable=False),
@@ -38,12 +39,14 @@ PARSED_SCHEMA = pa.schema(
         *((kind, pa.struct([f.with_nullable(True) for f in of])) for kind, of in KINDS.items()),
     ]
 )
-"""Of the last three columns a row has that of its `kind`. Facts come first, by the hash of their
-subjects, then entities, by that of their ids, then skips."""
+"""Columns of a parsed table. A row fills only the struct column that its `kind` names, and the
+other two are null. Facts come first, by the hash of their subjects; then entities, by the hash of
+their ids; then skips, whose hash is 0."""
 
 
 def parsed_table(said: Iterable[tuple[Parsed, bool]]) -> pa.Table:
-    """What observations say; with each, whether its entities were observed themselves."""
+    """The parsed table of some observations; with each comes the value of `whole` for its
+    entities."""
     facts, entities, skips = [], [], []
     for parsed, whole in said:
         facts += parsed.facts
@@ -62,7 +65,8 @@ def parsed_table(said: Iterable[tuple[Parsed, bool]]) -> pa.Table:
 
 
 def _rows_of(kind: str, table: pa.Table, hashes: np.ndarray) -> pa.Table:
-    """Rows of one kind, in the order in which they are given."""
+    """A table of one kind, with the hash of each row, as rows of `PARSED_SCHEMA` in the same
+    order."""
     columns = {name: pa.nulls(len(hashes), PARSED_SCHEMA.field(name).type) for name in KINDS}
     rows = table.to_struct_array()
     rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
@@ -74,8 +78,13 @@ def _rows_of(kind: str, table: pa.Table, hashes: np.ndarray) -> pa.Table:
 def read_parsed(
     paths: Sequence[Path], kind: str, low: int = 0, high: int = MAX_HASH
 ) -> tuple[pa.Table, np.ndarray]:
-    """Rows of parsed tables that are a `fact`, `entity` or `skip`, of a range of hashes, and their
-    hashes, in the order of these."""
+    """Rows of one kind (`fact`, `entity` or `skip`) in some files of parsed tables, sorted by hash,
+    and their hashes.
+
+    low, high  the first and last hash that is read
+
+    Returns a table with the schema that `KINDS` gives, and an int64 array of as many hashes.
+    """
     where = (pc.field("kind") == kind) & (pc.field("hash") >= low) & (pc.field("hash") <= high)
     columns = ["hash", kind]
     tables = [pq.read_table(path, columns=columns, filters=where) for path in paths]
@@ -88,7 +97,7 @@ def read_parsed(
 
 
 def merge_parsed(paths: Sequence[Path]) -> pa.Table:
-    """One parsed table of several, its skips tallied."""
+    """One parsed table with the rows of several; skips of one source and reason are one row."""
     rows = pa.concat_tables([pq.read_table(path, schema=PARSED_SCHEMA) for path in paths])
     is_skip = pc.equal(rows["kind"], "skip")
     skips = pc.drop_null(rows["skip"].filter(is_skip)).to_pylist()
@@ -101,7 +110,7 @@ def merge_parsed(paths: Sequence[Path]) -> pa.Table:
 
 
 def count_parsed(paths: Sequence[Path], kind: str, num_buckets: int) -> np.ndarray:
-    """Rows of a kind in each bucket."""
+    """Number of rows of a kind in each bucket, over all files. Shape [num_buckets], int64."""
     counts = np.zeros(num_buckets, np.int64)
     bounds = [hash_range(n, n, num_buckets)[0] for n in range(num_buckets)]
     for path in paths:
@@ -112,13 +121,15 @@ def count_parsed(paths: Sequence[Path], kind: str, num_buckets: int) -> np.ndarr
 
 
 def _by_hash(table: pa.Table, key: str) -> tuple[pa.Table, np.ndarray]:
+    """The table sorted by the hash of a column, and the hashes."""
     hashes = hashes_of(table[key])
     order = np.argsort(hashes, kind="stable")
     return table.take(order), hashes[order]
 
 
 def _tidy(entity: Entity) -> Entity:
-    """Aliases and types once each and sorted, the label not among its aliases."""
+    """The entity with aliases and types sorted and free of duplicates, and without its label among
+    the aliases."""
     aliases = tuple(sorted({*entity.aliases} - {entity.label}))
     types = tuple(sorted(set(entity.types)))
     if (aliases, types) == (entity.aliases, entity.types):

@@ -1,10 +1,15 @@
-"""Stage 1, crawl: sources -> observations, as they stood at the end of a day.
+"""Stage 1, crawl: reads the sources and stores their state at the end of a day as observations.
 
-Written are `observations.parquet` (payloads and provenance), `fetched.parquet` (when, and with
-which ETag: left out of the digest, for a second run at another hour is the same output),
-`skips.parquet`, and `crawl.json`: of every source what the crawl replaces of the snapshot before
-(its coverage), the cursor to go on from, and where its feed of changes has gaps. Bulk sources leave
-no observations but what they say, in `parsed/` (`discovery.crawl.bulk`).
+The files of its output:
+
+    observations.parquet  payloads of the answers, with their provenance
+    fetched.parquet       time and ETag of each answer; not part of the output's digest, so that a
+                          second run at another hour gives the same output
+    skips.parquet         data that could not be used: source, reason, sample, count
+    crawl.json            by source: which earlier facts the crawl replaces (its coverage), the
+                          cursor for the next crawl, and the gaps in its feed of changes
+    parsed/               facts and entities of bulk sources, which leave no observations
+                          (`discovery.crawl.bulk`)
 """
 
 from __future__ import annotations
@@ -46,35 +51,38 @@ from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import Shard, StageDir
 
 ROWS_PER_GROUP = 256
-"""Observations that are parsed at a time."""
+"""Observations in a row group of the file, which the snapshot stage parses as one task."""
 ANSWER_S = 65.0
-"""Seconds that an answer may take: Wikidata's query service gives up after 60."""
+"""Longest time, in seconds, that a client waits for an answer. Wikidata's query service itself
+stops after 60."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrawlInputs:
-    """What a crawl is made from."""
+    """Everything that a crawl depends on."""
 
     sources: Sequence[SourceConfig]
+    """The sources to read."""
     as_of: date
-    """The end of this day is how far sources are read."""
+    """The day (UTC) at whose end the sources are observed."""
     previous: Known | None = None
-    """What earlier crawls have found, for sources that say what has changed since."""
+    """What earlier crawls found, from which this one continues; None for a first crawl."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Digest of the local files of each source that has any (`local_inputs`)."""
+    """Source name -> digest of its local files (`local_inputs`), for sources that have any."""
     base_dir: Path = field(metadata=NO_IDENTITY)
-    """Directory of the config file, below which relative paths lie."""
+    """Directory of the config file; the sources' relative paths are below it."""
     cache: Path = field(metadata=NO_IDENTITY)
-    """Directory of HTTP responses that can be asked for conditionally."""
+    """Directory of cached HTTP responses, which are revalidated by conditional requests."""
 
 
 def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Fetch every partition of every source; partitions finished before an interruption are kept.
+    """Fetch every partition of every source, write the files, and return counts for the record.
 
-    All workers share the runner's rate limits, one for each host; hosts are asked side by side. A
-    recording is served by this process: its workers run on this machine.
+    Partitions that were fetched before an interruption are kept. All workers share the runner's
+    rate limits, one for each host; different hosts are asked at the same time. Recordings are
+    served by this process on this machine, so their workers must run here too.
 
-    Raises SourceError, ConfigError.
+    Raises SourceError where a source cannot be read, and ConfigError where its settings do not fit.
     """
     sources, as_of, base_dir = inputs.sources, inputs.as_of, inputs.base_dir
     shards: list[tuple[int, Shard]] = []
@@ -96,7 +104,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
                 continue
             source, settings = make_source(config, base_dir), _settings(config)
             since = inputs.previous.since(config.name) if inputs.previous else Since()
-            if since.settings != settings:  # what is known answers other questions
+            if since.settings != settings:  # earlier findings are those of other settings
                 since = Since()
             cursor = since.cursor
             signals = _signals(out, runner, _Listen(*reach, config, as_of), cursor)
@@ -109,7 +117,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
                 "cursor": signals[-1].cursor if signals else cursor,
                 "gaps": [signal.gap for signal in signals or () if signal.gap],
             }
-        # sources take turns, so that one of many partitions does not keep all workers waiting
+        # Sources take turns, so that a source of many partitions does not occupy all workers.
         mixed = [shard for _, shard in sorted(shards, key=itemgetter(0))]
         out.map_tables(runner, _Fetch(*reach), mixed)
     paths = [out.shard_path(shard) for _, shard in shards]
@@ -126,8 +134,8 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
 
 
 def _settings(config: SourceConfig) -> str:
-    """Digest of what decides which facts a source gives: under others, what is known of it is not
-    gone on from."""
+    """Digest of the settings that decide which facts a source gives. A crawl does not continue from
+    one that had another digest."""
     manners = {"contact", "min_interval_s"}
     return digest_of(config.model_dump(mode="json", exclude=manners))
 
@@ -135,7 +143,10 @@ def _settings(config: SourceConfig) -> str:
 def _serve_recordings(
     sources: Sequence[SourceConfig], base_dir: Path, stack: ExitStack
 ) -> dict[str, str]:
-    """Where each `replay:` place is served, once however many sources share it."""
+    """Start a server for each recording, and return `replay:DIRECTORY` -> the server's address.
+
+    Sources that share a recording share its server.
+    """
     places = {config.origin for config in sources if isinstance(config, NetworkSettings)}
     return {
         place: stack.enter_context(ReplayServer(base_dir / place.removeprefix(REPLAY)))
@@ -144,7 +155,7 @@ def _serve_recordings(
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
-    """The source's feed of changes, slice by slice to its end; None where it has none."""
+    """All slices of the source's feed of changes since the cursor; None where it has no feed."""
     signals: list[Signal] = []
     while not signals or not signals[-1].done:
         shard = Shard(f"{listen.config.name}-signal-{len(signals):05d}", cursor)
@@ -160,7 +171,10 @@ def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> lis
 
 
 def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, str]:
-    """Digests of the local files a crawl would read, for its fingerprint. Raises SourceError."""
+    """Source name -> digest of its local files, for the fingerprint of a crawl.
+
+    Sources without local files are left out. Raises SourceError where a file cannot be read.
+    """
     inputs = {}
     for config in sources:
         paths = config.local_paths(base_dir)
@@ -178,7 +192,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a worker needs to reach the sources."""
+    """The values with which a worker reaches the sources."""
 
     rate_limit: RateLimit
     origins: Mapping[str, str]
@@ -186,7 +200,7 @@ class _Worker:
     base_dir: Path
 
     def client(self, config: AskedConfig) -> PoliteClient | None:
-        """The client of a source, None where it is local."""
+        """The HTTP client for a source; None where the source is local."""
         if not isinstance(config, NetworkSettings):
             return None
         replayed = config.origin in self.origins
@@ -205,7 +219,7 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Listen(_Worker):
-    """Builds, in the worker process, the function that follows one source's feed for a slice."""
+    """Builds, in the worker process, the function that reads one slice of a source's changes."""
 
     config: AskedConfig
     as_of: date
@@ -241,7 +255,7 @@ class _Fetch(_Worker):
 
 
 def _write(out: StageDir, table: pa.Table, skips: Sequence[Skip]) -> dict:
-    """The three files and the counts."""
+    """Write observations, fetch times and skips, and return the counts for the record."""
     moment = ["etag", "fetched_at"]
     out.write_table(OBSERVATIONS, table.drop_columns(moment), rows_per_group=ROWS_PER_GROUP)
     out.write_table(FETCHED, table.select(["source", "partition", "about", "url", *moment]))

@@ -1,4 +1,8 @@
-"""What of two snapshots has to be judged, read bucket by bucket: the diff's first half."""
+"""The first step of the diff: selects the groups that have to be judged and reads their facts,
+bucket by bucket.
+
+Letter in names of arrays: G groups.
+"""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions as it is loaded.
@@ -23,26 +27,34 @@ from discovery.facts.tables import from_table
 from discovery.snapshot.output import Snapshot, read_marked
 
 UNCHANGED = b"unchanged"
-"""In the schema of what was chosen, how many groups were left out."""
+"""Key in the schema metadata of a table of selected facts: how many unchanged groups of the bucket
+were left out."""
 ROWS_PER_TASK = 200_000
-"""Facts that are judged at a time, about; each time names are looked for in all buckets."""
+"""About how many facts one task judges. Each task looks up names in all buckets."""
 
 SELECTED_SCHEMA = pa.schema(
     [*FACT_SCHEMA, ("is_old", pa.bool_()), ("since", pa.int64()), ("known", pa.bool_())]
 )
-"""Facts to be judged; `since` is the day from which changes of the subject count, `known` whether
-the earlier snapshot has the subject."""
+"""Facts to be judged. `is_old` is true for facts of the earlier snapshot. `since` is the day after
+which the window of the subject begins, counted from 1970-01-01. `known` is true where the earlier
+snapshot has the subject."""
 
 
 @dataclass(frozen=True)
 class ReadSelected:
-    """Builds the function that reads what is to be judged of one bucket."""
+    """Builds the function that reads the facts to be judged of one bucket.
+
+    The function takes the number of the bucket, and returns a table of `SELECTED_SCHEMA`.
+    """
 
     before: Snapshot | None
+    """The earlier snapshot, or None."""
     new: Snapshot
+    """The later snapshot."""
     wanted: Sequence[Mapping[str, int]]
-    """By bucket and relation, how many unchanged groups are judged too."""
+    """For each bucket, relation -> how many unchanged groups are judged too."""
     redirects: Mapping[str, str]
+    """Id of a merged entity -> id of the entity that it is now (`redirects_of`)."""
 
     def __call__(self) -> Callable[[int], pa.Table]:
         def run(bucket: int) -> pa.Table:
@@ -62,7 +74,8 @@ class ReadSelected:
         return run
 
     def _to_judge(self, before: Snapshot, bucket: int) -> tuple[SelectedGroups, list[np.ndarray]]:
-        """What has to be judged, and the rows of each group of both."""
+        """The selected groups of a bucket, and the number of facts of each group in the earlier and
+        in the later snapshot."""
         paths = (before.bucket("groups", bucket), self.new.bucket("groups", bucket))
         groups = [pq.ParquetFile(path, memory_map=True).read() for path in paths]
         into = merged_into(bucket, self.new.num_buckets, self.redirects)
@@ -75,7 +88,7 @@ class ReadSelected:
         return found, [side["rows"].to_numpy() for side in groups]
 
     def _as_now(self, before: Snapshot, facts: pa.Table, bucket: int) -> list[pa.Table]:
-        """Earlier facts under the subjects of now."""
+        """The earlier facts of a bucket, with merged subjects replaced by what they are now."""
         gone = pc.is_in(facts["subject"], pa.array(list(self.redirects), pa.string()))
         moved = moved_facts(before, bucket, self.redirects)
         begun = window_begins(from_table(moved, Fact), before.day)
@@ -85,8 +98,10 @@ class ReadSelected:
 
 
 def _read(path: Path, side: Side, num_G: np.ndarray, *, is_old: bool) -> pa.Table:
-    """The facts of the groups to be judged, as rows of `SELECTED_SCHEMA`; num_G are each
-    group's."""
+    """The facts of the groups to be judged, as rows of `SELECTED_SCHEMA`.
+
+    num_G  number of facts in each group of the file. Shape [G]
+    """
     facts = read_marked(path, np.repeat(side.judged, num_G), FACT_SCHEMA)
     return _marked(facts, is_old, side.rows(side.since, num_G), side.rows(side.known, num_G))
 
@@ -111,7 +126,8 @@ def _marked(
 def wanted_of(
     snapshot: Snapshot, relations: Collection[str], max_kept: int
 ) -> list[dict[str, int]]:
-    """By bucket and relation, how many unchanged groups may be kept, of a snapshot."""
+    """For each bucket of a snapshot, relation -> how many unchanged groups to judge, about
+    `max_kept` of each relation in all."""
     counts = []
     for bucket in range(snapshot.num_buckets):
         path = snapshot.bucket("groups", bucket)
@@ -122,7 +138,8 @@ def wanted_of(
 
 
 def runs_of(paths: Sequence[Path]) -> list[list[Path]]:
-    """Files one after another, of about `ROWS_PER_TASK` rows together."""
+    """The files split into runs, in order, each of at most `ROWS_PER_TASK` rows unless a single
+    file has more."""
     runs: list[list[Path]] = []
     held = 0
     for path in paths:

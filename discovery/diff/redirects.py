@@ -1,7 +1,7 @@
-"""Entities that were merged into others: the facts of both snapshots under the ids that stand now.
+"""Entities that a source merged into others: puts the facts of both snapshots under present ids.
 
-A source that merges two entities moves the statements of one to the other and keeps a redirect.
-Compared as they stand, the one would have lost all its facts and the other have gained them.
+A source that merges two entities moves the statements of one to the other, and leaves a redirect.
+Without this module, a diff would find that the one lost all its facts and the other gained them.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -21,7 +21,10 @@ from discovery.snapshot.output import Snapshot
 
 
 def redirects_of(snapshot: Snapshot) -> dict[str, str]:
-    """What each merged entity is now, by its redirects to their end; one in a circle is itself."""
+    """Id of each merged entity -> id of the entity at the end of its redirects.
+
+    Entities whose redirects lead into a circle are left out.
+    """
     entities = ds.dataset(snapshot.path / "entities", schema=ENTITY_SCHEMA, format="parquet")
     table = entities.to_table(columns=["id", "redirect"], filter=pc.field("redirect").is_valid())
     step = dict(zip(table["id"].to_pylist(), table["redirect"].to_pylist(), strict=True))
@@ -37,7 +40,7 @@ def redirects_of(snapshot: Snapshot) -> dict[str, str]:
 
 
 def resolved_values(facts: pa.Table, redirects: Mapping[str, str]) -> pa.Table:
-    """The facts with merged entities among their values as what they are now."""
+    """The facts, with each value that is a merged entity replaced by the entity that it is now."""
     values = facts["value"].combine_chunks()
     places = pc.index_in(values, pa.array(list(redirects), pa.string()))
     merged = pc.and_(pc.is_valid(places), pc.equal(facts["value_type"], "entity").combine_chunks())
@@ -51,7 +54,7 @@ def resolved_values(facts: pa.Table, redirects: Mapping[str, str]) -> pa.Table:
 
 
 def merged_into(bucket: int, num_buckets: int, redirects: Mapping[str, str]) -> dict[str, str]:
-    """The redirects that lead into a bucket."""
+    """The redirects whose target falls into a bucket."""
     return {
         key: target
         for key, target in redirects.items()
@@ -60,8 +63,8 @@ def merged_into(bucket: int, num_buckets: int, redirects: Mapping[str, str]) -> 
 
 
 def moved_facts(snapshot: Snapshot, bucket: int, redirects: Mapping[str, str]) -> pa.Table:
-    """The facts of an earlier snapshot about entities that were merged into one of a bucket, said
-    of that one."""
+    """The facts of the earlier snapshot about entities that were merged into entities of a bucket,
+    with the latter as subjects."""
     into = merged_into(bucket, snapshot.num_buckets, redirects)
     moved = snapshot.rows("facts", into.keys())
     said = pa.array([into[key] for key in moved["subject"].to_pylist()], pa.string())

@@ -1,13 +1,15 @@
 """Stage 3, diff: two snapshots -> changes, each with the rule that decided and its evidence.
 
-What happened is judged by `discovery.diff.rules` on (subject, relation) groups, out of the current
-views of `discovery.facts.current_view`. The window is (T_old, T_new], where T_old is the day of the
-subject's earlier revision if it has one, for what happened after that day was not in the earlier
-snapshot; else the earlier snapshot's day. Where the dates leave it open whether something is
-current or in the window, nothing is decided: precision outranks recall.
+The rules (`discovery.diff.rules`) judge groups of facts with the same subject and relation, by the
+values that are current in each snapshot (`discovery.facts.current_view`). The window of a subject
+is (T_old, T_new]. T_old is the day of the subject's revision in the earlier snapshot, since later
+events were not in it; without a revision it is the day of the earlier snapshot. Where the dates
+leave open whether a value is current, or an event in the window, nothing is decided: precision
+matters more than recall.
 
-First the groups that have to be judged are chosen, bucket by bucket (`discovery.diff.selection`),
-and their facts read; then they are judged, so many at a time, by names that lie in any bucket.
+The stage has two steps. The first selects, bucket by bucket, the groups that have to be judged
+(`discovery.diff.selection`) and reads their facts. The second judges them, in tasks of about
+`ROWS_PER_TASK` facts, with the names of entities from all buckets.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -49,27 +51,30 @@ from infra.execution.runner import Runner
 from infra.storage.stage_dir import Shard, StageDir
 
 MAX_KEPT = 1000
-"""Enough unchanged facts of each relation to measure what an edit does to its neighbours."""
+"""Unchanged groups kept of each relation: enough to measure the effect of an edit on facts that it
+should not change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffInputs:
-    """What a diff is made from."""
+    """Everything that a diff depends on."""
 
     old: Snapshot | None
-    """None: every current fact of `new` is to be learnt, by rule `first`."""
+    """The earlier snapshot. None: every current fact of `new` is to be learnt, by rule `first`."""
     new: Snapshot
+    """The later snapshot."""
     relations: Mapping[str, Relation]
-    """A relation that is not among them is taken as multi-valued."""
+    """Relation id -> relation. A relation that is not here counts as multi-valued."""
     max_kept: int = MAX_KEPT
-    """Unchanged groups of each functional relation that are judged, about; the others are only
+    """About how many unchanged groups of each functional relation are judged; the others are only
     counted."""
 
 
 def diff(inputs: DiffInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the changes from `old` to `new`; return counts.
+    """Write the changes from `old` to `new`, and return counts for the record.
 
-    Raises StageError where the snapshots have different buckets or the later one is first.
+    Raises StageError where the snapshots have different numbers of buckets, or `old` is of a later
+    day than `new`.
     """
     old, new, relations = inputs.old, inputs.new, inputs.relations
     if old is not None and old.num_buckets != new.num_buckets:
@@ -103,7 +108,7 @@ def diff(inputs: DiffInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Builds the function that judges what was chosen of some buckets."""
+    """Builds the function that judges the selected facts of some buckets."""
 
     old: Snapshot | None
     new: Snapshot
@@ -120,6 +125,7 @@ class _Judge:
         return run
 
     def _changes(self, rows: pa.Table) -> list[Change]:
+        """The changes in some rows of `SELECTED_SCHEMA`."""
         facts = rows.select(FACT_SCHEMA.names)
         since = rows.group_by("subject").aggregate([("since", "min")])
         names = self._names(facts)
@@ -136,7 +142,8 @@ class _Judge:
         return changes + self._derived(changes, names)
 
     def _derived(self, changes: list[Change], names: Mapping[str, Entity]) -> list[Change]:
-        """What follows from changes about subjects of any bucket."""
+        """The changes of inverse relations that follow from some changes, about subjects of any
+        bucket."""
         objects = {str(c.new_value) for c in changes if derivable(c, self.inverses)}
         table = self.new.rows("facts", objects)
         facts = grouped(from_table(resolved_values(table, self.redirects), Fact))
@@ -148,7 +155,8 @@ class _Judge:
         return derived(changes, self.inverses, self.functional, now, names)
 
     def _names(self, facts: pa.Table) -> dict[str, Entity]:
-        """The entities that facts speak of, as they are called now, else as they were."""
+        """The entities that occur in facts, by id: from the later snapshot, or else from the
+        earlier one."""
         objects = facts.filter(pc.equal(facts["value_type"], "entity"))["value"]
         wanted = {*facts["subject"].to_pylist(), *objects.to_pylist()} - {""}
         sides = [self.old, self.new] if self.old else [self.new]

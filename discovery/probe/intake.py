@@ -1,7 +1,7 @@
-"""What an edition takes in: the diff's changes and those held from earlier, each judged by trust
-and sent on its way, before the model is asked about any of them.
+"""The intake of an edition: the diff's changes together with those held from earlier editions.
 
-Only what may be planned is worth asking about. Files: `discovery.probe.output`.
+Each change is judged by the trust policy and routed before the model is asked, since a question is
+worth asking only about a change that may be planned. Files: `discovery.probe.output`.
 """
 
 from __future__ import annotations
@@ -43,47 +43,55 @@ from infra.storage.stage_dir import StageDir
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """What earlier editions left behind."""
+    """What an edition needs to know of the editions before it."""
 
     held: Sequence[HeldChange] = ()
+    """Changes that earlier editions held."""
     history: Sequence[Sequence[Activity]] = ()
-    """Counts of the editions before, oldest first."""
+    """Activity of each edition before, the oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The settings that the intake goes by."""
+    """The settings of an intake."""
 
     trust: TrustConfig
+    """When a change may be acted on."""
     route: RouteConfig
+    """Which changes go to the fact sheet."""
     standings: Mapping[str, Standing]
+    """Source name -> how far the source itself is trusted."""
     max_asked: int
-    """Changes that may be put to the model in one edition."""
+    """The model is asked about at most so many changes in one edition."""
 
 
 @dataclass(frozen=True)
 class Intake:
-    """An edition's changes, judged."""
+    """The changes of an edition, with the judgement of trust on each."""
 
     changes: list[Change]
+    """The diff's changes and the held changes that are taken up again."""
     assessments: dict[str, Assessment]
-    """By change id, of the kinds that would put something into the model."""
+    """Change id -> assessment, for changes that would teach the model something."""
     counted: list[Activity]
+    """How many subjects each user, domain and relation changed in this edition."""
     rates: dict[str, float]
-    """Share of a relation's subjects that change in an edition."""
+    """Relation -> share of its subjects that change in an edition."""
     since: dict[str, str]
-    """By id, of changes taken up, the version that first held them."""
+    """Id of a change taken up again -> version of the edition that first held it."""
     dropped: list[HeldChange]
+    """Held changes that are no longer held, with the reason."""
     asked: list[str]
-    """Ids, the most worth asking first."""
+    """Ids of the changes that the model is asked about, the most important first."""
 
     def trusted(self, change: Change) -> bool:
-        """Whether nothing speaks against acting on a change."""
+        """Whether a change may be acted on: trust finds it eligible, or did not have to assess
+        it."""
         found = self.assessments.get(change.id)
         return found is None or found.state == "eligible"
 
     def write(self, out: StageDir) -> dict[str, Any]:
-        """All tables but the verdicts; counts."""
+        """Write the files of the intake, and return counts for the record."""
         out.write_table(CHANGES, to_table(self.changes, CHANGE_SCHEMA))
         rows = [self.assessments[c.id] for c in self.changes if c.id in self.assessments]
         out.write_table(ASSESSMENTS, to_table(rows, ASSESSMENT_SCHEMA))
@@ -100,7 +108,11 @@ class Intake:
 
     @classmethod
     def read(cls, probed: Artifact, history: Sequence[Sequence[Activity]]) -> Intake:
-        """What `write` wrote."""
+        """The intake that `write` wrote.
+
+        probed   output of the probe stage
+        history  activity of each edition before, the oldest first
+        """
         taken = probed.table(TAKEN_UP).to_pylist()
         counted = from_table(probed.table(ACTIVITY), Activity)
         judged = from_table(probed.table(ASSESSMENTS), Assessment)
@@ -126,11 +138,16 @@ def take_in(
     policy: Policy,
     rate: Callable[[Sequence[Change]], Mapping[int, float]] = lambda changes: {},
 ) -> Intake:
-    """Merge, judge and choose; pure but for `read` and `rate`.
+    """Merge the changes with those held, judge each, and choose those to ask the model about.
 
-    read  the new snapshot's facts and names of some subjects
-    live  (subject, relation) of the edits that are in the model now: they are asked about first
-    rate  the revert risk of the revisions of some changes
+    earlier    what earlier editions held, and their activity
+    read       gives the later snapshot's facts and names of some subjects
+    relations  relation id -> relation
+    as_of      the day of the edition
+    live       (subject, relation) of the edits in the model now; these are asked about first
+    rate       gives the revert risk by revision, for the revisions of some changes
+
+    Pure, except for `read` and `rate`.
     """
     subjects = read(
         {h.change.subject for h in earlier.held}
@@ -175,8 +192,15 @@ def in_order(
     rates: Mapping[str, float],
     since: Collection[str],
 ) -> list[Change]:
-    """Changes, the first to be asked about first: those of live edits, then by what they are worth,
-    those of this edition before those of earlier ones (`since`)."""
+    """Changes in the order in which the model is asked about them.
+
+    Changes to facts with a live edit come first, then those most worth asking (`worth_asking`);
+    among equals, changes of this edition come before those taken up again.
+
+    live   (subject, relation) of the edits in the model now
+    rates  relation -> share of its subjects that change in an edition
+    since  ids of the changes that were taken up again
+    """
     return sorted(
         eligible,
         key=lambda c: (
@@ -189,18 +213,21 @@ def in_order(
 
 
 NEVER_SEEN = 0.5
-"""Change rate of a relation of which no edition has been counted: (0 + 1) / (0 + 2)."""
+"""Change rate of a relation that no edition has counted yet: (0 + 1) / (0 + 2)."""
 
 
 def reader(snapshot: Snapshot, relations: Mapping[str, Relation]) -> Callable[[set[str]], Subjects]:
-    """Reads some subjects out of a snapshot."""
+    """The function that reads some subjects from a snapshot (`take_in`)."""
     return partial(read_subjects, snapshot, functional=functional_of(relations))
 
 
 def rater(
     trust: TrustConfig, standings: Mapping[str, Standing], rate_limit: RateLimit
 ) -> Callable[[Sequence[Change]], Mapping[int, float]]:
-    """Asks the service of the config about revisions; nothing where there is none."""
+    """The function that gives the revert risk of changes by revision (`take_in`).
+
+    It asks the service that the trust config names; without one it returns an empty mapping.
+    """
     config = trust.revert_risk
 
     def rate(changes: Sequence[Change]) -> Mapping[int, float]:

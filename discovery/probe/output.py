@@ -1,14 +1,14 @@
-"""What the probe stage leaves for the stages behind it: its files, and the verdicts.
+"""What later stages know of the probe's output: its files, and a reader of the verdicts.
 
-verdicts.parquet     a row a change that might be asked about, in the order of the changes
-calibration.json     how confidence was fitted, and how good it is
-cutoff.json, .html   when what the model believes is from, by relation
-unedited/            the same three of the unedited model, for facts that it was edited for
-changes.parquet      the edition's changes with those taken up again
-assessments.parquet  the state of each that would put something into the model, with all reasons
+verdicts.parquet     one row for each change that might be asked about, in the order of the changes
+calibration.json     the fit of confidence, and how good it is
+cutoff.json, .html   the effective cut-off of the model's beliefs, by relation
+unedited/            the same files for the unedited model, about facts with a live edit
+changes.parquet      the diff's changes and the held changes that were taken up again
+assessments.parquet  the state of each change that would teach the model something, with reasons
 activity.parquet     how many subjects each user, domain and relation changed
-taken_up.parquet     which held changes were taken up, and since which version they were held
-dropped.parquet      what was held and is no longer, with the reason
+taken_up.parquet     the held changes that were taken up again, and the version that first held them
+dropped.parquet      the held changes that are no longer held, with the reason
 asked.json           ids of the changes that the model was asked about
 """
 
@@ -26,40 +26,50 @@ from infra.storage.artifact import Artifact
 VERDICTS, CALIBRATION = "verdicts.parquet", "calibration.json"
 CUTOFF, CUTOFF_PAGE = "cutoff.json", "cutoff.html"
 UNEDITED = "unedited"
-"""Folder of what the unedited model was asked, where it was."""
+"""Folder of the unedited model's verdicts; absent where it was not asked."""
 CHANGES, ASSESSMENTS, ACTIVITY = "changes.parquet", "assessments.parquet", "activity.parquet"
 TAKEN_UP, DROPPED, ASKED = "taken_up.parquet", "dropped.parquet", "asked.json"
 
 Judgement = Literal["knows", "stale", "unknown", "inconsistent"]
+"""What a model believes about a change:
+
+    knows         the new value
+    stale         an old value
+    unknown       neither, or it prefers none clearly
+    inconsistent  its answers contradict each other, or its likelihoods contradict its answers
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the model believes of one change, or why it was not asked."""
+    """What the model believes about one change, or why it was not asked."""
 
     change_id: str
+    """Id of the change."""
     verdict: Judgement | None
-    """None where the change was not probed."""
+    """None where the model was not asked."""
     reason: str
+    """One sentence that says why, for a person."""
     confidence: float | None = None
-    """Probability that the model prefers `believed` in words it was not asked in, calibrated on
-    unchanged facts; where too few of those were asked, the winner's mean softmax weight."""
+    """Probability that the model prefers `believed` in other wordings too, calibrated on unchanged
+    facts. Where too few unchanged facts were asked about, the winner's mean softmax weight."""
     p_stale: float | None = None
-    """Probability that it prefers one of the old values there."""
+    """Probability that the model prefers one of the old values in other wordings."""
     believed: str | None = None
-    """Label of the candidate the model prefers."""
+    """Label of the candidate that the model prefers."""
     margin: float | None = None
     """Nats between the winner and the best distractor, mean over statements."""
     abstained: int | None = None
-    """Statements to which its own words are no answer."""
+    """Number of statements to which the model's greedy answer names nothing."""
     as_of: Interval | None = None
-    """When what it believes was so, as far as the source says: what dates the belief."""
+    """When the believed value was true according to the source, which dates the belief; None where
+    the source gives no date."""
     num_candidates: int | None = None
-    """Answers that were compared."""
+    """Number of answers that were compared."""
     prompt: str | None = None
-    """First statement, as put to the model."""
+    """The first statement, as the model was asked to continue it."""
     answer: str | None = None
-    """The model's own answer to it."""
+    """The model's greedy answer to `prompt`."""
 
 
 VERDICT_SCHEMA = pa.schema(
@@ -78,6 +88,7 @@ VERDICT_SCHEMA = pa.schema(
         ("answer", pa.string()),
     ]
 )
+"""Columns of a table of verdicts."""
 
 
 TAKEN_UP_SCHEMA = pa.schema(
@@ -86,10 +97,15 @@ TAKEN_UP_SCHEMA = pa.schema(
         pa.field("since", pa.string(), nullable=False),
     ]
 )
+"""Change ids, and the version of the edition that first held each."""
 
 
 def read_verdicts(probed: Artifact, name: str) -> dict[str, Verdict]:
-    """Verdicts of a probe stage by change id; none where nothing was asked."""
+    """Change id -> verdict, for the changes that the model was asked about.
+
+    probed  output of the probe stage
+    name    file of the verdicts, below that output; where it is absent the result is empty
+    """
     if not (probed.path / name).exists():
         return {}
     asked = set(probed.json(ASKED))

@@ -1,6 +1,7 @@
-"""What the source itself calls its relations: a check of our list, and names for what is not in it.
+"""The labels that a source itself gives its relations.
 
-A snapshot has the labels of properties where the source gives them as entities.
+They check our list of relations, and name relations that the list does not have. A snapshot
+contains them where the source gives its properties as entities.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from infra.lm.matching import normalise
 
 
 def properties(snapshot: Snapshot, wanted: Collection[str]) -> dict[str, Entity]:
-    """Those of the wanted relations that the snapshot names, by id."""
+    """Relation id -> its entity in the snapshot, for those of the wanted relations that have a
+    label there."""
     found = snapshot.entities(wanted)
     return {entity.id: entity for entity in found if entity.label is not None}
 
 
 def check_labels(relations: Mapping[str, Relation], named: Mapping[str, Entity]) -> None:
-    """Refuse to go on where an id means something else than our templates say.
+    """Check that each relation means what our templates say, by comparing its labels.
 
-    A name that the source keeps as an alias is right: it renames properties now and then. Raises
-    ConfigError with id, what was expected and what was found.
+    Our label may also be one of the source's aliases, because sources rename properties now and
+    then. Raises ConfigError for a relation that the source calls something else.
     """
     for key, entity in sorted(named.items()):
         if key not in relations:
@@ -40,9 +42,10 @@ def check_labels(relations: Mapping[str, Relation], named: Mapping[str, Entity])
 def with_fallbacks(
     relations: Mapping[str, Relation], named: Mapping[str, Entity]
 ) -> dict[str, Relation]:
-    """The relations, and those that only the source has a name for, said by that name.
+    """The relations, with an entry added for each that only the source names.
 
-    How many objects they take at a time nobody has said, so they are taken as multi-valued.
+    An added relation has templates made from the source's label. It counts as multi-valued, because
+    the source does not say how many objects it takes at a time.
     """
     made = {
         key: fallback_relation(key, entity.label)

@@ -1,7 +1,8 @@
-"""Stage 4, probe: changes -> which of them may be acted on, and what the model believes of those.
+"""Stage 4, probe: changes -> which of them may be acted on, and what the model believes about them.
 
-Asked is the model as it is served now; about facts that it was edited for, the unedited one too: an
-edit that goes leaves behind what the base believes, and if that is right no new edit is needed.
+The model is asked as it is served now. About facts for which it holds an edit, the unedited model
+is asked too. An edit that is taken out brings back the belief of the unedited model, and where that
+belief is right no new edit is needed.
 """
 
 from __future__ import annotations
@@ -31,32 +32,41 @@ from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeInputs:
-    """What a probe is made from."""
+    """Everything that a probe depends on."""
 
     diff: Artifact
+    """Output of the diff."""
     snapshot: Snapshot
-    """The later one of the diff."""
+    """The later snapshot of the diff."""
     relations: Mapping[str, Relation]
+    """Relation id -> relation."""
     as_of: date
+    """The day of the edition, which is the day of the snapshot."""
     earlier: Earlier
-    """Changes that earlier editions held, and how much changed in each."""
+    """What earlier editions held, and how much changed in each."""
     live: frozenset[tuple[str, str]]
-    """(subject, relation) of the edits that are in the model now: they are asked about first."""
+    """(subject, relation) of the edits in the model as it is served now. Changes to these facts are
+    asked about first."""
     unedited: ServedModel
+    """The model without edits."""
     serving: ServedModel
-    """The model as it is served now; the unedited one before the first release."""
+    """The model as it is served now; before the first release it is `unedited`."""
     config: ProbeConfig
+    """Settings of the questions."""
     trust: TrustConfig
+    """When a change may be acted on."""
     route: RouteConfig
+    """Which changes go to the fact sheet."""
     standings: Mapping[str, Standing]
-    """How far each source is trusted by itself, by name."""
+    """Source name -> how far the source itself is trusted."""
     compute: Compute
+    """How models are run."""
 
 
 def probe(inputs: ProbeInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the intake and the verdicts (`discovery.probe.output`); return counts of both.
+    """Write the files of `discovery.probe.output`, and return counts for the record.
 
-    Facts that did not change are asked about, too: it is on them that confidence is measured.
+    Facts that did not change are asked about too: confidence is calibrated on them.
     """
     changes = from_table(inputs.diff.table(CHANGES), Change)
     intake = take_in(
@@ -95,7 +105,7 @@ def _ask(
     out: StageDir,
     runner: Runner,
 ) -> dict[str, Any]:
-    """Put changes to one model."""
+    """Ask one model about some changes, write its verdicts to `out`, and return counts."""
     return ask_beliefs(
         changes,
         inputs.relations,

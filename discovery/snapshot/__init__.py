@@ -1,1 +1,1 @@
-"""Stage 2, snapshot: observations -> facts and entities as immutable Parquet, in hash buckets."""
+"""Stage 2, snapshot: observations -> Parquet files of facts and entities, in hash buckets."""

@@ -1,4 +1,4 @@
-"""Files of a snapshot's buckets: workers that make those of a run, and what reads rows of them."""
+"""The workers that write the files of a snapshot's buckets."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions as it is loaded.
@@ -39,17 +39,18 @@ MADE_SCHEMA = pa.schema(
         pa.field("sources", pa.string(), nullable=False),
     ]
 )
-"""A file, its rows and their digest; `sources` is JSON: rows by source."""
+"""One row for each file written: its name, its number of rows, the digest of its rows, and the
+number of rows by source as JSON."""
 
 
 DISTINCT = {"facts": ("statement_id",), "groups": ("subject", "content")}
-"""By kind of file, columns without a dictionary."""
+"""Kind of file -> columns whose values rarely repeat, which are written without a dictionary."""
 ROWS_PER_GROUP = 1 << 13
-"""Of a file of facts: so much is read for the sake of one row."""
+"""Rows in a row group of a bucket's file, which is the least that is read to get one row."""
 
 
 def write_bucket(root: Path, kind: str, bucket: int, table: pa.Table) -> str:
-    """Write a bucket's file; its name."""
+    """Write the file of a bucket below `root`, and return its path relative to `root`."""
     name = bucket_file(kind, bucket)
     distinct = DISTINCT.get(kind, ())
     write_table(root / name, table, rows_per_group=ROWS_PER_GROUP, distinct=distinct)
@@ -58,17 +59,21 @@ def write_bucket(root: Path, kind: str, bucket: int, table: pa.Table) -> str:
 
 @dataclass(frozen=True)
 class _Make:
-    """What makes the files of a run of buckets."""
+    """The common part of the workers that write the files of neighbouring buckets."""
 
     out: Path
+    """Directory of the new snapshot."""
     previous: Path | None
+    """Directory of the earlier snapshot; None for a first snapshot."""
     parsed: Sequence[Path]
-    """Tables of what was found; a source that parses as it crawls adds its own here."""
+    """Files of parsed tables, those of bulk sources included."""
     num_buckets: int
+    """Buckets of the snapshot."""
     replaced: Replaced
+    """The rows of the earlier snapshot that are left out."""
 
     def _found(self, kind: str, first: int, last: int) -> Iterator[tuple[int, pa.Table]]:
-        """What was found of every bucket from first to last."""
+        """Each bucket from first to last, with its rows of a kind in the parsed tables."""
         table, hashes = read_parsed(self.parsed, kind, *hash_range(first, last, self.num_buckets))
         for bucket in range(first, last + 1):
             low, high = hash_range(bucket, bucket, self.num_buckets)
@@ -76,11 +81,13 @@ class _Make:
             yield bucket, table.slice(start, stop - start)
 
     def _earlier(self, kind: str, bucket: int, schema: pa.Schema) -> pa.Table:
+        """The earlier snapshot's rows of a bucket."""
         if self.previous is None:
             return schema.empty_table()
         return pq.read_table(self.previous / bucket_file(kind, bucket), schema=schema)
 
     def _write(self, kind: str, bucket: int, table: pa.Table) -> dict[str, object]:
+        """Write the file of a bucket, and return its row of `MADE_SCHEMA`."""
         name = write_bucket(self.out, kind, bucket, table)
         by_source = "source" in table.column_names and table.num_rows
         held = pc.value_counts(table["source"]) if by_source else []
@@ -95,7 +102,10 @@ class _Make:
 
 @dataclass(frozen=True)
 class MakeFacts(_Make):
-    """Builds the function that makes the facts of the buckets from `first` to `last`."""
+    """Builds the function that writes facts, groups and mentions of some neighbouring buckets.
+
+    The function takes the first and the last bucket, and returns a table of `MADE_SCHEMA`.
+    """
 
     def __call__(self) -> Callable[[tuple[int, int]], pa.Table]:
         def run(span: tuple[int, int]) -> pa.Table:
@@ -115,12 +125,15 @@ class MakeFacts(_Make):
 
 @dataclass(frozen=True)
 class MakeEntities(_Make):
-    """Builds the function that makes the entities of the buckets from `first` to `last`."""
+    """Builds the function that writes parts and entities of some neighbouring buckets.
+
+    The function takes the first and the last bucket, and returns a table of `MADE_SCHEMA`.
+    """
 
     order: Mapping[str, int]
-    """Ranks the sources: the first that has a label names an entity."""
+    """Source name -> rank. The label of an entity is that of its lowest-ranked source with one."""
     mentions: Path
-    """Which entities the facts of the snapshot speak of, sorted by hash."""
+    """File of `MENTION_SCHEMA`: the entities that occur in the snapshot's facts."""
 
     def __call__(self) -> Callable[[tuple[int, int]], pa.Table]:
         def run(span: tuple[int, int]) -> pa.Table:

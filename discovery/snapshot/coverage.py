@@ -1,4 +1,4 @@
-"""What of an earlier snapshot a crawl replaces: by each source's coverage."""
+"""The rows of an earlier snapshot that a crawl replaces, which depend on each source's coverage."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions as it is loaded.
@@ -23,23 +23,33 @@ from infra.storage.artifact import Artifact
 
 @dataclass(frozen=True)
 class Replaced:
-    """What of an earlier snapshot a crawl replaces, besides rows that it has found anew."""
+    """The rows of an earlier snapshot that a crawl replaces.
+
+    Rows with the key of a row that the crawl found are replaced in any case, and not listed here.
+    """
 
     whole: frozenset[str] = frozenset()
-    """Sources of which nothing stays."""
+    """Sources all of whose rows are replaced."""
     subjects: Mapping[str, pa.Array] = field(default_factory=dict)
-    """By source, subjects that were observed, absent ones too."""
+    """Source -> ids of the subjects that were observed, including those found absent. All rows of
+    these subjects are replaced."""
     statements: Mapping[str, pa.Array] = field(default_factory=dict)
-    """By source, ids of statements that were found again, perhaps of another subject."""
+    """Source -> ids of the statements that were found again. The statement may have moved to
+    another subject; its earlier row is replaced."""
     entries: Mapping[str, pa.Array] = field(default_factory=dict)
-    """By source, how the statements of entries that were observed begin, all as long."""
+    """Source -> prefixes, all of one length, of the statement ids of the entries that were
+    observed. All statements with such a prefix are replaced."""
     bulk: frozenset[str] = frozenset()
-    """Sources that may hold a subject twice: then the later revision is all there is of it."""
+    """Sources that may contain a subject twice. Only the facts of its latest revision count."""
     observed: frozenset[str] = frozenset()
-    """Sources that observe every subject by itself: their facts speak of their values only."""
+    """Sources that observe each subject itself (coverage `subject`). Their facts mention the
+    entities that are values, not the subjects."""
 
     def stays(self, table: pa.Table, subject: str) -> pa.Array:
-        """Which rows of the earlier snapshot stay; `subject` names the column of ids."""
+        """Whether each row of the earlier snapshot stays: booleans, one for each row.
+
+        subject  the column of entity ids: `subject` in facts, `id` in parts
+        """
         keep = pc.invert(pc.is_in(table["source"], pa.array(sorted(self.whole), pa.string())))
         pairs = [(subject, self.subjects)]
         if "statement_id" in table.column_names:
@@ -48,7 +58,7 @@ class Replaced:
             for source, keys in by_source.items():
                 found = pc.is_in(table[column], keys)
                 gone = pc.and_(pc.equal(table["source"], source), found)
-                if column == "id":  # what others call an observed entity is not said by itself
+                if column == "id":  # a name given in another entity's observation stays
                     gone = pc.and_(gone, table["whole"])
                 keep = pc.and_(keep, pc.invert(gone))
         if "statement_id" not in table.column_names:
@@ -68,8 +78,15 @@ def replaced_by(
     observed: pa.Table,
     parsed: Sequence[Path],
 ) -> Replaced:
-    """What of the snapshot before does not stay: by the sources' coverage, and everything of a
-    source that is no longer configured."""
+    """The rows of the earlier snapshot that a crawl replaces, and all rows of sources that are no
+    longer configured.
+
+    observations  output of the crawl
+    sources       the configured sources
+    before        manifest of the earlier snapshot; None where there is none
+    observed      the observed subjects (`observed_of`)
+    parsed        files of parsed tables
+    """
     crawled = observations.json(CRAWL)["sources"]
     bulk = frozenset(name for name, about in crawled.items() if about.get("bulk"))
     own = frozenset(name for name, about in crawled.items() if about["coverage"] == "subject")
@@ -100,8 +117,14 @@ def replaced_by(
 
 
 def observed_of(observations: Artifact, crawled: dict[str, Any], kinds: Sequence[str]) -> pa.Table:
-    """The revision of every subject of the sources that cover subjects, null where there is none;
-    of one that was observed twice the later."""
+    """The subjects that were observed, for sources whose coverage is `subject`.
+
+    observations  output of the crawl
+    crawled       what `crawl.json` says, by source
+    kinds         kinds of observations that count
+
+    Returns columns source, subject and revision: the latest revision, null where none is known.
+    """
     covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
     wanted = pc.field("kind").isin(kinds) & pc.field("source").isin(pa.array(covered, pa.string()))
     columns = ["source", "about", "revision"]
@@ -112,7 +135,7 @@ def observed_of(observations: Artifact, crawled: dict[str, Any], kinds: Sequence
 
 
 def _entries(observations: Artifact, crawled: dict[str, Any]) -> dict[str, pa.Array]:
-    """How the ids of statements begin that entries made which were observed, by source."""
+    """Source -> prefixes of the statement ids of its observed entries."""
     covered = [name for name, about in crawled.items() if about["coverage"] == "entry"]
     wanted = pc.field("source").isin(pa.array(covered, pa.string())) & pc.field("absent").is_null()
     path, columns = observations.path / OBSERVATIONS, ["source", "about"]

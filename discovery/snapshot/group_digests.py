@@ -1,5 +1,7 @@
-"""What the (subject, relation) groups of a bucket are known by, so that two snapshots can be
-compared without reading the facts of those that are the same.
+"""A digest of each (subject, relation) group of facts. Two snapshots are compared by these digests,
+without reading the facts of groups that are the same in both.
+
+Letters in names of arrays: R rows (facts), G groups.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -25,10 +27,11 @@ GROUP_SCHEMA = pa.schema(
         ("revised", pa.int32()),
     ]
 )
-"""Groups in the order of the facts' file. `subject` and `relation` are `hash_of` the ids; `content`
-is a digest of what the statements say, without the revisions they were read from; `rows` are the
-group's facts; `latest` is the last day that any of its dates may mean, null without dates;
-`revised` the day of its earliest revision, null where none has a time."""
+"""Groups, in the order of their facts in the bucket's file. `subject` and `relation` are the hashes
+of the ids (`hash_of`). `content` is a digest of the facts without their revisions. `rows` is the
+number of facts. `latest` is the last day that any of the group's dates may mean, null without
+dates. `revised` is the day of the earliest revision, null where no revision has a time. Days are
+counted from 1970-01-01."""
 
 TEXTS = (
     "statement_id",
@@ -40,13 +43,20 @@ TEXTS = (
     "qualifiers",
     "source",
 )
+"""Text columns of the facts that `content` digests; the references are added to them."""
 DATES = ("start", "end", "point")
+"""Date columns of the facts that `content` digests."""
 BOUNDS = ("earliest", "latest", "precision")
+"""Numbers in each date."""
 NEVER = np.iinfo(np.int64).min
+"""Stands for an absent number of a date."""
 
 
 def groups_of(facts: pa.Table) -> pa.Table:
-    """The groups of facts that are sorted by subject and relation. Pure."""
+    """The groups of some facts, as rows of `GROUP_SCHEMA`. Pure.
+
+    facts  rows of `FACT_SCHEMA`, sorted by subject and relation
+    """
     facts = facts.combine_chunks()
     if not facts.num_rows:
         return GROUP_SCHEMA.empty_table()
@@ -75,8 +85,11 @@ def groups_of(facts: pa.Table) -> pa.Table:
 def _contents(
     facts: pa.Table, numbers: list[np.ndarray], start_G: np.ndarray, num_G: np.ndarray
 ) -> np.ndarray:
-    """A digest of each group's texts and numbers; lengths are among the numbers, so that no two
-    groups of texts are joined to the same."""
+    """The digest of each group's texts and numbers. Shape [G], int64.
+
+    The lengths of the texts are among the numbers, so that different texts whose joined characters
+    are the same have different digests.
+    """
     references = facts["references"].combine_chunks()
     texts = [facts[name].combine_chunks() for name in TEXTS]
     texts.append(pc.binary_join(references, "\0"))
@@ -102,15 +115,16 @@ def _contents(
 
 
 _NO_DAY = np.iinfo(np.int32).max
+"""Stands for an absent day."""
 
 
 def _days(times: pa.Array) -> np.ndarray:
-    """Days of ISO times, `_NO_DAY` where there is none."""
+    """The days of ISO times, counted from 1970-01-01; `_NO_DAY` where a time is null."""
     dates = pc.utf8_slice_codeunits(times, 0, 10).cast(pa.date32()).cast(pa.int32())
     return dates.fill_null(_NO_DAY).to_numpy(zero_copy_only=False)
 
 
 def _bound(facts: pa.Table, date: str, bound: str) -> np.ndarray:
-    """A bound of a date of every row, NEVER where there is none."""
+    """One number of one date column, for every fact; `NEVER` where it is null. Shape [R], int64."""
     column = pc.struct_field(facts[date].combine_chunks(), bound)
     return column.cast(pa.int64()).fill_null(NEVER).to_numpy(zero_copy_only=False)

@@ -1,8 +1,8 @@
-"""Rows of parsed tables and of the snapshot before -> the rows of a snapshot's buckets. Pure.
+"""Merges what a crawl found into the rows of the earlier snapshot, bucket by bucket. Pure.
 
-What a crawl replaces of an earlier snapshot depends on the source's coverage: everything, the
-subjects that it observed, or statements of the same id. Of the rest nothing changes. The result
-does not depend on the order of rows, nor on how many crawls the observations came in.
+The earlier rows that a crawl replaces depend on the source's coverage
+(`discovery.snapshot.coverage`); all others stay. The result does not depend on the order of the
+rows, nor on the number of crawls that the observations came in.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -23,16 +23,24 @@ from discovery.facts.tables import from_table, to_table
 from discovery.snapshot.coverage import Replaced
 
 FACT_KEY = ("subject", "relation", "statement_id", "source")
+"""Columns that identify a fact; a snapshot has one row for each key."""
 PART_KEY = ("id", "source", "whole")
+"""Columns that identify a source's description of an entity."""
 MENTION_SCHEMA = pa.schema(
     [pa.field("hash", pa.int64(), nullable=False), pa.field("source", pa.string(), nullable=False)]
 )
-"""Hashes of the ids that the facts of a source speak of."""
+"""Hashes of the entity ids that occur in the facts of a source (its mentions)."""
 
 
 def gather_facts(earlier: pa.Table, found: pa.Table, replaced: Replaced) -> pa.Table:
-    """Facts sorted by subject, relation, statement and source; a statement observed twice is one
-    fact, that of the later revision."""
+    """The facts of a bucket, sorted by subject, relation, statement id and source.
+
+    A statement that was found twice gives one fact, that of the later revision.
+
+    earlier   the bucket's facts in the earlier snapshot
+    found     the bucket's facts in the parsed tables
+    replaced  the earlier rows to leave out
+    """
     kept = earlier.filter(replaced.stays(earlier, "subject"))
     found = _later_revisions(found, replaced.bulk)
     return _latest(kept, found, FACT_KEY, ("revision", "revision_time", "value", "rank"))
@@ -41,9 +49,14 @@ def gather_facts(earlier: pa.Table, found: pa.Table, replaced: Replaced) -> pa.T
 def gather_parts(
     earlier: pa.Table, found: pa.Table, replaced: Replaced, mentions: pa.Table
 ) -> pa.Table:
-    """What each source says of each entity, sorted by id.
+    """Each source's description of each entity of a bucket, as rows of `PART_SCHEMA` sorted by id.
 
-    Entities that were not observed themselves stay as long as a fact of the source speaks of them.
+    An entity that was not observed itself is left out once no fact of the source mentions it.
+
+    earlier   the bucket's parts in the earlier snapshot
+    found     the bucket's entities in the parsed tables
+    replaced  the earlier rows to leave out
+    mentions  the entities that occur in the snapshot's facts, as rows of `MENTION_SCHEMA`
     """
     kept = earlier.filter(replaced.stays(earlier, "id"))
     parts = _latest(kept, found, PART_KEY, ("revision", "num_sitelinks", "label", "redirect"))
@@ -57,7 +70,11 @@ def gather_parts(
 
 
 def merge_parts(parts: pa.Table, order: Mapping[str, int]) -> pa.Table:
-    """Entities sorted by id. `order` ranks the sources: the first that has a label names it."""
+    """One entity for each id, merged from the descriptions of all sources, sorted by id.
+
+    parts  rows of `PART_SCHEMA`, sorted by id
+    order  source name -> rank; the label is that of the lowest-ranked source with one
+    """
     ids = parts["id"].combine_chunks()
     again = _same_as_before(ids)
     shared = again | np.append(again[1:], False)
@@ -72,8 +89,11 @@ def merge_parts(parts: pa.Table, order: Mapping[str, int]) -> pa.Table:
 
 
 def mentions_of(facts: pa.Table, observed: frozenset[str] = frozenset()) -> pa.Table:
-    """What each source's facts speak of: values that are entities, and subjects, but for those of
-    sources that observe them by themselves; sorted, once."""
+    """The entities that occur in the facts of each source, as rows of `MENTION_SCHEMA`, sorted.
+
+    Values that are entities count. So do subjects, except for the sources in `observed`, which
+    observe each subject itself.
+    """
     entity = pc.equal(facts["value_type"], "entity")
     values = facts.filter(pc.and_(entity, pc.not_equal(facts["value"], "")))
     by_itself = pc.is_in(facts["source"], pa.array(sorted(observed), pa.string()))
@@ -84,7 +104,7 @@ def mentions_of(facts: pa.Table, observed: frozenset[str] = frozenset()) -> pa.T
 
 
 def merge_mentions(tables: Iterable[pa.Table]) -> pa.Table:
-    """Mentions of several tables, sorted by hash and source, each once."""
+    """The mentions in several tables, sorted by hash and source, without duplicates."""
     everything = pa.concat_tables([MENTION_SCHEMA.empty_table(), *tables])
     hashes, sources = everything["hash"].to_numpy(), everything["source"].combine_chunks()
     pieces = []
@@ -96,7 +116,8 @@ def merge_mentions(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def _later_revisions(found: pa.Table, sources: frozenset[str]) -> pa.Table:
-    """Without the facts of a subject's earlier revisions, of some sources."""
+    """The facts of some sources' subjects at their latest revision only; other sources' facts are
+    unchanged."""
     keep = np.full(found.num_rows, True)
     revisions = found["revision"].fill_null(-1).to_numpy()
     for source in sources:
@@ -112,8 +133,11 @@ def _later_revisions(found: pa.Table, sources: frozenset[str]) -> pa.Table:
 def _latest(
     earlier: pa.Table, found: pa.Table, key: tuple[str, ...], versions: tuple[str, ...]
 ) -> pa.Table:
-    """Rows of both sorted by `key`, one of each: what was found now goes before what was there,
-    and of what was found twice the highest of `versions`."""
+    """The rows of both tables sorted by `key`, with one row for each key.
+
+    A row that was found now replaces an earlier one; of rows found twice, the one with the highest
+    values in the columns `versions` stays.
+    """
     rows = pa.concat_tables([earlier, found]).combine_chunks()
     text = [rows[name].cast(pa.string()) for name in key]
     keys = pc.binary_join_element_wise(*text, "\0").combine_chunks()  # sorts as the tuple does
@@ -131,7 +155,7 @@ def _latest(
 
 
 def _same_as_before(keys: pa.Array) -> np.ndarray:
-    """Of each of some sorted keys, whether the one before is the same."""
+    """Whether each of some sorted keys equals the key before it."""
     same = np.zeros(len(keys), bool)
     if len(keys) > 1:
         same[1:] = pc.equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
@@ -139,8 +163,11 @@ def _same_as_before(keys: pa.Array) -> np.ndarray:
 
 
 def _merge(parts: Iterable[tuple[bool, Entity]], order: Mapping[str, int]) -> Entity:
-    """One entity of what several sources say. Of one source, what it says of the entity itself
-    goes before what it calls it beside another."""
+    """One entity, merged from the descriptions of several sources.
+
+    Where a source observed the entity itself, the names it gave in observations of other entities
+    do not count.
+    """
     found = list(parts)
     whole = {entity.source for is_whole, entity in found if is_whole}
     ranked = sorted(

@@ -1,4 +1,5 @@
-"""A snapshot's files, for the stages behind it: names of its files, and rows of some ids."""
+"""What later stages know of a snapshot: the names of its files, and a reader of facts and entities
+by id."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions as it is loaded.
@@ -26,16 +27,22 @@ from infra.storage.artifact import Artifact
 
 MANIFEST = "manifest.json"
 REVISIONS = "revisions.parquet"
-"""Source, subject, and the revision of it that the snapshot holds."""
+"""File with the columns source, subject and revision: the revision that the snapshot contains."""
 
 
 def bucket_file(kind: str, bucket: int) -> str:
-    """Path of a bucket's file in the snapshot; `kind` is `facts`, `entities`, ..."""
+    """Path of a bucket's file, relative to the snapshot.
+
+    kind  `facts`, `entities`, `groups`, `parts` or `mentions`
+    """
     return f"{kind}/bucket-{bucket:03d}.parquet"
 
 
 def read_marked(path: Path, marked: np.ndarray, schema: pa.Schema) -> pa.Table:
-    """The marked rows of a file, of which no row group without any is read."""
+    """Those rows of a Parquet file that `marked` says; row groups without any are not read.
+
+    marked  booleans, one for each row of the file
+    """
     file = pq.ParquetFile(path, memory_map=True)
     sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
     starts = np.cumsum([0, *sizes])
@@ -47,26 +54,30 @@ def read_marked(path: Path, marked: np.ndarray, schema: pa.Schema) -> pa.Table:
 
 
 KEYS = {"facts": ("subject", FACT_SCHEMA), "entities": ("id", ENTITY_SCHEMA)}
+"""Kind of file -> the column of ids that rows are looked up by, and the schema."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A finished snapshot; small, and picklable for workers."""
+    """A finished snapshot. The value holds no rows: it is small and picklable, and its methods read
+    the files."""
 
     path: Path
+    """Directory of the snapshot."""
     day: int
-    """The day whose end it shows, counted from 1970-01-01."""
+    """The day at whose end the facts were observed, counted from 1970-01-01."""
     num_buckets: int
+    """Files of each kind, over which the ids are distributed by hash."""
     sources: tuple[str, ...]
     """Names of the configured sources, in their order."""
     snapshot_id: str
-    """Identity of its facts and entities, made in however many steps."""
+    """Digest of its facts and entities; the same however many crawls they were found in."""
     digest: str
-    """Identity of the output."""
+    """Digest of all files of the output."""
 
     @classmethod
     def of(cls, made: Artifact) -> Snapshot:
-        """The snapshot of a stage's output."""
+        """The snapshot in a finished output of the snapshot stage."""
         manifest = made.json(MANIFEST)
         return cls(
             path=made.path,
@@ -78,15 +89,19 @@ class Snapshot:
         )
 
     def manifest(self) -> dict[str, Any]:
-        """What `manifest.json` says."""
+        """The content of `manifest.json`."""
         return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
 
     def bucket(self, kind: str, number: int) -> Path:
-        """The file of a bucket; `kind` is `facts`, `entities`, `groups`, `parts`, `mentions`."""
+        """Path of a bucket's file; `kind` is `facts`, `entities`, `groups`, `parts` or
+        `mentions`."""
         return self.path / bucket_file(kind, number)
 
     def rows(self, kind: Literal["facts", "entities"], ids: Collection[str]) -> pa.Table:
-        """The rows of some ids, subjects of facts or entities, out of the buckets they fall in."""
+        """The facts of some subjects, or some entities, as a table; `ids` are ids of entities.
+
+        Ids that the snapshot does not have give no rows.
+        """
         column, schema = KEYS[kind]
         by_bucket: dict[int, list[str]] = {}
         for key in sorted(ids):
@@ -105,11 +120,11 @@ class Snapshot:
         return from_table(self.rows("facts", subjects), Fact)
 
     def entities(self, ids: Collection[str]) -> list[Entity]:
-        """Names of some entities, those that the snapshot has."""
+        """Some entities; ids that the snapshot does not have are left out."""
         return from_table(self.rows("entities", ids), Entity)
 
     def since(self, source: str) -> Since:
-        """What is known of one source, for the next crawl to go on from."""
+        """What was found of one source, from which the next crawl continues."""
         manifest = self.manifest()
         table = pq.read_table(self.path / REVISIONS, filters=pc.field("source") == source)
         columns = table["subject"].to_pylist(), table["revision"].to_pylist()

@@ -1,4 +1,4 @@
-"""Observations -> what they say: the worker that parses a shard of what a crawl fetched."""
+"""The worker that parses a crawl's observations into facts and entities."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from discovery.sources.observation import Observation
 
 @dataclass(frozen=True)
 class ParseObservations:
-    """Builds the function that parses one row group of the observations."""
+    """Builds the function that parses one row group of the observations into a parsed table."""
 
     sources: tuple[SourceConfig, ...]
+    """The configured sources; bulk sources have no observations."""
     path: Path
+    """File of the observations."""
 
     def __call__(self) -> Callable[[int], pa.Table]:
         sources = {

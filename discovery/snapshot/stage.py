@@ -1,19 +1,19 @@
-"""Stage 2, snapshot: observations -> facts and entities, in buckets that compare one by one.
+"""Stage 2, snapshot: observations -> facts and entities, in hash buckets.
 
     facts/bucket-NNN.parquet      sorted by (subject, relation, statement id, source)
-    groups/bucket-NNN.parquet     by what a diff tells whether a (subject, relation) changed
-    entities/bucket-NNN.parquet   sorted by id; what several sources say of one is merged
-    parts/bucket-NNN.parquet      what each source says of an entity, to merge again later
-    mentions/bucket-NNN.parquet   which ids the facts of a bucket speak of, by source
-    revisions.parquet             the revision of every subject that was observed by itself
-    skips.parquet                 what could not be read: source, reason, count, sample
+    groups/bucket-NNN.parquet     a digest of each (subject, relation), by which a diff sees changes
+    entities/bucket-NNN.parquet   sorted by id; the descriptions of several sources are merged
+    parts/bucket-NNN.parquet      each source's own description of an entity, for later merges
+    mentions/bucket-NNN.parquet   ids of the entities that occur in a bucket's facts, by source
+    revisions.parquet             the revision of every subject that was observed itself
+    skips.parquet                 data that could not be read: source, reason, count, sample
     manifest.json                 as-of day, cursors, gaps, rows and digest of every file, and
                                   `snapshot_id`, the digest of all rows
 
-The bucket of an id is a range of its blake2b, so equal subjects of two snapshots with as many
-buckets meet. With a snapshot to go on from, only the buckets are made in which something was found
-or replaced; of the others the files are taken over unread. Made in many steps or in one, a snapshot
-has the same id.
+A bucket holds a range of the ids' blake2b hashes. A subject therefore has the same bucket in any
+two snapshots with the same number of buckets. A snapshot that continues an earlier one writes only
+the buckets in which something was found or replaced; the files of the others are linked or copied
+unread. The snapshot id does not depend on the number of crawls.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -52,34 +52,42 @@ from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import Shard, StageDir
 
 SCHEMA = 3
+"""Version of the format, in the manifest."""
 NUM_BUCKETS = 16
-"""For a small world; a large one has as many as keep a bucket's rows in memory, say 256. All
-snapshots of a workspace have the same, else they could not be compared bucket by bucket."""
+"""Enough for small sources. For large ones choose so many that a bucket's rows fit into memory, for
+example 256. All snapshots of a workspace have the same number: a diff compares bucket by bucket."""
 ROWS_PER_TASK = 500_000
-"""Buckets are made together up to about as many rows."""
+"""Neighbouring buckets of together about so many rows are one task."""
 MENTIONS = "mentions.parquet"
+"""Temporary file of all mentions, read while the entities are written."""
 KINDS = {"facts": ("facts", "groups", "mentions"), "entities": ("parts", "entities")}
-"""What is made of a bucket at once."""
+"""Kind of task -> the kinds of files that it writes for each bucket."""
 IDENTITY = ("facts", "parts", "entities")
+"""Kinds of files whose digests give the snapshot id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotInputs:
-    """What a snapshot is made from."""
+    """Everything that a snapshot depends on."""
 
     crawl: Artifact
+    """Output of the crawl."""
     sources: Sequence[SourceConfig]
+    """The configured sources; an entity's label comes from the first that has one."""
     as_of: date
+    """The day at whose end the sources were observed."""
     previous: Snapshot | None = None
-    """The snapshot that the crawl went on from; what the crawl does not replace stays."""
+    """The snapshot that the crawl continued; its rows stay unless the crawl replaces them. None for
+    a first snapshot."""
     num_buckets: int = NUM_BUCKETS
-    """Of the first snapshot; later ones have as many as the one before."""
+    """Buckets of a first snapshot; a later one has as many as `previous`."""
 
 
 def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Parse all observations, then merge and sort bucket by bucket, whatever their order.
+    """Parse all observations, merge them bucket by bucket with the earlier snapshot, write the
+    files, and return counts for the record.
 
-    Raises StageError where `previous` is of another format.
+    Raises StageError where `previous` has another version of the format.
     """
     observations, sources, previous = inputs.crawl, inputs.sources, inputs.previous
     num_buckets = inputs.num_buckets
@@ -102,7 +110,7 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
     mentions = step.mentions(files)
     configured = [config.name for config in sources]
     files |= step.entities(configured, mentions)
-    skipped = read_parsed(asked, "skip")[0].to_pylist()  # those of bulk sources the crawl counted
+    skipped = read_parsed(asked, "skip")[0].to_pylist()  # bulk sources: counted by the crawl
     skips, counts = count_skips([Skip(**row) for row in skipped])
     out.write_table(SKIPS, skips)
     out.write_table(REVISIONS, _revisions(previous, (observed, faults), configured))
@@ -134,7 +142,7 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
 def _parse(
     observations: Artifact, sources: Sequence[SourceConfig], out: StageDir, runner: Runner
 ) -> list[Path]:
-    """Parsed tables of everything that was observed."""
+    """Parse all observations; the files of the parsed tables."""
     path = observations.path / OBSERVATIONS
     shards = [
         Shard(f"parsed-{n:07d}", n) for n in range(pq.ParquetFile(path).metadata.num_row_groups)
@@ -145,8 +153,13 @@ def _parse(
 def _revisions(
     previous: Snapshot | None, found: Sequence[pa.Table], configured: Sequence[str]
 ) -> pa.Table:
-    """The revisions of the snapshot before, with what was found since in their place: what was
-    observed, then what could not be read, of which no revision is known, lest it stay unread."""
+    """The revisions of the earlier snapshot, updated with those that were found now.
+
+    found       tables of source, subject and revision: the observed subjects, then those that could
+                not be read; where a subject is in both, the first counts. An unreadable subject has
+                no revision, so that the next crawl fetches it again
+    configured  names of the configured sources; the revisions of others are left out
+    """
     keys, tables = ["source", "subject"], [*found]
     if previous is not None:
         earlier = pq.read_table(previous.path / REVISIONS)
@@ -160,7 +173,7 @@ def _revisions(
 
 @dataclass(frozen=True)
 class _Step:
-    """One snapshot being made on top of another, or of none."""
+    """The work on one snapshot, which continues an earlier one or begins with nothing."""
 
     previous: Snapshot | None
     before: dict[str, Any] | None
@@ -171,7 +184,10 @@ class _Step:
     runner: Runner
 
     def facts(self) -> dict[str, Any]:
-        """Make or take over the files of facts; rows and digest of each."""
+        """Write the files of facts, groups and mentions, or take over the earlier ones.
+
+        Returns file name -> its number of rows, digest, and rows by source.
+        """
         found = count_parsed(self.parsed, "fact", self.num_buckets)
         touched = (found > 0) | self._replaced_in(
             "facts", (*self.replaced.statements, *self.replaced.entries)
@@ -180,7 +196,13 @@ class _Step:
         return self._make("facts", worker, touched, found)
 
     def entities(self, order: Sequence[str], mentions: list[str]) -> dict[str, Any]:
-        """Make or take over the files of entities; rows and digest of each."""
+        """Write the files of parts and entities, or take over the earlier ones.
+
+        order     names of the sources, the first with a label naming an entity
+        mentions  digests of the mentioned ids by bucket, as `mentions` returns them
+
+        Returns file name -> its number of rows, digest, and rows by source.
+        """
         found = count_parsed(self.parsed, "entity", self.num_buckets)
         touched = (found > 0) | self._replaced_in("parts", ())
         if self.before:
@@ -199,8 +221,11 @@ class _Step:
         return made
 
     def mentions(self, files: dict[str, Any]) -> list[str]:
-        """Write which entities are spoken of at all, sorted by hash, for those that make the
-        entities; return the digest of each bucket's."""
+        """Write the temporary file of all mentions, sorted by hash, which `entities` reads.
+
+        Returns for each bucket the digest of the mentioned ids that fall into it. Where it differs
+        from the earlier snapshot's, the bucket's entities are written anew.
+        """
         names = [bucket_file("mentions", n) for n in range(self.num_buckets)]
         table = merge_mentions(pq.read_table(self.out.path / name) for name in names)
         self.out.write_table(MENTIONS, table)
@@ -211,10 +236,16 @@ class _Step:
 
     @property
     def _path(self) -> Path | None:
+        """Directory of the earlier snapshot."""
         return self.previous.path if self.previous else None
 
     def _replaced_in(self, kind: str, statements: Any) -> np.ndarray:
-        """In which buckets something of the snapshot before does not stay."""
+        """Whether each bucket has rows of the earlier snapshot that may be replaced. Shape
+        [num_buckets], booleans.
+
+        kind        kind of file that is looked at
+        statements  sources whose statements or entries are replaced, in whichever bucket they are
+        """
         touched = np.full(self.num_buckets, self.before is None)
         for n in range(self.num_buckets if self.before else 0):
             assert self.before is not None
@@ -228,7 +259,15 @@ class _Step:
     def _make(
         self, kind: str, worker: Any, touched: np.ndarray, found: np.ndarray
     ) -> dict[str, Any]:
-        """The files of all buckets, in tasks of neighbours that are touched."""
+        """Write the files of the touched buckets and take over those of the others.
+
+        kind     a key of `KINDS`
+        worker   writes the files of neighbouring buckets
+        touched  whether each bucket is written anew. Shape [num_buckets]
+        found    number of parsed rows of each bucket. Shape [num_buckets]
+
+        Returns file name -> its number of rows, digest, and rows by source.
+        """
         files: dict[str, Any] = {}
         rows = found.copy()
         for n in range(self.num_buckets if self.before else 0):
@@ -248,7 +287,8 @@ class _Step:
 
 
 def _spans(touched: np.ndarray, rows: np.ndarray) -> list[tuple[int, int]]:
-    """Runs of touched buckets, first and last, of about `ROWS_PER_TASK` rows."""
+    """First and last bucket of each task: neighbouring touched buckets, of at most
+    `ROWS_PER_TASK` rows unless a single bucket has more."""
     spans: list[tuple[int, int]] = []
     held = 0
     for n in np.flatnonzero(touched).tolist():

@@ -1,10 +1,10 @@
-"""Knowledge sources, one file a kind; to add one, write its file and its line in `SOURCES`.
+"""Knowledge sources. To add a kind of source, write its file and add it to `SOURCES`.
 
-A source that is asked has a config; `listen`, which says what changed since a cursor; `partitions`
-of what is to be fetched then; `fetch`; and `parse`, which is pure: the same observation gives the
-same facts, and what it cannot read it counts and passes. Only `listen` and `fetch` touch a network
-or a disk. A bulk source, such as a dump, has `blocks` and `read` instead, and nothing of it is kept
-but what it says.
+Each kind has a config class, and a class with one of two protocols (`discovery.sources.source`). A
+`Source` has the methods `listen` (the changes since a cursor), `partitions` (the pieces to fetch),
+`fetch`, and `parse`. `parse` is pure, and reports the data that it cannot read as skips. Only
+`listen` and `fetch` use the network or the disk. A `BulkSource`, such as a dump, has `blocks` and
+`read` instead: it is parsed while it is read, and its data are not stored.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ from discovery.sources.wikibase.dump import DumpConfig, DumpSource
 from discovery.sources.wikibase.wikidata import WikidataSource
 
 AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
+"""The config of a source that is fetched in partitions."""
 BulkConfig = DumpConfig | RdfConfig
+"""The config of a bulk source."""
 SourceConfig = Annotated[AskedConfig | BulkConfig, Field(discriminator="kind")]
 """The config of any source."""
 
 
 def is_bulk(config: SourceConfig) -> TypeIs[BulkConfig]:
-    """Whether a source is read from beginning to end, and leaves no observations."""
+    """Whether a config is that of a bulk source, which is read as a whole and leaves no
+    observations."""
     return config.kind in BULK_SOURCES
 
 
@@ -43,18 +46,19 @@ SOURCES: dict[str, Callable[[Any, Path], Source]] = {
     "sql": SqlSource,
     "feed": FeedSource,
 }
+"""`kind` of the config -> the class of the source, called with the config and its directory."""
 BULK_SOURCES: dict[str, Callable[[Any, Path], BulkSource]] = {
     "dump": DumpSource,
     "rdf": RdfSource,
 }
-"""By the `kind` of their config."""
+"""`kind` of the config -> the class of the bulk source, called like those above."""
 
 
 def make_bulk_source(config: BulkConfig, base_dir: Path = Path()) -> BulkSource:
-    """The bulk source of a config. `read` needs no directory."""
+    """The bulk source of a config; relative paths are below `base_dir`. `read` does not use it."""
     return BULK_SOURCES[config.kind](config, base_dir)
 
 
 def make_source(config: AskedConfig, base_dir: Path = Path()) -> Source:
-    """The source of a config; relative paths are below `base_dir`. `parse` needs no directory."""
+    """The source of a config; relative paths are below `base_dir`. `parse` does not use it."""
     return SOURCES[config.kind](config, base_dir)

@@ -1,4 +1,4 @@
-"""What the config class of every kind of source says, beside its own settings."""
+"""The settings that all kinds of sources have; the base classes of their config classes."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 REPLAY = "replay:"
-"""Before the directory of a recording, where an address could stand."""
+"""Prefix of the directory of a recording, where a setting is an address otherwise."""
 OWN_TRUST, PUBLIC_TRUST = 1.0, 0.5
+"""Base trust of a team's own sources, and of sources that the public can write."""
 
 
 class SourceSettings(BaseModel):
-    """Settings of a source. A kind that differs from what stands here says so on its class."""
+    """Settings of a source. A kind with other class variables sets them on its own class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_trust: ClassVar[float] = PUBLIC_TRUST
-    """How far what it says is trusted, 0 to 1, where `[trust.sources]` says nothing: 1 for what
-    a team fills itself (neither cool-down, quorum nor revert risk apply), less for what the public
-    can write."""
+    """How far sources of this kind are trusted, 0 to 1, unless `[trust.sources]` has another value:
+    1 for a team's own data (cool-down, quorum and revert risk do not apply), less for what the
+    public can write."""
     quarantined: ClassVar[bool] = False
-    """Whether everything it says waits for a person: facts that an extractor has read in text."""
+    """Whether each change from this kind of source waits for a person, as for facts that an
+    extractor read in text."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Names the source in facts and errors."""
+    """Name of the source in facts and errors."""
 
     def local_paths(self, base_dir: Path) -> list[Path] | None:
-        """The files that it is read from, by whose content a crawl is known; None of a source that
-        is known by what was observed in it, as any service that goes on."""
+        """The local files that the source consists of, whose content is part of a crawl's
+        fingerprint; None for a source that is not a set of local files, such as a service."""
         return None
 
 
@@ -37,15 +39,16 @@ class NetworkSettings(SourceSettings):
     """Settings of a source that is asked over the network."""
 
     obeys_robots: ClassVar[bool] = True
-    """Whether its client obeys robots.txt and may follow links to other hosts, as for pages; false
-    for an API that is asked at configured addresses and has a policy of its own."""
+    """Whether the client obeys robots.txt and may follow links to other hosts, as it does for web
+    pages. False for an API, which is asked only at configured addresses and has its own policy."""
 
     contact: str | None = None
-    """URL or e-mail of the operator, sent with every request; required by the client."""
+    """URL or e-mail of the operator, sent with every request. The client raises ConfigError without
+    it."""
     min_interval_s: float = Field(default=1.0, ge=0)
-    """Seconds between two requests to one host; not applied to a recording."""
+    """Seconds between two requests to one host. A recording is asked without a pause."""
 
     @property
     def origin(self) -> str:
-        """The site that is asked, or `replay:DIRECTORY` for a recording of one."""
+        """Base URL of the site that is asked, or `replay:DIRECTORY` for a recording of one."""
         raise NotImplementedError

@@ -15,7 +15,7 @@ class Source(Protocol):
     """A source that is fetched in partitions, as the crawl and the snapshot use it."""
 
     name: str
-    """Names the source in facts and errors."""
+    """Name of the source in facts and errors."""
     coverage: Coverage
     """Which earlier facts a crawl of it replaces."""
 
@@ -55,7 +55,7 @@ class BulkSource(Protocol):
     too large to store as observations. A crawl replaces all earlier facts of it."""
 
     name: str
-    """Names the source in facts and errors."""
+    """Name of the source in facts and errors."""
 
     def blocks(self, as_of: date) -> Iterator[Block]:
         """The source's data in blocks, which are the same at every reading.

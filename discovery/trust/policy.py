@@ -1,4 +1,4 @@
-"""The policy of trust, and how far each source is trusted by itself."""
+"""The settings of trust: when a change may be acted on, and how far each source is trusted."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from discovery.sources.settings import PUBLIC_TRUST, SourceSettings
 
 APPROVAL = re.compile(r"[0-9a-f]{16}|(user|domain|relation):\S.*")
-"""What a person may approve: one change by its id, or a whole set that the breaker holds."""
+"""What a person may approve: one change by its id, or all changes of a user, a domain or a relation
+that are held as a bulk anomaly."""
 
 
 class SourceTrust(BaseModel):
-    """What holds for one source instead of what its kind brings."""
+    """Settings of trust for one source, in place of those of its kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_trust: float | None = Field(default=None, ge=0, le=1)
-    """Factor of the priority, 0 to 1. At 1 the source is the team's own: neither cool-down, quorum
-    nor revert risk apply. At 0 everything waits for a person. Unset: 1 for tables and SQL, 0.5
-    for what the public can write."""
+    """How far the source is trusted, 0 to 1; a factor of a change's priority. At 1 the source is
+    the team's own: cool-down, quorum and revert risk do not apply. At 0 each change waits for a
+    person. Unset: 1 for tables and SQL, 0.5 for sources that the public can write."""
     cool_down_h: float | None = Field(default=None, ge=0)
-    """Hours; unset is the general setting."""
+    """Cool-down in hours, as in `TrustConfig`; unset: the general setting."""
     quorum: int | None = Field(default=None, ge=0)
-    """Independent voices; unset is the general setting."""
+    """Number of independent voices, as in `TrustConfig`; unset: the general setting."""
 
 
 class RelationTrust(BaseModel):
-    """What holds for one relation of public sources; goes before the source's setting."""
+    """Settings of trust for one relation in public sources. They take precedence over the source's
+    settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cool_down_h: float | None = Field(default=None, ge=0)
-    """Hours; unset is the source's."""
+    """Cool-down in hours; unset: the source's."""
     quorum: int | None = Field(default=None, ge=0)
-    """Independent voices; unset is the source's. Of living persons `quorum_living` holds where it
-    is more."""
+    """Number of independent voices; unset: the source's. For living persons, `quorum_living`
+    applies where it is greater."""
 
 
 class RevertRiskConfig(BaseModel):
@@ -54,14 +56,17 @@ class RevertRiskConfig(BaseModel):
     endpoint: str = Field(
         default="https://api.wikimedia.org/service/lw/inference", pattern=r"^https?://\S+$"
     )
-    """Below it lies `v1/models/revertrisk-wikidata:predict` (Wikimedia's Lift Wing)."""
+    """Base URL of the service; `v1/models/revertrisk-wikidata:predict` is appended. Default:
+    Wikimedia's Lift Wing."""
     contact: str
     """URL or e-mail of the operator, sent with every request."""
     limit: float = Field(default=0.5, gt=0, le=1)
-    """Probability above which a change is held: likelier to be reverted than to stay."""
+    """Probability above which a change is held. At the default it is more likely to be reverted
+    than to stay."""
     max_revisions: int = Field(default=500, ge=1)
-    """Revisions asked about in one edition, most popular subjects first; at one request a second
-    the default is under ten minutes. The others count as not rated."""
+    """The service is asked about at most so many revisions in one edition, those of the most
+    popular subjects first. The others count as not rated. At one request a second the default takes
+    less than ten minutes."""
     min_interval_s: float = Field(default=1.0, ge=0)
     """Seconds between two requests."""
 
@@ -72,33 +77,34 @@ class TrustConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cool_down_h: float = Field(default=72.0, ge=0)
-    """Hours that the latest revision of a statement must have stood. Most vandalism is undone
-    within hours; three days also pass a weekend."""
+    """Cool-down: hours for which the latest revision of a statement must have been unchanged. Most
+    vandalism is reverted within hours; three days also cover a weekend."""
     quorum: int = Field(default=2, ge=0)
-    """Independent voices that a fact of a public source needs: registrable domains of its
-    references, works it is stated in, other sources that say the same. Two, so that no one page
-    writes into the model."""
+    """Number of independent voices that a fact of a public source needs. Voices are the registrable
+    domains of its references, the works it is stated in, and other sources that state the same. The
+    default is two, so that no single page decides what is written into the model."""
     quorum_living: int = Field(default=3, ge=0)
-    """The same for facts about living persons, where a mistake harms somebody."""
+    """The quorum for facts about living persons, whom a mistake could harm."""
     living_years: int = Field(default=120, ge=1)
-    """Years after a birth within which a person without a date of death is taken to live; nobody
-    but one is known to have lived longer."""
+    """A person without a date of death counts as living for so many years after birth. Only one
+    person is known to have lived longer than the default."""
     revert_risk: RevertRiskConfig | None = None
-    """Unset: nobody is asked, and no change is held for its risk."""
+    """The service for revert risk. Unset: no service is asked, and no change is held for its
+    risk."""
     bulk_factor: float = Field(default=5.0, ge=1)
-    """How many times its trailing median of subjects a user, domain or relation may change in one
-    edition before the whole set waits for a person."""
+    """A bulk anomaly is a user, domain or relation that changes more subjects in one edition than
+    this factor times its median of earlier editions. All its changes wait for a person."""
     bulk_floor: int = Field(default=50, ge=1)
-    """Subjects; fewer are never a bulk anomaly, whatever the median."""
+    """Number of subjects below which there is no bulk anomaly, whatever the median."""
     bulk_first: int = Field(default=1000, ge=1)
-    """Subjects; the limit while no earlier edition has been counted."""
+    """Number of subjects that is the limit while no earlier edition has been counted."""
     approve: tuple[str, ...] = ()
-    """What a person has looked at and lets pass: change ids (16 hex digits, as `corrigenda why`
-    prints them), or `user:NAME`, `domain:NAME`, `relation:P6` for a set held as a bulk anomaly."""
+    """What a person has checked and approved: change ids (16 hex digits, as `corrigenda why` prints
+    them), or `user:NAME`, `domain:NAME`, `relation:P6` for the changes of a bulk anomaly."""
     sources: Mapping[str, SourceTrust] = Field(default_factory=dict)
-    """By name of the source."""
+    """Source name -> its own settings."""
     relations: Mapping[str, RelationTrust] = Field(default_factory=dict)
-    """By id of the relation."""
+    """Relation id -> its own settings."""
 
     @field_validator("approve")
     @classmethod
@@ -107,7 +113,7 @@ class TrustConfig(BaseModel):
 
 
 def check_approvals(approve: tuple[str, ...]) -> tuple[str, ...]:
-    """Raises ValueError for what cannot be approved."""
+    """The approvals unchanged. Raises ValueError for one that is not of the form `APPROVAL`."""
     for given in approve:
         if not APPROVAL.fullmatch(given):
             raise ValueError(
@@ -119,20 +125,22 @@ def check_approvals(approve: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a source is trusted by itself."""
+    """How far a source itself is trusted, whatever the change."""
 
     base_trust: float = PUBLIC_TRUST
+    """0 to 1, as in `SourceTrust`."""
     quarantined: bool = False
-    """Whether everything it says waits for a person (pages and feeds, read by an extractor)."""
+    """Whether each of its changes waits for a person, as for facts that an extractor read in
+    text."""
 
     @property
     def own(self) -> bool:
-        """Whether the team answers for it."""
+        """Whether the source is the team's own, so that the team answers for what it states."""
         return self.base_trust >= 1 and not self.quarantined
 
 
 def standings(sources: Sequence[SourceSettings], config: TrustConfig) -> dict[str, Standing]:
-    """By name: what the source's kind brings, less what the policy says of the source."""
+    """Source name -> its standing: the settings of its kind, unless `config` has others for it."""
     found = {}
     for source in sources:
         trust = source.base_trust
@@ -145,17 +153,21 @@ def standings(sources: Sequence[SourceSettings], config: TrustConfig) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Sensitive:
-    """What the policy does about one property of a living person."""
+    """A sensitive property, and what happens to changes of it that are about living persons."""
 
     action: Literal["deny", "review"]
+    """`deny`: the change is never acted on; `review`: it waits for a person, unless
+    the source is the team's own."""
     label: str
+    """Name of the property."""
     group: str
-    """Why: in which of Wikidata's classes of sensitive properties it belongs."""
+    """Wikidata's class of sensitive properties that it belongs to, as the reason for the action."""
 
 
 @cache
 def sensitive() -> Mapping[str, Sensitive]:
-    """By property id, the list that is shipped (`discovery/relations/sensitive.json`)."""
+    """Property id -> its entry in the list that comes with the package
+    (`discovery/relations/sensitive.json`)."""
     text = (files("discovery") / "relations" / "sensitive.json").read_text(encoding="utf-8")
     rows = json.loads(text)["properties"]
     return MappingProxyType(

@@ -1,4 +1,4 @@
-"""What a snapshot says of some subjects: enough to judge changes to them, and no more is read."""
+"""The facts that a snapshot has about some subjects, for the rules that judge changes to them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from discovery.facts.fact import Entity, Fact
 from discovery.snapshot.output import Snapshot
 
 HUMAN = "Q5"
+"""Wikidata's id of the class of human beings."""
 BORN, DIED = "P569", "P570"
+"""Wikidata's ids of the properties date of birth and date of death."""
 DAYS_PER_YEAR = 365.2425
+"""Mean days in a Gregorian year."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,13 @@ class Subjects:
     day: int
     """Days since 1970-01-01."""
     facts: Mapping[tuple[str, str], tuple[Fact, ...]] = field(default_factory=dict)
-    """By subject and relation."""
+    """(subject, relation) -> the facts."""
     entities: Mapping[str, Entity] = field(default_factory=dict)
+    """Id -> the entity, with its names and types."""
     sources: frozenset[str] = frozenset()
     """Names of all sources of the snapshot."""
     functional: Functional = field(default_factory=dict)
-    """Relations of one object at a time."""
+    """The relations that have one object at a time (`discovery.facts.current_view`)."""
 
     @classmethod
     def of(
@@ -41,6 +45,12 @@ class Subjects:
         functional: Functional = MappingProxyType({}),
         sources: Collection[str] = (),
     ) -> Subjects:
+        """The value with some facts and entities, given in any order.
+
+        day         days since 1970-01-01
+        functional  the relations that have one object at a time
+        sources     names of the snapshot's sources; those of the facts are added
+        """
         groups: dict[tuple[str, str], list[Fact]] = {}
         for fact in facts:
             groups.setdefault((fact.subject, fact.relation), []).append(fact)
@@ -53,12 +63,12 @@ class Subjects:
         )
 
     def current(self, subject: str, relation: str) -> Mapping[str, Fact]:
-        """Facts that hold on the day, by value."""
+        """Value -> the fact that states it, for the values that are current on the day."""
         facts = self.facts.get((subject, relation), ())
         return current(facts, self.day, relation, self.functional)
 
     def agreeing(self, subject: str, relation: str, value: str, source: str) -> frozenset[str]:
-        """Other sources that say the same now."""
+        """Names of the sources other than `source` in which the value is current on the day."""
         others: dict[str, list[Fact]] = {}
         for fact in self.facts.get((subject, relation), ()):
             if fact.source != source:
@@ -77,8 +87,8 @@ class Subjects:
     def living(self, subject: str, *, person: bool, years: int) -> bool:
         """Whether the subject may be a living person.
 
-        person  whether the relation speaks of persons, for subjects whose types nobody gives
-        years   after a birth, within which somebody without a date of death may live
+        person  whether the relation is one of persons; decides where the subject has no types
+        years   a person without a date of death may live for so many years after birth
         """
         types = self.entities[subject].types if subject in self.entities else ()
         if HUMAN not in types if types else not person:
@@ -91,11 +101,13 @@ class Subjects:
     def taken_back(
         self, subject: str, relation: str, value: str, statement: str | None
     ) -> str | None:
-        """Why a fact that was true is none any more by its own statement, or None.
+        """Why a source has withdrawn a fact, as a phrase for a person; None where it has not.
 
-        Only removal, deprecation and an end count. Where the same statement has another value, or
-        another statement is preferred, the diff speaks of a change, and that has to be trusted
-        first.
+        statement  id of the fact's statement
+
+        A fact is withdrawn where its statement was removed, was deprecated or has ended. It is not
+        withdrawn where the statement has another value now, or another statement is preferred: then
+        the diff has a change of the value, which the trust policy judges.
         """
         if value in self.current(subject, relation):
             return None
@@ -117,7 +129,10 @@ class Subjects:
 
 
 def read_subjects(snapshot: Snapshot, wanted: Collection[str], functional: Functional) -> Subjects:
-    """Facts and entities of the wanted subjects, out of the snapshot's files."""
+    """Read the facts and entities of the wanted subjects from a snapshot's files.
+
+    functional  the relations that have one object at a time
+    """
     return Subjects.of(
         snapshot.facts(wanted),
         snapshot.entities(wanted),
@@ -129,7 +144,7 @@ def read_subjects(snapshot: Snapshot, wanted: Collection[str], functional: Funct
 
 @lru_cache(maxsize=4096)
 def _latest(value: str) -> int | None:
-    """The last day that a date may mean, None where it is no date."""
+    """The last day that a date may mean, counted from 1970-01-01; None where it is no date."""
     try:
         return iso_interval(value).latest
     except ValueError:

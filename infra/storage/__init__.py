@@ -1,1 +1,1 @@
-"""Where stages keep their output: the workspace, finished outputs, outputs being made."""
+"""Storage of stage outputs: the workspace, finished outputs, and outputs of running stages."""

@@ -1,8 +1,9 @@
-"""What a stage's output is known by: the fields of the frozen value that the stage takes.
+"""The identity of a stage's inputs: JSON values from which the fingerprint of its output is made.
 
-Every field counts, unless it is marked `NO_IDENTITY`; so a setting that changes the result cannot
-be left out of the fingerprint by an oversight. What has a digest counts by its digest: outputs,
-models, texts. A path is no content and is refused.
+A stage takes one frozen dataclass. Each of its fields is part of the identity unless it is marked
+`NO_IDENTITY`, so a setting that changes the result cannot be forgotten. A value with a digest
+(output, model, text) is represented by the digest. A path is refused, since it says nothing of the
+content.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from pydantic import BaseModel
 from infra.files.digest import digest_of
 
 MAX_CHARS = 2000
-"""A longer value that is no settings stands in the record by its digest."""
+"""Characters above which a value other than settings is recorded as its digest."""
 
 
 NO_IDENTITY: Mapping[str, bool] = MappingProxyType({"identity": False})
-"""Metadata of a dataclass's field that does not change what a stage makes, such as a cache."""
+"""Metadata for a field of a dataclass that does not change the output, such as a cache."""
 
 
 def identity_of(inputs: Any) -> dict[str, Any]:
-    """A dataclass's fields as JSON values, by name. Raises TypeError for what has no identity."""
+    """Field name -> its value as JSON, for the fields of a dataclass that are part of the identity.
+
+    Raises TypeError for a value that has no identity, such as a path.
+    """
     found: dict[str, Any] = {}
     for field in dataclasses.fields(inputs):
         if field.metadata == NO_IDENTITY:
@@ -40,14 +44,14 @@ def identity_of(inputs: Any) -> dict[str, Any]:
 
 
 def _is_settings(value: Any) -> bool:
-    """Whether a value is settings, or a list of them: those stay readable, so that a message can
-    name the one that has changed."""
+    """Whether a value is a settings model or a list of them. These are recorded in full, so that an
+    error message can name the setting that changed."""
     first = value[0] if isinstance(value, list | tuple) and value else value
     return isinstance(first, BaseModel)
 
 
 def _json(value: Any, name: str) -> Any:
-    """A value as JSON that is the same whenever the content is."""
+    """A value as JSON; equal contents give equal JSON. `name` is for the error message."""
     if value is None or isinstance(value, bool | int | float | str):
         return value.value if isinstance(value, Enum) else value
     if isinstance(digest := getattr(value, "digest", None), str) and digest:

@@ -1,4 +1,4 @@
-"""The directory of a stage's output while the output is made: tables, JSON, shards, progress."""
+"""The directory of a stage's output while the stage runs: tables, JSON files, shards, progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from infra.files.atomic import ROWS_PER_GROUP, link_or_copy, write_atomic, write
 SHARDS = "shards"
 """Folder of the finished shards, removed when the output is finished."""
 PROGRESS = "progress.json"
-"""File that says how far the stage is, removed when the output is finished."""
+"""File with the progress of the stage (`StageDir.progress`), removed when the output is
+finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,9 @@ class Shard:
     """One independent piece of a stage's work."""
 
     id: str
-    """Names the file of its result; the same in every run with the same inputs."""
+    """Name of the file of its result; the same in every run with the same inputs."""
     payload: Any
-    """What the worker is called with. Picklable and small: paths and ids rather than data."""
+    """Argument of the worker's function. Picklable and small: paths and ids rather than data."""
 
 
 class StageDir:
@@ -44,7 +45,8 @@ class StageDir:
     def write_table(
         self, name: str, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP
     ) -> None:
-        """Write a table as the Parquet file `name`, in groups of at most so many rows."""
+        """Write a table as the Parquet file `name`, with at most `rows_per_group` rows in a row
+        group."""
         write_table(self.path / name, table, rows_per_group=rows_per_group)
 
     def reuse(self, made: Path, name: str, *, digest: str) -> None:
@@ -85,17 +87,18 @@ class StageDir:
         resources: Resources | None = None,
         on_done: Callable[[Shard], None] = lambda shard: None,
     ) -> list[Path]:
-        """Compute every shard's table into a file of its own; the files, in shard order.
+        """Compute the table of every shard, write each to a file, and return the files in the order
+        of the shards.
 
         A shard whose file exists, from an earlier run that was interrupted, is not computed again.
 
-        make_worker  called once a process; returns the function from a shard's payload to its
-                     table. A model is loaded there once, not once a shard. Picklable
-        shards       taken one by one as they are needed, if this is no sequence
-        resources    of one worker
+        make_worker  called once in each worker process; returns the function from a shard's payload
+                     to its table, and may load a model for it. Picklable
+        shards       the work; an iterator is read only as fast as its shards are needed
+        resources    what one worker needs
         on_done      called with each finished shard; the payload of one computed now is None
 
-        Raises what the worker raises, and StageError where its process dies again and again.
+        Raises what the worker raises, and StageError where its process dies repeatedly.
         """
         paths: list[Path] = []
         waiting: deque[Shard] = deque()
@@ -134,7 +137,8 @@ class _WriteTable:
 
 
 def read_progress(path: Path) -> Mapping[str, Any] | None:
-    """What a stage's progress file says: `done`, `total`, `text`. None where it cannot be read."""
+    """The content of a stage's progress file: `done`, `total` and `text`, as `StageDir.progress`
+    wrote them. None where the file cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

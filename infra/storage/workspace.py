@@ -1,11 +1,13 @@
-"""Where stages keep their output: written beside, renamed when whole, never changed afterwards.
+"""The workspace: a directory of stage outputs, which never change once they are finished.
 
     <workspace>/<stage>/<version>/            a finished output; record.json says what made it
     <workspace>/<stage>/<version>.partial/    an unfinished one; its finished shards are kept
 
-An output's *fingerprint* digests everything that went in (stage, code version, config, digests of
-the inputs), its *digest* everything that came out. The same fingerprint is never computed twice,
-and a different one under an old version is refused: a version means one thing for ever.
+A stage writes into the second directory, which is renamed to the first when all files are written.
+The *fingerprint* of an output is a digest of everything that it depends on: stage, code version,
+settings, digests of the inputs. Its *digest* is that of its files. An output that exists is not
+computed again for the same fingerprint. Another fingerprint under the same version is refused, so
+that a version never changes its meaning.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 
 RECORD = "record.json"
+"""File that says what an output was made from, and its digests and counts."""
 FINGERPRINT = "fingerprint.json"
+"""File with the fingerprint of an unfinished output, removed when it is finished."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Workspace:
     """A directory of stage outputs, given as a path or a `file://` URI."""
 
     root: Path
+    """The directory."""
 
     @classmethod
     def at(cls, uri: str) -> Workspace:
@@ -48,11 +53,12 @@ class Workspace:
         return cls(Path(unquote(parts.path) if parts.scheme else uri).expanduser().absolute())
 
     def directory(self, stage: str, version: str) -> Path:
-        """Where a stage's output of a version is, or will be."""
+        """The directory of a stage's output of a version, whether or not it exists."""
         return self.root / stage / version
 
     def find(self, stage: str, version: str) -> Artifact | None:
-        """The finished output, or None."""
+        """The finished output of a stage and version, or None. Raises StageError where its record
+        is damaged."""
         path = self.directory(stage, version)
         try:
             return Artifact(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
@@ -80,17 +86,22 @@ class Workspace:
         stamp: Mapping[str, Any] | None = None,
         volatile: Sequence[str] = (),
     ) -> Artifact:
-        """Make an output, or return the one that is there.
+        """Run a stage, or return its finished output if that has the same fingerprint.
 
-        code      counts up when the stage's code changes what it makes of the same input
-        made_from JSON values of all that the output depends on, by name: settings, and digests of
-                  inputs (`infra.storage.identity`)
-        body      fills the directory and returns counts for the record; when it is called again
-                  after an interruption it finds the files that were finished
-        replace   discard an output made from other inputs instead of refusing
-        restart   discard what an unfinished one of this fingerprint has finished
-        stamp     additions to the record that are no part of its identity (commit, hardware)
-        volatile  files left out of the digest, being times and the like
+        code       version of the stage's code; increased when the code gives another output for the
+                   same inputs
+        made_from  name -> JSON value, for everything that the output depends on: settings, and
+                   digests of inputs (`infra.storage.identity`)
+        body       writes the files into the directory, and returns counts for the record. Called
+                   again after an interruption, it finds the files that were finished
+        replace    discard a finished output of this version with another fingerprint; otherwise it
+                   raises StageError
+        restart    discard the files of an interrupted run
+        stamp      additions to the record that are not part of the fingerprint (commit, hardware)
+        volatile   names of files that the digest leaves out, because they hold times or the like
+
+        Raises StageError where another process makes the same output or a file cannot be written,
+        and what `body` raises.
         """
         fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
@@ -136,7 +147,8 @@ def _made(
     body: Callable[[StageDir], Mapping[str, Any]],
     volatile: Sequence[str],
 ) -> dict[str, Any]:
-    """Make the content of an output; what its record says of it."""
+    """Write the files of an output, and return the part of its record about them: digests, counts,
+    duration."""
     started = time.monotonic()
     _open_partial(partial, key)
     out = StageDir(partial)
@@ -158,10 +170,11 @@ def _made(
 
 
 def _open_partial(partial: Path, key: str) -> None:
-    """The unfinished directory of this very fingerprint, or a new one."""
+    """Make the directory of an unfinished output, unless an interrupted run with the same
+    fingerprint left it; leftovers of another fingerprint are removed."""
     marker = partial / FINGERPRINT
     if marker.exists() and json.loads(marker.read_text()) == key:
-        for unfinished in partial.rglob(".*.tmp"):  # of a process that was killed while it wrote
+        for unfinished in partial.rglob(".*.tmp"):  # files of a process killed during a write
             unfinished.unlink()
         return
     shutil.rmtree(partial, ignore_errors=True)
@@ -170,7 +183,8 @@ def _open_partial(partial: Path, key: str) -> None:
 
 
 def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What differs between a finished output and the one asked for under its version."""
+    """The error message for a finished output with another fingerprint; it names the inputs that
+    differ."""
     old = _flat(_inputs(record["made_from"]))
     new = _flat(_inputs(json.loads(canonical_json(wanted))))
     changed = [
@@ -186,11 +200,12 @@ def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) 
 
 
 def _inputs(made_from: Mapping[str, Any]) -> dict[str, Any]:
-    """What an output was made from, by the names of the inputs, and the code's version."""
+    """The inputs of an output by name, and the version of the code."""
     return {"code": made_from["code"], **made_from["inputs"]}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with keys joined by dots."""
     if isinstance(value, Mapping):
         return {
             k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()
@@ -199,5 +214,6 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
+    """A value as JSON of at most 40 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."

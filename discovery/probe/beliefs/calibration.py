@@ -1,15 +1,16 @@
-"""How far a belief can be relied on: a logistic function of what was heard, fitted in the same run.
+"""Confidence in a belief: a logistic function of the belief's features, fitted in the same run.
 
-Facts that did not change are asked too, in the relation's statements and in its held-out
-paraphrases. What is estimated for each of them is
+The model is also asked about facts that did not change, in the relation's statements and in its
+held-out paraphrases. On these facts the module estimates
 
-    P(the candidate named as belief also wins most paraphrases | lead, agreement, says it)
+    P(the believed candidate also wins most paraphrases | lead, agreement, says it)
 
-for a paraphrase was not asked when the verdict was made: a belief that depends on the wording is
-none. Unchanged facts are taken because of them the world is no matter: what the model holds is not
-in motion, neither in the sources nor by our edits. Fitted is a ridge-penalised logistic regression
-on standardised features, scikit-learn's, float64 (Hastie, Tibshirani, Friedman, *Elements of
-Statistical Learning*, sections 3.4.1 and 4.4.1).
+The paraphrases play no part in the verdict, so they test whether the belief depends on the wording.
+Unchanged facts are used because neither the sources nor our edits have changed them. The fit is
+scikit-learn's logistic regression with a ridge penalty, on standardised features, in float64
+(Hastie, Tibshirani, Friedman, *Elements of Statistical Learning*, sections 3.4.1 and 4.4.1).
+
+Letters in names of arrays: N facts (in `prior_N`: candidates), F features.
 """
 
 from __future__ import annotations
@@ -24,40 +25,49 @@ from discovery.probe.beliefs.belief import Belief
 from infra.lm.question import Answer
 
 MIN_FACTS = 24
-"""Fewer say too little of how often a belief holds."""
+"""Unchanged facts needed for a fit."""
 MIN_EITHER = 3
-"""So many must hold, and so many must not."""
+"""Beliefs needed that hold in the paraphrases, and as many that do not."""
 RIDGE = 1.0
+"""Weight of the ridge penalty."""
 INTERCEPT = 1000.0
-"""Value of the intercept's column: its square divides the intercept's penalty."""
+"""Value in the intercept's column, which divides the intercept's penalty by its square."""
 FOLDS = 5
+"""Parts of the cross-validation that measures the fit."""
 NUM_BINS = 5
+"""Intervals of the reliability diagram."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A fitted function of a belief's features, or none, with how good it is."""
+    """The fitted function from a belief's features to its confidence, with a report of the fit."""
 
     coefficients: tuple[float, ...] | None
-    """Intercept, then one a feature, of standardised features; None where nothing was fitted."""
+    """The intercept, then one coefficient for each standardised feature: [1 + F]. None where too
+    few facts were asked about for a fit."""
     means: tuple[float, ...] = ()
+    """Mean of each feature, subtracted to standardise it: [F]."""
     scales: tuple[float, ...] = ()
+    """Standard deviation of each feature, which divides it: [F]."""
     report: dict[str, Any]
-    """`calibration.json`."""
+    """The content of `calibration.json`."""
 
     def confidence(self, belief: Belief) -> float:
-        """Probability that the winner is also preferred in other words; where nothing is fitted,
-        its mean softmax weight."""
+        """Probability that the model prefers the winner in other wordings too; without a fit, the
+        winner's mean softmax weight."""
         if self.coefficients is None:
             return belief.weights[belief.winner]
         X_1F = (np.array([belief.features]) - self.means) / self.scales
         return float(_probability(X_1F, np.array(self.coefficients))[0])
 
     def p_stale(self, belief: Belief, num_own: int) -> float:
-        """Probability that an old value is preferred there; what the winner leaves over is divided
-        among the others by their weights.
+        """Probability that the model prefers an old value in other wordings.
 
-        num_own  candidates of the change itself: the new value, which is first, and the old ones
+        The winner has the probability `confidence`; the rest is divided among the other candidates
+        in proportion to their softmax weights.
+
+        num_own  number of the change's own candidates: the new value, which is first, and the old
+                 values
         """
         sure = self.confidence(belief)
         others = 1.0 - belief.weights[belief.winner]
@@ -70,18 +80,22 @@ class Calibration:
 def holds_in_paraphrases(winner: int, asked: Sequence[Answer], prior_N: Sequence[float]) -> bool:
     """Whether a candidate wins most paraphrases.
 
-    prior_N  log-likelihood of each candidate without the subject, mean over the statements; of the
-             paraphrases there are no neutral forms
+    winner   position of the candidate
+    asked    the answers to the paraphrases
+    prior_N  log-likelihood of each candidate without the subject, mean over the statements, since
+             paraphrases have no form without the subject
     """
     wins = [int(np.argmax(np.array(answer.logprobs) - prior_N)) == winner for answer in asked]
     return 2 * sum(wins) > len(wins)
 
 
 def calibrate(beliefs: Sequence[Belief], held: Sequence[bool]) -> Calibration:
-    """Fit on beliefs about unchanged facts, and on whether each held in other words.
+    """Fit the confidence on beliefs about unchanged facts.
 
-    The Brier score and the reliability bins are of probabilities that each fact was given by a fit
-    on others (every fifth fact left out in turn).
+    held  whether each belief also wins most paraphrases (`holds_in_paraphrases`): [N]
+
+    The Brier score and the reliability bins are cross-validated: the probability of each fact comes
+    from a fit on the other folds (`FOLDS`).
     """
     n, positives = len(held), sum(held)
     report: dict[str, Any] = {"schema": 1, "n": n, "held": positives}
@@ -127,14 +141,17 @@ def fit(X_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
 
         -Σ log p(y_n | x_n) + RIDGE/2 Σ_f w_f²
 
-    The intercept is not penalised beyond what keeps it finite, which is as if its column were
-    INTERCEPT everywhere: its weight is then small and its penalty smaller.
+    X_NF  standardised features
+    y_N   1 where the belief held, else 0
+
+    The intercept is penalised only so much that it stays finite: it is the weight of a column whose
+    value is INTERCEPT everywhere, so the weight and its penalty are small.
     """
     from sklearn.linear_model import LogisticRegression  # takes a second, which only this waits for
 
     A = np.column_stack([np.full(len(X_NF), INTERCEPT), X_NF])
-    # Two rows of zeros, one of either kind, add a constant to the loss: scikit-learn refuses facts
-    # of one kind, which those of a fold may be.
+    # scikit-learn refuses facts that all held or all did not, which may happen in a fold. Two rows
+    # of zeros, one of either kind, prevent that, and add only a constant to the loss.
     A, y_N = np.vstack([A, np.zeros((2, A.shape[1]))]), np.append(y_N, [0.0, 1.0])
     model = LogisticRegression(
         C=1 / RIDGE, fit_intercept=False, solver="newton-cholesky", tol=1e-12, max_iter=100
@@ -144,7 +161,12 @@ def fit(X_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
 
 
 def reliability(p_N: np.ndarray, y_N: np.ndarray) -> list[dict[str, float]]:
-    """Of equal intervals of the probability: its mean there, and the share that held."""
+    """The reliability diagram: for each of `NUM_BINS` equal intervals of the probability that has
+    facts, the number of facts, their mean probability, and the share of them that held.
+
+    p_N  probability of each fact
+    y_N  1 where the belief held, else 0
+    """
     bin_N = np.minimum((p_N * NUM_BINS).astype(int), NUM_BINS - 1)
     return [
         {
@@ -160,4 +182,5 @@ def reliability(p_N: np.ndarray, y_N: np.ndarray) -> list[dict[str, float]]:
 
 
 def _probability(X_NF: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The logistic function of each row, [N], with coefficients `w` of shape [1 + F]."""
     return 1.0 / (1.0 + np.exp(-np.clip(w[0] + X_NF @ w[1:], -30, 30)))

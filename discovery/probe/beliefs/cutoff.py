@@ -1,14 +1,15 @@
-"""When is what the model believes from? The effective cut-off of each relation.
+"""The effective knowledge cut-off of a model, for each relation (arXiv:2403.12958).
 
-    A(d) = share of subjects whose believed value holds on day d
+    A(d) = share of subjects whose believed value was true on day d
 
-over the beliefs whose value the source dates; its peak is the effective cut-off, which differs from
-the advertised one (arXiv:2403.12958). A fact that may or may not hold on a day counts half. Where
-several days are as good the middle of them is given, and the first and last beside it; the interval
-is of a bootstrap over subjects.
+The share is over the beliefs whose value has a date in the source. The day where it is greatest is
+the effective cut-off, which may differ from the advertised one. A value that may or may not have
+been true on a day counts half. Where several days are equally good, the result is the middle one,
+with the first and the last beside it. The confidence interval is of a bootstrap over subjects.
+Letters in names of arrays: S subjects, D days, K bootstrap samples.
 
-    cutoff.json   the curves, by relation and of all together
-    cutoff.html   the same, drawn; it needs no other file
+    cutoff.json   the curves, for each relation and for all together
+    cutoff.html   the same curves, drawn; the page needs no other file
 """
 
 from __future__ import annotations
@@ -25,48 +26,58 @@ from discovery.facts.fact import Interval
 from discovery.relations.labels import clean_label
 
 ALL = "all"
+"""Key of the curve of all relations together."""
 MIN_SUBJECTS = 5
-"""Of fewer there is no cut-off, only their curve."""
+"""Subjects needed for a cut-off; with fewer there is only a curve."""
 NUM_DAYS = 240
 """Points of a curve, at most."""
 MONTH_DAYS = 30.4375
+"""Mean days in a month."""
 NUM_SAMPLES = 1000
+"""Samples of the bootstrap."""
 SEED = 0
+"""Seed of the bootstrap."""
 _COUNTED = {"yes": 1.0, "maybe": 0.5, "no": 0.0}
 
 Tenure = tuple[Interval | None, Interval | None]
-"""Start and end; None is open."""
+"""The start and the end of the time for which a value was true; None where one is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dated:
-    """What a model believes of one subject, and when that was so."""
+    """A belief about one subject, with the times at which the believed value was true."""
 
     relation: str
+    """Id of the relation."""
     tenures: tuple[Tenure, ...]
-    """Of the believed value; the same value may have held twice."""
+    """The times; there may be several, since a value can be true twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A(d) of one relation, or of all."""
+    """A(d) of one relation or of all together. Days are counted from 1970-01-01."""
 
     relation: str
+    """Id of the relation, or `ALL`."""
     label: str
+    """Name of the relation, for a person."""
     num_subjects: int
+    """Subjects with a dated belief."""
     days: tuple[int, ...]
-    """Days since 1970-01-01, ascending."""
+    """The days d, ascending: [D]."""
     shares: tuple[float, ...]
+    """A(d), 0 to 1: [D]."""
     peak: int | None
-    """The effective cut-off; None of too few subjects."""
+    """The effective cut-off; None where there are fewer than `MIN_SUBJECTS`."""
     plateau: tuple[int, int] | None
-    """First and last day that is as good."""
+    """First and last day on which A(d) is as great as at the peak."""
     interval: tuple[int, int] | None
-    """2.5 % and 97.5 % of the peak over samples of the subjects."""
+    """The 2.5 % and 97.5 % quantiles of the peak over bootstrap samples of the subjects."""
 
 
 def tenures(change: Change, believed: str) -> tuple[Tenure, ...]:
-    """When the believed label was the value, as far as the source dates it."""
+    """The times at which the value with the believed label was true, as far as the source dates
+    them."""
     found: list[Tenure] = []
     if change.new_label is not None and clean_label(change.new_label) == believed:
         found.append((change.since, None))
@@ -78,10 +89,13 @@ def tenures(change: Change, believed: str) -> tuple[Tenure, ...]:
 
 
 def as_of(held: Sequence[Tenure], today: int) -> Interval | None:
-    """The days that date a belief: from the earliest that its last tenure may have begun to the
-    latest that it may have ended, or to today.
+    """The interval that dates a belief: the last time at which the believed value was true.
 
-    None without a date, and where only an end is known: it then dates nothing from below.
+    It begins on the earliest day on which that time may have begun, and ends on the latest day on
+    which it may have ended, or today. None where the source gives no start.
+
+    held   the times at which the value was true (`tenures`)
+    today  days since 1970-01-01
     """
     begun = [(start, end) for start, end in held if start is not None]
     if not begun:
@@ -93,7 +107,13 @@ def as_of(held: Sequence[Tenure], today: int) -> Interval | None:
 
 
 def curves(beliefs: Iterable[Dated], labels: Mapping[str, str], today: int) -> list[Curve]:
-    """One curve a relation, by id, after one of all together."""
+    """The curve of all relations together, then one for each relation, sorted by id.
+
+    Beliefs without a date do not count.
+
+    labels  relation id -> its name
+    today   the last day of the curves, counted from 1970-01-01
+    """
     groups: dict[str, list[Dated]] = {}
     for belief in beliefs:
         if belief.tenures:
@@ -105,6 +125,7 @@ def curves(beliefs: Iterable[Dated], labels: Mapping[str, str], today: int) -> l
 
 
 def _curve(relation: str, label: str, beliefs: Sequence[Dated], today: int) -> Curve:
+    """The curve of some beliefs, with the cut-off if there are enough of them."""
     days_D = _grid(beliefs, today)
     holding_SD = np.array(
         [
@@ -115,8 +136,8 @@ def _curve(relation: str, label: str, beliefs: Sequence[Dated], today: int) -> C
     peak = plateau = interval = None
     if len(beliefs) >= MIN_SUBJECTS:
         peak, plateau = _peak(days_D, holding_SD.sum(0))
-        # Not scipy's bootstrap: a sample is how often each subject is drawn, so that one product
-        # of matrices sums the curves of all of them.
+        # Not scipy's bootstrap: with a sample written as how often each subject is drawn, one
+        # product of matrices sums the curves of all samples.
         draw = np.random.default_rng(SEED)
         samples_KS = draw.multinomial(len(beliefs), [1 / len(beliefs)] * len(beliefs), NUM_SAMPLES)
         peaks = [_peak(days_D, sums_D)[0] for sums_D in samples_KS @ holding_SD]
@@ -135,8 +156,11 @@ def _curve(relation: str, label: str, beliefs: Sequence[Dated], today: int) -> C
 
 
 def _grid(beliefs: Sequence[Dated], today: int) -> np.ndarray:
-    """Days a month apart, or further where the dates lie far apart, from a year before the first
-    tenth of all dates until today."""
+    """The days of a curve, at most `NUM_DAYS`, equally spaced by a month or more.
+
+    They reach from a year before the 10 % quantile of all dates (without dates, from ten years ago)
+    until today.
+    """
     dated = [day for b in beliefs for tenure in b.tenures for day in _ends(tenure) if day <= today]
     first = int(np.quantile(dated, 0.1, method="lower")) - 365 if dated else today - 3650
     number = min(NUM_DAYS, max(2, round((today - first) / MONTH_DAYS)))
@@ -144,6 +168,7 @@ def _grid(beliefs: Sequence[Dated], today: int) -> np.ndarray:
 
 
 def _ends(tenure: Tenure) -> Iterable[int]:
+    """The earliest day of the start and of the end, where these are known."""
     return (interval.earliest for interval in tenure if interval is not None)
 
 
@@ -157,7 +182,7 @@ def _peak(days_D: np.ndarray, sums_D: np.ndarray) -> tuple[int, tuple[int, int]]
 
 
 def as_json(found: Sequence[Curve]) -> dict[str, Any]:
-    """`cutoff.json`; days as ISO dates."""
+    """The content of `cutoff.json`, with days as ISO dates."""
     return {
         "schema": 1,
         "relations": {
@@ -176,5 +201,5 @@ def as_json(found: Sequence[Curve]) -> dict[str, Any]:
 
 
 def iso(day: int) -> str:
-    """A day as `2015-03-04`."""
+    """A day, counted from 1970-01-01, as an ISO date such as `2015-03-04`."""
     return to_iso(Interval(day, day + 1))

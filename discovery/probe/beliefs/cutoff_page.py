@@ -11,12 +11,16 @@ from infra.charts import curve
 
 
 def as_page(found: Sequence[Curve], model: str) -> str:
-    """`cutoff.html`: a figure a relation."""
+    """The content of `cutoff.html`: one figure for each curve.
+
+    model  name of the model, for the title
+    """
     figures = [_figure(c) for c in found] or [Markup("<p>No belief is of a dated value.</p>")]
     return str(_PAGE.format(model=model, figures=Markup("\n").join(figures)))
 
 
 def _figure(c: Curve) -> Markup:
+    """The figure of one curve, with its caption."""
     said = f"{c.num_subjects} subjects; too few for a cut-off"
     if c.peak is not None and c.interval is not None:
         low, high = map(iso, c.interval)
