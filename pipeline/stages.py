@@ -34,7 +34,7 @@ class Stages:
     workspace: Workspace
     runner: Runner
     stamp: Mapping[str, Any] | None = None
-    """Additions to every record: commit, hardware."""
+    """Added to every record, without effect on its identity: commit, runner."""
     restart: bool = False
     """Whether the partial output of an interrupted stage is discarded. The editor's statistics and
     values are cached by content outside of it, and are reused all the same."""

@@ -37,11 +37,11 @@ class GateConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ES: Bound = _at(0.90, "the target of a new edit must be the likeliest answer")
-    """Least share of new edits whose target beats every alternative."""
+    """Least share of new edits whose target is more probable than every alternative."""
     reliability: Bound = _at(0.70, "a preferred answer that is never given helps nobody")
     """Least share of new edits for which the model generates the right answer."""
     PS: Bound = _at(0.60, "a fact known in one phrasing only is a memorised string")
-    """Least share of held-out paraphrases on which the target beats every alternative."""
+    """Least share of held-out paraphrases after which the target is the most probable answer."""
     generality: Bound = _at(0.50, "a fact must be given in other words too")
     """Least share of held-out paraphrases for which the model generates the right answer."""
     worst_relation: Bound = _at(0.50, "means hide holes", unproven="warn")
