@@ -244,6 +244,7 @@ class _Recorder:
         return getattr(self.architecture, name)
 
     def hidden(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The architecture's own result; the arguments are appended to `calls`."""
         self.calls.append((args, kwargs))
         return self.architecture.hidden(*args, **kwargs)
 
