@@ -71,7 +71,7 @@ class Engine:
         return self.editor.prepare(EditorCall(self.base, fitted), requests)
 
     def find_values(self, group: Sequence[EditRequest], fitted: Statistics) -> dict[str, Tensor]:
-        """The value vector of each request of one group, by key."""
+        """Content key -> value, [D + 4] (`Value.pack`), for the requests of one group."""
         return self.editor.find_values(EditorCall(self.base, fitted), group)
 
     def propose(
