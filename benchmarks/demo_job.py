@@ -19,10 +19,12 @@ from pathlib import Path
 from benchmarks.common.hardware import commit, machine
 
 ROOT = Path(__file__).parent.parent
+"""Directory of the repository."""
 
 
 def main() -> None:
-    """Run the job once, from nothing."""
+    """Run the job once in an empty workspace, and print a table of seconds by stage and
+    edition."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default=str(ROOT / "examples" / "demo.toml"))
     config = parser.parse_args().config

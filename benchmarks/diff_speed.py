@@ -46,11 +46,15 @@ from pipeline.config import load_config
 from pipeline.stages import Stages
 
 OLD, NEW = date(2023, 5, 31), date(2023, 6, 30)
+"""Days of the two snapshots."""
 BUCKET_ROWS = 60_000
+"""About how many facts a bucket holds."""
 DEMO = Path("examples/demo.toml")
+"""Config of the demo, relative to the repository."""
 
 
 def main() -> None:
+    """Print a table with one line for each number of facts and share of changed groups."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--facts", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--changed", type=float, nargs="+", default=[0.01])
@@ -69,7 +73,8 @@ def main() -> None:
 
 
 def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
-    """One line of the table."""
+    """Measure two snapshots of `number` facts that differ in a share of them, and print one line of
+    the table."""
     num_buckets = max(1, round(number / BUCKET_ROWS))
     old = made(directory / "old", real, number, num_buckets, OLD, 0.0)
     new = made(directory / "new", real, number, num_buckets, NEW, share)
@@ -87,7 +92,8 @@ def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
 
 
 def rules_alone(old: Artifact, new: Artifact) -> float:
-    """Facts a second of one bucket where every group is judged, objects and all."""
+    """Facts judged in a second, where the rules judge every group of the first bucket. Building
+    `Fact` objects is included."""
     functional = functional_of(load_relations())
     started = time.perf_counter()
     before, after = (
@@ -98,7 +104,10 @@ def rules_alone(old: Artifact, new: Artifact) -> float:
 
 
 def real_facts(directory: Path) -> pa.Table:
-    """The demo's facts as of its last edition."""
+    """The facts of the demo's sources at the end of `NEW`, rows of `FACT_SCHEMA`.
+
+    directory  where the crawl and the snapshot are written
+    """
     config = load_config(DEMO)
     place, runner = Workspace(directory / "real"), InProcessRunner()
     sources, base = config.sources, DEMO.parent.absolute()
@@ -117,7 +126,13 @@ def real_facts(directory: Path) -> pa.Table:
 def made(
     directory: Path, real: pa.Table, number: int, num_buckets: int, day: date, share: float
 ) -> Artifact:
-    """A snapshot of so many facts; in a share of them the object is another, of a new statement."""
+    """Write a snapshot with copies of real facts under new ids.
+
+    real    the facts to copy
+    number  number of facts in the snapshot
+    day     day of the snapshot
+    share   share of the facts that get another value and another statement id
+    """
     rows = -(-number // num_buckets)
     for bucket in range(num_buckets):
         copies = -(-rows // real.num_rows)
@@ -142,7 +157,7 @@ def made(
 
 
 def put(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
-    """The table with another column in the place of one."""
+    """The table of facts with one column replaced."""
     return table.set_column(table.schema.get_field_index(name), FACT_SCHEMA.field(name), column)
 
 

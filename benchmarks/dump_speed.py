@@ -39,8 +39,11 @@ from infra.execution.runner import InProcessRunner
 from infra.storage.stage_dir import StageDir
 
 RECORDINGS = Path(__file__).parents[1] / "examples" / "recordings" / "wikidata"
+"""Directory of the recorded items from which the dumps are made."""
 AS_OF = date(2030, 1, 1)
+"""Day of the crawl, after all revisions in the dumps."""
 MEAN_BYTES = 14_000
+"""Mean size of an item in a dump, in bytes of JSON."""
 PEER = """
 import sys, time
 from qwikidata.entity import WikidataItem
@@ -60,10 +63,11 @@ for entity in WikidataJsonDump(path):
             found += 1
 print(time.process_time() - started, entities, found)
 """
+"""Program for the peer's interpreter. It prints CPU seconds, entities and statements found."""
 
 
 def main() -> None:
-    """Three shares of items with wanted statements, three readings of each."""
+    """Measure dumps with three shares of items with wanted statements, and print a table."""
     options = arguments()
     print(f"{machine()}, commit {commit()}, `{shlex.join(['python', *sys.argv])}`\n")
     wanted = tuple(key for key, relation in load_relations().items() if relation.functional)
@@ -90,7 +94,12 @@ def main() -> None:
 
 
 def ours(path: Path, names: Any, wanted: tuple[str, ...], repeat: int) -> tuple[float, int]:
-    """Least seconds, and facts found."""
+    """Read a dump with our crawl; the CPU seconds of the fastest of `repeat` readings, and the
+    number of facts found.
+
+    names   setting `names` of the dump source
+    wanted  ids of the relations that are read
+    """
     best, facts = float("inf"), 0
     config = DumpConfig(name="dump", path=path.name, relations=wanted, names=names)
     for _ in range(repeat):
@@ -105,7 +114,8 @@ def ours(path: Path, names: Any, wanted: tuple[str, ...], repeat: int) -> tuple[
 
 
 def peer(path: Path, wanted: tuple[str, ...], options: argparse.Namespace) -> tuple[float, int]:
-    """As `ours`."""
+    """Read a dump with qwikidata; the CPU seconds of the fastest reading, and the number of
+    statements found. Raises CalledProcessError where the peer fails."""
     best, facts = float("inf"), 0
     for _ in range(options.repeat):
         command = [options.qwikidata, "-c", PEER, str(path), *wanted]
@@ -115,7 +125,11 @@ def peer(path: Path, wanted: tuple[str, ...], options: argparse.Namespace) -> tu
 
 
 def write_dump(path: Path, num: int, share: float, wanted: tuple[str, ...]) -> int:
-    """A dump of `num` items; returns its size unpacked."""
+    """Write a dump of `num` items, and return its size in bytes before compression.
+
+    share   share of the items that have statements of the wanted relations
+    wanted  ids of these relations
+    """
     rng, size = random.Random(0), 4
     recorded = list(recordings())
     pool = [s for entity in recorded for r, s in statements(entity) if r in wanted]
@@ -134,7 +148,14 @@ def write_dump(path: Path, num: int, share: float, wanted: tuple[str, ...]) -> i
 def make_item(
     n: int, rng: random.Random, entity: Any, facts: list[Any], wanted: tuple[str, ...]
 ) -> dict[str, Any]:
-    """An item with parts of a recorded one, to about the mean size, and some wanted statements."""
+    """An item of about the mean size, with random parts of a recorded item and some statements of
+    wanted relations.
+
+    n       number of the item, from which its id is made
+    entity  the recorded item
+    facts   the statements of wanted relations
+    wanted  ids of these relations, of which no other statement is taken
+    """
     key = f"Q{1000 + n}"
     others = [s for r, s in statements(entity) if r not in wanted]
     claims: dict[str, list[Any]] = {}
@@ -160,12 +181,14 @@ def make_item(
 
 
 def statements(entity: Any) -> Iterator[tuple[str, Any]]:
+    """Each statement of an item, with the id of its relation."""
     for relation, found in entity["claims"].items():
         for statement in found:
             yield relation, statement
 
 
 def recordings() -> Iterator[Any]:
+    """The recorded items, as Wikidata's JSON."""
     for path in sorted(RECORDINGS.glob("Q*.json.gz")):
         entity = find_entity(
             json.loads(gzip.decompress(path.read_bytes())), path.name.split("-")[0]
@@ -175,6 +198,7 @@ def recordings() -> Iterator[Any]:
 
 
 def arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--num", type=int, default=5000, help="items")
     parser.add_argument("--repeat", type=int, default=3)

@@ -45,13 +45,15 @@ from pipeline.evaluate.output import ITEMS
 from pipeline.evaluate.scoring.intervals import paired_bootstrap
 
 SHOWN = ("ES", "PS", "NS", "reliability", "generality", "near_agreement", "leak", "kl")
+"""Metrics that are printed."""
 NUM_FACTS = 1100
+"""Number of facts in the CounterFact file."""
 COMPARED = SHOWN[:-1]
-"""Measures whose difference from the peer is printed."""
+"""Metrics whose difference from the peer is printed."""
 
 
 def main() -> None:
-    """Judge the base, the peer and every variant, one after the other."""
+    """Evaluate the base, the peer and every variant, one after the other."""
     args = arguments()
     try:
         run(args, list(parse_variants(args)))
@@ -60,7 +62,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
-    """The tables of one call."""
+    """Evaluate the systems and print the tables. Raises CorrigendaError."""
     quiet_transformers()
     base = locate(args.model)
     compute = ModelConfig(name=args.model, dtype=args.dtype, device=args.device).compute
@@ -114,13 +116,21 @@ def run(args: argparse.Namespace, systems: Sequence[System]) -> None:
 
 
 def print_row(name: str, metrics: Mapping[str, Any], more: Sequence[str] = ("", "")) -> None:
-    """One line of the table."""
+    """Print one line of the table.
+
+    metrics  name -> result, of one model
+    more     the last two cells: facts edited, and seconds of the edit
+    """
     cells = [cell(metrics.get(metric)) for metric in (*SHOWN, "perplexity")]
     print("|", " | ".join([name, *cells, *more]), "|", flush=True)
 
 
 def print_differences(rows: Mapping[str, Artifact]) -> None:
-    """Each variant minus the peer on the same facts, with intervals of the paired bootstrap."""
+    """Print the difference of each variant from the peer on the same facts, with intervals of the
+    paired bootstrap.
+
+    rows  name of the system -> output of its evaluation; the peer's name is `peer`
+    """
     items = {name: items_of(made) for name, made in rows.items()}
     peer = items.pop("peer")
     print("\n|", " | ".join(["minus the peer", *COMPARED]), "|")
@@ -136,7 +146,8 @@ def print_differences(rows: Mapping[str, Artifact]) -> None:
 
 
 def items_of(made: Artifact) -> dict[str, dict[str, float]]:
-    """The candidate's numbers, fact by fact; each fact here has a subject of its own."""
+    """Metric -> fact -> value, for the edited model of an evaluation. Each fact here has its own
+    subject."""
     found: dict[str, dict[str, float]] = {metric: {} for metric in COMPARED}
     for row in made.table(ITEMS).to_pylist():
         if row["role"] == "candidate" and row["metric"] in found:
@@ -145,8 +156,13 @@ def items_of(made: Artifact) -> dict[str, dict[str, float]]:
 
 
 def statements(records: Sequence[Case], others: Sequence[Case]) -> list[str]:
-    """True statements of the edited relations about other subjects, none of them a neighbour of the
-    evaluation: what the edit stage is given as facts to be left alone."""
+    """True statements of the edited relations, which the edit stage gets as facts to preserve.
+
+    Their subjects are not edited, and do not occur in the neighbourhood prompts of the evaluation.
+
+    records  the facts that are edited
+    others   the facts from which the statements are made
+    """
     relations = {record.relation for record in records}
     asked = " ".join(query.prompt for record in records for query in record.near)
     return [
@@ -157,7 +173,8 @@ def statements(records: Sequence[Case], others: Sequence[Case]) -> list[str]:
 
 
 def parse_variants(args: argparse.Namespace) -> Iterator[System]:
-    """The editors of the command line. Raises ConfigError for a setting they do not have."""
+    """The system of each variant on the command line. Raises ConfigError for a setting that the
+    editor does not have."""
     for text in args.variant or [f"{args.editor}:"]:
         name, _, own = text.partition(":")
         config = EditConfig(
@@ -171,7 +188,7 @@ def parse_variants(args: argparse.Namespace) -> Iterator[System]:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -46,8 +46,9 @@ MATCHED = {
     "context_tokens": 10,
     "values": {"steps": 25, "stop_loss": 0.05, "learning_rate": 1.2, "beta1": 0.5},
 }
-"""The peer's number of contexts, most steps, and loss to stop at; and steps so long that the clamp,
-which is the peer's, decides how far a value goes, as it does there."""
+"""Settings of MEMIT that match the peer's: its number of contexts, its greatest number of steps,
+and the loss at which it stops. The learning rate is so high that the clamp, which is the peer's,
+decides how far a value moves, as it does for the peer."""
 COLUMNS = (
     "values s",
     "keys s",
@@ -59,11 +60,12 @@ COLUMNS = (
     "mean NLL",
     "ratio",
 )
-"""`keys` holds the sorting of requests; `CPU s` tells on a shared machine what was waited for."""
+"""Columns of the table. `keys s` includes the preparation of the requests. `CPU s` does not count
+time in which other programs used the machine. `ratio` is edits/s divided by the peer's."""
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Measure what the command line asks for, and print tables."""
     options = arguments()
     place = machine()
     if torch.cuda.is_available():
@@ -81,7 +83,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,7 +115,8 @@ def arguments() -> argparse.Namespace:
 
 
 def throughput(options: argparse.Namespace) -> None:
-    """Both systems on the same facts, layers, contexts, and second moments."""
+    """Measure both systems on the same facts, layers, number of contexts and second moments, and
+    ours also with its defaults."""
     layers = options.layers or [7, 8, 9, 10, 11]
     records = facts(options.num)
     path, dtype = locate(options.model).path, dtype_name(options.dtype, "cpu")
@@ -142,7 +145,8 @@ def throughput(options: argparse.Namespace) -> None:
 
 
 def statistics(options: argparse.Namespace) -> None:
-    """Five layers in one pass against a forward of the same tokens to the deepest."""
+    """Measure the statistics of five layers, and the forward passes alone of the same tokens to the
+    deepest of the layers."""
     layers = options.layers or [7, 8, 9, 10, 11]
     ref, dtype = locate(options.model), dtype_name(options.dtype, "cpu")
     base = Base(*load(ref.path, dtype=getattr(torch, dtype)), digest=ref.digest)
@@ -156,7 +160,7 @@ def statistics(options: argparse.Namespace) -> None:
 
 
 def scaling(options: argparse.Namespace) -> None:
-    """Ours with its defaults, by number of edits."""
+    """Measure ours with its defaults, for several numbers of edits."""
     path, dtype = locate(options.model).path, dtype_name(options.dtype, "cpu")
     print("| edits | sorting s | values s | keys s | solve s | ms/edit | peak GB of a worker |")
     print("|---|---|---|---|---|---|---|")
@@ -177,7 +181,8 @@ def scaling(options: argparse.Namespace) -> None:
 
 
 def on_gpu(options: argparse.Namespace) -> None:
-    """A large shape with random weights: ours on all facts, the peer on a few."""
+    """Measure both systems on a large model with random weights: ours on all facts, the peer on a
+    few."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options.layers = options.layers or [4, 5, 6, 7, 8]
     records, tokens = facts(options.num), locate(EMBEDDED).path
@@ -198,7 +203,11 @@ def on_gpu(options: argparse.Namespace) -> None:
 
 
 def ours_on(options: argparse.Namespace, records: Sequence[Case], tokens: Path, device: str) -> Run:
-    """Ours on a random model, in this process; the model is gone afterwards."""
+    """Measure ours on a model with random weights, in this process. The memory of the model is free
+    afterwards.
+
+    tokens  directory of the tokenizer
+    """
     _, tokenizer = load(tokens, dtype=torch.bfloat16)
     shape = shape_of(options.gpu, options.hidden)
     model = random_model(shape, dtype=torch.bfloat16, device=device)
@@ -220,7 +229,7 @@ def peer_job(
     layers: Sequence[int],
     out: Path,
 ) -> PeerJob:
-    """The same facts for the peer."""
+    """The job of the peer on some facts; its files are written to `out`."""
     requests = [
         {
             "case_id": record.id,
@@ -247,7 +256,7 @@ def peer_job(
 
 
 def with_moments(job: PeerJob, fitted: Statistics, layers: Sequence[int]) -> PeerResult:
-    """Run the peer with our second moments."""
+    """Run the peer with our second moments. Raises CalledProcessError where it fails."""
     Path(job.moments).parent.mkdir(parents=True, exist_ok=True)
     moments = {str(layer): fitted.moment(layer).float().cpu().contiguous() for layer in layers}
     save_file(moments, job.moments)
@@ -255,7 +264,12 @@ def with_moments(job: PeerJob, fitted: Statistics, layers: Sequence[int]) -> Pee
 
 
 def report(runs: Mapping[str, Run], peer: PeerResult | None, peer_name: str, number: int) -> None:
-    """One line a system; ratio: edits/s over the peer's."""
+    """Print a table with one line for each system.
+
+    runs    name of ours, with its settings -> the measurement
+    peer    the measurement of the peer; None where it did not run
+    number  number of facts for ours
+    """
     print("| system | edits |", " | ".join(COLUMNS), "|")
     print("|---|---|" + "---|" * len(COLUMNS))
     pace = len(peer.steps) / peer.seconds if peer else math.nan
@@ -283,14 +297,22 @@ def report(runs: Mapping[str, Run], peer: PeerResult | None, peer_name: str, num
 def line(
     name: str, edits: str, seconds: Sequence[float], done: int, steps: int, nll: float, pace: float
 ) -> None:
-    """One line of the table."""
+    """Print one line of the table.
+
+    edits    text of the column `edits`
+    seconds  values, keys, solve, whole edit, CPU
+    done     number of facts that were edited
+    steps    evaluations of the loss, over all facts
+    nll      mean NLL of the targets
+    pace     edits/s of the peer
+    """
     rate = done / seconds[3]
     cells = [f"{s:.1f}" for s in seconds] + [f"{rate:.3f}", str(steps), f"{nll:.3f}"]
     print(f"| {name} | {edits} |", " | ".join([*cells, f"{rate / pace:.1f}"]), "|")
 
 
 def floors(runs: Mapping[str, Run], model: Any) -> None:
-    """The search for values against the arithmetic that it cannot do without."""
+    """Print the time of the search for values and its lower bound (`benchmarks.common.floor`)."""
     rate = gemm_rate(model)
     print(f"\nLarge products in {model.dtype}: {rate / 1e9:.0f} GFLOP/s.\n")
     print("| system | tokens run again | predictions | TFLOP | floor s | values s | ratio |")
@@ -303,7 +325,8 @@ def floors(runs: Mapping[str, Run], model: Any) -> None:
 
 
 def keep(folder: Path | None, runs: Mapping[str, Run]) -> None:
-    """Deltas and reports, for whoever wants to judge the edits as well."""
+    """Save the deltas and reports below a folder, so that the edits can be evaluated; None saves
+    nothing."""
     for name, run in runs.items() if folder else ():
         assert folder is not None
         out = folder / name.replace(", ", "-").lower()

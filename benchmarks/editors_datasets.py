@@ -32,6 +32,7 @@ from pipeline.datasets import load_cases
 from pipeline.evaluate.config import EvaluateConfig
 
 DATA = Path(__file__).parent / "data"
+"""Directory of the edit sets."""
 SETS = (
     ("counterfact", DATA / "counterfact.jsonl.gz"),
     ("zsre", DATA / "zsre.json.gz"),
@@ -39,16 +40,19 @@ SETS = (
     ("knowedit", DATA / "wiki_counterfact.json.gz"),
     ("wikibigedit", DATA / "wikibigedit.json.gz"),
 )
+"""Name of the loader and file of each edit set."""
 FAMILIES = ("preference", "generation", "locality", "portability", "text", "ripple", "multi_hop")
+"""Families of metrics that are computed."""
 COLUMNS = (
     *("reliability", "reliability_exact", "generality", "ES", "PS", "NS"),
     *("near_agreement", "subject_agreement", "neutral_agreement", "kl"),
     *("portability_one_hop", "portability_subject_alias"),
 )
+"""Metrics that are printed, each on a line of the table."""
 
 
 def main() -> None:
-    """One table an edit set."""
+    """Evaluate the editors on each edit set, and print one table for each set."""
     args = arguments()
     quiet_transformers()
     config = EvaluateConfig(metrics=FAMILIES, context=True, num_near=3, num_unrelated=args.num)
@@ -77,7 +81,14 @@ def main() -> None:
 def print_table(
     name: str, digest: str, num: int, dropped: dict[str, int], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Numbers down, systems across, and the protocol of each number behind it."""
+    """Print the table of an edit set: one line for each metric, one column for each system, and the
+    number of items and the protocol of the metric.
+
+    digest   digest of the facts
+    num      number of facts
+    dropped  reason -> number of records that were left out for it
+    rows     results of each system
+    """
     print(f"**{name}** (`{digest[:12]}`): {num} facts", end="")
     print("".join(f"; left out: {n} records, {why}" for why, n in dropped.items()) + "\n")
     print("|", " | ".join(["", *(row["system"] for row in rows), "n", "protocol"]), "|")
@@ -95,7 +106,7 @@ def print_table(
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -43,29 +43,36 @@ from pipeline.evaluate.stage import EvaluateInputs, evaluate
 from pipeline.export.edited import ForeignCheckpoint
 
 NOISED = "model.layers.9.mlp.down_proj.weight"
+"""The weight matrix that gets noise in the candidate."""
 SCORED = ("teacher_forced", "preference")
+"""Families of metrics that need likelihoods only."""
 ALL = ("preference", "teacher_forced", "generation", "locality", "text")
+"""All families of metrics that are measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One system on some facts."""
+    """The measurement of one system on some facts."""
 
     name: str
+    """The system and its settings."""
     facts: int
+    """Number of facts."""
     questions: int
-    """Of each fact's prompts, put to one model."""
+    """Number of prompts that each model is asked, for all facts."""
     models: int
+    """Number of models that are asked."""
     seconds: float
+    """Duration of the evaluation."""
 
     @property
     def pace(self) -> float:
-        """Seconds a fact and model."""
+        """Seconds for one fact and one model."""
         return self.seconds / self.facts / self.models
 
 
 def main() -> None:
-    """Both systems, one after the other."""
+    """Measure ours and, where a checkout is given, EasyEdit's, and print a table."""
     options = arguments()
     place = f"{machine()}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
     print(f"{place}, commit {commit()}, `{shlex.join(['python', *sys.argv])}`\n", flush=True)
@@ -99,7 +106,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,7 +132,12 @@ def run(
     dtype: str,
     folder: Path,
 ) -> Row:
-    """The evaluate stage on a base and a candidate. Workers are loaded before the clock starts."""
+    """Measure the evaluate stage on a base and a candidate, after the workers have loaded them.
+
+    models  directories of the base and of the candidate
+    dtype   name of the torch dtype of the weights
+    folder  directory for the outputs
+    """
     compute = ModelConfig(name="", dtype=dtype).compute
     base = ServedModel(name="base", path=models[0])
     with runner_at("local") as runner:
@@ -152,21 +164,22 @@ def run(
 
 
 def load_workers(runner: Runner, base: ServedModel, compute: Compute, out: StageDir) -> None:
-    """Let every worker answer something."""
+    """Make every worker load the base, by asking questions."""
     cores = os.cpu_count() or 1
     some = [Question(id=str(i), prompt="Rome is in", greedy=True) for i in range(64 * cores)]
     ask_models(runner, out, [Questionnaire(served=base, questions=some)], compute=compute)
 
 
 def stage(folder: Path, name: str) -> StageDir:
-    """A new directory."""
+    """A new directory for the output of a stage, named after a measurement."""
     path = folder / name.replace(" ", "-")
     path.mkdir(parents=True)
     return StageDir(path)
 
 
 def noised(path: Path, target: Path) -> Path:
-    """The model with a hundredth of noise in one matrix."""
+    """Save the model with Gaussian noise in one matrix, of a hundredth of its standard deviation;
+    the directory `target`."""
     base = Checkpoint(path)
     weight = base.tensor(NOISED)
     noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
@@ -183,7 +196,12 @@ def peer(
     model: Path,
     folder: Path,
 ) -> Row:
-    """Its evaluation of the first facts."""
+    """Measure EasyEdit's evaluation of the first `number` facts.
+
+    protocol  a key of `benchmarks.peers.easyedit_evaluation.PROTOCOLS`
+    model     directory of the model
+    folder    directory for the result
+    """
     records = [
         {
             "prompt": case.prompt,
@@ -222,7 +240,8 @@ def peer(
 
 
 def report(ours: Sequence[Row], theirs: Sequence[Row]) -> None:
-    """One line a row, with how many times as long it takes as ours on the same questions."""
+    """Print a table with one line for each measurement, and how many times as long it takes as each
+    of our two with the peer's questions."""
     likelihoods, answers, _ = ours
     print(
         "| system | facts | models | questions | seconds | questions/s | ms a fact and model |",

@@ -44,20 +44,25 @@ from infra.models.loading import EMBEDDED, dtype_name, load, locate
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One subject in one template, with all answers."""
+    """One subject in one template, with all answers of its relation."""
 
     relation: str
+    """Id of the relation."""
     template: str
+    """A sentence with [X] for the subject and [Y] for the answer."""
     subject: str
+    """Label of the subject."""
     answers: Sequence[str]
+    """Labels of the answers."""
 
     def statement(self, answer: str) -> str:
-        """As lm-pub-quiz writes it: a capital first."""
+        """The statement with an answer, its first letter a capital as lm-pub-quiz writes it."""
         text = self.filled(self.template, answer)
         return text[0].upper() + text[1:]
 
     def divided(self, answer: str) -> tuple[str, str]:
-        """A statement at the last space before the second of subject and answer."""
+        """The statement in two parts, divided at the last space before the later of subject and
+        answer."""
         later = max(self.template.index("[X]"), self.template.index("[Y]"))
         head, tail = self.template[:later], self.template[later:]
         cut = head.rindex(" ")
@@ -65,12 +70,12 @@ class Item:
         return first[0].upper() + first[1:], self.filled(head[cut + 1 :] + tail, answer)
 
     def filled(self, text: str, answer: str) -> str:
-        """A piece of the template with what stands in its places."""
+        """A piece of the template with subject and answer filled in."""
         return text.replace("[Y]", answer).replace("[X]", self.subject)
 
 
 def main() -> None:
-    """Both sides in turn."""
+    """Measure both sides in turn, and print tables."""
     options = arguments()
     torch.set_num_threads(options.threads)
     place = f"{machine()}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}"
@@ -103,7 +108,7 @@ def main() -> None:
 
 
 def read_items(options: argparse.Namespace) -> list[Item]:
-    """The first subjects of every relation, in all its templates."""
+    """The items: the first subjects of every relation, in all its templates."""
     relations = json.loads(Path(options.relations).read_text(encoding="utf-8"))
     subjects: dict[str, list[str]] = {}
     with gzip.open(options.bear, "rt", encoding="utf-8") as lines:
@@ -124,7 +129,10 @@ def read_items(options: argparse.Namespace) -> list[Item]:
 
 
 def questions(items: Iterable[Item], bos: str) -> list[Question]:
-    """One for each beginning of statements, with all that follows it."""
+    """One question for each first part of statements, with all second parts as candidates.
+
+    bos  text of the model's first token, which precedes each statement
+    """
     endings: dict[str, dict[str, None]] = {}
     for item in items:
         for answer in item.answers:
@@ -137,7 +145,7 @@ def questions(items: Iterable[Item], bos: str) -> list[Question]:
 
 
 def score(lm: LanguageModel, items: Sequence[Item]) -> list[list[float]]:
-    """log p of each full statement, by item, in the order of its answers."""
+    """Log-likelihood of each full statement in nats: for each item, in the order of its answers."""
     asked = questions(items, lm.tokenizer.bos_token)
     answers = lm.ask(asked)
     scores = {
@@ -151,7 +159,12 @@ def score(lm: LanguageModel, items: Sequence[Item]) -> list[list[float]]:
 def run_peer(
     options: argparse.Namespace, items: Sequence[Item], path: Path, dtype: str
 ) -> dict[str, Any]:
-    """`seconds`, `cpu_s` and `scores` of lm-pub-quiz."""
+    """The result of lm-pub-quiz on the items: `seconds`, `cpu_s` and `scores`, which are ordered as
+    those of `score`. Raises CalledProcessError where it fails.
+
+    path   directory of the model
+    dtype  name of the torch dtype of the weights
+    """
     with tempfile.TemporaryDirectory() as folder:
         job, out = Path(folder) / "job.json", Path(folder) / "result.json"
         settings = {
@@ -175,7 +188,11 @@ def report(
     ours_s: float,
     peer_s: float,
 ) -> None:
-    """Pace of both and how alike their scores are, as a Markdown table."""
+    """Print the pace of both sides, and how much their scores agree.
+
+    ours, peer      scores of the statements, by item
+    ours_s, peer_s  seconds
+    """
     print("| | items/s | statements/s |\n|---|---|---|")
     total = sum(len(item.answers) for item in items)
     for name, seconds in (("ours", ours_s), ("lm-pub-quiz", peer_s)):
@@ -194,14 +211,19 @@ def report(
 
 
 def _widest_swap(ours: np.ndarray, peer: np.ndarray) -> float:
-    """How far apart, by the peer's scores, two neighbours are that we have the other way round."""
+    """The greatest difference, in the peer's scores (nats), of two neighbours in our ranking that
+    the peer ranks the other way round."""
     steps = np.diff(peer[np.argsort(-ours, kind="stable")])
     return float(max(0.0, steps.max(initial=0.0)))
 
 
 def limit(lm: LanguageModel, items: Sequence[Item], seconds: float) -> None:
-    """Tokens that had to run, and the model's own pace on rows of their mean lengths: prompts, then
-    endings behind them."""
+    """Print the number of tokens that had to run, and the time of the bare model on as many.
+
+    The bare model runs rows of the mean length of the prompts, then rows of that of the endings.
+
+    seconds  time of our scoring
+    """
     asked = questions(items, lm.tokenizer.bos_token)
     prompts = by_prefix(encode(lm.tokenizer, i, q) for i, q in enumerate(asked))
     before = [len(prompt.tokens) for prompt in prompts]
@@ -228,7 +250,7 @@ def limit(lm: LanguageModel, items: Sequence[Item], seconds: float) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--bear", required=True, help="BEAR's items, .jsonl.gz")
     parser.add_argument("--relations", required=True, help="BEAR's relations, .json")

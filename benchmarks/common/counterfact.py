@@ -1,5 +1,4 @@
-"""The CounterFact facts (arXiv:2202.05262) that benchmarks run on, as the loader of edit sets gives
-them."""
+"""The CounterFact facts (arXiv:2202.05262) that benchmarks run on."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ from pipeline.datasets import load_cases
 from pipeline.evaluate.cases import Case, CaseSet
 
 DATA = Path(__file__).parents[1] / "data" / "counterfact.jsonl.gz"
+"""The file of the facts (`benchmarks/data/SOURCES.md`)."""
 
 
 def load_facts(num: int) -> CaseSet:
@@ -17,6 +17,6 @@ def load_facts(num: int) -> CaseSet:
 
 
 def template(case: Case) -> str:
-    """The prompt with `{}` in the subject's place."""
+    """The prompt of a case, with `{}` in place of the subject."""
     end = case.subject_start + len(case.subject)
     return f"{case.prompt[: case.subject_start]}{{}}{case.prompt[end:]}"

@@ -1,7 +1,7 @@
-"""Our editor, phase by phase and timed, as the edit stage runs it.
+"""Runs our MEMIT editor as the edit stage does, with the time of each phase.
 
-Workers hold a model and an editor; statistics and values are shared out among them, one worker
-sorts and one solves. All that benchmarks know of the editors' interface is here.
+Each worker holds a model and an editor. Statistics and values are distributed over the workers; one
+worker prepares the requests and one solves. No other benchmark module uses the editors' interface.
 """
 
 from __future__ import annotations
@@ -35,37 +35,43 @@ from pipeline.edit.config import TEXT
 from pipeline.edit.worker import FIT_PARTS
 
 Call = Callable[[Sequence[tuple[Any, ...]]], list[Any]]
-"""Does tasks, each the name of an `Engine` method and its arguments, as parallel as it can."""
+"""Runs tasks in parallel and returns their results in order. A task is the name of a method of
+`Engine` and its arguments."""
 
 
 class Engine:
-    """A model and MEMIT; does one task at a time."""
+    """A model and its MEMIT editor, which run one task at a time."""
 
     def __init__(self, base: Base, options: Mapping[str, Any]) -> None:
+        """
+        base     the model
+        options  settings of MEMIT (`Memit.Config`)
+        """
         self.base = base
         self.editor = Memit(validate(Memit.Config, options, "options"))
 
     def __call__(self, task: tuple[Any, ...]) -> Any:
+        """The result of a task: the name of a method, and its arguments."""
         name, *arguments = task
         return getattr(self, name)(*arguments)
 
     def ready(self) -> None:
-        """Nothing: whoever answers is loaded."""
+        """Do nothing. A worker that returns from this has loaded its model."""
 
     def layers(self) -> list[int]:
-        """The layers it edits."""
+        """The layers that the editor changes."""
         return list(self.editor.layers(self.base.architecture))
 
     def fit(self, part: int) -> Statistics:
-        """Statistics over one part of the general text."""
+        """The statistics of one part of the general text; `part` is 0 to `FIT_PARTS` - 1."""
         return self.editor.fit(EditorCall(self.base), Corpus(general_text(), (part, FIT_PARTS)))
 
     def prepare(self, requests: Sequence[EditRequest], fitted: Statistics) -> Work:
-        """Requests sorted, values of none known."""
+        """The requests sorted into groups, and those that are refused set aside."""
         return self.editor.prepare(EditorCall(self.base, fitted), requests)
 
     def find_values(self, group: Sequence[EditRequest], fitted: Statistics) -> dict[str, Tensor]:
-        """Values of one group."""
+        """Content key -> value, [D + 4] (`Value.pack`), for the requests of one group."""
         return self.editor.find_values(EditorCall(self.base, fitted), group)
 
     def propose(
@@ -77,8 +83,12 @@ class Engine:
         return proposal, sum(spent)
 
     def sizes(self, requests: Sequence[EditRequest]) -> list[tuple[int, int]]:
-        """Of each request, over all its rows and the essence's: tokens from the lookup on, and
-        those among them from which a token is predicted."""
+        """For each request, two numbers of tokens in one step of the search for its value: those
+        from the lookup token on, and those at which a token is predicted.
+
+        Both count all prompts of the request (one for each context) and the prompt for the KL
+        term (`essence`).
+        """
         config, tokenizer = self.editor.config, self.base.tokenizer
         number, length = config.num_prefixed, config.context_tokens
         texts = contexts(self.base.model, tokenizer, num_prefixed=number, num_tokens=length)
@@ -95,7 +105,7 @@ class Engine:
         return time.process_time()
 
     def peak_bytes(self) -> int:
-        """Most memory held: on the GPU where the model is on one, else resident."""
+        """Peak memory in bytes: on the GPU if the model is on one, else of the process."""
         if self.base.model.device.type == "cuda":
             return torch.cuda.max_memory_allocated()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -103,11 +113,14 @@ class Engine:
 
 @dataclass(frozen=True)
 class MakeEngine:
-    """Builds the worker in its own process."""
+    """Builds an engine in the worker process."""
 
     model: Path
+    """Directory of the model."""
     dtype: str
+    """Name of the torch dtype of the weights."""
     options: Mapping[str, Any]
+    """Settings of MEMIT (`Memit.Config`)."""
 
     def __call__(self) -> Engine:
         loaded = load(self.model, dtype=getattr(torch, self.dtype))
@@ -116,50 +129,60 @@ class MakeEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a batch of edits took and gave."""
+    """The result and the cost of one batch of edits."""
 
     seconds: dict[str, float]
-    """By phase: statistics, sorting, values, keys, solve."""
+    """Phase (statistics, sorting, values, keys, solve) -> seconds."""
     cpu_s: float
-    """CPU seconds of all workers, without statistics."""
+    """CPU seconds of all workers, without the statistics."""
     proposal: Proposal
+    """The delta, and a report on each request."""
     layers: list[int]
+    """The layers that were changed."""
     fitted: Statistics
+    """The statistics of the general text."""
     sizes: list[tuple[int, int]]
-    """`Engine.sizes` of the requests."""
+    """Numbers of tokens of each request (`Engine.sizes`)."""
     peak_bytes: int
-    """Of the worker that held most."""
+    """Peak memory of the worker that used most."""
 
     @property
     def total_s(self) -> float:
-        """Seconds of the edit; statistics are gathered once for a model and do not count."""
+        """Seconds of the edit, without the statistics, which a model needs only once."""
         return sum(self.seconds.values()) - self.seconds["statistics"]
 
     @property
     def steps(self) -> list[int]:
-        """Evaluations of the loss, by request; 0 for one set aside."""
+        """Number of evaluations of the loss for each request; 0 for a request that was refused."""
         return [report.steps for report in self.proposal.reports]
 
     @property
     def edited(self) -> int:
-        """Requests carried out."""
+        """Number of requests that were carried out."""
         return sum(report.status == "edited" for report in self.proposal.reports)
 
     @property
     def p_targets(self) -> list[float]:
-        """exp(-NLL) of the requests carried out, at their values."""
+        """Probability of the target, exp(-NLL), at the found value, for each request that was
+        carried out."""
         return [r.p_target for r in self.proposal.reports if r.p_target is not None]
 
 
 def workers(runner: Runner, make: MakeEngine) -> Call:
-    """Tasks go to the runner's workers, with one thread each as the edit stage has them."""
+    """The function that runs tasks on the runner's workers, which have one thread each as in the
+    edit stage."""
     return lambda tasks: list(runner.map(make, tasks, resources=Resources(num_cpus=1)))
 
 
 def drive(
     call: Call, requests: Sequence[EditRequest], *, num_workers: int, fitted: Statistics | None
 ) -> Run:
-    """Edit one batch. Workers are loaded before the clock starts."""
+    """Edit one batch and measure each phase, after the workers have loaded their models.
+
+    call         runs the tasks
+    num_workers  number of workers behind `call`
+    fitted       statistics of an earlier run; None to gather them
+    """
     seconds: dict[str, float] = {}
 
     def clocked(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -196,7 +219,8 @@ def drive(
 
 
 def statistics_seconds(base: Base, layers: Sequence[int], tokens: int) -> tuple[float, float]:
-    """Seconds of the statistics of `layers` in one pass, and of the bare forwards it makes."""
+    """Seconds of gathering the statistics of `layers` in one pass over `tokens` tokens, and seconds
+    of the same forward passes alone."""
     recorder = _Recorder(base.architecture)
     arguments = {"max_tokens": tokens, "window": 512, "architecture": recorder}
     started = time.perf_counter()
@@ -210,7 +234,7 @@ def statistics_seconds(base: Base, layers: Sequence[int], tokens: int) -> tuple[
 
 
 class _Recorder:
-    """An `Architecture` that remembers what it was asked to run."""
+    """An `Architecture` that records the arguments of its forward passes."""
 
     def __init__(self, architecture: Any) -> None:
         self.architecture = architecture
@@ -220,18 +244,23 @@ class _Recorder:
         return getattr(self.architecture, name)
 
     def hidden(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The architecture's own result; the arguments are appended to `calls`."""
         self.calls.append((args, kwargs))
         return self.architecture.hidden(*args, **kwargs)
 
 
 def general_text() -> list[str]:
-    """The paragraphs that statistics are taken on."""
+    """The paragraphs of the general text, of which statistics are gathered."""
     return TEXT.read_text(encoding="utf-8").split("\n\n")
 
 
 @contextmanager
 def timed(module: Any) -> Iterator[list[float]]:
-    """Seconds of every call of a module's functions from outside it."""
+    """Context in which the functions of a module are timed.
+
+    Yields a list that gets the seconds of each call; calls from one function of the module to
+    another are not counted again.
+    """
     spent: list[float] = []
     inside = False
 
@@ -264,7 +293,7 @@ def timed(module: Any) -> Iterator[list[float]]:
 
 
 def _now() -> float:
-    """Seconds, once the GPU has done what it was told."""
+    """The time in seconds, after the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,9 +1,10 @@
-"""The least time that the search for values can take on this machine, by its arithmetic.
+"""A lower bound on the time of the search for values on this machine, from its arithmetic.
 
-A step has to run the tokens from the lookup token on through the blocks above the edited layer, and
-the head where a token is predicted: forwards and, the weights being fixed, backwards to the
-activations. Multiplications by weights count, two operations each; attention, norms, the run that
-comes before the first step and everything of the other phases do not.
+A step runs the tokens from the lookup token on through the blocks above the edited layer, and
+through the head where a token is predicted. It does so forward, and backward to the activations
+only, since the weights are fixed. Products with weight matrices count, with two operations for each
+weight and token. Attention, norms, the forward pass before the first step and the other phases of
+an edit do not count.
 """
 
 from __future__ import annotations
@@ -17,31 +18,38 @@ import torch
 from torch import Tensor, nn
 
 ROUNDS = 30
-"""Timings of each product; the best counts."""
+"""Number of timings, of which the fastest counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """Work of a search, and the rate at which the machine multiplies."""
+    """The work of a search, and the rate at which the machine multiplies."""
 
     tokens: int
-    """Run again: of every fact those of one step times its steps."""
+    """Tokens run, over all facts and steps."""
     heads: int
-    """Positions at which a token is predicted, likewise."""
+    """Positions at which a token is predicted, over all facts and steps."""
     flop: float
+    """Floating-point operations of the search."""
     flop_per_s: float
-    """Of large products in the model's dtype with all cores, or the GPU."""
+    """Rate of large matrix products in the model's dtype, on all cores or the GPU."""
 
     @property
     def seconds(self) -> float:
-        """The floor."""
+        """The lower bound, in seconds."""
         return self.flop / self.flop_per_s
 
 
 def floor_of(
     model: Any, layer: int, sizes: Sequence[tuple[int, int]], steps: Sequence[int], rate: float
 ) -> Floor:
-    """The floor of optimising at `layer`; sizes are tokens and predictions of each fact."""
+    """The lower bound for a search whose values are optimised at `layer`.
+
+    model  a model of transformers
+    sizes  for each fact, the tokens and the predictions of one step (`Engine.sizes`)
+    steps  for each fact, the number of steps
+    rate   FLOP/s of the machine (`gemm_rate`)
+    """
     tokens = sum(size[0] * count for size, count in zip(sizes, steps, strict=True))
     heads = sum(size[1] * count for size, count in zip(sizes, steps, strict=True))
     above = list(model.get_decoder().layers)[layer + 1 :]
@@ -57,7 +65,8 @@ def floor_of(
 
 
 def gemm_rate(model: Any, *, rows: int = 2048) -> float:
-    """FLOP/s of products as the model's MLP makes them, in its dtype, [rows, d] [d, f] and back."""
+    """FLOP/s of the two matrix products of the model's MLP, in its dtype: [rows, d] by [d, f], and
+    the result by [f, d]."""
     config, device, dtype = model.config, model.device, model.dtype
     d, f = config.hidden_size, config.intermediate_size
     x_RD = torch.randn(rows, d, device=device, dtype=dtype)
@@ -68,7 +77,7 @@ def gemm_rate(model: Any, *, rows: int = 2048) -> float:
 
 
 def _seconds(x_RD: Tensor, up_DF: Tensor, down_FD: Tensor, repeats: int = 5) -> float:
-    """Of one product and the one back."""
+    """Seconds of the two products, mean over `repeats`."""
     if x_RD.is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()

@@ -1,4 +1,5 @@
-"""As many facts as a benchmark of speed wants, from the CounterFact records that we have."""
+"""Any number of facts for benchmarks of speed, made from the CounterFact records in the
+repository."""
 
 from __future__ import annotations
 
@@ -10,13 +11,15 @@ from benchmarks.common.counterfact import load_facts, template
 from pipeline.evaluate.cases import Case
 
 FILE_RECORDS = 1100
+"""Number of records in the file."""
 
 
 def facts(number: int) -> list[Case]:
-    """The first records; beyond the file's, its prompts with other subjects of the file.
+    """The first `number` records of the file; where it has fewer, also records made from its
+    prompts with subjects of other records.
 
-    Of those made, no two agree up to the subject's last token: each has a value of its own. Raises
-    ValueError when that cannot be had so often.
+    No two records have the same text up to the end of the subject, so each needs its own value.
+    Raises ValueError where so many cannot be made.
     """
     records = list(load_facts(min(number, FILE_RECORDS)).cases)
     if number > len(records):
@@ -27,7 +30,8 @@ def facts(number: int) -> list[Case]:
 
 
 def _made(records: Sequence[Case]) -> Iterator[Case]:
-    """Prompts and targets of the records, with the subject of the next record, the one after..."""
+    """Records with the prompt and target of each given one and the subject of another: first of the
+    next record, then of the one after it, and so on."""
     heads = [record.prompt[: record.subject_start] for record in records]
     seen = {head + record.subject for head, record in zip(heads, records, strict=True)}
     for shift in range(1, len(records)):

@@ -1,4 +1,5 @@
-"""The shape of a published model with random weights: speed can be measured on it, quality not."""
+"""Models with the shape of a published model and random weights, to measure speed but not
+quality."""
 
 from __future__ import annotations
 
@@ -22,11 +23,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
     }
 }
-"""Settings of Llama-architecture models by name, from their config.json."""
+"""Name -> settings of a model of the Llama architecture, from its published config.json."""
 
 
 def shape_of(name: str, hidden: int | None = None) -> LlamaConfig:
-    """The config of a name in `SHAPES` or of a JSON file, narrowed to `hidden` if that is given."""
+    """The config of a shape.
+
+    name    a key of `SHAPES`, or the path of a config.json
+    hidden  width that the shape is narrowed to; None leaves it as it is
+    """
     content = SHAPES.get(name) or json.loads(Path(name).read_text(encoding="utf-8"))
     if hidden:
         heads = max(1, hidden // 16)
@@ -41,7 +46,8 @@ def shape_of(name: str, hidden: int | None = None) -> LlamaConfig:
 
 
 def random_model(config: LlamaConfig, *, dtype: torch.dtype, device: str, seed: int = 0) -> Any:
-    """A model of this shape, made on its device; in eval mode, gradients off."""
+    """A model of this shape with random weights, created on the device, in eval mode and without
+    gradients."""
     torch.manual_seed(seed)
     with torch.device(device):
         model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)

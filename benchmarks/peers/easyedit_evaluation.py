@@ -1,12 +1,12 @@
-"""EasyEdit's own evaluation (https://github.com/zjunlp/EasyEdit) of given facts, in a process.
+"""EasyEdit's own evaluation (https://github.com/zjunlp/EasyEdit) on given facts, in a process.
 
-    python benchmarks/peer_evaluation.py JOB.json
+    python benchmarks/peers/easyedit_evaluation.py JOB.json
 
-`eval_speed.py` writes the job and starts this. The checkout is used unmodified and none of it is
-kept here. Its `compute_edit_quality` is called as its editor calls it, a fact at a time, on a model
-loaded in float32 as its editor loads it. Packages that its modules import and that are not
-installed are stood in for by empty ones; of these its evaluation calls sklearn's `f1_score` alone,
-which is written out below.
+`eval_speed.py` writes the job and starts this. The checkout is used unmodified, and none of its
+code is kept here. Its `compute_edit_quality` is called for one fact at a time, as EasyEdit's editor
+calls it, on a model in float32, as that editor loads it. Packages that its modules import and that
+are not installed are replaced by empty modules. The only function of them that the evaluation calls
+is sklearn's `f1_score`, which `macro_f1` replaces.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
         "api_key": None,
     },
 }
-"""What of an editor's settings its evaluation reads, with the values of its own settings files. It
-generates as many tokens as the target has for the editor GRACE alone; with an evaluation type and
-no key for a judge it generates to a full stop or newline, and compares strings."""
+"""Name of a protocol -> the editor's settings that EasyEdit's evaluation reads, with the values of
+its own settings files. Only for the editor GRACE does it generate as many tokens as the target has.
+With an evaluation type and no key for a judge, it generates up to a full stop or newline and
+compares strings."""
 
 
 STAND_INS: Mapping[str, Mapping[str, Any]] = {
@@ -48,41 +49,46 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "openai": {"OpenAI": None},
     "sklearn": {},
 }
-"""What its modules import, and what they want to find there."""
+"""Package that EasyEdit's modules import -> the names that they need in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
-    """What the process is told."""
+    """The settings of an evaluation by EasyEdit."""
 
     easyedit: str
-    """Checkout of EasyEdit."""
+    """Directory of the checkout of EasyEdit."""
     model: str
-    """Directory of a model."""
+    """Directory of the model."""
     records: Sequence[Mapping[str, Any]]
-    """As its editor makes them: prompt, target_new, ground_truth, rephrase_prompt, locality."""
+    """The facts, in the form that EasyEdit's editor gives them: prompt, target_new, ground_truth,
+    rephrase_prompt, locality."""
     protocol: str
-    """Of `PROTOCOLS`."""
+    """A key of `PROTOCOLS`."""
     out: str
     """File for the result."""
     threads: int
+    """Number of torch's threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """What the process reports."""
+    """The result of an evaluation by EasyEdit."""
 
     seconds: float
-    """Of the evaluation, without imports and loading."""
+    """Duration of the evaluation, without imports and loading."""
     cpu_s: float
+    """CPU seconds of the evaluation."""
     num_records: int
+    """Number of facts."""
     num_prompts: int
+    """Number of prompts of all facts."""
     scores: Mapping[str, float]
-    """Mean of what it calls rewrite_acc and rephrase_acc."""
+    """EasyEdit's metrics rewrite_acc and rephrase_acc, mean over the facts."""
 
 
 def run_evaluation(job: EvaluationJob) -> EvaluationResult:
-    """Run a job in a new process. Raises CalledProcessError when that fails."""
+    """Run a job in a new process. Raises CalledProcessError where the process fails."""
     path = Path(job.out).with_suffix(".job.json")
     path.write_text(json.dumps(asdict(job)), encoding="utf-8")
     subprocess.run([sys.executable, __file__, str(path)], check=True, stdout=subprocess.DEVNULL)
@@ -90,7 +96,7 @@ def run_evaluation(job: EvaluationJob) -> EvaluationResult:
 
 
 def main() -> None:
-    """The process: one job."""
+    """Run the job whose file the command line names, and write its result."""
     job = EvaluationJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     torch.set_num_threads(job.threads)
     model, tokenizer = load_model(job.model)
@@ -119,7 +125,8 @@ def main() -> None:
 
 
 def import_evaluation(checkout: Path) -> Any:
-    """Its module `evaluate.evaluate`, with stand-ins for what is not needed."""
+    """Import EasyEdit's module `evaluate.evaluate`, with empty modules in place of those that it
+    imports and does not need."""
     bare_packages(checkout, "evaluate", "util", "models", "models.melo")
     _stand_in("easyeditor.models.melo.melo", LORA=type("LORA", (), {}))
     _stand_in("easyeditor.trainer")
@@ -133,7 +140,10 @@ def import_evaluation(checkout: Path) -> Any:
 
 
 def _stand_in(name: str, *, path: Path | None = None, **content: Any) -> None:
-    """A module of that content; as a package, its folder of the checkout."""
+    """Register a module with the given content.
+
+    path  directory of the checkout, where the module is one of its packages
+    """
     module = types.ModuleType(name)
     module.__dict__.update(content)
     if path:
@@ -142,7 +152,7 @@ def _stand_in(name: str, *, path: Path | None = None, **content: Any) -> None:
 
 
 def load_model(path: str) -> tuple[Any, Any]:
-    """Model and tokenizer, as its editor prepares them for a Llama."""
+    """Model and tokenizer, as EasyEdit's editor prepares them for a Llama."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -156,7 +166,11 @@ def load_model(path: str) -> tuple[Any, Any]:
 
 
 def macro_f1(truth: Sequence[int], said: Sequence[int], average: str) -> float:
-    """Mean over all labels seen of 2 tp / (2 tp + fp + fn); stands in for sklearn's."""
+    """Mean of 2 tp / (2 tp + fp + fn) over all labels that occur; replaces sklearn's `f1_score`.
+
+    truth, said  the true and the predicted label of each item
+    average      always `macro`
+    """
     assert average == "macro"
     labels = {*truth, *said}
     pairs = list(zip(truth, said, strict=True))

@@ -2,10 +2,10 @@
 
     python benchmarks/peers/easyedit_memit.py JOB.json
 
-`edit_throughput.py` writes the job and starts this. The checkout is used unmodified and none of it
-is kept here. Its package files import everything that any of its methods needs; packages made here
-on the fly take their place, so that only the modules of MEMIT run. What is measured is its
-`apply_memit_to_model`, all facts in one batch: contexts, values, keys, solve, new weights.
+`edit_throughput.py` writes the job and starts this. The checkout is used unmodified, and none of
+its code is kept here. EasyEdit's `__init__` files import everything that any of its methods needs;
+empty packages replace them, so that only the modules of MEMIT run. The measured function is
+`apply_memit_to_model`, with all facts in one batch: contexts, values, keys, solve, new weights.
 """
 
 from __future__ import annotations
@@ -32,69 +32,76 @@ from torch import Tensor
 from benchmarks.common.random_model import random_model, shape_of
 
 STEP = re.compile(r"^loss (\S+) = (\S+) \+ (\S+) \+ (\S+) avg prob")
-"""What its compute_z prints at every evaluation of the loss: J = NLL + KL + decay."""
+"""The line that EasyEdit's `compute_z` prints at each evaluation of the loss: J = NLL + KL +
+decay."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeerJob:
-    """What the process is told."""
+    """The settings of an edit by EasyEdit."""
 
     easyedit: str
-    """Checkout of EasyEdit."""
+    """Directory of the checkout of EasyEdit."""
     model: str
-    """Directory of a model; or a name or file for `shape_of`, which then has random weights."""
+    """Directory of the model; or a name or file for `shape_of`, for a model with random weights."""
     tokenizer: str
     """Directory of the tokenizer."""
     moments: str
-    """Safetensors file with C_l [I, I] by layer, float32: it takes these for its statistics."""
+    """Safetensors file with the second moments C_l [I, I] of the keys by layer, float32, which
+    replace EasyEdit's own statistics."""
     requests: Sequence[Mapping[str, str]]
-    """Each with `case_id`, `prompt` (`{}` in the subject's place), `subject`, `target_new`."""
+    """The facts, each with `case_id`, `prompt` (`{}` in place of the subject), `subject` and
+    `target_new`."""
     layers: Sequence[int]
+    """The layers that are edited."""
     out: str
     """Directory for `result.json` and `weights.safetensors`."""
     hidden: int | None = None
-    """Width for `shape_of`."""
+    """Width of the model with random weights (`shape_of`); None leaves the shape as it is."""
     clamp: float = 0.75
-    """clamp_norm_factor; the MEMIT paper's. Its Llama settings say 4."""
+    """clamp_norm_factor, from the MEMIT paper (arXiv:2210.07229). EasyEdit's settings for Llama
+    have 4."""
     decay: float = 0.5
-    """v_weight_decay; the MEMIT paper's. Its Llama settings say 1e-3."""
+    """v_weight_decay, from the MEMIT paper. EasyEdit's settings for Llama have 1e-3."""
     kl: float = 0.0625
-    """kl_factor; the MEMIT paper's and its own."""
+    """kl_factor, from the MEMIT paper and EasyEdit's settings."""
     mom2_weight: float = 500.0
-    """mom2_update_weight. Its Llama settings say 15000, which is for models of another width."""
+    """mom2_update_weight. EasyEdit's settings for Llama have 15000, for models of another width."""
     stop_nll: float = 0.05
-    """Not given to it: the NLL at which `steps_to_nll` is read from what it prints."""
+    """The NLL up to which `PeerResult.steps_to_nll` counts. EasyEdit does not get it."""
     device: str = "cpu"
+    """torch's name of the device."""
     dtype: str = "float32"
-    """Its editor loads models in float32."""
+    """Name of the torch dtype of the weights. EasyEdit's editor loads models in float32."""
     threads: int = 0
-    """Torch threads; 0 is torch's own choice."""
+    """Number of torch's threads; 0 leaves the choice to torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeerResult:
-    """What the process reports."""
+    """The result of an edit by EasyEdit. Lists have one entry for each fact."""
 
     seconds: float
-    """Of the edit, without imports, loading and statistics."""
+    """Duration of the edit, without imports, loading and statistics."""
     cpu_s: float
-    """CPU seconds of the edit, all threads."""
+    """CPU seconds of the edit, over all threads."""
     phases: dict[str, float]
-    """Seconds: values (its contexts are made there), keys; solve is all the rest."""
+    """Phase -> seconds: `values` (with the contexts), `keys`, and `solve` for all the rest."""
     steps: list[int]
-    """Evaluations of the loss, by fact."""
+    """Number of evaluations of the loss."""
     steps_to_nll: list[int]
-    """Evaluations until NLL alone was below `stop_nll`, or all of them, by fact."""
+    """Number of evaluations until the NLL alone was below `PeerJob.stop_nll`; all of them where it
+    never was."""
     losses: list[float]
-    """J at the last evaluation, by fact; it prints three decimals."""
+    """The loss J at the last evaluation; EasyEdit prints three decimals."""
     nlls: list[float]
-    """NLL there, by fact."""
+    """The NLL at the last evaluation."""
     peak_bytes: int
-    """Most memory held: on the GPU if that is its device, else resident."""
+    """Peak memory: on the GPU if there is one, else of the process."""
 
 
 def run_peer(job: PeerJob) -> PeerResult:
-    """Run a job in a new process. Raises CalledProcessError when that fails."""
+    """Run a job in a new process. Raises CalledProcessError where the process fails."""
     out = Path(job.out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "job.json"
@@ -104,7 +111,7 @@ def run_peer(job: PeerJob) -> PeerResult:
 
 
 def main() -> None:
-    """The process: one job."""
+    """Run the job whose file the command line names, and write its result and edited weights."""
     job = PeerJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     if job.threads:
         torch.set_num_threads(job.threads)
@@ -140,8 +147,11 @@ def main() -> None:
 
 
 def import_memit(checkout: Path) -> Any:
-    """Its module `memit_main`, with bare packages around it and without `datasets`, which only its
-    statistics use."""
+    """Import EasyEdit's module `memit_main`, without its packages' `__init__` files.
+
+    Where the package `datasets` is not installed an empty module replaces it, since only EasyEdit's
+    own statistics use it.
+    """
     bare_packages(checkout, "models", "models.rome", "util")
     if importlib.util.find_spec("datasets") is None:
         absent = types.ModuleType("datasets")
@@ -151,7 +161,11 @@ def import_memit(checkout: Path) -> Any:
 
 
 def bare_packages(checkout: Path, *names: str) -> None:
-    """Let the checkout's modules be imported without what their package files import."""
+    """Register packages of the checkout without running their `__init__` files, so that their
+    modules can be imported one by one.
+
+    names  dotted names below `easyeditor`
+    """
     root = checkout / "easyeditor"
     for name in ("", *names):
         module = types.ModuleType(f"easyeditor.{name}".rstrip("."))
@@ -160,7 +174,7 @@ def bare_packages(checkout: Path, *names: str) -> None:
 
 
 def load_model(job: PeerJob) -> tuple[Any, Any]:
-    """Model and tokenizer, as its editor prepares them for a Llama."""
+    """Model and tokenizer, as EasyEdit's editor prepares them for a Llama."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -179,12 +193,12 @@ def load_model(job: PeerJob) -> tuple[Any, Any]:
 
 
 def settings(job: PeerJob, memit: Any, model: Any) -> Any:
-    """Its own settings for Llama models, changed where they name another model or the job differs.
+    """EasyEdit's MEMIT settings for Llama models, with some values changed.
 
-    Of its two files llama3.2-3b.yaml is the one for tied embeddings: the head is
-    `model.embed_tokens` there; llama-7b.yaml has `lm_head`. Changed, because they are about those
-    models: model_name, device, stats_dir, layers and v_loss_layer (the last). Changed by the job:
-    clamp_norm_factor, v_weight_decay, kl_factor, mom2_update_weight. Left as they are: v_lr 0.5,
+    A model with tied embeddings gets llama3.2-3b.yaml, where the head is `model.embed_tokens`; any
+    other gets llama-7b.yaml, where it is `lm_head`. Changed because they depend on the model:
+    model_name, device, stats_dir, layers and v_loss_layer (the last layer). Set by the job:
+    clamp_norm_factor, v_weight_decay, kl_factor, mom2_update_weight. Unchanged: v_lr 0.5,
     v_num_grad_steps 25, fact_token, layer_selection and the names of modules.
     """
     name = "llama3.2-3b" if model.config.tie_word_embeddings else "llama-7b"
@@ -208,14 +222,18 @@ def settings(job: PeerJob, memit: Any, model: Any) -> Any:
 
 
 def supply_moments(memit: Any, model: Any, hparams: Any, moments: Mapping[str, Tensor]) -> None:
-    """Put second moments where it keeps those that it has gathered before."""
+    """Put second moments into EasyEdit's cache of gathered statistics, so that it gathers none.
+
+    moments  layer -> C_l [I, I]
+    """
     for layer in hparams.layers:
         name = hparams.rewrite_module_tmp.format(layer)
         memit.COV_CACHE[model.config._name_or_path, name] = moments[str(layer)].float()
 
 
 def read(said: str, job: PeerJob) -> dict[str, list[Any]]:
-    """Steps and losses by fact, from what it printed."""
+    """The fields `steps`, `steps_to_nll`, `losses` and `nlls` of `PeerResult`, read from what
+    EasyEdit printed. Raises ValueError where the losses of some fact are missing."""
     facts: list[list[tuple[float, float]]] = []
     for line in said.splitlines():
         if line.startswith("Computing right vector"):
@@ -235,12 +253,13 @@ def read(said: str, job: PeerJob) -> dict[str, list[Any]]:
 
 @dataclass
 class Clock:
-    """Seconds spent in functions of a module, by phase."""
+    """Measures the time spent in functions of a module."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Phase -> seconds."""
 
     def wrap(self, module: Any, name: str, phase: str) -> None:
-        """Time every call of a function from now on."""
+        """Replace a function of a module by one whose calls are timed as part of a phase."""
         function: Callable[..., Any] = getattr(module, name)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -254,11 +273,13 @@ class Clock:
 
 
 def _synchronise() -> None:
+    """Wait until the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def _peak_bytes() -> int:
+    """Peak memory in bytes: on the GPU if there is one, else of the process."""
     import resource
 
     if torch.cuda.is_available():

@@ -2,9 +2,9 @@
 
     python benchmarks/peers/lm_pub_quiz.py JOB.json
 
-`probe_speed.py` writes the job and starts this, with the interpreter of an environment that has
-lm-pub-quiz. What is measured is its `Evaluator.score_answers` for every item and template, which is
-what `evaluate_relation` calls; without loading.
+`probe_speed.py` writes the job and starts this with the Python of an environment that has
+lm-pub-quiz. The measured function is `Evaluator.score_answers`, called for every item and template
+as `evaluate_relation` calls it. Loading is not measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Evaluator: Any = importlib.import_module("lm_pub_quiz").Evaluator
 
 
 def main() -> None:
-    """The process: one job, read from JSON; the results are written where it says."""
+    """Run the job whose JSON file the command line names, and write the result to its `out`."""
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]))
