@@ -90,15 +90,13 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
     Raises StageError where `previous` has another version of the format.
     """
     observations, sources, previous = inputs.crawl, inputs.sources, inputs.previous
-    num_buckets = inputs.num_buckets
     before = previous.manifest() if previous else None
-    if before is not None:
-        if before["schema"] != SCHEMA:
-            raise StageError(
-                f"{previous and previous.path} is of format {before['schema']}, this version reads "
-                f"{SCHEMA}. Make the first snapshot again."
-            )
-        num_buckets = before["num_buckets"]
+    if previous and before and before["schema"] != SCHEMA:
+        raise StageError(
+            f"{previous.path} is of format {before['schema']}, this version reads {SCHEMA}. Make "
+            "the first snapshot again."
+        )
+    num_buckets = before["num_buckets"] if before else inputs.num_buckets
     asked = _parse(observations, sources, out, runner)
     parsed = asked + sorted((observations.path / PARSED).glob("*.parquet"))
     crawled = observations.json(CRAWL)["sources"]
