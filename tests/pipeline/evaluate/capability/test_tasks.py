@@ -148,5 +148,5 @@ def test_a_changed_file_is_another_evaluation(world: Callable[..., Path]) -> Non
     run_editions(run, until="gate")
     assert not any(artifact.made_now for artifact in made)
     write(path.parent / "mine.jsonl", {**GOOD, "gold": 1})
-    with pytest.raises(StageError, match=r"inputs\.tasks"):
+    with pytest.raises(StageError, match=r"\(tasks: "):
         run_editions(run, until="gate")
