@@ -73,9 +73,12 @@ def paired_ratio(
 def resampled_means(
     values: np.ndarray, groups: Sequence[Hashable], *, num: int, seed: int = 0
 ) -> np.ndarray:
-    """Means [num, columns] of `values` [items, columns] in resamples of whole groups."""
+    """Means [num, columns] of `values` [items, columns] in resamples of whole groups; all NaN where
+    a value is not finite."""
     from scipy.stats import bootstrap  # the import takes a second
 
+    if not np.isfinite(values).all():
+        return np.full((num, values.shape[1]), np.nan)
     places = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     index = np.array([places[group] for group in groups])
     counts = np.bincount(index)

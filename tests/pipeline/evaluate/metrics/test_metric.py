@@ -163,3 +163,12 @@ def test_the_error_of_a_paired_difference() -> None:
     changes = [-1.0] * 7 + [1.0] * 2 + [0.0] * 41
     assert paired_error(7, 2, 50) == pytest.approx(float(np.std(changes)) / math.sqrt(50))
     assert paired_error(0, 0, 0) == 0
+
+
+def test_values_that_are_no_numbers_have_no_interval() -> None:
+    """A collapsed model's losses are NaN or infinite: so are their mean and its interval, without a
+    warning."""
+    for lost in (math.nan, math.inf):
+        value, interval = paired_bootstrap([lost, 1.0, 2.0], ["a", "b", "c"])
+        assert not math.isfinite(value)
+        assert not any(map(math.isfinite, interval))
