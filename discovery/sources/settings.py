@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,6 +50,7 @@ class NetworkSettings(SourceSettings):
     """Seconds between two requests to one host. A recording is asked without a pause."""
 
     @property
+    @abstractmethod
     def origin(self) -> str:
         """Base URL of the site that is asked, or `replay:DIRECTORY` for a recording of one."""
-        raise NotImplementedError
+        ...
