@@ -29,16 +29,6 @@ def wilson(p: float, n: int) -> Interval:
     return max(0.0, min(p, low)), min(1.0, max(p, high))  # low can round to just above p = 0
 
 
-def paired_error(lost: int, gained: int, n: int) -> float:
-    """Standard error of the difference of two shares on the same n items (McNemar 1947):
-    √(b + c - (b - c)²/n) / n.
-
-    b = `lost` counts the items right in the first only, c = `gained` those right in the second
-    only. 0 where n is 0.
-    """
-    return math.sqrt(lost + gained - (lost - gained) ** 2 / n) / n if n else 0.0
-
-
 def paired_bootstrap(
     changes: Sequence[float], groups: Sequence[Hashable], *, num: int = 10_000, seed: int = 0
 ) -> tuple[float, Interval]:

@@ -155,22 +155,3 @@ def difference(a: Measured, b: Measured, subjects: Mapping[str, str]) -> Metric:
     changes = [a.items[i] - b.items[i] for i in shared]
     value, (low, high) = paired_bootstrap(changes, [subjects.get(i, i) for i in shared])
     return Metric(value=value, n=len(shared), protocol=str(a.protocol), low=low, high=high)
-
-
-def pooled(parts: Sequence[Measured]) -> Measured:
-    """One quantity with the items of all parts. Raises ProtocolError where the protocols differ,
-    and ValueError for a case that is in two parts."""
-    same_protocol(*(part.protocol for part in parts))
-    items: dict[str, float] = {}
-    for part in parts:
-        if twice := items.keys() & part.items.keys():
-            raise ValueError(f"case {min(twice)} is in two of the parts to be pooled")
-        items |= part.items
-    first = parts[0]
-    return Measured(
-        items=items,
-        protocol=first.protocol,
-        num_questions=sum(part.num_questions for part in parts),
-        is_share=first.is_share,
-        combine=first.combine,
-    )

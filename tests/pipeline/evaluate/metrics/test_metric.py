@@ -14,7 +14,6 @@ from infra.errors import ProtocolError
 from pipeline.evaluate.scoring import intervals
 from pipeline.evaluate.scoring.intervals import (
     paired_bootstrap,
-    paired_error,
     resampled_means,
     wilson,
 )
@@ -23,7 +22,6 @@ from pipeline.evaluate.scoring.metric import (
     Protocol,
     difference,
     measured,
-    pooled,
     same_protocol,
 )
 
@@ -87,16 +85,12 @@ def test_shares_within_facts_narrow_the_interval_but_not_beyond_the_questions() 
 
 
 def test_two_protocols_are_never_mixed() -> None:
-    """Averaging, subtracting and pooling refuse, and name both."""
+    """Subtracting refuses, and names both; so does whoever asks whether two are the same."""
     one, two = measured([("a", 1)], GREEDY), measured([("b", 1)], FORCED)
-    for mix in (lambda: difference(one, two, {}), lambda: pooled([one, two])):
-        with pytest.raises(ProtocolError, match=r"decode=greedy.*decode=tf"):
-            mix()
+    with pytest.raises(ProtocolError, match=r"decode=greedy.*decode=tf"):
+        difference(one, two, {})
     with pytest.raises(ProtocolError):
         same_protocol(GREEDY, Protocol(decode="greedy", score="alias", data="d@2"))
-    assert pooled([one, measured([("b", 0)], GREEDY)]).metric().value == 0.5
-    with pytest.raises(ValueError, match="case a"):
-        pooled([one, one])
 
 
 def test_the_bootstrap_resamples_subjects() -> None:
@@ -156,13 +150,6 @@ def test_perplexity_is_summarised_on_its_own_scale() -> None:
     plain = logs.metric()
     assert made.value == pytest.approx(math.exp(2))
     assert plain.low is not None and made.low == pytest.approx(math.exp(plain.low))
-
-
-def test_the_error_of_a_paired_difference() -> None:
-    """McNemar's, against the variance of the differences themselves."""
-    changes = [-1.0] * 7 + [1.0] * 2 + [0.0] * 41
-    assert paired_error(7, 2, 50) == pytest.approx(float(np.std(changes)) / math.sqrt(50))
-    assert paired_error(0, 0, 0) == 0
 
 
 def test_values_that_are_no_numbers_have_no_interval() -> None:
