@@ -31,6 +31,8 @@ from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 RECORD = "record.json"
 """File that says what an output was made from, and its digests and counts."""
 FINGERPRINT = "fingerprint.json"
+SCHEMA = 2
+"""Of a record: 1 had other fingerprints."""
 """File with the fingerprint of an unfinished output, removed when it is finished."""
 
 
@@ -113,7 +115,7 @@ class Workspace:
             raise StageError(_conflict(final, found.record, fingerprint))
         partial = final.with_name(final.name + ".partial")
         about = {
-            "schema": 1,
+            "schema": SCHEMA,
             "stage": stage,
             "version": version,
             "fingerprint": key,
@@ -185,6 +187,12 @@ def _open_partial(partial: Path, key: str) -> None:
 def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The error message for a finished output with another fingerprint; it names the inputs that
     differ."""
+    if record["schema"] != SCHEMA:
+        return (
+            f"{path} was made by an earlier version of Corrigenda, which knew outputs by other "
+            "fingerprints: it can be read and built on, but not found again. Leave finished "
+            "editions out of the config and go on with a later one, or give another --workspace."
+        )
     old = _flat(_inputs(record["made_from"]))
     new = _flat(_inputs(json.loads(canonical_json(wanted))))
     changed = [

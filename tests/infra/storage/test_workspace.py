@@ -14,10 +14,10 @@ import pytest
 
 from infra.errors import ConfigError, StageError
 from infra.execution.runner import InProcessRunner
-from infra.files.atomic import put_if_absent
+from infra.files.atomic import put_if_absent, write_json
 from infra.files.digest import file_digest
 from infra.storage.stage_dir import Shard, StageDir
-from infra.storage.workspace import Workspace
+from infra.storage.workspace import RECORD, Workspace
 
 
 def make(workspace: Workspace, config: Any = 1, **more: Any) -> Any:
@@ -185,3 +185,16 @@ def test_one_process_makes_an_output(tmp_path: Path) -> None:
     assert lock.exists()
     assert made(lambda out: {"n": 1}).counts == {"n": 1}
     assert not lock.exists()
+
+
+def test_an_output_of_an_earlier_version_is_read_and_not_made_again(tmp_path: Path) -> None:
+    """Its fingerprint is of another form: whoever asks for it again is told what to do, and it is
+    still there to be read."""
+    workspace = Workspace.at(str(tmp_path))
+    made = make(workspace)
+    old = {**made.record, "schema": 1, "fingerprint": "of another form"}
+    write_json(made.path / RECORD, old)
+    with pytest.raises(StageError, match=r"earlier version of Corrigenda.*go on with a later one"):
+        make(workspace)
+    found = workspace.find("s", "v")
+    assert found is not None and found.json("value.json") == 1
