@@ -119,7 +119,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             }
         # Sources take turns, so that a source of many partitions does not occupy all workers.
         mixed = [shard for _, shard in sorted(shards, key=itemgetter(0))]
-        out.map_tables(runner, _Fetch(*reach), mixed)
+        out.map_tables(runner, _Fetch(*reach), mixed, phase="fetch")
     paths = [out.shard_path(shard) for _, shard in shards]
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {

@@ -88,12 +88,15 @@ def diff(inputs: DiffInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     redirects = redirects_of(new)
     choose = ReadSelected(old, new, wanted, redirects)
     chosen = out.map_tables(
-        runner, choose, [Shard(f"chosen-{n:05d}", n) for n in range(new.num_buckets)]
+        runner,
+        choose,
+        [Shard(f"chosen-{n:05d}", n) for n in range(new.num_buckets)],
+        phase="select",
     )
     unchanged = sum(int(pq.read_schema(path).metadata[UNCHANGED]) for path in chosen)
     judge = _Judge(old, new, functional, inverses, redirects)
     runs = [Shard(f"judged-{n:05d}", run) for n, run in enumerate(runs_of(chosen))]
-    paths = out.map_tables(runner, judge, runs)
+    paths = out.map_tables(runner, judge, runs, phase="judge")
     table = pa.concat_tables([pq.read_table(path, schema=CHANGE_SCHEMA) for path in paths])
     out.write_table(CHANGES, table.sort_by([(key, "ascending") for key in ORDER]))
     kinds = Counter(table["kind"].to_pylist())

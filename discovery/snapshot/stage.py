@@ -145,7 +145,7 @@ def _parse(
     shards = [
         Shard(f"parsed-{n:07d}", n) for n in range(pq.ParquetFile(path).metadata.num_row_groups)
     ]
-    return out.map_tables(runner, ParseObservations(tuple(sources), path), shards)
+    return out.map_tables(runner, ParseObservations(tuple(sources), path), shards, phase="parse")
 
 
 def _revisions(
@@ -276,7 +276,7 @@ class _Step:
                 files[name] = self.before["files"][name]
                 self.out.reuse(self.previous.path, name, digest=files[name]["digest"])
         shards = [Shard(f"{kind}-{a:05d}-{b:05d}", (a, b)) for a, b in _spans(touched, rows)]
-        for path in self.out.map_tables(self.runner, worker, shards):
+        for path in self.out.map_tables(self.runner, worker, shards, phase=kind):
             for row in pq.read_table(path, schema=MADE_SCHEMA).to_pylist():
                 name = row.pop("name")
                 files[name] = {**row, "sources": json.loads(row["sources"])}

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from infra.execution.runner import Resources, Runner
 from infra.files.atomic import ROWS_PER_GROUP, link_or_copy, write_atomic, write_json, write_table
+from infra.telemetry.progress import Meter
 
 SHARDS = "shards"
 """Folder of the finished shards, removed when the output is finished."""
@@ -86,6 +87,7 @@ class StageDir:
         *,
         resources: Resources | None = None,
         on_done: Callable[[Shard], None] = lambda shard: None,
+        phase: str | None = None,
     ) -> list[Path]:
         """Compute the table of every shard, write each to a file, and return the files in the order
         of the shards.
@@ -97,10 +99,16 @@ class StageDir:
         shards       the work; an iterator is read only as fast as its shards are needed
         resources    what one worker needs
         on_done      called with each finished shard; the payload of one computed now is None
+        phase        name under which the finished shards are told in the progress file; of an
+                     iterator, whose length is not known, nothing is told
 
         Raises what the worker raises, and StageError where its process dies repeatedly.
         """
         paths: list[Path] = []
+        meter = None
+        if phase and isinstance(shards, Sequence):
+            found = sum(self.shard_path(shard).exists() for shard in shards)
+            meter = Meter(self.progress, phase, len(shards), found=found)
         waiting: deque[Shard] = deque()
 
         def missing() -> Iterator[Any]:
@@ -117,6 +125,8 @@ class StageDir:
         make = _WriteTable(make_worker)
         for _ in runner.map(make, tasks, resources=resources or Resources()):
             on_done(waiting.popleft())
+            if meter:
+                meter.add(1)
         return paths
 
 

@@ -19,6 +19,12 @@ DOING: Mapping[str, str] = {
 """Stage -> what it does while it runs."""
 
 PHASES: Mapping[str, str] = {
+    "fetch": "fetching documents",
+    "parse": "reading what was fetched",
+    "facts": "sorting the facts",
+    "entities": "sorting the names",
+    "select": "finding what differs",
+    "judge": "deciding what has changed",
     "shards of questions": "asking questions",
     "capability tasks": "asking general test questions",
     "statistics": "measuring the model on ordinary text",

@@ -198,3 +198,26 @@ def test_an_output_of_an_earlier_version_is_read_and_not_made_again(tmp_path: Pa
         make(workspace)
     found = workspace.find("s", "v")
     assert found is not None and found.json("value.json") == 1
+
+
+def test_a_phase_tells_its_finished_shards(tmp_path: Path) -> None:
+    """From the first to the last, those of an earlier run counted as found; of an iterator, whose
+    length nobody knows, nothing is told."""
+    told: list[tuple[int, int]] = []
+
+    class Watched(StageDir):
+        def progress(self, done: int, total: int, text: str = "") -> None:
+            told.append((done, total))
+
+    out = Watched(tmp_path)
+    shards = [Shard(f"s-{n}", n) for n in range(3)]
+    out.map_tables(InProcessRunner(), one_row, shards[:1])
+    assert told == []
+    out.map_tables(InProcessRunner(), one_row, shards, phase="fetch")
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    out.map_tables(InProcessRunner(), one_row, iter(shards), phase="fetch")
+    assert len(told) == 3
+
+
+def one_row() -> Callable[[int], pa.Table]:
+    return lambda number: pa.table({"x": [number]})
