@@ -51,22 +51,22 @@ class Search:
 
 def search(
     groups: Sequence[Group],
-    probe: Callable[[Group], Sequence[str]],
+    attempt: Callable[[Group], Sequence[str]],
     *,
     max_trials: int = MAX_TRIALS,
 ) -> Search:
     """Find the groups of edits that fail alone.
 
     groups      all groups of a batch that is known to fail, the most suspect first
-    probe       edits the base model with the edits of some ids, and returns a sentence for each
+    attempt     edits the base model with the edits of some ids, and returns a sentence for each
                 check that the edited model fails
-    max_trials  most calls of `probe`
+    max_trials  most calls of `attempt`
     """
     found = Search()
 
     def fails(part: Sequence[Group]) -> bool:
         ids = tuple(i for group in part for i in group)
-        outcome = Trial(ids, tuple(probe(ids)))
+        outcome = Trial(ids, tuple(attempt(ids)))
         found.trials.append(outcome)
         return bool(outcome.failed)
 

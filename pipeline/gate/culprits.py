@@ -41,7 +41,7 @@ def find_culprits(
                after an interruption
     """
 
-    def probe(ids: Group) -> Sequence[str]:
+    def attempt(ids: Group) -> Sequence[str]:
         place = out.path / SHARDS / digest_of([sorted(ids), list(names)])[:16]
         outcome = place.with_suffix(".json")
         if not outcome.exists():
@@ -57,10 +57,10 @@ def find_culprits(
             write_json(outcome, [c.sentence for c in checks if c.state == "fail"])
             shutil.rmtree(place)
         done = len(list(outcome.parent.glob("*.json")))
-        out.progress(done, MAX_TRIALS, f"search for culprits, at most {MAX_TRIALS} probes")
+        out.progress(done, MAX_TRIALS, f"search for culprits, at most {MAX_TRIALS} trials")
         return json.loads(outcome.read_text(encoding="utf-8"))
 
-    return search(suspects(edits, p_targets), probe, max_trials=MAX_TRIALS)
+    return search(suspects(edits, p_targets), attempt, max_trials=MAX_TRIALS)
 
 
 def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]) -> list[Group]:

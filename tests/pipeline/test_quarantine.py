@@ -155,7 +155,7 @@ def same_files(evaluated: Artifact, release: Artifact) -> None:
 
 
 def kill_in_search(run: Run, number: int) -> int:
-    """Run in a forked process that is killed with SIGKILL when that many probes are finished and
+    """Run in a forked process that is killed with SIGKILL when that many trials are finished and
     the next one is about to be; returns the wait status."""
     pid = os.fork()
     if pid:
@@ -179,7 +179,7 @@ def kill_in_search(run: Run, number: int) -> int:
 def test_killed_in_the_search_and_behind_it_the_same_is_released(
     poisoned: Path, tmp_path: Path
 ) -> None:
-    """kill -9 after one probe and after three, and in each stage of the second attempt."""
+    """kill -9 after one trial and after three, and in each stage of the second attempt."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_editions(job(poisoned, whole))
     for number in (1, 3):

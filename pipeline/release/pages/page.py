@@ -196,12 +196,12 @@ def search_tree(search: Mapping[str, Any], called: Mapping[str, str]) -> list[di
     """
     roots: list[dict[str, Any]] = []
     seen: list[tuple[set[str], dict[str, Any]]] = []
-    for probe in search["probes"]:
-        ids = set(probe["ids"])
+    for trial in search["probes"]:
+        ids = set(trial["ids"])
         node = {
             "size": len(ids),
-            "name": called.get(probe["ids"][0], probe["ids"][0]) if len(ids) == 1 else "",
-            "failed": probe["failed"],
+            "name": called.get(trial["ids"][0], trial["ids"][0]) if len(ids) == 1 else "",
+            "failed": trial["failed"],
             "parts": [],
         }
         above = [(len(whole), other) for whole, other in seen if ids < whole]

@@ -1,4 +1,4 @@
-"""The search for culprits: all of them, nobody else, and in few probes."""
+"""The search for culprits: all of them, nobody else, and in few trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def groups_of(sizes: Sequence[int]) -> list[Group]:
 
 
 def fails_with(bad: Collection[str]) -> Callable[[Group], list[str]]:
-    """A probe that fails exactly where a culprit is in it, and names who."""
+    """An attempt that fails exactly where a culprit is in it, and names who."""
     return lambda ids: [f"leak of {i}" for i in ids if i in bad]
 
 
@@ -40,11 +40,11 @@ def batches(draw: st.DrawFn) -> tuple[list[Group], set[int]]:
 @settings(max_examples=200, deadline=None)
 @given(batches())
 def test_planted_culprits_are_found_and_nobody_else(batch: tuple[list[Group], set[int]]) -> None:
-    """Where a part fails if and only if a culprit is in it; within 2 b log2(n/b) + 4 b probes,
+    """Where a part fails if and only if a culprit is in it; within 2 b log2(n/b) + 4 b trials,
     groups whole in every one of them."""
     groups, bad = batch
-    probe = fails_with({groups[g][-1] for g in bad})
-    found = search(groups, probe, max_trials=10_000)
+    attempt = fails_with({groups[g][-1] for g in bad})
+    found = search(groups, attempt, max_trials=10_000)
     assert {p.ids for p in found.culprits} == {groups[g] for g in bad}
     assert not found.interactions and not found.given_up
     n, b = len(groups), len(bad)
@@ -71,17 +71,17 @@ def test_a_pair_that_fails_together_is_nobodys_fault() -> None:
     """Nor is a culprit elsewhere let off for it."""
     groups = groups_of([1] * 16)
 
-    def probe(ids: Group) -> list[str]:
+    def attempt(ids: Group) -> list[str]:
         together = {"2.0", "3.0"} <= set(ids)
         return ["kl"] if together or "12.0" in ids else []
 
-    found = search(groups, probe)
+    found = search(groups, attempt)
     assert [p.ids for p in found.culprits] == [("12.0",)]
     assert found.interactions == [("2.0", "3.0")]
     assert found.as_json()["interactions"] == [["2.0", "3.0"]]
 
 
-def test_a_batch_of_one_group_is_probed_for_its_reason() -> None:
+def test_a_batch_of_one_group_is_tried_for_its_reason() -> None:
     """It is to blame if it fails again, and is not if it does not; of nothing nobody is."""
     [group] = groups_of([3])
     found = search([group], fails_with({"0.1"}))
@@ -91,7 +91,7 @@ def test_a_batch_of_one_group_is_probed_for_its_reason() -> None:
 
 
 def test_the_budget_of_probes_ends_the_search_and_is_told() -> None:
-    """No probe beyond it; who was found by then stays found; one that is just enough gives up
+    """No attempt beyond it; who was found by then stays found; one that is just enough gives up
     nothing."""
     groups = groups_of([1] * 32)
     bad = {"0.0", "9.0", "20.0"}
