@@ -1,6 +1,6 @@
 """How long the demo's job takes, stage by stage, in a workspace and a model cache of its own.
 
-    python benchmarks/demo_job.py [--config examples/demo.toml]
+    python -m benchmarks.demo_job [--config examples/demo.toml]
 
 Prints a Markdown table for benchmarks/README.md.
 """

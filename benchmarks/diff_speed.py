@@ -1,6 +1,6 @@
 """How fast two snapshots are compared: by the diff stage, and by the rules alone.
 
-    PYTHONPATH=. python benchmarks/diff_speed.py --facts 1000000 --changed 0.01
+    PYTHONPATH=. python -m benchmarks.diff_speed --facts 1000000 --changed 0.01
 
 The facts are those of the demo's sources as of 2023-06-30, again and again with other ids, in as
 many buckets as keep one at about 60,000 facts. The later snapshot has another object in a share of
@@ -35,11 +35,9 @@ from discovery.facts.tables import from_table
 from discovery.relations.relation import functional_of, load_relations
 from discovery.snapshot.buckets import write_bucket
 from discovery.snapshot.group_digests import groups_of
-from discovery.snapshot.output import MANIFEST, Snapshot, bucket_file
+from discovery.snapshot.output import Snapshot, bucket_file
 from discovery.snapshot.stage import SnapshotInputs, snapshot
 from infra.execution.runner import InProcessRunner
-from infra.files.atomic import write_json
-from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from infra.storage.workspace import Workspace
 from pipeline.config import load_config
@@ -81,7 +79,7 @@ def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
     out = StageDir(directory / f"diff-{number}-{share}")
     out.path.mkdir()
     started = time.perf_counter()
-    inputs = DiffInputs(old=Snapshot.of(old), new=Snapshot.of(new), relations=load_relations())
+    inputs = DiffInputs(old=old, new=new, relations=load_relations())
     counts = diff(inputs, out, InProcessRunner())
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -91,7 +89,7 @@ def row(directory: Path, real: pa.Table, number: int, share: float) -> None:
     print("| " + " | ".join(map(str, (*cells, *rest))) + " |", flush=True)
 
 
-def rules_alone(old: Artifact, new: Artifact) -> float:
+def rules_alone(old: Snapshot, new: Snapshot) -> float:
     """Facts judged in a second, where the rules judge every group of the first bucket. Building
     `Fact` objects is included."""
     functional = functional_of(load_relations())
@@ -125,7 +123,7 @@ def real_facts(directory: Path) -> pa.Table:
 
 def made(
     directory: Path, real: pa.Table, number: int, num_buckets: int, day: date, share: float
-) -> Artifact:
+) -> Snapshot:
     """Write a snapshot with copies of real facts under new ids.
 
     real    the facts to copy
@@ -152,8 +150,14 @@ def made(
         write_bucket(directory, "facts", bucket, table)
         write_bucket(directory, "groups", bucket, groups_of(table))
         write_bucket(directory, "entities", bucket, ENTITY_SCHEMA.empty_table())
-    write_json(directory / MANIFEST, {"as_of": day.isoformat(), "num_buckets": num_buckets})
-    return Artifact(directory, {})
+    return Snapshot(
+        path=directory,
+        day=days(day),
+        num_buckets=num_buckets,
+        sources=(),
+        snapshot_id="made",
+        digest="made",
+    )
 
 
 def put(table: pa.Table, name: str, column: pa.Array) -> pa.Table:

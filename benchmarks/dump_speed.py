@@ -1,6 +1,6 @@
 """How fast a dump is read: ours against qwikidata's iterator, the same file, one core each.
 
-    taskset -c 0 python benchmarks/dump_speed.py --qwikidata VENV/bin/python
+    taskset -c 0 python -m benchmarks.dump_speed --qwikidata VENV/bin/python
 
 The peer's interpreter has qwikidata 0.4.2 (pip install qwikidata==0.4.2). The dumps are built: of
 items of 14 KB in the mean, of the labels, aliases, links and statements recorded in

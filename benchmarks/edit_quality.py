@@ -1,6 +1,6 @@
 """Variants of an editor on the same CounterFact facts: what the model is worth with all edits in.
 
-    python benchmarks/edit_quality.py --num 100 --set cov_ratio=0.3 \\
+    python -m benchmarks.edit_quality --num 100 --set cov_ratio=0.3 \\
         --variant "narrow: layers=8,9" --variant "wide: layers=4,5,6,7,8,9 values.clamp=1" \\
         [--editor NAME] [--peer FILE] [--out FILE]
 

@@ -1,9 +1,9 @@
 """How fast facts are edited: ours against EasyEdit's MEMIT, and against this machine's arithmetic.
 
-    python benchmarks/edit_throughput.py --num 100 --easyedit PATH    both systems, same facts
-    python benchmarks/edit_throughput.py --statistics                 five layers, one pass
-    python benchmarks/edit_throughput.py --scaling 10 100 1000        ours, by number of edits
-    python benchmarks/edit_throughput.py --gpu llama-3-8b --num 1000 --easyedit PATH --peer-num 5
+    python -m benchmarks.edit_throughput --num 100 --easyedit PATH    both systems, same facts
+    python -m benchmarks.edit_throughput --statistics                 five layers, one pass
+    python -m benchmarks.edit_throughput --scaling 10 100 1000        ours, by number of edits
+    python -m benchmarks.edit_throughput --gpu llama-3-8b --num 1000 --easyedit PATH --peer-num 5
 
 PATH is a checkout of https://github.com/zjunlp/EasyEdit at 14cea82. Prints Markdown tables for
 benchmarks/README.md.

@@ -1,6 +1,6 @@
 """How fast an edited model is judged: ours against EasyEdit's, the same facts, model and machine.
 
-    python benchmarks/eval_speed.py --num 1000 --easyedit PATH
+    python -m benchmarks.eval_speed --num 1000 --easyedit PATH
 
 PATH is a checkout of https://github.com/zjunlp/EasyEdit at 14cea82. CounterFact's facts, each with
 its prompt, one paraphrase and all its neighbours for the rows to be compared. Ours runs as the

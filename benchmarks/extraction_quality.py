@@ -1,6 +1,6 @@
 """How well the extractors read: real sentences of Wikipedia, each with one triple that is known.
 
-    python benchmarks/extraction_quality.py [--num 299] [--model NAME] [--dtype auto]
+    python -m benchmarks.extraction_quality [--num 299] [--model NAME] [--dtype auto]
 
 FewRel's sentences (`benchmarks/data/SOURCES.md`) of five relations that have templates (mother,
 spouse, child, part of, member of), and of eleven others, in which nothing should be found. An

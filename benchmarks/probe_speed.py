@@ -1,6 +1,6 @@
 """How fast beliefs are scored: ours against lm-pub-quiz, the same BEAR items, model and answers.
 
-    python benchmarks/probe_speed.py --bear bear.jsonl.gz --relations bear_relations.json \
+    python -m benchmarks.probe_speed --bear bear.jsonl.gz --relations bear_relations.json \
         --peer PEER/bin/python --subjects 2
 
 The two files are BEAR's (https://github.com/lm-pub-quiz/BEAR, not kept here: it names no licence):

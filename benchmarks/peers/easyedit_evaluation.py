@@ -1,6 +1,6 @@
 """EasyEdit's own evaluation (https://github.com/zjunlp/EasyEdit) on given facts, in a process.
 
-    python benchmarks/peers/easyedit_evaluation.py JOB.json
+    python -m benchmarks.peers.easyedit_evaluation JOB.json
 
 `eval_speed.py` writes the job and starts this. The checkout is used unmodified, and none of its
 code is kept here. Its `compute_edit_quality` is called for one fact at a time, as EasyEdit's editor
@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import subprocess
 import sys
 import time
 import types
@@ -25,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.common.process import run_module
 from benchmarks.peers.easyedit_memit import bare_packages
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
@@ -91,7 +91,7 @@ def run_evaluation(job: EvaluationJob) -> EvaluationResult:
     """Run a job in a new process. Raises CalledProcessError where the process fails."""
     path = Path(job.out).with_suffix(".job.json")
     path.write_text(json.dumps(asdict(job)), encoding="utf-8")
-    subprocess.run([sys.executable, __file__, str(path)], check=True, stdout=subprocess.DEVNULL)
+    run_module("benchmarks.peers.easyedit_evaluation", path)
     return EvaluationResult(**json.loads(Path(job.out).read_text(encoding="utf-8")))
 
 

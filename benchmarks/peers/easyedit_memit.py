@@ -1,6 +1,6 @@
 """EasyEdit's own MEMIT (https://github.com/zjunlp/EasyEdit) on given facts, in its own process.
 
-    python benchmarks/peers/easyedit_memit.py JOB.json
+    python -m benchmarks.peers.easyedit_memit JOB.json
 
 `edit_throughput.py` writes the job and starts this. The checkout is used unmodified, and none of
 its code is kept here. EasyEdit's `__init__` files import everything that any of its methods needs;
@@ -15,7 +15,6 @@ import importlib.util
 import io
 import json
 import re
-import subprocess
 import sys
 import time
 import types
@@ -29,6 +28,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks.common.process import run_module
 from benchmarks.common.random_model import random_model, shape_of
 
 STEP = re.compile(r"^loss (\S+) = (\S+) \+ (\S+) \+ (\S+) avg prob")
@@ -106,7 +106,7 @@ def run_peer(job: PeerJob) -> PeerResult:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "job.json"
     path.write_text(json.dumps(asdict(job), indent=1), encoding="utf-8")
-    subprocess.run([sys.executable, __file__, str(path)], check=True, stdout=subprocess.DEVNULL)
+    run_module("benchmarks.peers.easyedit_memit", path)
     return PeerResult(**json.loads((out / "result.json").read_text(encoding="utf-8")))
 
 
