@@ -27,7 +27,10 @@ class Interval:
 
 
 Rank = Literal["preferred", "normal", "deprecated"]
-SnakType = Literal["value", "somevalue", "novalue"]
+SnakType = Literal["value", "somevalue", "novalue", "unreadable"]
+"""What a statement says of its value: `value`, that it is this one; `somevalue`, that there is one,
+which is unknown; `novalue`, that there is none; `unreadable`, something that a reader does not
+understand. Where a group of facts has an unreadable one, nothing is concluded from the group."""
 ValueType = Literal["entity", "string", "quantity", "time", "other"]
 
 

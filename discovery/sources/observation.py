@@ -84,6 +84,9 @@ class Skip:
     """The piece, or where it is, for a person to look up; at most `MAX_SAMPLE` characters."""
     count: int = 1
     """Number of pieces with this reason."""
+    damage: bool = False
+    """Whether facts of unknown subjects may be lost with the piece, so that what the source no
+    longer shows may still be true. Such a crawl replaces nothing that it did not find again."""
 
 
 SKIP_SCHEMA = pa.schema(
@@ -92,6 +95,7 @@ SKIP_SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("sample", pa.string(), nullable=False),
         pa.field("count", pa.int64(), nullable=False),
+        pa.field("damage", pa.bool_(), nullable=False),
     ]
 )
 SIGNAL_SCHEMA = pa.schema(
@@ -193,7 +197,13 @@ def tally(skips: Iterable[Skip]) -> list[Skip]:
     for skip in skips:
         groups.setdefault((skip.source, skip.reason), []).append(skip)
     merged = [
-        Skip(source, reason, min(s.sample for s in of), sum(s.count for s in of))
+        Skip(
+            source,
+            reason,
+            min(s.sample for s in of),
+            sum(s.count for s in of),
+            any(s.damage for s in of),
+        )
         for (source, reason), of in groups.items()
     ]
     return sorted(merged, key=lambda skip: (-skip.count, skip.source, skip.reason))
