@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import simdjson
 from pydantic import Field, ValidationInfo, field_validator
@@ -48,6 +48,8 @@ CUT = "the dump does not end with a bracket: it may have been cut off"
 
 class DumpConfig(SourceSettings):
     """Settings of a dump."""
+
+    if_damaged: ClassVar[Coverage] = "subject"
 
     kind: Literal["dump"] = "dump"
     path: str

@@ -150,6 +150,7 @@ def made(
         date.fromisoformat(DAY),
         version=version,
         previous=previous,
+        max_vanished=1.0,
         **options,
     )
 
