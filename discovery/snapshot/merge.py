@@ -55,8 +55,9 @@ def gather_facts(
         day=day,
     )
     versions = ("revision", "revision_time", "value", "rank")
-    rows = (with_unreadable(facts) for facts in (earlier.filter(stays), found))
-    return _latest(*rows, FACT_KEY, versions).drop_columns(["unreadable"])
+    kept = with_unreadable(earlier.filter(stays))
+    rows = _latest(kept, with_unreadable(found), FACT_KEY, versions)
+    return rows.drop_columns(["unreadable"])
 
 
 def gather_parts(
