@@ -26,13 +26,14 @@ from discovery.facts.dates import iso_interval, to_iso
 from discovery.facts.fact import Entity, Fact, ValueType
 from discovery.sources.blocks import BLOCK_BYTES, Block, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
-from discovery.sources.rdf.triples import FORMATS, Triples, by_subject, suffix_of
+from discovery.sources.rdf.triples import FORMATS, Triples, by_subject
 from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import LANGUAGE, MAX_NAME, parse_entity
 from discovery.sources.wikibase.rdf import WikibaseReader
 from discovery.sources.wikibase.snaks import MAX_VALUE
 from infra.errors import SourceError
+from infra.files.decompress import suffix_of
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
@@ -47,7 +48,8 @@ class RdfConfig(SourceSettings):
 
     kind: Literal["rdf"] = "rdf"
     path: str
-    """File, relative to the config file: `.nt` or `.ttl`, with `.gz` or `.bz2` behind it or not."""
+    """File, relative to the config file: `.nt` or `.ttl`, with `.gz`, `.bz2` or `.zst` behind it
+    or not."""
     wikibase: bool = False
     """Whether it is Wikibase's own RDF."""
     relations: tuple[str, ...] | None = None

@@ -27,7 +27,7 @@ from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig
 from infra.errors import StageError
 from infra.execution.runner import InProcessRunner
-from infra.files.digest import file_digest
+from infra.files.digest import content_digest
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 
@@ -229,7 +229,7 @@ def check_history(root, history, cuts, num_buckets):
     assert manifests[0]["snapshot_id"] == manifests[1]["snapshot_id"]
     assert once.table(REVISIONS) == earlier.table(REVISIONS)
     for name, digest in earlier.record["files"].items():
-        assert file_digest(earlier.path / name) == digest
+        assert content_digest(earlier.path / name) == digest
     check_against_the_obvious(earlier, whole)
 
 
