@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from loopback import QuietHandler, on_loopback
+from loopback import QuietHandler, SkippedTime, on_loopback
 from trust_helpers import OWN, RISK, assess, change
 
 from discovery.trust.policy import RevertRiskConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.rules import Finding
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 
 def test_revert_risk() -> None:
@@ -64,7 +63,7 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
     endpoint, asked = lift_wing
     config = RevertRiskConfig(endpoint=endpoint, contact="a@b.org")
     with PoliteClient(
-        source="risk", contact="a@b.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="risk", contact="a@b.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     ) as client:
         assert scores([2, 3, 4, 12, 100, 6], client, config) == {2: 0.2, 4: 0.4, 6: 0.6}
         path, agent, value = asked[0]
@@ -75,7 +74,7 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
         assert len(asked) == 3
     gone = RevertRiskConfig(endpoint="http://127.0.0.1:9", contact="a@b.org")
     with PoliteClient(
-        source="risk", contact="a@b.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="risk", contact="a@b.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     ) as client:
         assert scores([2], client, gone) == {}
 

@@ -5,12 +5,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 from discovery_helpers import EXAMPLES
+from loopback import SkippedTime
 
 from discovery.sources.replay.server import STREAM, ReplayServer
 from discovery.sources.wikibase.recent_changes import follow, read_event
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 WIKI = "wikidatawiki"
 DAY = date(2025, 5, 22)
@@ -69,7 +69,7 @@ def heard(server, base, events, state=None, day=DAY):
     """The slice that a day's listening gives."""
     server.recording.events = events
     client = PoliteClient(
-        source="w", contact="a@example.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="w", contact="a@example.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     )
     with client:
         state = {"event_id": None, "at": BEGIN} if state is None else state
