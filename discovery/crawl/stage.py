@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from discovery.crawl.bulk import BulkRead, read_bulk
 from discovery.crawl.output import CRAWL, FETCHED, OBSERVATIONS, SKIPS, count_skips
+from discovery.crawl.access import Access, serve_recordings
 from discovery.facts.tables import from_table, to_table
 from discovery.sources import AskedConfig, SourceConfig, is_bulk, make_source
 from discovery.sources.observation import (
@@ -40,21 +41,15 @@ from discovery.sources.observation import (
     Since,
     Skip,
 )
-from discovery.sources.replay.server import ReplayServer
-from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.errors import SourceError
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of, file_digest
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import RateLimit
 from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import Shard, StageDir
 
 ROWS_PER_GROUP = 256
 """Observations in a row group of the file, which the snapshot stage parses as one task."""
-ANSWER_S = 65.0
-"""Longest time, in seconds, that a client waits for an answer. Wikidata's query service itself
-stops after 60."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +85,8 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     about: dict[str, Any] = {}
     bulk = BulkRead()
     with ExitStack() as stack:
-        origins = _serve_recordings(sources, base_dir, stack)
-        reach = (runner.rate_limit(), origins, inputs.cache, base_dir)
+        origins = serve_recordings(sources, base_dir, stack)
+        access = (runner.rate_limit(), origins, inputs.cache, base_dir)
         for config in sources:
             if is_bulk(config):
                 read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
@@ -107,7 +102,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             if since.settings != settings:  # earlier findings are those of other settings
                 since = Since()
             cursor = since.cursor
-            signals = _signals(out, runner, _Listen(*reach, config, as_of), cursor)
+            signals = _signals(out, runner, _Listen(*access, config, as_of), cursor)
             for n, part in enumerate(source.partitions(as_of, since, signals)):
                 shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
             skips += [skip for signal in signals or () for skip in signal.skips]
@@ -119,7 +114,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             }
         # Sources take turns, so that a source of many partitions does not occupy all workers.
         mixed = [shard for _, shard in sorted(shards, key=itemgetter(0))]
-        out.map_tables(runner, _Fetch(*reach), mixed, phase="fetch")
+        out.map_tables(runner, _Fetch(*access), mixed, phase="fetch")
     paths = [out.shard_path(shard) for _, shard in shards]
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {
@@ -138,20 +133,6 @@ def _settings(config: SourceConfig) -> str:
     one that had another digest."""
     manners = {"contact", "min_interval_s"}
     return digest_of(config.model_dump(mode="json", exclude=manners))
-
-
-def _serve_recordings(
-    sources: Sequence[SourceConfig], base_dir: Path, stack: ExitStack
-) -> dict[str, str]:
-    """Start a server for each recording, and return `replay:DIRECTORY` -> the server's address.
-
-    Sources that share a recording share its server.
-    """
-    places = {config.origin for config in sources if isinstance(config, NetworkSettings)}
-    return {
-        place: stack.enter_context(ReplayServer(base_dir / place.removeprefix(REPLAY)))
-        for place in sorted(place for place in places if place.startswith(REPLAY))
-    }
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
@@ -197,34 +178,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
 
 
 @dataclass(frozen=True)
-class _Worker:
-    """The values with which a worker reaches the sources."""
-
-    rate_limit: RateLimit
-    origins: Mapping[str, str]
-    cache: Path
-    base_dir: Path
-
-    def client(self, config: AskedConfig) -> PoliteClient | None:
-        """The HTTP client for a source; None where the source is local."""
-        if not isinstance(config, NetworkSettings):
-            return None
-        replayed = config.origin in self.origins
-        return PoliteClient(
-            source=config.name,
-            contact=config.contact,
-            rate_limit=self.rate_limit,
-            cache=self.cache,
-            min_interval_s=0.0 if replayed else config.min_interval_s,
-            timeout_s=ANSWER_S,
-            origins=self.origins,
-            robots=config.obeys_robots,
-            cross_host=config.obeys_robots,
-        )
-
-
-@dataclass(frozen=True)
-class _Listen(_Worker):
+class _Listen(Access):
     """Builds, in the worker process, the function that reads one slice of a source's changes."""
 
     config: AskedConfig
@@ -244,7 +198,7 @@ class _Listen(_Worker):
 
 
 @dataclass(frozen=True)
-class _Fetch(_Worker):
+class _Fetch(Access):
     """Builds, in the worker process, the function that fetches one partition."""
 
     def __call__(self) -> Callable[[tuple[AskedConfig, Partition]], pa.Table]:

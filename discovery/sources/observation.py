@@ -188,6 +188,29 @@ class Parsed:
     skips: tuple[Skip, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The beginning of a source, as it is read before a crawl to show what it holds."""
+
+    parsed: Parsed
+    number: int
+    """Pieces that were read."""
+    unit: str
+    """What a piece is: `row`, `item`, `entry` or `line`."""
+    whole: bool
+    """Whether this is all that there is."""
+
+
+def joined(parts: Iterable[Parsed]) -> Parsed:
+    """The facts, entities and skips of several observations or blocks as one."""
+    parts = list(parts)
+    return Parsed(
+        tuple(fact for part in parts for fact in part.facts),
+        tuple(entity for part in parts for entity in part.entities),
+        tuple(skip for part in parts for skip in part.skips),
+    )
+
+
 def tally(skips: Iterable[Skip]) -> list[Skip]:
     """One skip for each source and reason, with the sum of the counts and the smallest sample.
 

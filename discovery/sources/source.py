@@ -7,7 +7,15 @@ from datetime import date
 from typing import Any, Protocol
 
 from discovery.sources.blocks import Block
-from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.observation import (
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Sample,
+    Signal,
+    Since,
+)
 from infra.http.client import PoliteClient
 
 
@@ -47,6 +55,16 @@ class Source(Protocol):
 
     def parse(self, observation: Observation) -> Parsed:
         """The facts in an observation. Pure: equal observations give equal facts."""
+        ...
+
+    def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
+        """The beginning of a partition, so little of it that it is read within seconds. Raises as
+        `fetch`."""
+        ...
+
+    def num_requests(self, partitions: Sequence[Partition]) -> int | None:
+        """About how many requests the partitions take if nothing is known of them yet, at least;
+        None for a source that is not asked over the network."""
         ...
 
 

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from discovery_helpers import EXAMPLES, make_crawl, put_snapshot
 
-from discovery.crawl import stage as crawl_stage
+from discovery.crawl import access as crawl_access
 from discovery.crawl.output import OBSERVATIONS, SKIPS, VOLATILE
 from discovery.crawl.stage import CrawlInputs, crawl, local_inputs
 from discovery.diff.output import CHANGES
@@ -100,7 +100,7 @@ def test_an_interrupted_crawl_continues(workspace, runner, monkeypatch):
         servers.append(ReplayServer(directory))
         return servers[-1]
 
-    monkeypatch.setattr(crawl_stage, "ReplayServer", counted)
+    monkeypatch.setattr(crawl_access, "ReplayServer", counted)
 
     def run(sources):
         inputs = CrawlInputs(
@@ -132,7 +132,7 @@ def test_malformed_payloads_stop_the_crawl_in_one_line(workspace, runner, monkey
         return server
 
     with monkeypatch.context() as patch:
-        patch.setattr(crawl_stage, "ReplayServer", faulty)
+        patch.setattr(crawl_access, "ReplayServer", faulty)
         with pytest.raises(SourceError, match="text/html instead of JSON") as caught:
             run_crawl(workspace, runner)
     assert "\n" not in str(caught.value)

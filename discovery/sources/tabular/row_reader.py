@@ -28,6 +28,8 @@ from infra.settings import nearest
 
 ROLES = ("subject_id", "subject", "relation", "object_id", "object", "date", "start", "end")
 REQUIRED = ("subject", "relation", "object")
+SAMPLE_ROWS = 10_000
+"""Rows that a sample has at most."""
 LATER = "row is of a later day than the crawl"
 REPEATED = "row says what another one says"
 WITHOUT_ID = "row without subject_id, known by its name where others have one"

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -29,7 +29,16 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from discovery.facts.dates import days
-from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.observation import (
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Sample,
+    Signal,
+    Since,
+    joined,
+)
 from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.cells import MAX_CELL_CHARS, decoded, moment_text, whole_number
 from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_secrets, one_query
@@ -145,7 +154,7 @@ class SqlSource:
         """
         return iter(self.database.repeated(lambda: list(self._pages(partition))))
 
-    def _pages(self, partition: Partition) -> Iterator[Observation]:
+    def _pages(self, partition: Partition) -> Generator[Observation, None, None]:
         """The observations of `fetch`, over one connection. Raises LostConnection besides."""
         where, bounds = self._where(partition)
         statement = self._select("*", where, self.config.key)
@@ -180,6 +189,23 @@ class SqlSource:
                 f"source {self.name}: the query gives no row. Check it: that all facts are gone is "
                 "more likely a fault."
             )
+
+    def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
+        """The first page of rows. Raises as `fetch`."""
+
+        def read() -> tuple[list[Observation], bool]:
+            pages = self._pages(partition)
+            first = list(islice(pages, 1))
+            whole = next(pages, None) is None
+            pages.close()
+            return first, whole
+
+        first, whole = self.database.repeated(read)
+        number = sum(page.payload.count(b"\n") for page in first)
+        return Sample(joined(map(self.parse, first)), number, "row", whole)
+
+    def num_requests(self, partitions: Sequence[Partition]) -> None:
+        """None: a database is asked without a limit."""
 
     def parse(self, observation: Observation) -> Parsed:
         """The facts in a page of rows. With a cursor column all rows count, and a date in the

@@ -10,18 +10,27 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from discovery.facts.dates import days
-from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.observation import (
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Sample,
+    Signal,
+    Since,
+)
 from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.csv_rows import csv_header, csv_rows
 from discovery.sources.tabular.json_rows import json_rows
 from discovery.sources.tabular.parquet_rows import parquet_columns, parquet_rows
-from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
+from discovery.sources.tabular.row_reader import SAMPLE_ROWS, Columns, RefusedRow, RowReader
 from infra.errors import DamageError, SourceError
 from infra.files.decompress import PACKED, decompress_stream, suffix_of
 from infra.http.client import PoliteClient
@@ -104,15 +113,7 @@ class TableSource:
         Raises SourceError for a file that cannot be read or is no table, ConfigError for an unknown
         column.
         """
-        try:
-            if self.path.stat().st_size > MAX_FILE_BYTES:
-                raise self._too_large()
-            payload = self.path.read_bytes()
-        except OSError as error:
-            raise SourceError(
-                f"source {self.name}: cannot read {self.path}: {error.strerror}. Check `path`, "
-                "which is relative to the config file."
-            ) from error
+        payload = self._content()
         self._check_columns(payload)
         yield Observation(
             source=self.name,
@@ -132,6 +133,32 @@ class TableSource:
         """
         until = days(date.fromisoformat(observation.as_of))
         return self.reader.read(self._rows(observation.payload), until)
+
+    def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
+        """The first rows. Raises as `fetch`."""
+        payload = self._content()
+        rows = list(islice(self._rows(payload), SAMPLE_ROWS + 1))
+        names = {name for row in rows if isinstance(row, Mapping) for name in row}
+        if not self.reader.required <= names:
+            self._check_columns(payload)  # a column may be in later rows alone
+        parsed = self.reader.read(rows[:SAMPLE_ROWS], days(partition.as_of))
+        number = min(len(rows), SAMPLE_ROWS)
+        return Sample(parsed, number, "row", whole=len(rows) == number)
+
+    def num_requests(self, partitions: Sequence[Partition]) -> None:
+        """None: a file is not asked for."""
+
+    def _content(self) -> bytes:
+        """The file's bytes. Raises SourceError where it cannot be read or is too large."""
+        try:
+            if self.path.stat().st_size > MAX_FILE_BYTES:
+                raise self._too_large()
+            return self.path.read_bytes()
+        except OSError as error:
+            raise SourceError(
+                f"source {self.name}: cannot read {self.path}: {error.strerror}. Check `path`, "
+                "which is relative to the config file."
+            ) from error
 
     def _check_columns(self, payload: bytes) -> None:
         """Raises ConfigError where a required or configured column is in no row or occurs twice,

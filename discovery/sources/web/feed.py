@@ -33,10 +33,12 @@ from discovery.sources.observation import (
     Observation,
     Parsed,
     Partition,
+    Sample,
     Signal,
     Since,
     Skip,
     entry_prefix,
+    joined,
 )
 from discovery.sources.web import sandbox
 from discovery.sources.web.config import FeedConfig
@@ -50,6 +52,8 @@ from infra.settings import nearest
 MAX_KNOWN = 20_000
 """Items whose digests a cursor holds. Those not seen for longest are dropped, and read again if
 they come back."""
+SAMPLE_ENTRIES = 5
+"""Entries that a sample has at most."""
 ANY_STATUS = tuple(range(400, 600))
 """HTTP statuses that are a skip and not an error, unless they stand for a fault of the host."""
 
@@ -167,6 +171,17 @@ class FeedSource:
             facts.setdefault(key, fact)
             entities.setdefault(subject, Entity(id=subject, label=subject, source=self.name))
         return Parsed(tuple(facts.values()), tuple(entities.values()), tuple(skips))
+
+    def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
+        """The first entries of an address. Raises as `fetch`."""
+        few = replace(partition, keys=partition.keys[: 1 + SAMPLE_ENTRIES])
+        parsed = joined(map(self.parse, self.fetch(few, client)))
+        return Sample(parsed, len(few.keys) - 1, "entry", few == partition)
+
+    def num_requests(self, partitions: Sequence[Partition]) -> int:
+        """Two for each address; with `follow`, one more for each of its entries."""
+        entries = sum(len(part.keys) - 1 for part in partitions) if self.config.follow else 0
+        return len(self.addresses) + len(partitions) + entries
 
     @cached_property
     def relations(self) -> list[Relation]:

@@ -11,12 +11,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from discovery.facts.fact import Entity
-from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
+from discovery.sources.observation import (
+    Coverage,
+    Observation,
+    Parsed,
+    Partition,
+    Sample,
+    Signal,
+    Since,
+    Skip,
+    joined,
+)
 from discovery.sources.wikibase.api import BATCH, WikibaseApi, batches
 from discovery.sources.wikibase.config import WikidataConfig
 from discovery.sources.wikibase.entities import (
@@ -30,6 +41,8 @@ from discovery.sources.wikibase.sparql import select_items
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
 
+SAMPLE_ITEMS = 3
+"""Items that a sample has at most."""
 PARTITION = 10 * BATCH
 """Entities in one partition: few enough to fetch again after a fault, and so many that the changed
 ones fill a call."""
@@ -111,6 +124,24 @@ class WikidataSource:
             return Parsed(entities=(merged,))
         entity = self._decode(observation)
         return parse_entity(entity, self.name, self.config.relations)
+
+    def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
+        """The first entities, with the names of their values. Raises as `fetch`."""
+        few = replace(
+            partition, keys=partition.keys[:SAMPLE_ITEMS], known=partition.known[:SAMPLE_ITEMS]
+        )
+        found = list(self.fetch(few, client))
+        absent = tuple(Skip(self.name, o.absent, o.about) for o in found if o.absent)
+        parsed = joined([*map(self.parse, found), Parsed(skips=absent)])
+        return Sample(parsed, len(few.keys), "item", few == partition)
+
+    def num_requests(self, partitions: Sequence[Partition]) -> int:
+        """One for each fifty items to compare them and one to fetch them; of a past day, two more
+        for each item that was edited since, which all are counted as."""
+        number = sum(len(part.keys) for part in partitions)
+        past = any(part.as_of < datetime.now(UTC).date() for part in partitions)
+        calls = -(-number // BATCH)
+        return calls + (2 * number if past else calls)
 
     def _decode(self, observation: Observation) -> Mapping[str, Any]:
         """The entity object in a payload, with revision, time and user of the observation.
