@@ -41,7 +41,16 @@ def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
     try:
         return TypeAdapter(model).validate_python(dict(raw))
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(model, error)}") from None
+        raise ConfigError(f"{where}: {_explain(model, error.errors()[0])}") from None
+
+
+def faults(model: type[Any], raw: Mapping[str, Any]) -> list[str]:
+    """A line on each setting in `raw` that is wrong for `model`; empty where all are right."""
+    try:
+        TypeAdapter(model).validate_python(dict(raw))
+    except ValidationError as error:
+        return [_explain(model, fault) for fault in error.errors()]
+    return []
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -77,19 +86,18 @@ def literal(text: str) -> Any:
         return [literal(part) for part in text.split(",")] if "," in text else text
 
 
-def _explain(model: type[Any], error: ValidationError) -> str:
-    """One line on the first thing that pydantic found wrong."""
-    first = error.errors()[0]
-    *parents, last = first["loc"] or ("",)
-    path = ".".join(map(str, first["loc"]))
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+def _explain(model: type[Any], fault: Mapping[str, Any]) -> str:
+    """One line on a thing that pydantic found wrong, an entry of `ValidationError.errors`."""
+    *parents, last = fault["loc"] or ("",)
+    path = ".".join(map(str, fault["loc"]))
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _fields(model, parents)
         return f"setting {path!r} is unknown{nearest(str(last), known)}. Known: {', '.join(known)}."
-    if first["type"] == "missing":
+    if fault["type"] == "missing":
         return f"setting {path!r} is missing."
-    if first["type"] == "value_error":  # a check of our own, whose message says what was given
-        return f"{str(first.get('ctx', {}).get('error')).rstrip('.')}."
-    return f"setting {path!r} = {first['input']!r}: {first['msg']}."
+    if fault["type"] == "value_error":  # a check of our own, whose message says what was given
+        return f"{str(fault.get('ctx', {}).get('error')).rstrip('.')}."
+    return f"setting {path!r} = {fault['input']!r}: {fault['msg']}."
 
 
 def _fields(model: Any, parents: Iterable[Any]) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 
 from infra.errors import CorrigendaError
 from jobs.commands.ask import ask
+from jobs.commands.check import check
 from jobs.commands.evaluate import evaluate
 from jobs.commands.inspect import releases, status, why
 from jobs.commands.release import rollback
@@ -23,6 +24,7 @@ app = typer.Typer(
     "it, prove that the corrected model is better and unharmed, and release it.",
     epilog="`corrigenda COMMAND --help` tells what a command takes. Begin with `run`.",
 )
+app.command(rich_help_panel="Begin")(check)
 app.command(rich_help_panel="Make a release")(run)
 app.command(rich_help_panel="Ask and understand")(ask)
 app.command(rich_help_panel="Ask and understand")(why)

@@ -26,9 +26,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from discovery.crawl.access import Access, serve_recordings
 from discovery.crawl.bulk import BulkRead, read_bulk
 from discovery.crawl.output import CRAWL, FETCHED, OBSERVATIONS, SKIPS, count_skips
-from discovery.crawl.access import Access, serve_recordings
 from discovery.facts.tables import from_table, to_table
 from discovery.sources import AskedConfig, SourceConfig, is_bulk, make_source
 from discovery.sources.observation import (

