@@ -108,7 +108,8 @@ class RdfSource:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no triple"
                 + (f" ({skips[0].reason}: {skips[0].sample[:60]!r})" if skips else "")
-                + ". Give N-Triples (.nt) or Turtle (.ttl), packed with gzip or bzip2 or not."
+                + ". Give N-Triples (.nt) or Turtle (.ttl), packed with gzip, bzip2 or Zstandard "
+                "or not."
             )
         if lines or skips:
             yield _block(number, as_of, lines, skips)

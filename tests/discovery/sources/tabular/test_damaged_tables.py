@@ -37,7 +37,7 @@ def test_packed_text_is_read_and_a_cut_file_marks_the_damage(tmp_path, name, pac
     and what is lost may be facts of anyone."""
     write(tmp_path / name, ROWS)
     expected = read(tmp_path / name).facts
-    whole = PACK[packed](random.Random(0).randbytes(0) + (tmp_path / name).read_bytes())
+    whole = PACK[packed]((tmp_path / name).read_bytes())
     path = tmp_path / f"{name}{packed}"
     path.write_bytes(whole)
     parsed = read(path)
@@ -118,7 +118,7 @@ def test_one_array_or_an_object_a_line(tmp_path):
 def test_utf16_is_refused_in_a_line(tmp_path, name, encoding):
     """With its byte order mark and without."""
     (tmp_path / name).write_text((HEADER if name == "t.csv" else LINE) * 2, encoding=encoding)
-    with pytest.raises(SourceError, match="is UTF-16 text. Save it as UTF-8"):
+    with pytest.raises(SourceError, match=r"is UTF-16 text\. Save it as UTF-8"):
         read(tmp_path / name)
 
 
@@ -209,7 +209,7 @@ def test_a_page_whose_checksum_is_wrong_is_said(tmp_path):
     content = bytearray(parquet(compression="none", use_dictionary=False, write_page_checksum=True))
     content[content.index(b"O17")] = ord("Q")
     (tmp_path / "t.parquet").write_bytes(content)
-    with pytest.raises(SourceError, match="is not parquet .*CRC"):
+    with pytest.raises(SourceError, match=r"is not parquet .*CRC"):
         read(tmp_path / "t.parquet")
 
 
