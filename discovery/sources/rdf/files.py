@@ -1,6 +1,6 @@
 """Read facts and names from an RDF file, N-Triples or Turtle, compressed or not.
 
-The RDF of a Wikibase is first turned into its JSON (`discovery.sources.wikibase.rdf`). In any other
+The RDF of a Wikibase is first turned into its JSON (`discovery.sources.wikibase.rdf.reader`). In any other
 RDF each triple is a fact: subject, predicate and object are IRIs, shortened by the prefixes of the
 config, or the object is a literal with a datatype. `rdfs:label` and `skos:altLabel` are the
 subject's names, `rdf:type` is its type. Names of a subject are combined only if its triples follow
@@ -30,7 +30,7 @@ from discovery.sources.rdf.triples import FORMATS, Triples, by_subject, suffix_o
 from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import LANGUAGE, MAX_NAME, parse_entity
-from discovery.sources.wikibase.rdf import WikibaseReader
+from discovery.sources.wikibase.rdf.reader import WikibaseReader
 from discovery.sources.wikibase.snaks import MAX_VALUE
 from infra.errors import SourceError
 

@@ -17,7 +17,7 @@ from discovery.facts.dates import wikibase_interval
 from discovery.facts.fact import Fact
 from discovery.sources import make_bulk_source
 from discovery.sources.rdf.files import RdfConfig
-from discovery.sources.wikibase import rdf as wikibase
+from discovery.sources.wikibase.rdf import reader as wikibase
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import parse_entity
 
@@ -223,7 +223,7 @@ def test_nodes_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = read_text(tmp_path, "".join(bare))
     assert [f.references for f in found.facts] == [()] * 4
     assert found.reasons == {wikibase.UNKNOWN_REFERENCE: 4}
-    monkeypatch.setattr("discovery.sources.wikibase.rdf_values.MAX_NODES", 1)
+    monkeypatch.setattr("discovery.sources.wikibase.rdf.values.MAX_NODES", 1)
     few = read_text(tmp_path, writer.text())
     assert 0 < few.reasons[wikibase.UNKNOWN_NODE] < 4
 

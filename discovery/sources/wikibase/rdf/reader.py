@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from pyoxigraph import Literal, NamedNode
 
 from discovery.sources.wikibase.entities import LANGUAGE
-from discovery.sources.wikibase.iris import predicate_of, subject_of
-from discovery.sources.wikibase.rdf_values import ValueNodes, is_unknown
+from discovery.sources.wikibase.rdf.iris import predicate_of, subject_of
+from discovery.sources.wikibase.rdf.values import ValueNodes, is_unknown
 
 MAX_TRIPLES = 1 << 20
 """Triples of one entity, at most; the largest entities of Wikidata have about 100,000."""

@@ -16,7 +16,7 @@ from pyoxigraph import BlankNode, Literal, NamedNode
 
 from discovery.facts.dates import DAY, GREGORIAN, JULIAN, MONTH, YEAR
 from discovery.sources.wikibase.entities import REFERENCE_URL, STATED_IN
-from discovery.sources.wikibase.iris import GENID, NODE_PARTS, subject_of
+from discovery.sources.wikibase.rdf.iris import GENID, NODE_PARTS, subject_of
 
 MAX_NODES = 1 << 18
 """Nodes of values and references kept in memory."""
