@@ -10,7 +10,6 @@ changes in a gap must be found in another way.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from discovery.sources.observation import MAX_SAMPLE, Signal, Skip
+from discovery.sources.wikibase.mediawiki import MAIN, Namespace
 from infra.http.client import PoliteClient
 
 HEARTBEAT = timedelta(hours=3)
@@ -31,12 +31,8 @@ LATE = timedelta(minutes=1)
 """How far events may be out of order: for so long after the end of a day its events may come."""
 MAX_EMPTY = 2
 """Consecutive connections without a new event after which the stream has no more events."""
-NAMESPACES = frozenset({0})
-"""Namespaces of items."""
 TYPES = frozenset({"edit", "new", "log"})
 """Types of events that may change an item."""
-
-_ITEM = re.compile(r"Q[1-9]\d{0,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +109,21 @@ class Slice:
 
 
 def follow(
-    client: PoliteClient, url: str, wiki: str, state: Mapping[str, Any], as_of: date, source: str
+    client: PoliteClient,
+    url: str,
+    wiki: str,
+    state: Mapping[str, Any],
+    as_of: date,
+    source: str,
+    namespace: Namespace = MAIN,
 ) -> Signal:
     """The next slice of the stream, to the end of a day or until now, whichever is earlier.
 
-    url    address of the stream
-    wiki   name of the wiki whose events count
-    state  cursor of the slice before. Without a position the slice is empty: all entities are
-           checked this time, and the stream is followed from the end of that
+    url        address of the stream
+    wiki       name of the wiki whose events count
+    namespace  that of its items
+    state      cursor of the slice before. Without a position the slice is empty: all entities are
+               checked this time, and the stream is followed from the end of that
 
     Raises SourceError.
     """
@@ -136,7 +139,7 @@ def follow(
         since = None if found.event_id else {"since": _text(found.at)}
         with closing(client.stream(url, since, last_event_id=found.event_id)) as events:
             for event in events:
-                change = read_event(event.data, wiki)
+                change = read_event(event.data, wiki, namespace)
                 if change is None or change.at > now + SKEW:
                     reason = "event is malformed" if change is None else "event is of the future"
                     found.skips.append(Skip(source, reason, event.data[:MAX_SAMPLE]))
@@ -155,7 +158,7 @@ def follow(
     return found.signal(state, done=True)
 
 
-def read_event(text: str, wiki: str) -> ChangedEntity | None:
+def read_event(text: str, wiki: str, namespace: Namespace = MAIN) -> ChangedEntity | None:
     """The content of an event's JSON; None where it does not follow the schema.
 
     The item is None for events of other wikis and of pages that are no items. Edit summaries are
@@ -170,16 +173,17 @@ def read_event(text: str, wiki: str) -> ChangedEntity | None:
             return None
         if meta["domain"] == "canary":
             return ChangedEntity(at=at, canary=True, item=None, revision=None)
+        item = None
         concerns_item = (
             event["wiki"] == wiki
-            and event["namespace"] in NAMESPACES
+            and event["namespace"] == namespace.number
             and event["type"] in TYPES
-            and _ITEM.fullmatch(event["title"]) is not None
+            and (item := namespace.item(event["title"])) is not None
         )
         revision = (event.get("revision") or {}).get("new")
         number = revision if isinstance(revision, int) else None
         return ChangedEntity(
-            at=at, canary=False, item=event["title"] if concerns_item else None, revision=number
+            at=at, canary=False, item=item if concerns_item else None, revision=number
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -21,7 +21,7 @@ from discovery.facts.tables import from_table
 from discovery.snapshot.output import MANIFEST, bucket_file
 from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.tabular.table import TableConfig
-from discovery.sources.wikibase.dump import DumpConfig
+from discovery.sources.wikibase.config import DumpConfig
 from discovery.sources.wikibase.entities import parse_entity
 from infra.errors import SourceError
 from infra.execution.runner import InProcessRunner, Runner

@@ -126,17 +126,18 @@ def test_what_is_not_wanted(tmp_path: Path) -> None:
 
 
 def test_entities_of_after_the_day(tmp_path: Path) -> None:
-    """A dump is not of one instant: what was modified later has a name, no facts, and is
-    counted."""
+    """A dump is not of one instant: what was modified later has a name and is counted, and what it
+    stated on the day is unknown."""
     stamps = ("2020-01-01T00:00:00Z", "2020-01-01T23:59:59Z", "2020-01-02T00:00:00Z")
     lines = [
         line_of(item(f"Q{n}", modified=stamp, lastrevid=n)) for n, stamp in enumerate(stamps, 1)
     ]
     write(tmp_path / "d.json.gz", dump_of(*lines))
     found = read(dump_config(), tmp_path, as_of=date(2020, 1, 1))
-    assert [(f.subject, f.revision, f.revision_time) for f in found.facts] == [
-        ("Q1", 1, stamps[0]),
-        ("Q2", 2, stamps[1]),
+    assert [(f.subject, f.snaktype, f.revision, f.revision_time) for f in found.facts] == [
+        ("Q1", "value", 1, stamps[0]),
+        ("Q2", "value", 2, stamps[1]),
+        ("Q3", "unreadable", 3, stamps[2]),
     ]
     assert [entity.id for entity in found.entities] == ["Q1", "Q2", "Q3"]
     assert found.reasons == {LATE: 1} and found.skips[0].sample == "Q3"

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from discovery.sources.blocks import read_blocks, split_lines, too_long
 from discovery.sources.wikibase.dump import CUT
-from discovery.sources.wikibase.entities import MAX_NAME
+from discovery.sources.wikibase.names import MAX_NAME
 from infra.errors import SourceError
 
 
@@ -199,7 +199,9 @@ def test_names_and_values_of_hostile_size(tmp_path: Path) -> None:
         ("Q1", None),
         *((f"Q{n}", f"label of Q{n}") for n in (2, 3, 4)),
     ]
-    assert [fact.subject for fact in found.facts] == ["Q1", "Q4"]
+    assert [(fact.subject, fact.snaktype) for fact in found.facts] == [
+        *(("Q1", "value"), ("Q2", "unreadable"), ("Q3", "unreadable"), ("Q4", "value")),
+    ]
     assert found.reasons == {
         f"name is longer than {MAX_NAME} characters": 1,
         "value is longer than 10000 characters": 1,

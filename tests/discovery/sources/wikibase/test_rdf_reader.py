@@ -17,9 +17,9 @@ from discovery.facts.dates import wikibase_interval
 from discovery.facts.fact import Fact
 from discovery.sources import make_bulk_source
 from discovery.sources.rdf.files import RdfConfig
-from discovery.sources.wikibase.rdf import reader as wikibase
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import parse_entity
+from discovery.sources.wikibase.rdf import reader as wikibase
 
 ENTITY = "http://www.wikidata.org/entity"
 ITEM = "wikibase-item"
@@ -187,8 +187,8 @@ def test_a_truthy_dump(tmp_path: Path) -> None:
 
 
 def test_nodes_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement whose end date is not known is a skip, one without its reference is counted; a
-    node is remembered from where it was written first, up to a bound."""
+    """A statement whose end date is not known is unreadable, one without its reference is counted;
+    a node is remembered from where it was written first, up to a bound."""
     writer = Writer()
     snak = {"snaktype": "value", "property": "P6", "datatype": ITEM}
     value = {"value": {"entity-type": "item", "id": "Q9"}, "type": "wikibase-entityid"}
@@ -218,7 +218,8 @@ def test_nodes_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     lines = writer.text().decode().splitlines(keepends=True)
     without = [line for line in lines if not line.startswith("<http://www.wikidata.org/value/")]
     lost = read_text(tmp_path, "".join(without))
-    assert lost.facts == [] and lost.reasons == {wikibase.UNKNOWN_NODE: 4}
+    assert [fact.snaktype for fact in lost.facts] == ["unreadable"] * 4
+    assert lost.reasons == {wikibase.UNKNOWN_NODE: 4}
     bare = [line for line in lines if not line.startswith("<http://www.wikidata.org/reference/")]
     found = read_text(tmp_path, "".join(bare))
     assert [f.references for f in found.facts] == [()] * 4
@@ -229,12 +230,13 @@ def test_nodes_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_entities_of_after_the_day(tmp_path: Path) -> None:
-    """As of a dump: a name, no facts, and counted."""
+    """As of a dump: a name, counted, and what it stated on the day is unknown."""
     writer = Writer()
     writer.entity({**recorded_entities()[-1], "modified": "2025-01-02T00:00:00Z"})
     (tmp_path / "d.nt").write_bytes(writer.text())
     found = read(config(), tmp_path, as_of=date(2025, 1, 1))
-    assert found.facts == [] and found.reasons == {LATE: 1}
+    assert {fact.snaktype for fact in found.facts} == {"unreadable"}
+    assert found.reasons == {LATE: 1}
     assert len(read(config(), tmp_path, as_of=date(2025, 1, 2)).facts) == 4
     assert [entity.id for entity in found.entities] == ["Q582"]
 
@@ -254,11 +256,12 @@ def test_blocks_are_the_same_each_time(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_an_entity_of_too_many_triples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those above the bound are a loss that is counted."""
+    """It is not used, since what is above the bound may be an end date, and the loss is counted."""
     monkeypatch.setattr(wikibase, "MAX_TRIPLES", 3)
     found = read_text(tmp_path, TRUTHY)
-    assert len(found.facts) == 2
+    assert found.facts == [] and [entity.id for entity in found.entities] == ["Q3"]
     assert found.reasons["entity has more than 3 triples: the rest is lost"] == 1
+    assert all(skip.damage for skip in found.skips)
 
 
 def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
@@ -272,7 +275,8 @@ def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
     good = f"<{ENTITY}/Q1> <{direct}/P6> <{ENTITY}/Q2> .\n"
     for predicate in (label, f"{direct}/P856"):
         found = read_text(tmp_path, f'<{ENTITY}/Q1> <{predicate}> "{huge}"@en .\n{good}')
-        assert [(f.relation, f.value) for f in found.facts] == [("P6", "Q2")]
+        readable = [f for f in found.facts if f.snaktype == "value"]
+        assert [(f.relation, f.value) for f in readable] == [("P6", "Q2")]
         assert [(e.id, e.label) for e in found.entities] == [("Q1", None)]
         (reason,) = found.reasons.keys() - {wikibase.TRUTHY}
         assert " is longer than 1" in reason
