@@ -81,7 +81,14 @@ def run_edition(
     recorded = run.make(
         snapshot,
         version,
-        SnapshotInputs(crawl=crawled, sources=config.sources, as_of=as_of, previous=before),
+        SnapshotInputs(
+            crawl=crawled,
+            sources=config.sources,
+            as_of=as_of,
+            previous=before,
+            max_vanished=trust.max_vanished,
+            may_vanish=trust.may_vanish,
+        ),
     )
     yield recorded
     world = Snapshot.of(recorded)

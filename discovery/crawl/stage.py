@@ -171,7 +171,7 @@ def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> lis
 
 
 def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, str]:
-    """Source name -> digest of its local files, for the fingerprint of a crawl.
+    """Source name -> digest of the bytes of its local files, for the fingerprint of a crawl.
 
     Sources without local files are left out. Raises SourceError where a file cannot be read.
     """
@@ -182,6 +182,12 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
             continue
         try:
             inputs[config.name] = digest_of([[path.name, file_digest(path)] for path in paths])
+        except IsADirectoryError as error:
+            raise SourceError(
+                f"source {config.name}: {error.filename} is a directory, and a source is one file. "
+                'Read a table of several files with kind = "sql", connect = "duckdb:" and a query '
+                "such as SELECT * FROM read_parquet('DIRECTORY/**/*.parquet')."
+            ) from error
         except OSError as error:
             raise SourceError(
                 f"source {config.name}: cannot read {error.filename}: {error.strerror}. "

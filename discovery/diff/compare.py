@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from discovery.diff.fact_group import FactGroup
-from discovery.diff.rules import Decision, decide
+from discovery.diff.rules import Decision, decide, unreadable
 from discovery.facts.change import Change
 from discovery.facts.current_view import Functional, scoped
 from discovery.facts.dates import iso_interval, within
@@ -48,16 +48,22 @@ def diff_facts(
     changes = []
     for subject, relation in keys:
         separators = functional.get(relation, ())
-        olds = scoped(before.get((subject, relation), ()), separators)
-        news = scoped(after.get((subject, relation), ()), separators)
+        earlier, later = (side.get((subject, relation), ()) for side in (before, after))
+        if undecided := unreadable(later):
+            changes += [_change(subject, relation, "", d, names) for d in undecided]
+            continue
+        read_before = last_read(earlier, old_day)
+        window = begun.get(subject, old_day) if old_day is not None else None
+        olds = scoped([f for f in earlier if f.snaktype != "unreadable"], separators)
+        news = scoped(later, separators)
         scopes = sorted({*olds, *news})
         for scope in scopes:
             group = FactGroup(
                 relation=relation,
                 old=tuple(olds.get(scope, ())),
                 new=tuple(news.get(scope, ())),
-                old_day=old_day,
-                since=begun.get(subject, old_day) if old_day is not None else None,
+                old_day=read_before,
+                since=None if read_before is None or window is None else min(window, read_before),
                 new_day=new_day,
                 functional=relation in functional,
                 new_subject=subject in new_subjects,
@@ -66,6 +72,21 @@ def diff_facts(
             shown = scope if len(scopes) > 1 or scope != "[]" else ""
             changes += [_change(subject, relation, shown, d, names) for d in decide(group)]
     return sorted(changes, key=lambda c: tuple(getattr(c, name) for name in ORDER))
+
+
+def last_read(earlier: Sequence[Fact], old_day: int | None) -> int | None:
+    """The day on which a group of the earlier snapshot could be read last: that snapshot's, or,
+    where a part of the group is unreadable there, an earlier one or None for never.
+
+    earlier  the group's facts in the earlier snapshot
+    old_day  its day, in days since 1970-01-01; None where there is none
+    """
+    points = [f.point for f in earlier if f.snaktype == "unreadable"]
+    if old_day is None or not points:
+        return old_day
+    if all(f.snaktype == "unreadable" for f in earlier):
+        return None
+    return min((point.earliest for point in points if point is not None), default=old_day)
 
 
 BEGINNINGS = frozenset({"P569", "P571", "P575", "P577", "P1191", "P1619"})

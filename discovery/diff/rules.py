@@ -7,6 +7,7 @@ once, whether one value succeeds another, and else value by value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
@@ -46,6 +47,16 @@ class Decision:
     says held at some earlier time. Of a conflict of several values: all of them."""
     new: Fact | None = None
     """The fact after the change, or the one that the decision is about."""
+
+
+def unreadable(facts: Sequence[Fact]) -> list[Decision]:
+    """The decision on the facts of one subject and relation of which a part cannot be read; none
+    where all of them can."""
+    unread = [fact for fact in facts if fact.snaktype == "unreadable"]
+    if not unread:
+        return []
+    reason = f"a part of what {unread[0].source} states cannot be read"
+    return [Decision("ignored", DiffRule.UNREADABLE, reason, (), unread[0])]
 
 
 def decide(group: FactGroup) -> list[Decision]:

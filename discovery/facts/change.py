@@ -95,8 +95,11 @@ class DiffRule(StrEnum):
     """The value was true before the window and is current -> keep."""
     UNEXPLAINED = "22"
     """Anything else: a value came or went, and nothing says why -> ignored."""
+    UNREADABLE = "23"
+    """A part of the group cannot be read, so that what is read may be former or not all -> ignored,
+    until a later snapshot can be read."""
     FIRST_SNAPSHOT = "first"
-    """There is no earlier snapshot, and the value is current -> learn."""
+    """There is no earlier snapshot that could be read, and the value is current -> learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ class Fact:
     end: Interval | None = None
     """When the fact ceased to hold (P582)."""
     point: Interval | None = None
-    """Point in time (P585): a day on which the fact was observed to hold."""
+    """Point in time (P585): a day on which the fact was observed to hold. Of an unreadable fact in
+    a snapshot: the day of the last snapshot in which its group could be read, None for never."""
     qualifiers: str = "[]"
     """Canonical JSON of the other qualifiers: sorted [[property, value], ...]."""
     references: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from discovery.snapshot.merge import (
     merge_parts,
 )
 from discovery.snapshot.output import bucket_file
+from discovery.snapshot.wave import vanished
 from infra.files.atomic import write_table
 from infra.files.digest import table_digest
 
@@ -37,10 +39,11 @@ MADE_SCHEMA = pa.schema(
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("digest", pa.string(), nullable=False),
         pa.field("sources", pa.string(), nullable=False),
+        pa.field("vanished", pa.string(), nullable=False),
     ]
 )
-"""One row for each file written: its name, its number of rows, the digest of its rows, and the
-number of rows by source as JSON."""
+"""One row for each file written: its name, its number of rows, the digest of its rows, the number
+of rows by source as JSON, and by source what has vanished from it (`vanished`), as JSON."""
 
 
 DISTINCT = {"facts": ("statement_id",), "groups": ("subject", "content")}
@@ -71,6 +74,8 @@ class _Make:
     """Buckets of the snapshot."""
     replaced: Replaced
     """The rows of the earlier snapshot that are left out."""
+    day: int | None
+    """Day of the earlier snapshot, counted from 1970-01-01; None for a first snapshot."""
 
     def _found(self, kind: str, first: int, last: int) -> Iterator[tuple[int, pa.Table]]:
         """Each bucket from first to last, with its rows of a kind in the parsed tables."""
@@ -86,7 +91,13 @@ class _Make:
             return schema.empty_table()
         return pq.read_table(self.previous / bucket_file(kind, bucket), schema=schema)
 
-    def _write(self, kind: str, bucket: int, table: pa.Table) -> dict[str, object]:
+    def _write(
+        self,
+        kind: str,
+        bucket: int,
+        table: pa.Table,
+        gone: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    ) -> dict[str, object]:
         """Write the file of a bucket, and return its row of `MADE_SCHEMA`."""
         name = write_bucket(self.out, kind, bucket, table)
         by_source = "source" in table.column_names and table.num_rows
@@ -97,6 +108,7 @@ class _Make:
             "rows": table.num_rows,
             "digest": table_digest(table),
             "sources": json.dumps(sources, sort_keys=True),
+            "vanished": json.dumps(dict(gone), sort_keys=True),
         }
 
 
@@ -112,8 +124,8 @@ class MakeFacts(_Make):
             made = []
             for bucket, found in self._found("fact", *span):
                 earlier = self._earlier("facts", bucket, FACT_SCHEMA)
-                facts = gather_facts(earlier, found, self.replaced)
-                made.append(self._write("facts", bucket, facts))
+                facts = gather_facts(earlier, found, self.replaced, self.day)
+                made.append(self._write("facts", bucket, facts, vanished(earlier, facts)))
                 made.append(self._write("groups", bucket, groups_of(facts)))
                 made.append(
                     self._write("mentions", bucket, mentions_of(facts, self.replaced.observed))

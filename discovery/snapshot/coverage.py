@@ -41,6 +41,9 @@ class Replaced:
     observed. All statements with such a prefix are replaced."""
     bulk: frozenset[str] = frozenset()
     """Sources that may contain a subject twice. Only the facts of its latest revision count."""
+    damaged: frozenset[str] = frozenset()
+    """Sources that were read only in part, so that what is not found may still be there. Of those
+    that are read as a whole, only what was found again is replaced."""
     observed: frozenset[str] = frozenset()
     """Sources that observe each subject itself (coverage `subject`). Their facts mention the
     entities that are values, not the subjects."""
@@ -90,30 +93,49 @@ def replaced_by(
     crawled = observations.json(CRAWL)["sources"]
     bulk = frozenset(name for name, about in crawled.items() if about.get("bulk"))
     own = frozenset(name for name, about in crawled.items() if about["coverage"] == "subject")
+    damaged = _damaged(parsed)
     if before is None:
-        return Replaced(bulk=bulk, observed=own)
+        return Replaced(bulk=bulk, observed=own, damaged=damaged)
     configured = {config.name for config in sources}
-    of = {
-        kind: [n for n, a in crawled.items() if a["coverage"] == kind]
-        for kind in ("source", "subject", "statement")
+    in_part = {config.name: config.if_damaged for config in sources if config.name in damaged}
+    coverage = {name: about["coverage"] for name, about in crawled.items()}
+    coverage |= {name: kind for name, kind in in_part.items() if coverage[name] == "source"}
+    subjects = {
+        name: observed.filter(pc.equal(observed["source"], name))["subject"].combine_chunks()
+        for name, kind in coverage.items()
+        if kind == "subject" and name in own
     }
-    statements: dict[str, pa.Array] = {}
-    if of["statement"]:
-        facts, _ = read_parsed(parsed, "fact")
-        for name in of["statement"]:
-            mine = facts.filter(pc.equal(facts["source"], name))
-            statements[name] = pc.unique(mine["statement_id"])
+    subjects |= {
+        name: _found(parsed, name, "subject")
+        for name, kind in coverage.items()
+        if kind == "subject" and name not in own
+    }
+    whole = {name for name, kind in coverage.items() if kind == "source"}
     return Replaced(
-        whole=frozenset({*of["source"], *(set(before["sources"]) - configured)}),
-        subjects={
-            name: observed.filter(pc.equal(observed["source"], name))["subject"].combine_chunks()
-            for name in of["subject"]
+        whole=frozenset(whole | (set(before["sources"]) - configured)),
+        subjects=subjects,
+        statements={
+            name: _found(parsed, name, "statement_id")
+            for name, kind in coverage.items()
+            if kind == "statement"
         },
-        statements=statements,
         entries=_entries(observations, crawled),
         bulk=bulk,
+        damaged=damaged,
         observed=own,
     )
+
+
+def _damaged(parsed: Sequence[Path]) -> frozenset[str]:
+    """Sources in which facts of unknown subjects may be lost (`Skip.damage`)."""
+    skips, _ = read_parsed(parsed, "skip")
+    return frozenset(skips.filter(skips["damage"])["source"].to_pylist())
+
+
+def _found(parsed: Sequence[Path], source: str, column: str) -> pa.Array:
+    """The values of a column in the facts that were found of a source, each once."""
+    facts, _ = read_parsed(parsed, "fact")
+    return pc.unique(facts.filter(pc.equal(facts["source"], source))[column])
 
 
 def observed_of(observations: Artifact, crawled: dict[str, Any], kinds: Sequence[str]) -> pa.Table:

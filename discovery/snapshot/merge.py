@@ -21,9 +21,11 @@ from discovery.facts.fact import ENTITY_SCHEMA, Entity
 from discovery.facts.hashing import hashes_of
 from discovery.facts.tables import from_table, to_table
 from discovery.snapshot.coverage import Replaced
+from discovery.snapshot.undecided import keep_undecided, with_unreadable
 
-FACT_KEY = ("subject", "relation", "statement_id", "source")
-"""Columns that identify a fact; a snapshot has one row for each key."""
+FACT_KEY = ("subject", "relation", "statement_id", "source", "unreadable")
+"""Columns that identify a fact; a snapshot has one row for each key. `unreadable` says whether the
+fact's value is, so that it can stand beside what could be read of the statement before."""
 PART_KEY = ("id", "source", "whole")
 """Columns that identify a source's description of an entity."""
 MENTION_SCHEMA = pa.schema(
@@ -32,18 +34,30 @@ MENTION_SCHEMA = pa.schema(
 """Hashes of the entity ids that occur in the facts of a source (its mentions)."""
 
 
-def gather_facts(earlier: pa.Table, found: pa.Table, replaced: Replaced) -> pa.Table:
+def gather_facts(
+    earlier: pa.Table, found: pa.Table, replaced: Replaced, day: int | None = None
+) -> pa.Table:
     """The facts of a bucket, sorted by subject, relation, statement id and source.
 
-    A statement that was found twice gives one fact, that of the later revision.
+    A statement that was found twice gives one fact, that of the later revision. Groups of which a
+    part cannot be read stay as they were (`discovery.snapshot.undecided`).
 
     earlier   the bucket's facts in the earlier snapshot
     found     the bucket's facts in the parsed tables
     replaced  the earlier rows to leave out
+    day       day of the earlier snapshot, counted from 1970-01-01; None where there is none
     """
-    kept = earlier.filter(replaced.stays(earlier, "subject"))
-    found = _later_revisions(found, replaced.bulk)
-    return _latest(kept, found, FACT_KEY, ("revision", "revision_time", "value", "rank"))
+    found, stays = keep_undecided(
+        earlier,
+        _later_revisions(found, replaced.bulk),
+        replaced.stays(earlier, "subject"),
+        by_statement=replaced.statements,
+        day=day,
+    )
+    versions = ("revision", "revision_time", "value", "rank")
+    kept = with_unreadable(earlier.filter(stays))
+    rows = _latest(kept, with_unreadable(found), FACT_KEY, versions)
+    return rows.drop_columns(["unreadable"])
 
 
 def gather_parts(

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +43,7 @@ from discovery.snapshot.coverage import Replaced, observed_of, replaced_by
 from discovery.snapshot.merge import merge_mentions
 from discovery.snapshot.output import MANIFEST, REVISIONS, Snapshot, bucket_file
 from discovery.snapshot.parse import ParseObservations
+from discovery.snapshot.wave import Vanished, held_by_source
 from discovery.sources import SourceConfig
 from discovery.sources.observation import Skip
 from infra.errors import StageError
@@ -79,6 +80,10 @@ class SnapshotInputs:
     previous: Snapshot | None = None
     """The snapshot that the crawl continued; its rows stay unless the crawl replaces them. None for
     a first snapshot."""
+    max_vanished: float = 0.5
+    """The largest share of a source's facts, 0 to 1, that may be gone at once."""
+    may_vanish: frozenset[str] = frozenset()
+    """Sources of which a person has approved that more is gone."""
     num_buckets: int = NUM_BUCKETS
     """Buckets of a first snapshot; a later one has as many as `previous`."""
 
@@ -87,7 +92,8 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
     """Parse all observations, merge them bucket by bucket with the earlier snapshot, write the
     files, and return counts for the record.
 
-    Raises StageError where `previous` has another version of the format.
+    Raises StageError where `previous` has another version of the format, and SourceError where too
+    large a share of a source is gone.
     """
     observations, sources, previous = inputs.crawl, inputs.sources, inputs.previous
     before = previous.manifest() if previous else None
@@ -105,8 +111,11 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
     replaced = replaced_by(observations, sources, before, observed, parsed)
     step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
     files = step.facts()
-    mentions = step.mentions(files)
     configured = [config.name for config in sources]
+    if before:
+        held = held_by_source(before, configured)
+        step.vanished.refuse_wave(held, limit=inputs.max_vanished, approved=inputs.may_vanish)
+    mentions = step.mentions(files)
     files |= step.entities(configured, mentions)
     skipped = read_parsed(asked, "skip")[0].to_pylist()  # bulk sources: counted by the crawl
     skips, counts = count_skips([Skip(**row) for row in skipped])
@@ -125,6 +134,7 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
         "sources": configured,
         "settings": {name: about.get("settings") for name, about in crawled.items()},
         "cursors": {name: about["cursor"] for name, about in crawled.items()},
+        "damaged": sorted(replaced.damaged),
         "gaps": {name: about["gaps"] for name, about in crawled.items() if about["gaps"]},
         "previous": before["snapshot_id"] if before else None,
         "num_buckets": num_buckets,
@@ -134,7 +144,8 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
         "snapshot_id": digest_of(identity),
     }
     out.write_json(MANIFEST, manifest)
-    return {**rows, "skipped": counts}
+    damaged = {"damaged": sorted(replaced.damaged)} if replaced.damaged else {}
+    return {**rows, "skipped": counts, **damaged}
 
 
 def _parse(
@@ -180,6 +191,8 @@ class _Step:
     replaced: Replaced
     out: StageDir
     runner: Runner
+    vanished: Vanished = field(default_factory=Vanished)
+    """What is gone of each source; `facts` fills it."""
 
     def facts(self) -> dict[str, Any]:
         """Write the files of facts, groups and mentions, or take over the earlier ones.
@@ -190,7 +203,7 @@ class _Step:
         touched = (found > 0) | self._replaced_in(
             "facts", (*self.replaced.statements, *self.replaced.entries)
         )
-        worker = MakeFacts(self.out.path, self._path, self.parsed, self.num_buckets, self.replaced)
+        worker = MakeFacts(**self._common)
         return self._make("facts", worker, touched, found)
 
     def entities(self, order: Sequence[str], mentions: list[str]) -> dict[str, Any]:
@@ -206,13 +219,9 @@ class _Step:
         if self.before:
             touched |= np.array(mentions) != np.array(self.before["mentions"])
         worker = MakeEntities(
-            self.out.path,
-            self._path,
-            self.parsed,
-            self.num_buckets,
-            self.replaced,
-            {name: n for n, name in enumerate(order)},
-            self.out.path / MENTIONS,
+            **self._common,
+            order={name: n for n, name in enumerate(order)},
+            mentions=self.out.path / MENTIONS,
         )
         made = self._make("entities", worker, touched, found)
         (self.out.path / MENTIONS).unlink()
@@ -233,9 +242,16 @@ class _Step:
         return [table_digest(table.slice(a, b - a)) for a, b in pairwise(cuts)]
 
     @property
-    def _path(self) -> Path | None:
-        """Directory of the earlier snapshot."""
-        return self.previous.path if self.previous else None
+    def _common(self) -> dict[str, Any]:
+        """The fields that the workers of both kinds of task have."""
+        return {
+            "out": self.out.path,
+            "previous": self.previous.path if self.previous else None,
+            "day": self.previous.day if self.previous else None,
+            "parsed": self.parsed,
+            "num_buckets": self.num_buckets,
+            "replaced": self.replaced,
+        }
 
     def _replaced_in(self, kind: str, statements: Any) -> np.ndarray:
         """Whether each bucket has rows of the earlier snapshot that may be replaced. Shape
@@ -279,6 +295,7 @@ class _Step:
         for path in self.out.map_tables(self.runner, worker, shards, phase=kind):
             for row in pq.read_table(path, schema=MADE_SCHEMA).to_pylist():
                 name = row.pop("name")
+                self.vanished.add(json.loads(row.pop("vanished")))
                 files[name] = {**row, "sources": json.loads(row["sources"])}
                 self.out.digests[name] = row["digest"]
         return files

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from discovery.sources.observation import Coverage
+
 REPLAY = "replay:"
 """Prefix of the directory of a recording, where a setting is an address otherwise."""
 OWN_TRUST, PUBLIC_TRUST = 1.0, 0.5
@@ -26,6 +28,10 @@ class SourceSettings(BaseModel):
     quarantined: ClassVar[bool] = False
     """Whether each change from this kind of source waits for a person, as for facts that an
     extractor read in text."""
+
+    if_damaged: ClassVar[Coverage] = "statement"
+    """What a crawl replaces of a source that is read as a whole, where it is damaged: the facts of
+    the subjects that were found, or single statements that were found again."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     """Name of the source in facts and errors."""

@@ -150,6 +150,8 @@ def carry_over(
 def _outcome(h: HeldChange, group: Sequence[Change], subjects: Subjects) -> Change | str:
     """The change as it is carried over, or the reason why it is not."""
     change = h.change
+    if subjects.undecided(change.subject, change.relation):
+        return change
     current = subjects.current(change.subject, change.relation)
     functional = change.relation in subjects.functional
     for newer in group:

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from discovery.sources.settings import PUBLIC_TRUST, SourceSettings
 
-APPROVAL = re.compile(r"[0-9a-f]{16}|(user|domain|relation):\S.*")
-"""What a person may approve: one change by its id, or all changes of a user, a domain or a relation
-that are held as a bulk anomaly."""
+APPROVAL = re.compile(r"[0-9a-f]{16}|(user|domain|relation|vanished):\S.*")
+"""What a person may approve: one change by its id; all changes of a user, a domain or a relation
+that are held as a bulk anomaly; that most of a source is gone."""
 
 
 class SourceTrust(BaseModel):
@@ -98,9 +98,13 @@ class TrustConfig(BaseModel):
     """Number of subjects below which there is no bulk anomaly, whatever the median."""
     bulk_first: int = Field(default=1000, ge=1)
     """Number of subjects that is the limit while no earlier edition has been counted."""
+    max_vanished: float = Field(default=0.5, ge=0, le=1)
+    """Where more than this share of a source's facts is gone at once, the edition stops: most
+    likely the source's copy is broken, or its ids are others than before."""
     approve: tuple[str, ...] = ()
     """What a person has checked and approved: change ids (16 hex digits, as `corrigenda why` prints
-    them), or `user:NAME`, `domain:NAME`, `relation:P6` for the changes of a bulk anomaly."""
+    them); `user:NAME`, `domain:NAME`, `relation:P6` for the changes of a bulk anomaly;
+    `vanished:SOURCE` for a source most of whose facts are gone."""
     sources: Mapping[str, SourceTrust] = Field(default_factory=dict)
     """Source name -> its own settings."""
     relations: Mapping[str, RelationTrust] = Field(default_factory=dict)
@@ -111,14 +115,20 @@ class TrustConfig(BaseModel):
     def _approvals(cls, approve: tuple[str, ...]) -> tuple[str, ...]:
         return check_approvals(approve)
 
+    @property
+    def may_vanish(self) -> frozenset[str]:
+        """Sources of which a person has approved that most of their facts are gone."""
+        named = (given.partition(":") for given in self.approve)
+        return frozenset(name for kind, _, name in named if kind == "vanished")
+
 
 def check_approvals(approve: tuple[str, ...]) -> tuple[str, ...]:
     """The approvals unchanged. Raises ValueError for one that is not of the form `APPROVAL`."""
     for given in approve:
         if not APPROVAL.fullmatch(given):
             raise ValueError(
-                f"approve: {given!r} is no change id (16 hex digits), user:NAME, domain:NAME or "
-                "relation:ID"
+                f"approve: {given!r} is no change id (16 hex digits), user:NAME, domain:NAME, "
+                "relation:ID or vanished:SOURCE"
             )
     return approve
 

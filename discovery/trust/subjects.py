@@ -67,6 +67,12 @@ class Subjects:
         facts = self.facts.get((subject, relation), ())
         return current(facts, self.day, relation, self.functional)
 
+    def undecided(self, subject: str, relation: str) -> bool:
+        """Whether a part of what the sources state cannot be read, so that nothing follows from
+        the rest."""
+        facts = self.facts.get((subject, relation), ())
+        return any(fact.snaktype == "unreadable" for fact in facts)
+
     def agreeing(self, subject: str, relation: str, value: str, source: str) -> frozenset[str]:
         """Names of the sources other than `source` in which the value is current on the day."""
         others: dict[str, list[Fact]] = {}
@@ -109,7 +115,7 @@ class Subjects:
         withdrawn where the statement has another value now, or another statement is preferred: then
         the diff has a change of the value, which the trust policy judges.
         """
-        if value in self.current(subject, relation):
+        if value in self.current(subject, relation) or self.undecided(subject, relation):
             return None
         group = self.facts.get((subject, relation), ())
         same = [fact for fact in group if fact.value == value and fact.snaktype == "value"]

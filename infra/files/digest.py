@@ -1,4 +1,4 @@
-"""SHA-256 digests of JSON values, of files, and of tables (of their rows, not of their storage)."""
+"""SHA-256 digests of JSON values, of a file's bytes, and of a table's rows."""
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute defines its functions at import time, where a type checker does not see them.
@@ -37,14 +37,19 @@ def digest_of(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal; of a Parquet file, the `table_digest` of its rows.
-
-    The bytes of a Parquet file depend on the version of its writer, its rows do not.
-    """
-    if path.suffix == ".parquet":
-        return table_digest(pq.read_table(path))
+    """SHA-256 of a file's bytes, hexadecimal. The file is read in pieces. Raises OSError."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """Digest of a file that one of our stages wrote: of a Parquet file, the `table_digest` of its
+    rows, of any other its `file_digest`.
+
+    The bytes of a Parquet file depend on the version of its writer, its rows do not. Raises
+    TypeError for a type of column that no stage writes.
+    """
+    return table_digest(pq.read_table(path)) if path.suffix == ".parquet" else file_digest(path)
 
 
 def table_digest(table: pa.Table) -> str:
@@ -52,7 +57,7 @@ def table_digest(table: pa.Table) -> str:
 
     Hashed are, for each column and each part of a nested column: which values are null, their
     lengths, the values. Bytes of a buffer under a null or outside a slice do not count. Raises
-    TypeError for a column type without a rule here.
+    TypeError for a type of column that no stage writes.
     """
     sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in table.schema]))
     sink.update(table.num_rows.to_bytes(8, "little"))

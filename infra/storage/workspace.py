@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from infra.errors import ConfigError, StageError
 from infra.files.atomic import LockHeld, exclusive_lock, write_json
-from infra.files.digest import canonical_json, digest_of, file_digest
+from infra.files.digest import canonical_json, content_digest, digest_of
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 
@@ -159,7 +159,7 @@ def _made(
     (partial / FINGERPRINT).unlink()
     (partial / PROGRESS).unlink(missing_ok=True)
     files = {
-        name: out.digests.get(name) or file_digest(path)
+        name: out.digests.get(name) or content_digest(path)
         for path in sorted(partial.rglob("*"))
         if path.is_file() and (name := path.relative_to(partial).as_posix())
     }

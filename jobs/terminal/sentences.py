@@ -36,7 +36,7 @@ def snapshot(counts: Counts) -> str:
     entities = counts.get("entities", 0)
     named = f" and name {many(entities, 'person or thing', 'people and things')}"
     known = f"the sources hold {facts}{named if entities else ''}"
-    return _joined(known, _unusable(counts))
+    return _joined(known, _unusable(counts), _damaged(counts))
 
 
 def diff(counts: Counts) -> str:
@@ -225,6 +225,15 @@ def _unusable(counts: Counts) -> str:
     """A clause on what could not be used of the sources, or nothing."""
     skipped = counts.get("skipped", {})
     return _aside("{} could not be used", sum(skipped.values()), skipped)
+
+
+def _damaged(counts: Counts) -> str:
+    """A clause on sources that could be read in part only, or nothing."""
+    names = counts.get("damaged", [])
+    if not names:
+        return ""
+    verb = _verb(len(names), "is", "are")
+    return f"{_listed(names)} {verb} damaged, so nothing that is missing there counts as gone"
 
 
 def _aside(words: str, number: int, reasons: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from discovery.facts.tables import from_table, to_table
 from discovery.trust.backlog import HeldChange, held_table, read_held
-from infra.files.digest import digest_of, file_digest
+from infra.files.digest import content_digest, digest_of
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from pipeline.plan.edits import (
@@ -76,8 +76,11 @@ class Plan:
             out.write_table(name, table)
         out.write_table(HELD, held_table(self.held))
         write_sheet(self.sheet, out)
-        digests = {name.removesuffix(".parquet"): file_digest(out.path / name) for name in tables}
-        digests |= {name: file_digest(out.path / name) for name in (HELD, SHEET)}
+        paths = {name: out.path / name for name in (*tables, HELD, SHEET)}
+        digests = {
+            name.removesuffix(".parquet") if name in tables else name: content_digest(path)
+            for name, path in paths.items()
+        }
         out.write_json(PRESERVED, self.preserved)
         digests["preserved"] = digest_of(self.preserved)
         plan_hash = digest_of({"config": dict(policy), "inputs": dict(inputs), **digests})

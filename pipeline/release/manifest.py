@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from editors.deltas.delta import recorded_counts
-from infra.files.digest import digest_of, file_digest
+from infra.files.digest import content_digest, digest_of, file_digest
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from pipeline.edit.output import DELTA
@@ -89,7 +89,7 @@ def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
         **recorded_counts(inputs.edit.counts),
         "fact_sheet": {
             "rows": inputs.plan.counts["sheet"],
-            "files": {name: file_digest(path / name) for name in (SHEET, SHEET_LINES)},
+            "files": {name: content_digest(path / name) for name in (SHEET, SHEET_LINES)},
         },
         "unsigned": True,
     }

@@ -28,6 +28,12 @@ HIGH = {"relation": "P2044", "value_type": "quantity", "subject": "Q7"}
 DEATH = {"relation": "P570", "value_type": "time", "subject": "Q7"}
 
 CASES = {
+    "23 a part cannot be read": (
+        [A],
+        [A, fact("", "odd", snaktype="unreadable", value_type="other")],
+        "ignored",
+        "23",
+    ),
     "1 starts after it ends": ([], [fact("Q10", start="2020", end="2018")], "conflict", "1"),
     "2 two preferred at once": (
         [],

@@ -42,6 +42,11 @@ def make_fact(value, statement_id=None, subject="Q1", relation="P6", **more):
     )
 
 
+def stated(facts):
+    """The facts whose value could be read."""
+    return [fact for fact in facts if fact.snaktype != "unreadable"]
+
+
 def make_change(**settings):
     """That Ann plays for another club."""
     fields = {

@@ -21,13 +21,14 @@ from discovery.facts.fact import Entity
 from discovery.sources.blocks import BLOCK_BYTES, Block, split_lines
 from discovery.sources.observation import Coverage, Parsed, Skip, tally
 from discovery.sources.rdf.plain import PlainReader
-from discovery.sources.rdf.triples import FORMATS, Triples, by_subject, suffix_of
+from discovery.sources.rdf.triples import FORMATS, Triples, by_subject
 from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import name_entity, parse_entity
 from discovery.sources.wikibase.numbering import Properties, numbering_of, unnamed
 from discovery.sources.wikibase.rdf.reader import Entry, WikibaseReader
 from infra.errors import SourceError
+from infra.files.decompress import suffix_of
 
 
 class RdfConfig(SourceSettings):
@@ -36,7 +37,7 @@ class RdfConfig(SourceSettings):
     kind: Literal["rdf"] = "rdf"
     path: str
     """File, relative to the config file: `.nt`, `.ttl`, `.nq`, `.trig`, `.n3`, `.rdf`, `.owl` or
-    `.jsonld`, with `.gz` or `.bz2` behind it or not."""
+    `.jsonld`, with `.gz`, `.bz2` or `.zst` behind it or not."""
     wikibase: bool = False
     """Whether it is Wikibase's own RDF."""
     properties: Properties | None = None
@@ -102,7 +103,7 @@ class RdfSource:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no triple"
                 + (f" ({skips[0].reason}: {skips[0].sample[:60]!r})" if skips else "")
-                + ". Give N-Triples (.nt) or Turtle (.ttl), packed with gzip or bzip2 or not."
+                + ". Give N-Triples (.nt) or Turtle (.ttl), packed or not."
             )
         if not found and not any(skip.damage for skip in skips):
             raise SourceError(

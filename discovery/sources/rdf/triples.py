@@ -11,7 +11,7 @@ import pyoxigraph as ox
 
 from discovery.sources.blocks import MAX_LINE_BYTES, read_blocks, split_lines
 from discovery.sources.observation import MAX_SAMPLE, Skip
-from infra.files.decompress import decompress
+from infra.files.decompress import decompress, suffix_of
 
 FORMATS = {
     ".nt": ox.RdfFormat.N_TRIPLES,
@@ -26,7 +26,6 @@ FORMATS = {
 """Suffix of a file's name -> its format. The names of graphs are not used."""
 BY_LINE = (ox.RdfFormat.N_TRIPLES, ox.RdfFormat.N_QUADS)
 """Formats whose lines are read each by itself."""
-PACKED = (".gz", ".bz2")
 READ_BYTES = 1 << 18
 MAX_ERRORS = 10_000
 """Consecutive malformed triples after which the rest of the file is given up."""
@@ -142,9 +141,3 @@ def by_subject(triples: Triples) -> Iterator[dict[str, Any]]:
         entry["triples"].append([predicate, kind, text, datatype, language])
     if entry is not None:
         yield entry
-
-
-def suffix_of(path: str) -> str:
-    """Suffix of a file name without that of its compression: `.nt` for `d.nt.gz`."""
-    name = Path(path)
-    return Path(name.stem).suffix if name.suffix in PACKED else name.suffix

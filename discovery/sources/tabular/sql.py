@@ -31,14 +31,9 @@ from pydantic import AfterValidator, Field, model_validator
 from discovery.facts.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.settings import OWN_TRUST, SourceSettings
+from discovery.sources.tabular.cells import MAX_CELL_CHARS, decoded, moment_text, whole_number
 from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_secrets, one_query
-from discovery.sources.tabular.row_reader import (
-    MAX_CELL_CHARS,
-    ROLES,
-    Columns,
-    RefusedRow,
-    RowReader,
-)
+from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
 
@@ -149,8 +144,7 @@ class SqlSource:
         last: Any = None
         with self.database.rows(statement, bounds, size=self.config.page_rows) as (names, lists):
             self.reader.check(names, "the query's result")
-            roles = {self.config.columns.get(role, role) for role in ROLES} | {self.config.key}
-            places = [(i, name) for i, name in enumerate(names) if name in roles]
+            places = [(i, name) for i, name in enumerate(names) if name in self.reader.known]
             key = names.index(self.config.key)
             for rows in lists:
                 for row in rows:
@@ -186,7 +180,7 @@ class SqlSource:
         lines = observation.payload.decode().splitlines()
         if undated:
             return self.reader.read(
-                [RefusedRow("row without cursor", line) for line in lines], until
+                [RefusedRow("row without cursor", line, json.loads(line)) for line in lines], until
             )
         return self.reader.read(map(json.loads, lines), until)
 
@@ -252,12 +246,15 @@ def _line(row: Mapping[str, Any]) -> str:
 def _canonical(value: Any) -> Any:
     """A cell as a JSON value, the same for every driver. A cell that is no text, number or date
     becomes a list with the name of its type, which the row reader refuses."""
+    if isinstance(value, bytes):
+        value = decoded(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return value[: MAX_CELL_CHARS + 1]  # long enough to be refused
     if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    return [type(value).__name__]
+        return moment_text(value)
+    if isinstance(value, Decimal):
+        whole = whole_number(value)
+        return str(value) if whole is None else whole
+    return str(value) if isinstance(value, UUID) else [type(value).__name__]

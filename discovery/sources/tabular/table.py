@@ -1,33 +1,44 @@
-"""Read the rows of a JSON Lines, CSV or Parquet file, a fact a row.
+"""Read the rows of a JSON, CSV or Parquet file, a fact a row.
 
-This module turns a file into rows; `discovery.sources.tabular.row_reader` turns rows into facts. A
-row that cannot be read is a skip, with its reason; a file that is no table raises SourceError.
+This module turns a file into rows, by the reader of its format; a row into a fact turns
+`discovery.sources.tabular.row_reader`. Text may be packed with gzip, bzip2 or Zstandard. A row that
+cannot be read is a skip, with its reason; a file that is no table raises SourceError.
 """
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from discovery.facts.dates import days
 from discovery.sources.observation import Coverage, Observation, Parsed, Partition, Signal, Since
 from discovery.sources.settings import OWN_TRUST, SourceSettings
+from discovery.sources.tabular.csv_rows import csv_header, csv_rows
+from discovery.sources.tabular.json_rows import json_rows
+from discovery.sources.tabular.parquet_rows import parquet_columns, parquet_rows
 from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
-from infra.errors import SourceError
+from infra.errors import DamageError, SourceError
+from infra.files.decompress import PACKED, decompress_stream, suffix_of
 from infra.http.client import PoliteClient
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+FORMATS = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+SHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
+"""Suffixes of spreadsheets, which are refused."""
 MAX_FILE_BYTES = 1 << 30
-"""Bytes of the largest file. A file is read whole, as one observation; divide a larger table."""
+"""Bytes of the largest file, packed or not. A file is read whole, as one observation; divide a
+larger table."""
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-16, which is refused."""
 
@@ -39,7 +50,9 @@ class TableConfig(SourceSettings):
 
     kind: Literal["table"] = "table"
     path: str
-    """File, relative to the config file; `.jsonl`, `.csv` or `.parquet`; UTF-8."""
+    """File, relative to the config file: `.jsonl` or `.json` (an object a line, or one array),
+    `.csv` or `.tsv` (with commas, semicolons or tabs) in UTF-8, with `.gz`, `.bz2` or `.zst` behind
+    it or not; or `.parquet`."""
     columns: Columns = Field(default_factory=dict)
     """Role -> column, where they differ: subject_id, subject, relation, object_id, object, date,
     start, end. Without the ids the names themselves are the ids and the object is plain text."""
@@ -47,8 +60,13 @@ class TableConfig(SourceSettings):
     @field_validator("path")
     @classmethod
     def _format(cls, path: str) -> str:
-        if Path(path).suffix.lower() not in FORMATS:
+        suffix = suffix_of(path)
+        if suffix in SHEETS:
+            raise ValueError(f"{path!r} is a spreadsheet. Save its sheet as CSV UTF-8")
+        if suffix not in FORMATS:
             raise ValueError(f"{path!r} is not one of {', '.join(FORMATS)}")
+        if suffix == ".parquet" and path.lower().endswith(PACKED):
+            raise ValueError(f"{path!r} is packed. Parquet is packed within: unpack the file")
         return path
 
     def local_paths(self, base_dir: Path) -> list[Path]:
@@ -88,10 +106,7 @@ class TableSource:
         """
         try:
             if self.path.stat().st_size > MAX_FILE_BYTES:
-                raise SourceError(
-                    f"source {self.name}: {self.path} is larger than {MAX_FILE_BYTES} bytes. "
-                    "Split it into several files, each a source."
-                )
+                raise self._too_large()
             payload = self.path.read_bytes()
         except OSError as error:
             raise SourceError(
@@ -121,7 +136,6 @@ class TableSource:
     def _check_columns(self, payload: bytes) -> None:
         """Raises ConfigError where a required or configured column is in no row or occurs twice,
         SourceError where there are no rows."""
-        form = FORMATS[Path(self.config.path).suffix.lower()]
         known = dict.fromkeys(
             name for row in self._rows(payload) if isinstance(row, Mapping) for name in row
         )
@@ -129,83 +143,64 @@ class TableSource:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no row. Check the file and its format."
             )
-        columns = _header(payload) if form == "csv" else list(known)
+        columns = list(known)
+        if self._format == "csv":
+            columns = csv_header(self._text(payload)[0], self.reader.required)
         self.reader.check(columns, self.config.path)
+
+    @property
+    def _format(self) -> str:
+        """A value of `FORMATS`."""
+        return FORMATS[suffix_of(self.config.path)]
 
     def _rows(self, payload: bytes) -> Iterator[Any]:
         """The rows as maps; a row that cannot be read is a `RefusedRow`. Raises SourceError."""
-        form = FORMATS[Path(self.config.path).suffix.lower()]
-        if form == "parquet":
+        if self._format == "parquet":
             yield from self._parquet_rows(payload)
             return
-        if payload.startswith(UTF16):
-            raise SourceError(
-                f"source {self.name}: {self.config.path} is UTF-16 text. Save it as UTF-8."
-            )
-        yield from (_csv_rows if form == "csv" else _json_rows)(_text(payload))
+        text, damage = self._text(payload)
+        is_csv = self._format == "csv"
+        yield from csv_rows(text, self.reader.required) if is_csv else json_rows(text)
+        if damage is not None:
+            yield RefusedRow(f"{damage}: the rest is lost", self.config.path)
 
     def _parquet_rows(self, payload: bytes) -> Iterator[Any]:
-        """The rows of a Parquet file as maps. Raises SourceError."""
+        """The rows of a Parquet file as maps. Raises SourceError, ConfigError for its columns."""
         try:
-            file = pq.ParquetFile(io.BytesIO(payload))
-            self.reader.check(file.schema_arrow.names, self.config.path)
-            yield from file.read().to_pylist()
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            self.reader.check(parquet_columns(payload), self.config.path)
+            yield from parquet_rows(payload, self.reader.known)
+        except DamageError as error:
             raise SourceError(
-                f"source {self.name}: {self.config.path} is not parquet ({reason}). "
+                f"source {self.name}: {self.config.path} is not parquet ({error}). "
                 "Check the file; it may be cut short."
             ) from error
 
+    def _text(self, payload: bytes) -> tuple[str, DamageError | None]:
+        """The file as text, unpacked, and what is wrong with a packed file that is cut.
 
-def _text(payload: bytes) -> str:
-    """The file as text. A byte that is not UTF-8 becomes a lone surrogate, for which a cell is
-    refused; so a row in another encoding does not cost the other rows."""
-    return payload.decode("utf-8-sig", "surrogateescape")
+        A byte that is not UTF-8 becomes a lone surrogate, for which a cell is refused; so a row in
+        another encoding does not cost the other rows. Of a cut file the last line is left out.
+        Raises SourceError.
+        """
+        content, damage = bytearray(), None
+        try:
+            for piece in decompress_stream(io.BytesIO(payload)):
+                content += piece
+                if len(content) > MAX_FILE_BYTES:
+                    raise self._too_large()
+        except DamageError as error:
+            damage = error
+            del content[content.rfind(b"\n") + 1 :]
+        head = bytes(content[:4])
+        if head.startswith(UTF16) or (0 in head[:2] and any(head)):
+            raise SourceError(
+                f"source {self.name}: {self.config.path} is UTF-16 text. Save it as UTF-8."
+            )
+        return content.decode("utf-8-sig", "surrogateescape"), damage
 
-
-def _header(payload: bytes) -> list[str]:
-    """The column names of a CSV file."""
-    return next(csv.reader(io.StringIO(_text(payload), newline="")), [])
-
-
-def _csv_rows(text: str) -> Iterator[Any]:
-    """The rows of a CSV file as maps; a row with more or fewer cells than the header is refused.
-
-    A quoted cell may hold line breaks. Where a quote is never closed, everything behind it is one
-    refused row.
-    """
-    limit = csv.field_size_limit(MAX_FILE_BYTES)  # the default limit would end the whole file
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header: list[str] | None = None
-        while True:
-            first = reader.line_num + 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield RefusedRow(f"row is not CSV: {error}", f"line {first}")
-                continue
-            if header is None:
-                header = row
-            elif row and len(row) != len(header):
-                words = "more" if len(row) > len(header) else "fewer"
-                yield RefusedRow(f"row has {words} cells than the header", f"line {first}: {row}")
-            elif row:
-                yield dict(zip(header, row, strict=True))
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _json_rows(text: str) -> Iterator[Any]:
-    """The JSON value of each line that is not blank, or a refused row."""
-    for line in text.split("\n"):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                yield RefusedRow("row is not JSON", line)
-            except RecursionError:
-                yield RefusedRow("row is nested too deeply", line)
+    def _too_large(self) -> SourceError:
+        """The error for a file that is too large."""
+        return SourceError(
+            f"source {self.name}: {self.path} is larger than {MAX_FILE_BYTES} bytes. "
+            "Split it into several files, each a source."
+        )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from discovery.sources.blocks import MAX_LINE_BYTES
+from discovery.sources.observation import Coverage
 from discovery.sources.settings import REPLAY, NetworkSettings, SourceSettings
 from discovery.sources.wikibase.numbering import (
     ITEM_ID,
@@ -106,9 +107,11 @@ class WikidataConfig(NetworkSettings):
 class DumpConfig(SourceSettings):
     """Settings of a dump."""
 
+    if_damaged: ClassVar[Coverage] = "subject"
+
     kind: Literal["dump"] = "dump"
     path: str
-    """File, relative to the config file: JSON, by itself or packed with gzip or bzip2."""
+    """File, relative to the config file: JSON, by itself or packed with gzip, bzip2 or Zstandard."""
     relations: tuple[str, ...] | None = None
     """Property ids that are read, as the Wikibase has them; None is all."""
     properties: Properties | None = None

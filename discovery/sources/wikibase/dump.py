@@ -226,7 +226,7 @@ class DumpSource:
         """The error for a file that is no dump."""
         return SourceError(
             f"source {self.name}: {self.path} is no Wikibase JSON dump: {why}. Give a file of one "
-            "JSON array with an entity a line, by itself or packed with gzip or bzip2."
+            "JSON array with an entity a line, by itself or packed with gzip, bzip2 or Zstandard."
         )
 
 

@@ -27,7 +27,7 @@ from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig
 from infra.errors import StageError
 from infra.execution.runner import InProcessRunner
-from infra.files.digest import file_digest
+from infra.files.digest import content_digest
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 
@@ -92,7 +92,12 @@ def entity(key: str, revision: int, values: tuple[str, ...]) -> dict:
         for value in values
     ]
     named = {"en": {"language": "en", "value": f"{key} at {revision}"}}
-    return {"id": key, "lastrevid": revision, "labels": named, "claims": {"P6": claims}}
+    return {
+        "id": key,
+        "lastrevid": revision,
+        "labels": named,
+        "claims": {"P6": claims} if claims else {},
+    }
 
 
 def observations(step: Step, configured: tuple[str, ...]) -> list[Observation]:
@@ -150,6 +155,7 @@ def made(
         date.fromisoformat(DAY),
         version=version,
         previous=previous,
+        max_vanished=1.0,
         **options,
     )
 
@@ -228,7 +234,7 @@ def check_history(root, history, cuts, num_buckets):
     assert manifests[0]["snapshot_id"] == manifests[1]["snapshot_id"]
     assert once.table(REVISIONS) == earlier.table(REVISIONS)
     for name, digest in earlier.record["files"].items():
-        assert file_digest(earlier.path / name) == digest
+        assert content_digest(earlier.path / name) == digest
     check_against_the_obvious(earlier, whole)
 
 

@@ -15,7 +15,7 @@ import pytest
 from infra.errors import ConfigError, StageError
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import put_if_absent, write_json
-from infra.files.digest import file_digest
+from infra.files.digest import content_digest
 from infra.storage.stage_dir import Shard, StageDir
 from infra.storage.workspace import RECORD, Workspace
 
@@ -120,7 +120,7 @@ def test_reused_files_are_not_read_again(tmp_path: Path) -> None:
         return {}
 
     new = workspace.run_stage("s", "new", body=second, **common)
-    assert new.record["files"] == {"x.parquet": file_digest(new.path / "x.parquet")}
+    assert new.record["files"] == {"x.parquet": content_digest(new.path / "x.parquet")}
     assert (new.path / "x.parquet").samefile(old.path / "x.parquet")
 
 

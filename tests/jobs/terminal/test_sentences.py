@@ -168,3 +168,9 @@ def test_codes_have_words() -> None:
 def test_numbers_read_as_a_person_writes_them(written: str, expected: str) -> None:
     """Sizes, times and counts."""
     assert written == expected
+
+
+def test_a_damaged_source_is_named() -> None:
+    """With what follows from it, in the sentence of the stage that finds it."""
+    text = sentence("snapshot", {**LATER["snapshot"], "damaged": ["dump", "people"]})
+    assert "dump and people are damaged, so nothing that is missing there counts as gone" in text
