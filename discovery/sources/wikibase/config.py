@@ -111,7 +111,7 @@ class DumpConfig(SourceSettings):
 
     kind: Literal["dump"] = "dump"
     path: str
-    """File, relative to the config file: JSON, by itself or packed with gzip, bzip2 or Zstandard."""
+    """File, relative to the config file: JSON, plain or packed with gzip, bzip2 or Zstandard."""
     relations: tuple[str, ...] | None = None
     """Property ids that are read, as the Wikibase has them; None is all."""
     properties: Properties | None = None

@@ -50,6 +50,7 @@ KINDS = ("property", "lexeme", "mediainfo")
 """Types of entities other than items."""
 BESIDE = b", \r\t"
 """Characters that may surround an entity in its line."""
+_OTHER_ID = re.compile(r"[A-Z]{1,3}[1-9]\d{0,14}")
 _OBJECT = re.compile(rb'\{\s*"')
 LATE = "modified after the day that is wanted: its facts are not used"
 CUT = "the dump does not end with a bracket: it may have been cut off"
@@ -153,24 +154,24 @@ class DumpSource:
         objects = [part for part in split_objects(line) if part.strip(b"[]")]
         if line in objects or not all(map(_OBJECT.match, objects)):
             return self._skip(reason, line)
-        parsed = [self._line(part, as_of) for part in objects]
-        return Parsed(
-            tuple(fact for each in parsed for fact in each.facts),
-            tuple(entity for each in parsed for entity in each.entities),
-            tuple(skip for each in parsed for skip in each.skips),
-        )
+        return _joined([self._line(part, as_of) for part in objects])
 
     def _entity(self, document: Any, line: bytes, as_of: date) -> Parsed:
         """The wanted facts and names of a parsed line. No reference to the document may be kept,
         because the parser reuses it."""
         if not isinstance(document, simdjson.Object):
             return self._skip("line is no entity", line)
+        if isinstance(inside := document.get("entities"), simdjson.Object):
+            return _joined([self._entity(inside[name], line, as_of) for name in inside])
         key, kind = document.get("id"), document.get("type", "item")
         if kind == "property" and isinstance(key, str) and is_property(key):
             return self._property(document, key, line)
         if kind != "item" and kind in KINDS:
             return self._skip(f"entity is a {kind}, not an item", line, damage=False)
-        if kind != "item" or not isinstance(key, str) or not ITEM_ID.fullmatch(key):
+        is_item = isinstance(key, str) and ITEM_ID.fullmatch(key) is not None
+        if isinstance(key, str) and kind != "item" and not is_item and _OTHER_ID.fullmatch(key):
+            return self._skip("entity is of a kind that is not read", line, damage=False)
+        if kind != "item" or not isinstance(key, str) or not is_item:
             return self._skip("line is no entity", line)
         modified = document.get("modified")
         late = isinstance(modified, str) and modified[:10] > as_of.isoformat()
@@ -228,6 +229,15 @@ class DumpSource:
             f"source {self.name}: {self.path} is no Wikibase JSON dump: {why}. Give a file of one "
             "JSON array with an entity a line, by itself or packed with gzip, bzip2 or Zstandard."
         )
+
+
+def _joined(several: list[Parsed]) -> Parsed:
+    """Everything that several entities say."""
+    return Parsed(
+        tuple(fact for each in several for fact in each.facts),
+        tuple(entity for each in several for entity in each.entities),
+        tuple(skip for each in several for skip in each.skips),
+    )
 
 
 def _alternatives(words: list[str]) -> str:

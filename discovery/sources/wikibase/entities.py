@@ -17,9 +17,16 @@ from discovery.sources.observation import MAX_SAMPLE, Parsed, Skip
 from discovery.sources.wikibase.names import LANGUAGE, read_names
 from discovery.sources.wikibase.numbering import INSTANCE_OF, WIKIDATA, Numbering, is_property
 from discovery.sources.wikibase.snaks import read_value
-from discovery.sources.wikibase.statements import MALFORMED, Origin, read_statement, unread
+from discovery.sources.wikibase.statements import (
+    MALFORMED,
+    Origin,
+    read_statement,
+    unread,
+    without_id,
+)
 
 NO_STATEMENTS = "entity has no map of statements"
+REPEATED = "remark: statement is repeated"
 NO_RELATION = "statements have no property id"
 
 
@@ -105,6 +112,7 @@ def parse_entity(
     """
     facts: list[Fact] = []
     skips: list[Skip] = []
+    seen: dict[str, Fact] = {}
     key = str(entity["id"])
     revision, modified, user = _stamp(entity)
     origin = Origin(key, source, numbering, revision, modified, user)
@@ -120,6 +128,11 @@ def parse_entity(
         if late:
             facts.append(unread(read.fact))
             continue
+        if (known := seen.setdefault(read.fact.statement_id, read.fact)) is not read.fact:
+            if known == read.fact:
+                skips.append(Skip(source, REPEATED, read.fact.statement_id))
+                continue
+            read = without_id(read, position)
         facts.append(read.fact)
         if read.fault is not None:
             skips.append(Skip(source, read.fault, _sample(key, name, statement)))

@@ -119,6 +119,14 @@ def read_statement(origin: Origin, relation: str, position: int, statement: Any)
     return Statement(unread(fact) if fault else fact, fault, tuple(reading.remarks))
 
 
+def without_id(read: Statement, position: int) -> Statement:
+    """A statement that has the id of another one of its entity, as one that is unreadable."""
+    fact = read.fact
+    key = f"{fact.subject}${fact.relation}-{position}"
+    fault = read.fault or "statement has the id of another"
+    return replace(read, fact=unread(replace(fact, statement_id=key)), fault=fault)
+
+
 def unread(fact: Fact) -> Fact:
     """The fact as one that is unreadable."""
     return replace(fact, value="", bounds=None, value_type="other", snaktype=UNREADABLE)
