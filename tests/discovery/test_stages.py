@@ -124,13 +124,13 @@ def test_an_interrupted_crawl_continues(workspace, runner, monkeypatch):
 
 
 def test_malformed_payloads_stop_the_crawl_in_one_line(workspace, runner, monkeypatch):
-    """HTML instead of JSON is the source's failure: one line, nothing half-written, and the next
-    run works.
+    """HTML instead of JSON at every try is the source's failure: one line, nothing half-written,
+    and the next run works.
     """
 
     def faulty(directory):
         server = ReplayServer(directory)
-        server.fail(1, headers={"Content-Type": "text/html"}, body=b"<html>Sorry!")
+        server.fail(3, headers={"Content-Type": "text/html"}, body=b"<html>Sorry!")
         return server
 
     with monkeypatch.context() as patch:
