@@ -33,7 +33,7 @@ from benchmarks.common.hardware import commit, machine
 from discovery.crawl.bulk import PARSED, BulkRead, read_bulk
 from discovery.crawl.parsed import count_parsed
 from discovery.relations.relation import load_relations
-from discovery.sources.wikibase.dump import DumpConfig
+from discovery.sources.wikibase.config import DumpConfig
 from discovery.sources.wikibase.entities import find_entity
 from infra.execution.runner import InProcessRunner
 from infra.storage.stage_dir import StageDir

@@ -22,8 +22,8 @@ from discovery.sources.tabular.sql import SqlConfig, SqlSource
 from discovery.sources.tabular.table import TableConfig, TableSource
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.feed import FeedSource
-from discovery.sources.wikibase.config import WikidataConfig
-from discovery.sources.wikibase.dump import DumpConfig, DumpSource
+from discovery.sources.wikibase.config import DumpConfig, WikidataConfig
+from discovery.sources.wikibase.dump import DumpSource
 from discovery.sources.wikibase.wikidata import WikidataSource
 
 AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig

@@ -71,7 +71,7 @@ def read_blocks(
         damaged = True
         lines = buffer.take_lines()
         sample = f"all that follows line {num_lines + count_lines(lines)}"
-        buffer.skips.append(Skip(source, f"{error}: the rest is lost", sample))
+        buffer.skips.append(Skip(source, f"{error}: the rest is lost", sample, damage=True))
     else:
         lines = buffer.take_lines() + buffer.take_rest()
     if lines or buffer.skips:
@@ -136,7 +136,7 @@ class _LineBuffer:
         """Drop the line that is too long, count it as a skip, and keep the lines before it."""
         lines = self.take_lines()
         sample = b"".join(self._pieces)[:MAX_SAMPLE].decode(errors="replace")
-        self.skips.append(Skip(self.source, too_long(self.max_line_bytes), sample))
+        self.skips.append(Skip(self.source, too_long(self.max_line_bytes), sample, damage=True))
         self._pieces, self.size, self._tail = [lines] if lines else [], len(lines), 0
         self._in_long = True
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+
+from infra.lm.text_tokens import added_in_front, own_tokens
+from infra.models.cache import empty_cache
 
 STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", "Many", "It")
 
@@ -25,9 +27,10 @@ def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) 
     """
     starters = STARTERS[:num_prefixed]
     device = model.get_input_embeddings().weight.device
+    front = added_in_front(tokenizer)
     by_length: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
     for starter in starters:
-        ids = list(tokenizer(starter)["input_ids"])
+        ids = [*front, *own_tokens(tokenizer, starter)]
         by_length[len(ids)].append((starter, ids))
     texts: dict[str, str] = {}
     for group in by_length.values():
@@ -40,7 +43,7 @@ def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) 
 
 def _continued(model: Any, ids_BT: Tensor, num_tokens: int) -> Tensor:
     """Greedy continuations of rows of equal length, [B, T + num_tokens]."""
-    cache, next_BT = DynamicCache(), ids_BT
+    cache, next_BT = empty_cache(model), ids_BT
     for _ in range(num_tokens):
         logits_BTV = model(input_ids=next_BT, past_key_values=cache, use_cache=True).logits
         next_BT = logits_BTV[:, -1:].argmax(dim=-1)

@@ -213,8 +213,9 @@ def fault_of_address(error: BaseException) -> str | None:
             return "there is no host of that name"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not valid ({cause.verify_message.rstrip('.')})"
-        if isinstance(cause, ssl.SSLError) and "EOF" not in str(cause.reason or "EOF"):
-            return f"no secure connection can be made ({cause.reason})"
+        reason = str(getattr(cause, "reason", None) or "EOF")
+        if isinstance(cause, ssl.SSLError) and "EOF" not in reason:
+            return f"no secure connection can be made ({reason})"
     return None
 
 

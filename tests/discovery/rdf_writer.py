@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from discovery.facts.dates import JULIAN, to_iso, wikibase_interval
-from discovery.sources.wikibase.rdf_values import BOUNDS
+from discovery.sources.wikibase.rdf.values import BOUNDS
 
 PREFIXES = {
     "wd": "http://www.wikidata.org/entity/",

@@ -1,46 +1,34 @@
-"""Read facts and names from an RDF file, N-Triples or Turtle, compressed or not.
+"""Read facts and names from an RDF file in any of the usual formats, compressed or not.
 
-The RDF of a Wikibase is first turned into its JSON (`discovery.sources.wikibase.rdf`). In any other
-RDF each triple is a fact: subject, predicate and object are IRIs, shortened by the prefixes of the
-config, or the object is a literal with a datatype. `rdfs:label` and `skos:altLabel` are the
-subject's names, `rdf:type` is its type. Names of a subject are combined only if its triples follow
-each other in the file.
+The RDF of a Wikibase is first turned into its JSON (`discovery.sources.wikibase.rdf.reader`). In
+any other RDF each triple is a fact (`discovery.sources.rdf.plain`). Names of a subject are combined
+only if its triples follow each other in the file.
 
 One process parses the file (pyoxigraph, about a million triples a second); workers make the facts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from discovery.facts.dates import iso_interval, to_iso
-from discovery.facts.fact import Entity, Fact, ValueType
+from discovery.facts.fact import Entity
 from discovery.sources.blocks import BLOCK_BYTES, Block, split_lines
-from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
+from discovery.sources.observation import Coverage, Parsed, Skip, tally
+from discovery.sources.rdf.plain import PlainReader
 from discovery.sources.rdf.triples import FORMATS, Triples, by_subject
 from discovery.sources.settings import SourceSettings
 from discovery.sources.wikibase.dump import LATE
-from discovery.sources.wikibase.entities import LANGUAGE, MAX_NAME, parse_entity
-from discovery.sources.wikibase.rdf import WikibaseReader
-from discovery.sources.wikibase.snaks import MAX_VALUE
+from discovery.sources.wikibase.entities import name_entity, parse_entity
+from discovery.sources.wikibase.numbering import Properties, numbering_of, unnamed
+from discovery.sources.wikibase.rdf.reader import Entry, WikibaseReader
 from infra.errors import SourceError
 from infra.files.decompress import suffix_of
-
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
-ALIAS = "http://www.w3.org/2004/02/skos/core#altLabel"
-XSD = "http://www.w3.org/2001/XMLSchema#"
-DATES = ("date", "dateTime", "gYear", "gYearMonth")
-NUMBERS = ("decimal", "integer", "double", "float", "int", "long", "nonNegativeInteger")
 
 
 class RdfConfig(SourceSettings):
@@ -48,12 +36,17 @@ class RdfConfig(SourceSettings):
 
     kind: Literal["rdf"] = "rdf"
     path: str
-    """File, relative to the config file: `.nt` or `.ttl`, with `.gz`, `.bz2` or `.zst` behind it
-    or not."""
+    """File, relative to the config file: `.nt`, `.ttl`, `.nq`, `.trig`, `.n3`, `.rdf`, `.owl` or
+    `.jsonld`, with `.gz`, `.bz2` or `.zst` behind it or not."""
     wikibase: bool = False
     """Whether it is Wikibase's own RDF."""
+    properties: Properties | None = None
+    """The properties of a Wikibase that numbers them itself (`PropertyNames`), as all but Wikidata
+    do; `wikidata` for a copy of Wikidata under other IRIs. Unset, the IRIs of the properties must
+    be Wikidata's."""
     relations: tuple[str, ...] | None = None
-    """Which are read, as they are called once the prefixes are off; None is all."""
+    """Which are read, as they are called once the prefixes are off, or as the Wikibase has them;
+    None is all."""
     prefixes: Mapping[str, str] = Field(default_factory=dict)
     """Beginning of an IRI -> what is put in its place, of other RDF; the longest goes first."""
 
@@ -77,25 +70,27 @@ class RdfSource:
     def __init__(self, config: RdfConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name
         self.path = base_dir / config.path
+        self.numbering = numbering_of(config.properties)
         self.relations = None if config.relations is None else frozenset(config.relations)
-        self._prefixes = sorted(config.prefixes.items(), key=lambda item: -len(item[0]))
+        self._plain = PlainReader(config.name, self.relations, config.prefixes)
 
     def blocks(self, as_of: date) -> Iterator[Block]:
         """The file's subjects, a line of JSON each: a Wikibase's entity JSON, or `{"subject",
         "triples"}` of other RDF.
 
-        Raises SourceError where the file cannot be read or holds no triple.
+        Raises SourceError where the file cannot be read or holds no triple, or is of a Wikibase
+        whose properties are not named.
         """
         skips: list[Skip] = []
         lines: list[bytes] = []
-        held = number = 0
+        held, number, found = 0, 0, False
         triples = Triples(self.path, self.name, as_of, skips)
         grouped = self._wikibase(triples, skips) if self.config.wikibase else by_subject(triples)
         try:
             for entry in grouped:
                 line = json.dumps(entry, ensure_ascii=False).encode(errors="replace") + b"\n"
                 lines.append(line)
-                held += len(line)
+                held, found = held + len(line), True
                 if held >= BLOCK_BYTES:
                     yield _block(number, as_of, lines, skips)
                     number, held = number + 1, 0
@@ -108,7 +103,18 @@ class RdfSource:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no triple"
                 + (f" ({skips[0].reason}: {skips[0].sample[:60]!r})" if skips else "")
-                + ". Give N-Triples (.nt) or Turtle (.ttl), packed with gzip or bzip2 or not."
+                + ". Give N-Triples (.nt) or Turtle (.ttl), packed with gzip, bzip2 or Zstandard "
+                "or not."
+            )
+        if not found and not any(skip.damage for skip in skips):
+            raise SourceError(
+                f"source {self.name}: {self.path} holds no "
+                + (
+                    "entity of a Wikibase; leave `wikibase` unset for"
+                    if self.config.wikibase
+                    else "subject that has a name of its own, which is needed to read"
+                )
+                + " other RDF."
             )
         if lines or skips:
             yield _block(number, as_of, lines, skips)
@@ -118,7 +124,9 @@ class RdfSource:
         facts, entities, skips = [], [], list(block.skips)
         for line in split_lines(block.lines):
             entry = json.loads(line)
-            parsed = self._item(entry, block.as_of) if self.config.wikibase else self._plain(entry)
+            parsed = (
+                self._item(entry, block.as_of) if self.config.wikibase else self._plain.read(entry)
+            )
             facts += parsed.facts
             entities += parsed.entities
             skips += parsed.skips
@@ -126,110 +134,52 @@ class RdfSource:
 
     def _wikibase(self, triples: Triples, skips: list[Skip]) -> Iterator[dict[str, Any]]:
         """The JSON of each entity of a Wikibase; adds to `skips` what could not be used."""
-        reader = WikibaseReader(self.relations)
+        reader = WikibaseReader(self.relations, self.numbering)
+        seen, is_known = 0, self.config.properties is not None
         for triple in triples:
-            for entity, faults in reader.take(*triple):
-                skips += [Skip(self.name, *fault) for fault in faults]
+            is_damaged, seen = triples.num_faults > seen, triples.num_faults
+            if is_damaged:  # a lost triple may be of the entity before or of this one
+                reader.note_damage()
+            yield from self._used(reader.take(*triple), skips)
+            if is_damaged:
+                reader.note_damage()
+            if not is_known and reader.property_site:
+                self._check_site(reader.property_site)
+                is_known = True
+        if triples.num_faults > seen:
+            reader.note_damage()
+        yield from self._used(reader.end(), skips)
+
+    def _used(self, entries: Iterator[Entry], skips: list[Skip]) -> Iterator[dict[str, Any]]:
+        """The entities of some entries; adds what could not be used to `skips`."""
+        for entity, faults in entries:
+            skips += [Skip(self.name, why, sample, damage=lost) for why, sample, lost in faults]
+            if entity is not None:
                 yield entity
-        for entity, faults in reader.end():
-            skips += [Skip(self.name, *fault) for fault in faults]
-            yield entity
+
+    def _check_site(self, site: str) -> None:
+        """Raises SourceError where the properties are not Wikidata's."""
+        if site.partition("://")[2] != "www.wikidata.org":
+            what = f"its properties are those of {site}: it is not Wikidata's"
+            raise SourceError(f"source {self.name}: {self.path}: {unnamed(what)}.")
 
     def _item(self, entity: dict[str, Any], as_of: date) -> Parsed:
         """The facts of an entity of a Wikibase, by the same rules as those of a dump."""
-        key, skips = entity["id"], []
+        key = entity["id"]
         if "redirect" in entity:
             target = entity["redirect"]
             return Parsed(entities=(Entity(id=key, label=None, redirect=target, source=self.name),))
+        if entity["type"] == "property" and self.numbering.human is not None:
+            named, faults = name_entity(entity, key, self.name, self.numbering)
+            return Parsed((), (named,), tuple(Skip(self.name, text, key) for text in faults))
         if entity["type"] != "item":
             reason = f"entity is a {entity['type']}, not an item"
             return Parsed(skips=(Skip(self.name, reason, key),))
-        if (entity["modified"] or "")[:10] > as_of.isoformat():
-            skips.append(Skip(self.name, LATE, key))
-            entity["claims"] = {}
+        late = (entity["modified"] or "")[:10] > as_of.isoformat()
+        skips = (Skip(self.name, LATE, key),) if late else ()
         entity["sitelinks"] = range(entity["sitelinks"])
-        parsed = parse_entity(entity, self.name)
+        parsed = parse_entity(entity, self.name, numbering=self.numbering, late=late)
         return Parsed(parsed.facts, parsed.entities, (*skips, *parsed.skips))
-
-    def _plain(self, entry: dict[str, Any]) -> Parsed:
-        """The facts in the triples of one subject of other RDF."""
-        subject = self._short(entry["subject"])
-        if len(subject) > MAX_VALUE:
-            reason = f"subject is longer than {MAX_VALUE} characters"
-            return Parsed(skips=(Skip(self.name, reason, subject[:MAX_SAMPLE]),))
-        facts: dict[str, Fact] = {}
-        names: dict[str, list[str]] = defaultdict(list)
-        skips: list[Skip] = []
-        for predicate, kind, value, datatype, language in entry["triples"]:
-            relation = self._short(predicate)
-            try:
-                if language and language.split("-")[0] != LANGUAGE:
-                    raise ValueError(f"text is not in {LANGUAGE}")
-                if predicate in (LABEL, ALIAS):
-                    if kind != "literal" or len(value) > MAX_NAME:
-                        raise ValueError(f"name is no text of {MAX_NAME} characters at most")
-                    names[predicate].append(value)
-                    continue
-                if self.relations is not None and relation not in self.relations:
-                    continue
-                text, value_type = self._value(kind, value, datatype)
-            except ValueError as error:
-                sample = f"{subject} {relation} {value}"[:MAX_SAMPLE]
-                skips.append(Skip(self.name, str(error), sample))
-                continue
-            if predicate == f"{RDF}type":
-                names[predicate].append(text)
-            identity = "\n".join((entry["subject"], predicate, value, datatype, language))
-            digest = hashlib.sha256(identity.encode()).hexdigest()[:24]
-            fact = Fact(
-                statement_id=f"{self.name}${digest}",
-                subject=subject,
-                relation=relation,
-                value=text,
-                value_type=value_type,
-                source=self.name,
-            )
-            facts[fact.statement_id] = fact
-        labels = sorted(names[LABEL])
-        entity = Entity(
-            id=subject,
-            label=labels[0] if labels else None,
-            aliases=tuple(sorted({*labels[1:], *names[ALIAS]})),
-            types=tuple(sorted(names[f"{RDF}type"])),
-            source=self.name,
-        )
-        return Parsed(tuple(facts.values()), (entity,), tuple(skips))
-
-    def _value(self, kind: str, value: str, datatype: str) -> tuple[str, ValueType]:
-        """Canonical text and type of an object. Raises ValueError with the reason."""
-        if len(value) > MAX_VALUE:
-            raise ValueError(f"value is longer than {MAX_VALUE} characters")
-        if kind == "iri":
-            return self._short(value), "entity"
-        if kind != "literal":
-            raise ValueError("object has no name of its own")
-        name = datatype.removeprefix(XSD) if datatype.startswith(XSD) else ""
-        if name in DATES:
-            try:
-                return to_iso(iso_interval(value.removesuffix("Z"))), "time"
-            except ValueError:
-                raise ValueError("literal is no date, which its datatype says it is") from None
-        if name in NUMBERS:
-            try:
-                amount = Decimal(value)
-            except InvalidOperation:
-                amount = Decimal("NaN")
-            if not amount.is_finite() or abs(amount.adjusted()) > MAX_NAME:
-                raise ValueError("literal is no number, which its datatype says it is")
-            return f"{amount:+f}", "quantity"
-        return value, "string" if name == "string" or datatype == f"{RDF}langString" else "other"
-
-    def _short(self, iri: str) -> str:
-        """The IRI with the longest configured prefix replaced."""
-        for prefix, short in self._prefixes:
-            if iri.startswith(prefix):
-                return short + iri[len(prefix) :]
-        return iri
 
 
 def _block(number: int, as_of: date, lines: list[bytes], skips: list[Skip]) -> Block:

@@ -63,7 +63,8 @@ class Recording:
         """Status and JSON body for a path below the base URL."""
         stem = path.removeprefix("/wiki/Special:EntityData/").removesuffix(".json")
         if path == "/w/api.php":
-            actions = {"query": self._revisions, "wbgetentities": self._get_entities}
+            listed = _site if query.get("meta") == "siteinfo" else self._revisions
+            actions = {"query": listed, "wbgetentities": self._get_entities}
             action = actions.get(query.get("action", ""))
             unknown = _refusal("badvalue", "Unrecognized value for parameter action.")
             return 200, json.dumps(action(query) if action else unknown).encode()
@@ -150,6 +151,13 @@ class Recording:
 
     def _file(self, name: str) -> bytes:
         return gzip.decompress((self.directory / name).read_bytes())
+
+
+def _site(query: Mapping[str, str]) -> Any:
+    """The answer to `meta=siteinfo`: a recording is one of Wikidata."""
+    general = {"wikibase-conceptbaseuri": "http://www.wikidata.org/entity/"}
+    items = {"id": 0, "name": "", "defaultcontentmodel": "wikibase-item"}
+    return {"batchcomplete": True, "query": {"general": general, "namespaces": {"0": items}}}
 
 
 def _results(ids: list[str]) -> Any:

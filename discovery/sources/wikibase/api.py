@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from discovery.sources.observation import Observation, Partition
-from discovery.sources.wikibase.config import ITEM_ID
-from discovery.sources.wikibase.entities import find_entity
-from infra.errors import AnswerError, SourceError
+from discovery.sources.wikibase.entities import find_entity, has_statements
+from discovery.sources.wikibase.mediawiki import Revision, listed_pages
+from discovery.sources.wikibase.names import LANGUAGES
+from discovery.sources.wikibase.numbering import ITEM_ID
+from infra.errors import AnswerError
 from infra.http.client import PoliteClient
 from infra.http.response import Response
 
@@ -24,34 +26,13 @@ BATCH = 50
 """Ids in one call: the API's limit without the right `apihighlimits`."""
 PROPS = "info|claims|labels|aliases|sitelinks"
 """What `wbgetentities` is asked for."""
+NAMES = "|".join(LANGUAGES)
+"""The languages of the names that it is asked for."""
 UNREADABLE = "entity is unreadable"
 NAMELESS = "label is unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One revision of a page, as the API lists it."""
-
-    number: int
-    time: str
-    """ISO 8601 time, UTC."""
-    user: str | None
-
-    @classmethod
-    def of(cls, listed: Mapping[str, Any]) -> Revision:
-        """The revision in an entry of the API's list.
-
-        Raises KeyError, TypeError or ValueError for an entry that is malformed.
-        """
-        return cls(int(listed["revid"]), str(listed["timestamp"]), listed.get("user"))
-
-    @property
-    def stamp(self) -> dict[str, Any]:
-        """The revision as fields of an observation."""
-        return {"revision": self.number, "revision_time": self.time, "user": self.user}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class WikibaseApi:
     """Fetches one partition of a Wikibase."""
 
@@ -61,6 +42,9 @@ class WikibaseApi:
     """Origin of the Wikibase."""
     partition: Partition
     client: PoliteClient
+    namespace: str | None = None
+    """Prefix of the titles of items, as `Item:`, which is empty on Wikidata; None until a page was
+    found."""
 
     @property
     def end(self) -> str:
@@ -115,7 +99,7 @@ class WikibaseApi:
     def _labels(self, keys: Sequence[str]) -> Iterator[Observation]:
         """In one answer; by halves where that cannot be read."""
         url, about = f"{self.endpoint}/w/api.php", "|".join(keys)
-        params = {"action": "wbgetentities", "props": "labels|aliases", "languages": "en"}
+        params = {"action": "wbgetentities", "props": "labels|aliases", "languages": NAMES}
         try:
             value, page = self.client.api(url, {**params, "ids": about})
             dict(value["entities"])
@@ -130,25 +114,62 @@ class WikibaseApi:
 
     def _sweep(self, keys: Sequence[str]) -> Iterator[tuple[str, Revision | None, Response]]:
         """The last revision of each page; None where there is no page."""
+        found, page = self._listed(keys)
+        if not found and self.namespace is None and (asked := self._item_namespace(keys)):
+            self.namespace = asked
+            found, page = self._listed(keys)
+        if found and self.namespace is None:
+            self.namespace = ""
+        for key in keys:
+            yield key, found.get(key), page
+
+    def _listed(self, keys: Sequence[str]) -> tuple[dict[str, Revision], Response]:
+        """The last revision of each entity that has a page, and the answer."""
         answer, page = self.client.api(
             f"{self.endpoint}/w/api.php",
             {
                 "action": "query",
                 "prop": "info|revisions",
-                "titles": "|".join(keys),
+                "titles": "|".join(self._title(key) for key in keys),
                 "rvprop": "ids|timestamp|user",
             },
         )
-        found = {str(about.get("title")): about for about in self._pages(answer, page)}
-        for key in keys:
-            last = found.get(key, {}).get("revisions")
-            yield key, Revision.of(last[0]) if last else None, page
+        found = {
+            str(about.get("title")): about for about in listed_pages(answer, page, self.source)
+        }
+        pages = {key: found.get(self._title(key), {}) for key in keys}
+        return {
+            key: Revision.of(about["revisions"][0])
+            for key, about in pages.items()
+            if about.get("revisions")
+            # another page than an entity's may have its id as title
+            and str(about.get("contentmodel", "wikibase")).startswith("wikibase")
+        }, page
+
+    def _item_namespace(self, keys: Sequence[str]) -> str | None:
+        """The prefix of the titles of items, by the entities among the keys that exist."""
+        try:
+            answer, _ = self.client.api(
+                f"{self.endpoint}/w/api.php",
+                {"action": "wbgetentities", "props": "info", "ids": "|".join(keys)},
+            )
+            entities = dict(answer["entities"]).values()
+        except (AnswerError, KeyError, TypeError, ValueError):
+            return None
+        for about in entities:
+            if isinstance(about, dict) and str(about.get("title")).endswith(f":{about.get('id')}"):
+                return about["title"].removesuffix(about["id"])
+        return None
+
+    def _title(self, key: str) -> str:
+        """The title of an entity's page."""
+        return (self.namespace or "") + key
 
     def _whole(self, swept: Mapping[str, Revision]) -> Iterator[Observation | None]:
         """Fetch entities as they are now, in one call. Where the answer is unreadable, fetch each
         half by itself, so that one bad entity does not cost the others."""
         url, keys = f"{self.endpoint}/w/api.php", list(swept)
-        params = {"action": "wbgetentities", "props": PROPS, "languages": "en"}
+        params = {"action": "wbgetentities", "props": PROPS, "languages": NAMES}
         try:
             value, page = self.client.api(url, {**params, "ids": "|".join(keys)})
             found = dict(value["entities"])
@@ -174,6 +195,8 @@ class WikibaseApi:
             return self._observe("entity", key, page, absent="no such entity")
         if entity.get("id") != key:
             return self._redirect(key, revision, entity, page)
+        if not has_statements(entity):
+            return self._observe("fault", key, page, absent=UNREADABLE)
         if entity.get("lastrevid") != revision.number:
             return self._pinned(key, None)
         payload = json.dumps(entity, ensure_ascii=False, separators=(",", ":")).encode()
@@ -197,14 +220,14 @@ class WikibaseApi:
             {
                 "action": "query",
                 "prop": "revisions",
-                "titles": key,
+                "titles": self._title(key),
                 "rvprop": "ids|timestamp|user",
                 "rvlimit": 1,
                 "rvdir": "older",
                 "rvstart": self.end,
             },
         )
-        (about,) = self._pages(answer, page) or ({"missing": True},)
+        (about,) = listed_pages(answer, page, self.source) or ({"missing": True},)
         if not about.get("revisions"):
             reason = "no such entity" if "missing" in about else "no revision at that date"
             return self._observe("entity", key, page, absent=reason)
@@ -225,21 +248,9 @@ class WikibaseApi:
             return self._observe("fault", key, page, absent=UNREADABLE)
         if entity.get("id") != key:
             return self._redirect(key, revision, entity, page)
+        if not has_statements(entity):
+            return self._observe("fault", key, page, absent=UNREADABLE)
         return self._observe("entity", key, page, page.body, **revision.stamp)
-
-    def _pages(self, answer: Any, page: Response) -> Sequence[Mapping[str, Any]]:
-        """The pages in the answer to a query, with well-formed revisions. Raises SourceError."""
-        try:
-            pages = answer["query"]["pages"]
-            for about in pages:
-                for revision in about.get("revisions", ()):
-                    Revision.of(revision)
-            return pages
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SourceError(
-                f"source {self.source}: {page.url} does not answer with revisions ({error!r}). "
-                "Check that the endpoint is a MediaWiki with api.php below /w/."
-            ) from error
 
     def _observe(
         self,

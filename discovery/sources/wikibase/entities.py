@@ -2,36 +2,32 @@
 
 The format is Wikibase `docs/topics/json.md`, in every form that was served since 2014: an entity by
 itself or inside `entities`, empty maps written as `[]`, ids given only as `numeric-id`, snaks
-without a datatype.
+without a datatype. Each statement of a wanted relation becomes one fact
+(`discovery.sources.wikibase.statements`).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from discovery.facts.fact import Entity, Fact, Interval, Rank
+from discovery.facts.fact import Entity, Fact
 from discovery.sources.observation import MAX_SAMPLE, Parsed, Skip
-from discovery.sources.wikibase.snaks import (
-    as_text,
-    compact,
-    read_bounds,
-    read_date,
-    read_value,
-    type_of,
+from discovery.sources.wikibase.names import LANGUAGE, read_names
+from discovery.sources.wikibase.numbering import INSTANCE_OF, WIKIDATA, Numbering, is_property
+from discovery.sources.wikibase.snaks import read_value
+from discovery.sources.wikibase.statements import (
+    MALFORMED,
+    Origin,
+    read_statement,
+    unread,
+    without_id,
 )
 
-START, END, POINT = "P580", "P582", "P585"
-INSTANCE_OF = "P31"
-STATED_IN, REFERENCE_URL = "P248", "P854"
-LANGUAGE = "en"
-MAX_NAME = 1_000
-"""Characters of the longest name; Wikibase allows 250 in a label or alias."""
-
-_MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
-_RANKS: dict[str, Rank] = {"preferred": "preferred", "normal": "normal", "deprecated": "deprecated"}
+NO_STATEMENTS = "entity has no map of statements"
+REPEATED = "remark: statement is repeated"
+NO_RELATION = "statements have no property id"
 
 
 def find_entity(payload: Any, key: str) -> Mapping[str, Any] | None:
@@ -50,23 +46,37 @@ def find_entity(payload: Any, key: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) and "missing" not in found else None
 
 
+def has_statements(entity: Mapping[str, Any]) -> bool:
+    """Whether an entity holds its statements, be there none: PHP writes an empty map as `[]`."""
+    claims = entity.get("claims")
+    return isinstance(claims, dict) or claims == []
+
+
 def referenced_items(entity: Mapping[str, Any], relations: Container[str] | None) -> set[str]:
     """Ids of the items and properties that are values of the entity's statements.
 
     relations  property ids that are read; None reads all
     """
     found = set()
-    for _, statement in _statements(entity, relations):
+    for _, _, statement in _statements(entity, relations):
         try:
             value, value_type = read_value(statement["mainsnak"])
-        except _MALFORMED:
+        except MALFORMED:
             continue
         if value_type == "entity":
             found.add(value)
     return found
 
 
-def parse_labels(payload: Any, source: str) -> Parsed:
+def stated_properties(entity: Mapping[str, Any], relations: Container[str] | None) -> set[str]:
+    """Ids of the properties of the entity's statements, as the Wikibase has them.
+
+    relations  property ids that are read; None reads all
+    """
+    return {key for key, _, _ in _statements(entity, relations)}
+
+
+def parse_labels(payload: Any, source: str, numbering: Numbering = WIKIDATA) -> Parsed:
     """The entities in a `wbgetentities` answer, with labels and aliases; absent ones are skips."""
     entities, skips = [], []
     for key, entity in sorted(_map(payload.get("entities")).items()):
@@ -76,8 +86,8 @@ def parse_labels(payload: Any, source: str) -> Parsed:
         if "missing" in entity:
             skips.append(Skip(source, "object without a label: no such entity", key))
             continue
-        named, remarks = _name(entity, key, source, _stamp(entity)[0])
-        skips += [Skip(source, text, key) for text in remarks]
+        named, faults = name_entity(entity, key, source, numbering)
+        skips += [Skip(source, text, key) for text in faults]
         if named.label is None:
             skips.append(Skip(source, f"object without a label in {LANGUAGE}", key))
         entities.append(named)
@@ -85,34 +95,83 @@ def parse_labels(payload: Any, source: str) -> Parsed:
 
 
 def parse_entity(
-    entity: Mapping[str, Any], source: str, relations: Container[str] | None = None
+    entity: Mapping[str, Any],
+    source: str,
+    relations: Container[str] | None = None,
+    *,
+    numbering: Numbering = WIKIDATA,
+    late: bool = False,
 ) -> Parsed:
-    """The statements of an entity as facts, and its names. Unreadable statements are skips.
+    """The statements of an entity as facts, and its names. What cannot be read is a skip; where the
+    subject and relation are known, it is an unreadable fact as well.
 
-    relations  property ids that are read; None reads all
+    relations  property ids that are read, as the Wikibase has them; None reads all
+    numbering  how the Wikibase's ids are known in facts
+    late       whether the entity was modified after the day that is wanted: what its statements
+               were on that day is then unknown, so all facts are unreadable, without skips
     """
     facts: list[Fact] = []
     skips: list[Skip] = []
+    seen: dict[str, Fact] = {}
     key = str(entity["id"])
-    stamp = _stamp(entity)
-    for relation, statement in _statements(entity, relations):
+    revision, modified, user = _stamp(entity)
+    origin = Origin(key, source, numbering, revision, modified, user)
+    if not has_statements(entity):
+        skips.append(Skip(source, NO_STATEMENTS, key, damage=True))
+    for name, position, statement in _statements(entity, relations):
         try:
-            fact, remarks = _fact(key, stamp, relation, statement, source)
-        except _MALFORMED as error:
-            reason = str(error) if type(error) is ValueError else "statement is malformed"
-            skips.append(Skip(source, _general(reason), _sample(key, relation, statement)))
+            relation = numbering.property(name)
+        except ValueError:
+            skips.append(Skip(source, NO_RELATION, _sample(key, name, statement), damage=True))
             continue
-        facts.append(fact)
-        skips.extend(
-            Skip(source, f"remark: {_general(text)}", fact.statement_id) for text in remarks
-        )
-    types = {f.value for f in facts if f.relation == INSTANCE_OF and f.rank != "deprecated"}
-    named, remarks = _name(entity, key, source, stamp[0], tuple(sorted(types)))
-    skips.extend(Skip(source, text, key) for text in remarks)
+        read = read_statement(origin, relation, position, statement)
+        if late:
+            facts.append(unread(read.fact))
+            continue
+        if (known := seen.setdefault(read.fact.statement_id, read.fact)) is not read.fact:
+            if known == read.fact:
+                skips.append(Skip(source, REPEATED, read.fact.statement_id))
+                continue
+            read = without_id(read, position)
+        facts.append(read.fact)
+        if read.fault is not None:
+            skips.append(Skip(source, read.fault, _sample(key, name, statement)))
+        skips += [Skip(source, f"remark: {text}", read.fact.statement_id) for text in read.remarks]
+    types = {f.value for f in facts if f.relation == INSTANCE_OF and f.rank != "deprecated"} - {""}
+    named, faults = name_entity(entity, key, source, numbering, types)
+    skips += [Skip(source, text, key) for text in faults]
     return Parsed(tuple(facts), (named,), tuple(skips))
 
 
-def _sample(key: str, relation: str, statement: Any) -> str:
+def name_entity(
+    entity: Mapping[str, Any],
+    key: str,
+    source: str,
+    numbering: Numbering = WIKIDATA,
+    types: Iterable[str] = (),
+) -> tuple[Entity, list[str]]:
+    """The entity with label, aliases, types and number of sitelinks, and a reason for each name
+    that is unusable.
+
+    key    id that was asked for, which differs from the answer's in case of a redirect
+    types  values of `instance of`
+    """
+    label, aliases, faults = read_names(entity)
+    links = entity.get("sitelinks")
+    named = Entity(
+        id=numbering.entity(key),
+        label=label,
+        aliases=aliases,
+        types=tuple(sorted(numbering.item_class(kind) for kind in types)),
+        # a map, or a range of the same length: only their number counts
+        num_sitelinks=len(links) if isinstance(links, dict | range) else 0,
+        revision=_stamp(entity)[0],
+        source=source,
+    )
+    return named, faults
+
+
+def _sample(key: str, relation: Any, statement: Any) -> str:
     """The start of a statement as text, for a skip."""
     try:
         text = json.dumps(statement, ensure_ascii=False)
@@ -131,125 +190,19 @@ def _stamp(entity: Mapping[str, Any]) -> tuple[int | None, str | None, str | Non
     )
 
 
-def _fact(
-    key: str,
-    stamp: tuple[int | None, str | None, str | None],
-    relation: str,
-    statement: Mapping[str, Any],
-    source: str,
-) -> tuple[Fact, list[str]]:
-    """The fact of one statement, and remarks on its dates.
-
-    Raises ValueError with the reason, and any of `_MALFORMED` for a malformed statement.
-    """
-    main, remarks = statement["mainsnak"], []
-    snaktype = main["snaktype"]
-    if snaktype == "value":
-        value, value_type = read_value(main)
-    elif snaktype in ("somevalue", "novalue"):
-        value, value_type = "", type_of(main)
-    else:
-        raise ValueError(f"snaktype {snaktype!r} is unknown")
-    revision, modified, user = stamp
-    dates: dict[str, Interval | None] = {}
-    others = []
-    for name, snaks in _map(statement.get("qualifiers")).items():
-        dated = name in (START, END, POINT)
-        if dated:
-            dates[name], texts = read_date(snaks, modified)
-            remarks.extend(texts)
-        others += [[name, as_text(s)] for s in snaks if not dated or s["snaktype"] != "value"]
-    fact = Fact(
-        statement_id=str(statement["id"]),
-        subject=key,
-        relation=relation,
-        value=value,
-        bounds=read_bounds(main) if value_type == "quantity" and value else None,
-        value_type=value_type,
-        snaktype=snaktype,
-        rank=_RANKS[statement.get("rank", "normal")],
-        start=dates.get(START),
-        end=dates.get(END),
-        point=dates.get(POINT),
-        qualifiers=compact(sorted(others)) if others else "[]",
-        references=_references(statement),
-        source=source,
-        revision=revision,
-        revision_time=modified,
-        user=user,
-    )
-    return fact, remarks
-
-
-def _references(statement: Mapping[str, Any]) -> tuple[str, ...]:
-    """URLs and `stated in` ids of a statement's references. P143 (imported from Wikimedia project)
-    is no evidence, and is left out."""
-    found = set()
-    for reference in statement.get("references", []):
-        snaks = _map(reference.get("snaks"))
-        for name in (STATED_IN, REFERENCE_URL):
-            found.update(
-                as_text(snak) for snak in snaks.get(name, []) if snak["snaktype"] == "value"
-            )
-    return tuple(sorted(found))
-
-
-def _name(
-    entity: Mapping[str, Any],
-    key: str,
-    source: str,
-    revision: int | None,
-    types: tuple[str, ...] = (),
-) -> tuple[Entity, list[str]]:
-    """The entity with label, aliases, types and number of sitelinks, and remarks on unusable names.
-
-    key  id that was asked for, which differs from the answer's in case of a redirect
-    """
-    label = _map(entity.get("labels")).get(LANGUAGE)
-    aliases = _map(entity.get("aliases")).get(LANGUAGE) or []
-    links = entity.get("sitelinks")
-    # a map, or a range of the same length: only their number counts
-    remarks: list[str] = []
-    also = [_term(alias, remarks) for alias in (aliases if isinstance(aliases, list) else [None])]
-    named = Entity(
-        id=key,
-        label=None if label is None else _term(label, remarks),
-        aliases=tuple(sorted({alias for alias in also if alias is not None})),
-        types=types,
-        num_sitelinks=len(links) if isinstance(links, dict | range) else 0,
-        revision=revision,
-        source=source,
-    )
-    return named, remarks
-
-
-def _term(term: Any, remarks: list[str]) -> str | None:
-    """The text of a label or alias; None where it cannot be used, which adds a remark."""
-    text = term.get("value") if isinstance(term, dict) else None
-    if not isinstance(text, str):
-        remarks.append("name is malformed")
-    elif len(text) > MAX_NAME:
-        remarks.append(f"name is longer than {MAX_NAME} characters")
-    else:
-        return text
-    return None
-
-
 def _statements(
     entity: Mapping[str, Any], relations: Container[str] | None
-) -> Iterator[tuple[str, Any]]:
-    """Relation and statement, for all statements of the wanted relations."""
-    for relation, statements in sorted(_map(entity.get("claims")).items()):
-        if relations is None or relation in relations:
-            for statement in statements if isinstance(statements, list) else [statements]:
-                yield relation, statement
+) -> Iterator[tuple[str, int, Any]]:
+    """Property, number in its list, and statement, for all statements of the wanted relations and
+    those without a property id. What is in the place of a list of statements counts as one
+    statement, which is malformed."""
+    for name, statements in sorted(_map(entity.get("claims")).items()):
+        if relations is None or name in relations or not is_property(name):
+            listed = statements if isinstance(statements, list) else [statements]
+            for position, statement in enumerate(listed or [None]):
+                yield name, position, statement
 
 
 def _map(value: Any) -> Mapping[str, Any]:
-    """The value if it is a map, else an empty one: PHP writes an empty map as `[]`."""
+    """The value if it is a map, else an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def _general(reason: str) -> str:
-    """A reason without the quoted value, so that equal faults are counted together."""
-    return re.sub(r"'[^']*'", "...", reason)

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from discovery.sources.observation import MAX_SAMPLE, Signal, Skip
+from discovery.sources.wikibase.mediawiki import MAIN, Namespace
 from infra.errors import HostError, RefusedError
 from infra.http.client import PoliteClient
 from infra.http.faults import ReadTimeout
@@ -40,12 +42,8 @@ MAX_EMPTY = 2
 """Consecutive connections without a new event after which the stream has no more events."""
 SILENCE_S = 5.0
 """Seconds to wait for an event, where it only matters that the stream answers."""
-NAMESPACES = frozenset({0})
-"""Namespaces of items."""
 TYPES = frozenset({"edit", "new", "log"})
 """Types of events that may change an item."""
-
-_ITEM = re.compile(r"Q[1-9]\d{0,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +138,21 @@ class Slice:
 
 
 def follow(
-    client: PoliteClient, url: str, wiki: str, state: Mapping[str, Any], as_of: date, source: str
+    client: PoliteClient,
+    url: str,
+    wiki: str,
+    state: Mapping[str, Any],
+    as_of: date,
+    source: str,
+    namespace: Namespace = MAIN,
 ) -> Signal:
     """The next slice of the stream, to the end of a day or until now, whichever is earlier.
 
-    url    address of the stream
-    wiki   name of the wiki whose events count
-    state  cursor of the slice before. Without a position the slice is empty: all entities are
-           checked this time, and the stream is followed from the end of that
+    url        address of the stream
+    wiki       name of the wiki whose events count
+    namespace  that of its items
+    state      cursor of the slice before. Without a position the slice is empty: all entities are
+               checked this time, and the stream is followed from the end of that
 
     Raises SourceError.
     """
@@ -157,11 +162,12 @@ def follow(
     if "at" not in state:
         return Signal(cursor={**state, "event_id": None, "at": _text(until)}, done=True)
     found = Slice(source, state["event_id"], datetime.fromisoformat(state["at"]))
+    read = partial(read_event, wiki=wiki, namespace=namespace)
     empty, refused, done = 0, False, None
     while empty < MAX_EMPTY:
         before = found.event_id
         try:
-            done = _listen(client, url, wiki, found, until, now)
+            done = _listen(client, url, read, found, until, now)
         except RefusedError as error:
             if found.event_id is not None and not refused:
                 refused = True
@@ -183,9 +189,16 @@ def follow(
 
 
 def _listen(
-    client: PoliteClient, url: str, wiki: str, found: Slice, until: datetime, now: datetime
+    client: PoliteClient,
+    url: str,
+    read: Callable[[str], ChangedEntity | None],
+    found: Slice,
+    until: datetime,
+    now: datetime,
 ) -> bool | None:
     """Take the events of one connection into `found`, from its position, or else its time.
+
+    read  gives the content of an event
 
     Returns whether the day is done if the slice ends in this connection, else None. Raises
     RefusedError for a position or time that the stream refuses; SourceError.
@@ -198,7 +211,7 @@ def _listen(
                 if found.event_id == position:  # nothing came before it
                     raise RefusedError(_reported(event))
                 return None
-            change = read_event(event.data, wiki)
+            change = read(event.data)
             if change is None or change.at > now + SKEW:
                 reason = "event is malformed" if change is None else "event is of the future"
                 found.skips.append(Skip(found.source, reason, event.data[:MAX_SAMPLE]))
@@ -238,7 +251,7 @@ def _reported(event: Event) -> str:
     return " ".join(str(said).split())[:120] or "an error without a message"
 
 
-def read_event(text: str, wiki: str) -> ChangedEntity | None:
+def read_event(text: str, wiki: str, namespace: Namespace = MAIN) -> ChangedEntity | None:
     """The content of an event's JSON; None where it does not follow the schema.
 
     The item is None for events of other wikis and of pages that are no items. Edit summaries are
@@ -253,16 +266,17 @@ def read_event(text: str, wiki: str) -> ChangedEntity | None:
             return None
         if meta["domain"] == "canary":
             return ChangedEntity(at=at, canary=True, item=None, revision=None)
+        item = None
         concerns_item = (
             event["wiki"] == wiki
-            and event["namespace"] in NAMESPACES
+            and event["namespace"] == namespace.number
             and event["type"] in TYPES
-            and _ITEM.fullmatch(event["title"]) is not None
+            and (item := namespace.item(event["title"])) is not None
         )
         revision = (event.get("revision") or {}).get("new")
         number = revision if isinstance(revision, int) else None
         return ChangedEntity(
-            at=at, canary=False, item=event["title"] if concerns_item else None, revision=number
+            at=at, canary=False, item=item if concerns_item else None, revision=number
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -15,6 +15,11 @@ ENTITY_ID = re.compile(r"[QPL][1-9]\d{0,14}")
 MAX_VALUE, MAX_DIGITS = 10_000, 1_000
 """Characters of a value and digits of a quantity, at most; Wikibase allows 2,500 and 127."""
 
+FAULT = "fault"
+"""Key of a snak that has no value because the reader of another format could not read it; under it
+is the reason."""
+_STRUCTURED = ("monolingualtext", "globecoordinate")
+"""Value types that are maps and have no plain text."""
 _PREFIX = {"item": "Q", "property": "P", "lexeme": "L"}
 compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 """The canonical JSON text of a value."""
@@ -24,15 +29,22 @@ def read_date(snaks: list[Any], modified: str | None) -> tuple[Interval | None, 
     """The first date in the snaks of a qualifier, and remarks on it.
 
     `somevalue` means any day up to `modified`, the time of the revision; `novalue` means no date.
+    Raises ValueError, KeyError, TypeError or AttributeError where one of the snaks is unreadable.
     """
+    found: list[tuple[Interval, list[str]]] = []
     for snak in snaks:
         if snak["snaktype"] == "somevalue":
             latest = iso_interval(modified).latest if modified else -FAR_PAST
-            return Interval(FAR_PAST, latest, 0), []
-        if snak["snaktype"] == "value":
-            interval, remark = wikibase_interval(snak["datavalue"]["value"])
-            return interval, [remark] if remark else []
-    return None, []
+            found.append((Interval(FAR_PAST, latest, 0), []))
+        elif snak["snaktype"] == "value":
+            value, kind = _data(snak)
+            if kind != "time":
+                raise ValueError("date is of a type other than time")
+            interval, remark = wikibase_interval(value)
+            found.append((interval, [remark] if remark else []))
+        elif snak["snaktype"] != "novalue":
+            raise ValueError(f"snaktype {snak['snaktype']!r} is unknown")
+    return found[0] if found else (None, [])
 
 
 def type_of(snak: Mapping[str, Any]) -> ValueType:
@@ -57,7 +69,7 @@ def read_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
 
 def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
     """`read_value` without the limit of length."""
-    value, kind = snak["datavalue"]["value"], snak["datavalue"]["type"]
+    value, kind = _data(snak)
     if kind == "wikibase-entityid":
         key = value.get("id") or f"{_PREFIX[value['entity-type']]}{value['numeric-id']}"
         if not ENTITY_ID.fullmatch(key):
@@ -70,12 +82,26 @@ def _plain_value(snak: Mapping[str, Any]) -> tuple[str, ValueType]:
         return value, "string" if plain else "other"
     if kind == "quantity":
         amount = _decimal(value["amount"])
-        unit = str(value.get("unit", "1")).rpartition("/")[2]
+        unit = value.get("unit", "1").rpartition("/")[2]
         return f"{amount:+f}" + (f" {unit}" if unit != "1" else ""), "quantity"
     if kind == "time":
         interval, _ = wikibase_interval(value)
         return to_iso(interval), "time"
-    return compact(value), "other"
+    if kind in _STRUCTURED and isinstance(value, dict):
+        return compact(value), "other"
+    raise ValueError("value is of a type that is not read")
+
+
+def _data(snak: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Value and value type of a snak. Raises ValueError or TypeError where it has none."""
+    if FAULT in snak:
+        raise ValueError(snak[FAULT])
+    data = snak.get("datavalue")
+    if data is None:
+        raise ValueError("value is missing")
+    if data.get("type") == "bad":
+        raise ValueError("value is marked as bad by the Wikibase itself")
+    return data["value"], data["type"]
 
 
 def read_bounds(snak: Mapping[str, Any]) -> str | None:
@@ -91,7 +117,7 @@ def read_bounds(snak: Mapping[str, Any]) -> str | None:
 def _decimal(text: Any) -> Decimal:
     """The number in a quantity's text. Raises ValueError with the reason."""
     try:
-        amount = Decimal(text)
+        amount = Decimal(str(text))
     except InvalidOperation:
         raise ValueError("amount of a quantity is not a decimal number") from None
     if not amount.is_finite() or abs(amount.adjusted()) > MAX_DIGITS:

@@ -35,7 +35,10 @@ from discovery.sources.wikibase.entities import (
     parse_entity,
     parse_labels,
     referenced_items,
+    stated_properties,
 )
+from discovery.sources.wikibase.mediawiki import WIKIDATA_CONCEPTS, Namespace, ask_site
+from discovery.sources.wikibase.numbering import unnamed
 from discovery.sources.wikibase.recent_changes import follow
 from discovery.sources.wikibase.sparql import select_items
 from infra.errors import SourceError
@@ -55,6 +58,7 @@ class WikidataSource:
 
     def __init__(self, config: WikidataConfig, base_dir: Path = Path()) -> None:
         self.config, self.name = config, config.name
+        self.numbering = config.numbering
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
         """The next slice: first the entities that the query selects, then slices of the stream.
@@ -63,6 +67,14 @@ class WikidataSource:
         """
         assert client is not None
         config, state = self.config, dict(cursor or {})
+        namespace = Namespace()
+        if config.needs_proof or (config.stream is not None and not config.on_wikidata):
+            site = ask_site(client, config.endpoint, self.name)
+            if config.needs_proof and site.concepts != WIKIDATA_CONCEPTS:
+                said = site.concepts or "nothing of its concepts"
+                what = f"{config.endpoint} is not Wikidata (it says {said})"
+                raise SourceError(f"source {self.name}: {unnamed(what)}.")
+            namespace = site.items
         if config.query is not None and state.get("selected_for") != as_of.isoformat():
             selected, skips = select_items(client, config.query_endpoint, config.query, self.name)
             state["selected_for"] = as_of.isoformat()
@@ -70,7 +82,7 @@ class WikidataSource:
             return Signal(selected=selected, cursor=state, done=alone, skips=skips)
         if config.stream is None:
             return None
-        return follow(client, config.stream, config.wiki, state, as_of, self.name)
+        return follow(client, config.stream, config.wiki, state, as_of, self.name, namespace)
 
     def partitions(
         self, as_of: date, since: Since, signals: Sequence[Signal] | None
@@ -108,7 +120,10 @@ class WikidataSource:
         wanted: set[str] = set()
         for observation in api.entities(known):
             if observation.kind == "entity" and not observation.absent:
-                wanted |= referenced_items(self._decode(observation), self.config.relations)
+                entity = self._decode(observation)
+                wanted |= referenced_items(entity, self.config.relations)
+                if self.numbering.human is not None:  # its properties have no templates of ours
+                    wanted |= stated_properties(entity, self.config.relations)
             yield observation
         yield from api.labels(wanted)
 
@@ -117,13 +132,14 @@ class WikidataSource:
         if observation.absent:
             return Parsed()
         if observation.kind == "labels":
-            return parse_labels(json.loads(observation.payload), self.name)
+            return parse_labels(json.loads(observation.payload), self.name, self.numbering)
         if observation.kind == "redirect":
             target = json.loads(observation.payload)["redirect"]
             merged = Entity(id=observation.about, label=None, redirect=target, source=self.name)
             return Parsed(entities=(merged,))
         entity = self._decode(observation)
-        return parse_entity(entity, self.name, self.config.relations)
+        relations = self.config.relations
+        return parse_entity(entity, self.name, relations, numbering=self.numbering)
 
     def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
         """The first entities, with the names of their values. Raises as `fetch`."""

@@ -124,7 +124,8 @@ class Grace:
         num_layers = len(architecture.blocks)
         layer = self.config.layer
         if layer is None:
-            return min(round(DEPTH * num_layers), max(num_layers - 2, 0))
+            default = min(round(DEPTH * num_layers), max(num_layers - 2, 0))
+            return architecture.editable([default])[0]
         if layer >= num_layers:
             raise ConfigError(
                 f"layer={layer} but {type(architecture.model).__name__} has {num_layers} "
@@ -147,7 +148,7 @@ class Grace:
     def fit_spec(self) -> list[Any]:
         """What the keys depend on besides model and text, for their content key."""
         config = self.config
-        return ["keys", config.layer, config.num_prompts, config.prompt_tokens]
+        return ["keys-2", config.layer, config.num_prompts, config.prompt_tokens]
 
     def radius(self, fitted: KeySample | None) -> float:
         """The deferral radius. Raises EditError where it cannot be calibrated or would be zero."""

@@ -92,7 +92,12 @@ def entity(key: str, revision: int, values: tuple[str, ...]) -> dict:
         for value in values
     ]
     named = {"en": {"language": "en", "value": f"{key} at {revision}"}}
-    return {"id": key, "lastrevid": revision, "labels": named, "claims": {"P6": claims}}
+    return {
+        "id": key,
+        "lastrevid": revision,
+        "labels": named,
+        "claims": {"P6": claims} if claims else {},
+    }
 
 
 def observations(step: Step, configured: tuple[str, ...]) -> list[Observation]:

@@ -59,7 +59,8 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
     lift_wing: tuple[str, list[Any]],
 ) -> None:
     """Over real HTTP: model and revision are sent, with a contact; errors, answers of another form
-    and chances above one are no ratings; a service that is down is left alone."""
+    and chances above one are no ratings; a service that is down is left alone, and one that has
+    rated others is not taken to be down for revisions that it does not know."""
     endpoint, asked = lift_wing
     config = RevertRiskConfig(endpoint=endpoint, contact="a@b.org")
     with PoliteClient(
@@ -69,6 +70,7 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
         path, agent, value = asked[0]
         assert path == "/lw/v1/models/revertrisk-wikidata:predict" and value == {"rev_id": 2}
         assert "a@b.org" in agent
+        assert scores([2, 3, 5, 7, 9, 4], client, config) == {2: 0.2, 4: 0.4}
         asked.clear()
         assert scores([1, 3, 5, 2], client, config) == {}
         assert len(asked) == 3

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pyoxigraph as ox
 import pytest
 from dump_helpers import Read, read
 from pydantic import ValidationError
@@ -44,11 +45,13 @@ ex:jo rdfs:label "Jo" .
 
 def test_any_other_rdf(tmp_path: Path) -> None:
     """Subjects, relations and objects are shortened IRIs; literals are read by their datatype;
-    names in English or in no language; what cannot be used is counted."""
+    names in English or in no language; what cannot be used is counted, and is an unreadable fact
+    where it is a value."""
     prefixes = {"http://example.org/id/": "", "http://example.org/voc#": "v:"}
     found = read_text(tmp_path, PLAIN, "d.ttl", prefixes=prefixes)
     rdf_type = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
-    assert {(f.subject, f.relation, f.value, f.value_type) for f in found.facts} == {
+    readable = [fact for fact in found.facts if fact.snaktype == "value"]
+    assert {(f.subject, f.relation, f.value, f.value_type) for f in readable} == {
         ("acme", rdf_type, "v:Company", "entity"),
         ("acme", "v:chief", "jo", "entity"),
         ("acme", "v:founded", "1901", "time"),
@@ -59,6 +62,9 @@ def test_any_other_rdf(tmp_path: Path) -> None:
         ("acme", "v:motto", "Always", "string"),
         ("acme", "v:code", "A1", "string"),
         ("acme", "v:flag", "true", "other"),
+    }
+    assert {f.relation for f in found.facts if f.snaktype == "unreadable"} == {
+        *("v:closed", "v:weight", "v:part"),
     }
     assert [(e.id, e.label, e.aliases, e.types) for e in found.entities] == [
         ("acme", "Acme", ("Acme Inc.",), ("v:Company",)),
@@ -92,7 +98,9 @@ def test_triples_that_are_none(tmp_path: Path, name: str) -> None:
         content = GOOD.format(n=1).encode() + line + GOOD.format(n=2).encode() * 2
         found = read_text(tmp_path, content, name)
         assert {"1", "2"} == {fact.value for fact in found.facts}
-        assert set(found.reasons) == {"triple is malformed"} and found.skips[0].sample
+        lost = [skip for skip in found.skips if not skip.reason.startswith("remark: ")]
+        assert {skip.reason for skip in lost} == {"triple is malformed"} and lost[0].sample
+        assert all(skip.damage for skip in lost)
     content = GOOD.format(n=1).encode() + b'<http://a> <http://b> "\xff" .\n'
     found = read_text(tmp_path, content + GOOD.format(n=2).encode(), name)
     assert [fact.value for fact in found.facts] == ["1", "2"]
@@ -125,7 +133,7 @@ def test_a_file_that_is_no_rdf(tmp_path: Path, content: bytes, name: str) -> Non
     with pytest.raises(SourceError, match="cannot read"):
         read(config("absent.nt"), tmp_path)
     with pytest.raises(ValidationError, match=r"is not one of .nt, .ttl"):
-        config("d.rdf.gz")
+        config("d.csv.gz")
 
 
 def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
@@ -133,7 +141,7 @@ def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
     nothing else."""
     huge = f'<http://a/0> <http://b> "{"x" * 10_000_000}" .\n'
     found = read_text(tmp_path, huge + GOOD.format(n=1))
-    assert [fact.value for fact in found.facts] == ["1"]
+    assert [fact.value for fact in found.facts] == ["", "1"]
     assert found.reasons == {"value is longer than 10000 characters": 1}
     nested = "<http://a/0> <http://b> " + "[ <http://c> " * 100_000 + "1" + " ]" * 100_000 + " .\n"
     found = read_text(tmp_path, GOOD.format(n=1) + nested, "d.ttl")
@@ -158,4 +166,86 @@ def test_names_of_hostile_size(tmp_path: Path, name: str) -> None:
 def test_ids_of_hostile_size(tmp_path: Path, triple: str) -> None:
     """An IRI of ten megabytes costs its triple, as a text of that size does."""
     found = read_text(tmp_path, GOOD.format(n=1) + triple.format("x" * 10_000_000) + " .\n")
-    assert [fact.value for fact in found.facts] == ["1"] and len(found.skips) == 1
+    assert [fact.value for fact in found.facts if fact.snaktype == "value"] == ["1"]
+    assert len(found.skips) == 1
+
+
+FORMATS = {
+    "d.nt": ox.RdfFormat.N_TRIPLES,
+    "d.nq": ox.RdfFormat.N_QUADS,
+    "d.ttl": ox.RdfFormat.TURTLE,
+    "d.trig": ox.RdfFormat.TRIG,
+    "d.n3": ox.RdfFormat.N3,
+    "d.rdf": ox.RdfFormat.RDF_XML,
+    "d.owl": ox.RdfFormat.RDF_XML,
+    "d.jsonld": ox.RdfFormat.JSON_LD,
+}
+IN_ALL_FORMATS = """\
+@prefix ex: <http://example.org/> . @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+@prefix xsd: <http://www.w3.org/2001/XMLSchema#> .
+ex:acme rdfs:label "Acme"@mul ; ex:chief ex:jo ; ex:founded "1901"^^xsd:gYear ; ex:staff 120 .
+ex:beta rdfs:label "Beta"@en, "B"@mul ; ex:chief ex:al ; ex:motto "Always"@en-GB .
+"""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
+    """Whole; cut, it is damaged, and says nothing that the whole file does not."""
+    triples = [quad.triple for quad in ox.parse(IN_ALL_FORMATS, format=ox.RdfFormat.TURTLE)]
+    content = ox.serialize(triples, format=FORMATS[name])
+    assert content is not None
+    found = read_text(tmp_path, content, name)
+    facts = {(f.subject[19:], f.relation[19:], f.value) for f in found.facts}
+    assert facts == {
+        *(("acme", "chief", "http://example.org/jo"), ("acme", "founded", "1901")),
+        *(("acme", "staff", "+120"), ("beta", "chief", "http://example.org/al")),
+        ("beta", "motto", "Always"),
+    }
+    assert {e.id[19:]: (e.label, e.aliases) for e in found.entities if e.label} == {
+        "acme": ("Acme", ()),
+        "beta": ("Beta", ("B",)),
+    }
+    assert found.skips == []
+    cut = read_text(tmp_path, content[: len(content) * 4 // 5], name)
+    assert {fact.statement_id for fact in cut.facts} < {f.statement_id for f in found.facts}
+    assert any(skip.damage for skip in cut.skips)
+
+
+LITERALS = {
+    '"2015-03-04+01:00"^^xsd:date': "2015-03-04",
+    '"2015-03-04Z"^^xsd:date': "2015-03-04",
+    '"2015-05:00"^^xsd:gYear': "2015",
+    '"2015-03Z"^^xsd:gYearMonth': "2015-03",
+    '"-0043"^^xsd:gYear': "-0043",
+    '"-0043-03-15"^^xsd:date': "-0043-03-15",
+    '"2015-03-04T23:30:00-05:00"^^xsd:dateTime': "2015-03-04",
+    '"-1.50"^^xsd:decimal': "-1.50",
+    '"7"^^xsd:unsignedByte': "+7",
+    '"1.5E2"^^xsd:double': "+150",
+    '"INF"^^xsd:double': None,
+    '"2015-02-30"^^xsd:date': None,
+    '"--03-04"^^xsd:gMonthDay': "--03-04",
+    "<relative>": None,
+}
+
+
+@pytest.mark.parametrize(("literal", "value"), LITERALS.items())
+def test_literals_of_xsd(tmp_path: Path, literal: str, value: str | None) -> None:
+    """Dates with time zones and before our era, numbers of every kind; what its datatype does not
+    allow is unreadable, and what is no RDF is damage."""
+    text = "@prefix xsd: <http://www.w3.org/2001/XMLSchema#> . <http://a/1> <http://b> "
+    found = read_text(tmp_path, f"<http://a/0> <http://b> 1 .\n{text}{literal} .\n", "d.ttl")
+    said = [(f.value, f.snaktype) for f in found.facts if f.subject == "http://a/1"]
+    if value is not None:
+        assert (said, found.skips) == ([(value, "value")], [])
+    else:
+        assert len(found.skips) == 1
+        assert said == [("", "unreadable")] or found.skips[0].damage
+
+
+def test_triples_about_triples(tmp_path: Path) -> None:
+    """A statement about a triple is counted; the file's other triples are read."""
+    text = GOOD.format(n=1) + "<http://a/2> <http://b> <<( <http://a> <http://b> <http://c> )>> .\n"
+    found = read_text(tmp_path, text + GOOD.format(n=3))
+    assert [fact.value for fact in found.facts] == ["1", "3"]
+    assert len(found.skips) == 1

@@ -126,17 +126,18 @@ def test_what_is_not_wanted(tmp_path: Path) -> None:
 
 
 def test_entities_of_after_the_day(tmp_path: Path) -> None:
-    """A dump is not of one instant: what was modified later has a name, no facts, and is
-    counted."""
+    """A dump is not of one instant: what was modified later has a name and is counted, and what it
+    stated on the day is unknown."""
     stamps = ("2020-01-01T00:00:00Z", "2020-01-01T23:59:59Z", "2020-01-02T00:00:00Z")
     lines = [
         line_of(item(f"Q{n}", modified=stamp, lastrevid=n)) for n, stamp in enumerate(stamps, 1)
     ]
     write(tmp_path / "d.json.gz", dump_of(*lines))
     found = read(dump_config(), tmp_path, as_of=date(2020, 1, 1))
-    assert [(f.subject, f.revision, f.revision_time) for f in found.facts] == [
-        ("Q1", 1, stamps[0]),
-        ("Q2", 2, stamps[1]),
+    assert [(f.subject, f.snaktype, f.revision, f.revision_time) for f in found.facts] == [
+        ("Q1", "value", 1, stamps[0]),
+        ("Q2", "value", 2, stamps[1]),
+        ("Q3", "unreadable", 3, stamps[2]),
     ]
     assert [entity.id for entity in found.entities] == ["Q1", "Q2", "Q3"]
     assert found.reasons == {LATE: 1} and found.skips[0].sample == "Q3"
@@ -148,3 +149,49 @@ def test_reading_is_pure(tmp_path: Path) -> None:
     source, other = (make_bulk_source(dump_config("d.json"), tmp_path) for _ in range(2))
     (block,) = source.blocks(AFTER_ALL)
     assert source.read(block) == other.read(block) == source.read(block)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz"])
+@pytest.mark.parametrize("layout", ["indented", "one line", "bracket", "pairs", "wrapped", "mark"])
+def test_layouts_of_other_programs(tmp_path: Path, suffix: str, layout: str) -> None:
+    """Indented by jq, in one line, with the bracket in the first line, several in a line, as the
+    API answers, with a byte order mark: all entities are read, and nothing is skipped."""
+    made = [item(f"Q{n}") for n in range(1, 6)]
+    lines = [line_of(entity) for entity in made]
+    content = {
+        "indented": json.dumps(made, indent=2).encode(),
+        "one line": json.dumps(made).encode(),
+        "bracket": b"[" + b",\n".join(lines) + b"]",
+        "pairs": b"[\n" + lines[0] + b",\n" + b",".join(lines[1:4]) + b",\n" + lines[4] + b"\n]\n",
+        "wrapped": json.dumps({"entities": {e["id"]: e for e in made}}, indent=1).encode(),
+        "mark": b"\xef\xbb\xbf" + dump_of(*lines),
+    }[layout]
+    write(tmp_path / f"d{suffix}", content)
+    for names in ("all", "facts"):
+        found = read(dump_config(f"d{suffix}", relations=("P31",), names=names), tmp_path)
+        assert [fact.subject for fact in found.facts] == ["Q1", "Q2", "Q3", "Q4", "Q5"]
+        assert found.skips == []
+
+
+def test_dumps_one_after_the_other(tmp_path: Path) -> None:
+    """Both are read; the snapshot keeps the later revision of an entity that is in both."""
+    first = dump_of(line_of(item("Q1", lastrevid=1)), line_of(item("Q2", lastrevid=1)))
+    second = dump_of(line_of(item("Q2", lastrevid=2)), line_of(item("Q3", lastrevid=2)))
+    for between in (b"", b"\n\n"):
+        write(tmp_path / "d.json", first.rstrip() + between + second)
+        found = read(dump_config("d.json"), tmp_path)
+        assert [(f.subject, f.revision) for f in found.facts] == [
+            *(("Q1", 1), ("Q2", 1), ("Q2", 2), ("Q3", 2)),
+        ]
+        assert found.skips == []
+
+
+def test_entities_of_other_kinds(tmp_path: Path) -> None:
+    """Properties, lexemes and kinds of extensions are counted, and no damage."""
+    kinds = {"property": "P5", "lexeme": "L5", "mediainfo": "M5", "entity-schema": "E5"}
+    lines = [line_of({"type": kind, "id": key, "claims": {}}) for kind, key in kinds.items()]
+    write(tmp_path / "d.json", dump_of(*items(1), *lines))
+    found = read(dump_config("d.json"), tmp_path)
+    assert [fact.subject for fact in found.facts] == ["Q1"]
+    assert sum(found.reasons.values()) == len(kinds)
+    assert not any(skip.damage for skip in found.skips)

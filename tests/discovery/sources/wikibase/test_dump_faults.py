@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from discovery.sources.blocks import read_blocks, split_lines, too_long
 from discovery.sources.wikibase.dump import CUT
-from discovery.sources.wikibase.entities import MAX_NAME
+from discovery.sources.wikibase.names import MAX_NAME
 from infra.errors import SourceError
 
 
@@ -199,7 +199,9 @@ def test_names_and_values_of_hostile_size(tmp_path: Path) -> None:
         ("Q1", None),
         *((f"Q{n}", f"label of Q{n}") for n in (2, 3, 4)),
     ]
-    assert [fact.subject for fact in found.facts] == ["Q1", "Q4"]
+    assert [(fact.subject, fact.snaktype) for fact in found.facts] == [
+        *(("Q1", "value"), ("Q2", "unreadable"), ("Q3", "unreadable"), ("Q4", "value")),
+    ]
     assert found.reasons == {
         f"name is longer than {MAX_NAME} characters": 1,
         "value is longer than 10000 characters": 1,
@@ -293,3 +295,49 @@ def test_memory_does_not_grow_with_the_dump(tmp_path: Path) -> None:
             assert float(said[1]) > 0.65 * times and int(said[2]) == 50 * times + 1
     assert peaks["large"] < peaks["small"] + 60
     assert peaks["long"] < peaks["small"] + 70
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", [".json", ".json.gz", ".json.bz2"])
+@pytest.mark.parametrize("layout", ["lines", "indented", "one line"])
+def test_a_file_that_is_known_to_be_cut_is_damaged(
+    tmp_path: Path, suffix: str, share: float, layout: str
+) -> None:
+    """So that a crawl takes away nothing that it did not find again, in whichever layout."""
+    rng = random.Random(2)
+    made = [item(f"Q{n}", noise=rng.randbytes(300).hex()) for n in range(1, 301)]
+    content = {
+        "lines": dump_of(*map(line_of, made)),
+        "indented": json.dumps(made, indent=1).encode(),
+        "one line": json.dumps(made).encode(),
+    }[layout]
+    path = write(tmp_path / f"d{suffix}", content)
+    packed = path.read_bytes()
+    path.write_bytes(packed[: int(len(packed) * share)])
+    try:
+        found = read(dump_config(path.name), tmp_path)
+    except SourceError:  # the first block of bzip2 is not whole
+        assert suffix == ".json.bz2"
+        return
+    assert any(skip.damage for skip in found.skips)
+    subjects = [fact.subject for fact in found.facts]
+    assert subjects == [f"Q{n}" for n in range(1, len(subjects) + 1)] and len(subjects) < 300
+    assert {fact.snaktype for fact in found.facts} == {"value"}
+
+
+def test_lines_that_hide_facts_are_damage(tmp_path: Path) -> None:
+    """A line that is no entity may have been one; a list without its end may go on."""
+    for line in HOSTILE.values():
+        write(tmp_path / "d.json", dump_of(*items(1), line))
+        found = read(dump_config("d.json"), tmp_path)
+        assert [skip.damage for skip in found.skips] == [True], line[:40]
+    write(tmp_path / "d.json", b"[\n" + b",\n".join(items(3)) + b",\n")
+    assert [skip.damage for skip in read(dump_config("d.json"), tmp_path).skips] == [True]
+
+
+@pytest.mark.parametrize("content", [b"[]", b"[\n]\n", b"[\n\n]"])
+def test_a_dump_without_an_entity_is_refused(tmp_path: Path, content: bytes) -> None:
+    """It would take away everything that the dump before held."""
+    write(tmp_path / "d.json", content)
+    with pytest.raises(SourceError, match="it holds no entity"):
+        read(dump_config("d.json"), tmp_path)

@@ -17,9 +17,10 @@ from discovery.facts.dates import wikibase_interval
 from discovery.facts.fact import Fact
 from discovery.sources import make_bulk_source
 from discovery.sources.rdf.files import RdfConfig
-from discovery.sources.wikibase import rdf as wikibase
 from discovery.sources.wikibase.dump import LATE
 from discovery.sources.wikibase.entities import parse_entity
+from discovery.sources.wikibase.rdf import reader as wikibase
+from infra.errors import SourceError
 
 ENTITY = "http://www.wikidata.org/entity"
 ITEM = "wikibase-item"
@@ -187,8 +188,8 @@ def test_a_truthy_dump(tmp_path: Path) -> None:
 
 
 def test_nodes_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement whose end date is not known is a skip, one without its reference is counted; a
-    node is remembered from where it was written first, up to a bound."""
+    """A statement whose end date is not known is unreadable, one without its reference is counted;
+    a node is remembered from where it was written first, up to a bound."""
     writer = Writer()
     snak = {"snaktype": "value", "property": "P6", "datatype": ITEM}
     value = {"value": {"entity-type": "item", "id": "Q9"}, "type": "wikibase-entityid"}
@@ -218,23 +219,25 @@ def test_nodes_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     lines = writer.text().decode().splitlines(keepends=True)
     without = [line for line in lines if not line.startswith("<http://www.wikidata.org/value/")]
     lost = read_text(tmp_path, "".join(without))
-    assert lost.facts == [] and lost.reasons == {wikibase.UNKNOWN_NODE: 4}
+    assert [fact.snaktype for fact in lost.facts] == ["unreadable"] * 4
+    assert lost.reasons == {wikibase.UNKNOWN_NODE: 4}
     bare = [line for line in lines if not line.startswith("<http://www.wikidata.org/reference/")]
     found = read_text(tmp_path, "".join(bare))
     assert [f.references for f in found.facts] == [()] * 4
     assert found.reasons == {wikibase.UNKNOWN_REFERENCE: 4}
-    monkeypatch.setattr("discovery.sources.wikibase.rdf_values.MAX_NODES", 1)
+    monkeypatch.setattr("discovery.sources.wikibase.rdf.values.MAX_NODES", 1)
     few = read_text(tmp_path, writer.text())
     assert 0 < few.reasons[wikibase.UNKNOWN_NODE] < 4
 
 
 def test_entities_of_after_the_day(tmp_path: Path) -> None:
-    """As of a dump: a name, no facts, and counted."""
+    """As of a dump: a name, counted, and what it stated on the day is unknown."""
     writer = Writer()
     writer.entity({**recorded_entities()[-1], "modified": "2025-01-02T00:00:00Z"})
     (tmp_path / "d.nt").write_bytes(writer.text())
     found = read(config(), tmp_path, as_of=date(2025, 1, 1))
-    assert found.facts == [] and found.reasons == {LATE: 1}
+    assert {fact.snaktype for fact in found.facts} == {"unreadable"}
+    assert found.reasons == {LATE: 1}
     assert len(read(config(), tmp_path, as_of=date(2025, 1, 2)).facts) == 4
     assert [entity.id for entity in found.entities] == ["Q582"]
 
@@ -254,11 +257,12 @@ def test_blocks_are_the_same_each_time(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_an_entity_of_too_many_triples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those above the bound are a loss that is counted."""
+    """It is not used, since what is above the bound may be an end date, and the loss is counted."""
     monkeypatch.setattr(wikibase, "MAX_TRIPLES", 3)
     found = read_text(tmp_path, TRUTHY)
-    assert len(found.facts) == 2
+    assert found.facts == [] and [entity.id for entity in found.entities] == ["Q3"]
     assert found.reasons["entity has more than 3 triples: the rest is lost"] == 1
+    assert all(skip.damage for skip in found.skips)
 
 
 def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
@@ -272,7 +276,8 @@ def test_hostile_sizes_and_depths(tmp_path: Path) -> None:
     good = f"<{ENTITY}/Q1> <{direct}/P6> <{ENTITY}/Q2> .\n"
     for predicate in (label, f"{direct}/P856"):
         found = read_text(tmp_path, f'<{ENTITY}/Q1> <{predicate}> "{huge}"@en .\n{good}')
-        assert [(f.relation, f.value) for f in found.facts] == [("P6", "Q2")]
+        readable = [f for f in found.facts if f.snaktype == "value"]
+        assert [(f.relation, f.value) for f in readable] == [("P6", "Q2")]
         assert [(e.id, e.label) for e in found.entities] == [("Q1", None)]
         (reason,) = found.reasons.keys() - {wikibase.TRUTHY}
         assert " is longer than 1" in reason
@@ -291,3 +296,92 @@ def test_numbers_without_end(tmp_path: Path, predicate: str, digits: int) -> Non
     good = f"<{ENTITY}/Q1> <http://www.wikidata.org/prop/direct/P6> <{ENTITY}/Q2> .\n"
     found = read_text(tmp_path, f'{about} "{"9" * digits}" .\n{good}')
     assert [(f.value, f.revision) for f in found.facts] == [("Q2", None)]
+
+
+def small_dump() -> bytes:
+    """Three items with an ended and a current statement each, as N-Triples."""
+    writer = Writer()
+    for n in (1, 2, 3):
+        statements = []
+        for number, value in ((1, "Q8"), (2, "Q9")):
+            main = {"snaktype": "value", "property": "P6", "datatype": ITEM}
+            target = {"entity-type": "item", "id": value}
+            main["datavalue"] = {"value": target, "type": "wikibase-entityid"}  # type: ignore[assignment]
+            time = {"time": "+2010-01-01T00:00:00Z", "precision": 11}
+            time["calendarmodel"] = f"{ENTITY}/Q1985727"
+            ended = {"snaktype": "value", "property": "P582", "datatype": "time"}
+            ended["datavalue"] = {"value": time, "type": "time"}  # type: ignore[assignment]
+            made: dict[str, Any] = {"id": f"Q{n}${number}", "rank": "normal", "mainsnak": main}
+            statements.append({**made, "qualifiers": {"P582": [ended]} if number == 1 else {}})
+        writer.entity({"id": f"Q{n}", "claims": {"P6": statements}})
+    return writer.text()
+
+
+def same_or_unknown(found: Read, whole: Read) -> None:
+    """No fact that says something else than in the whole file."""
+    right = {fact.statement_id: fact for fact in whole.facts}
+    for fact in found.facts:
+        assert fact.snaktype == "unreadable" or fact == right[fact.statement_id]
+
+
+@pytest.mark.parametrize("name", ["d.nt", "d.ttl", "d.nq"])
+def test_no_lost_line_changes_what_a_statement_says(tmp_path: Path, name: str) -> None:
+    """Whichever line of the file is malformed, or no UTF-8, the facts that are read are those of
+    the whole file; the loss is counted as damage."""
+    lines = small_dump().splitlines(keepends=True)
+    whole = read_text(tmp_path, b"".join(lines), name)
+    assert len(whole.facts) == 6 and whole.skips == []
+    for n in range(len(lines)):
+        for bad in (b"this is no triple .\n", lines[n].rstrip(b".\n") + b' "\xff" .\n'):
+            content = b"".join([*lines[:n], bad, *lines[n + 1 :]])
+            found = read_text(tmp_path, content, name)
+            same_or_unknown(found, whole)
+            assert any(skip.damage for skip in found.skips)
+
+
+@pytest.mark.parametrize("name", ["d.nt", "d.ttl"])
+def test_a_file_that_is_cut_anywhere(tmp_path: Path, name: str) -> None:
+    """In the middle of a line it is known to be cut: what is read is right, and it is damage."""
+    content = small_dump()
+    whole = read_text(tmp_path, content, name)
+    for end in range(150, len(content) - 3, 97):
+        if content[end - 1 : end + 1] in (b".\n", b" ."):
+            continue
+        found = read_text(tmp_path, content[:end], name)
+        same_or_unknown(found, whole)
+        assert any(skip.damage for skip in found.skips)
+
+
+def test_a_packed_file_that_is_cut(tmp_path: Path) -> None:
+    """The last entity may lack its end date: it is not used."""
+    packed = gzip.compress(small_dump())
+    whole = read_text(tmp_path, packed, "d.nt.gz")
+    for share in (0.6, 0.8, 0.95):
+        found = read_text(tmp_path, packed[: int(len(packed) * share)], "d.nt.gz")
+        same_or_unknown(found, whole)
+        assert found.reasons[wikibase.INCOMPLETE] == 1
+        assert all(skip.damage for skip in found.skips)
+
+
+def test_triples_twice_and_statements_of_nobody(tmp_path: Path) -> None:
+    """A repeated triple says nothing new; a second value makes a statement unreadable; a statement
+    whose entity's triple is lost is damage."""
+    lines = small_dump().splitlines(keepends=True)
+    whole = read_text(tmp_path, b"".join(lines))
+    twice = read_text(tmp_path, b"".join(line * 2 for line in lines))
+    assert (twice.facts, twice.skips) == (whole.facts, [])
+    value = next(line for line in lines if b"/prop/statement/P6>" in line and b"Q1-2" in line)
+    other = value.replace(b"/Q9>", b"/Q7>")
+    found = read_text(tmp_path, b"".join(lines).replace(value, value + other))
+    assert found.reasons == {wikibase.SEVERAL: 1}
+    link = next(line for line in lines if b"/prop/P6>" in line and b"Q1-2" in line)
+    found = read_text(tmp_path, b"".join(lines).replace(link, b""))
+    assert found.reasons == {wikibase.NO_ENTITY: 1} and found.skips[0].damage
+    gone = read_text(tmp_path, b"".join(lines).replace(value, b""))
+    assert gone.reasons == {wikibase.NO_VALUE: 1} and len(gone.facts) == 6
+
+
+def test_rdf_of_no_wikibase_is_refused(tmp_path: Path) -> None:
+    """Else everything that the source held would be gone."""
+    with pytest.raises(SourceError, match="holds no entity of a Wikibase"):
+        read_text(tmp_path, "<http://a> <http://b> <http://c> .\n")

@@ -231,7 +231,7 @@ POSITION = {"event_id": identifier(f"{DAY}T01:00:00Z", 1), "at": f"{DAY}T01:00:0
 
 
 @contextmanager
-def refusing(*refused, status=400, error=None):
+def refusing(*refused, status=400, error=""):
     """A stream that refuses requests `by id`, `by time` or `plain`, with a status or an event."""
     asked = []
 
@@ -240,7 +240,7 @@ def refusing(*refused, status=400, error=None):
             by_id = "Last-Event-ID" in self.headers
             how = "by id" if by_id else "by time" if "since=" in self.path else "plain"
             asked.append(how)
-            if how in refused and error is None:
+            if how in refused and not error:
                 self.send_response(status)
                 body = b"{}"
             else:

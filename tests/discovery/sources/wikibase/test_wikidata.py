@@ -168,11 +168,15 @@ def test_literals_are_canonical(value, kind, datatype, expected):
     ],
 )
 def test_unreadable_statements_are_counted(broken, reason):
-    """A malformed statement is a skip with a reason and a sample; its neighbours are read."""
+    """A malformed statement is a skip with a reason and a sample, and a fact that is unreadable;
+    its neighbours are read."""
     made = entity(**broken)
     made["claims"]["P17"] = entity()["claims"]["P6"]
     parsed = parse_entity(made, "wd")
-    assert [fact.relation for fact in parsed.facts] == ["P17"]
+    assert [(fact.relation, fact.snaktype) for fact in parsed.facts] == [
+        ("P17", "value"),
+        ("P6", "unreadable"),
+    ]
     (skip,) = parsed.skips
     assert reason in skip.reason and skip.sample.startswith("Q1 P6 ")
 

@@ -15,13 +15,17 @@ from urllib.parse import unquote
 from pyoxigraph import BlankNode, Literal, NamedNode
 
 from discovery.facts.dates import DAY, GREGORIAN, JULIAN, MONTH, YEAR
-from discovery.sources.wikibase.entities import REFERENCE_URL, STATED_IN
-from discovery.sources.wikibase.iris import GENID, NODE_PARTS, subject_of
+from discovery.sources.wikibase.numbering import REFERENCE_URL, STATED_IN, Numbering
+from discovery.sources.wikibase.rdf.iris import GENID, NODE_PARTS, subject_of
 
 MAX_NODES = 1 << 18
 """Nodes of values and references kept in memory."""
 BOUNDS = {"quantityLowerBound": "lowerBound", "quantityUpperBound": "upperBound"}
 """Part of a quantity's node -> its name in JSON."""
+
+ONE = ("http://www.wikidata.org/entity/Q199", "https://www.wikidata.org/entity/Q199")
+"""The unit of a number without one, on every Wikibase."""
+XSD = "http://www.w3.org/2001/XMLSchema#"
 
 _FILE = re.compile(r"https?://commons\.wikimedia\.org/wiki/Special:FilePath/(.+)")
 _DAY = re.compile(r"([+-]?)(\d+)-(\d\d-\d\dT\d\d:\d\d:\d\dZ)")
@@ -36,7 +40,10 @@ _TYPES = {
 class ValueNodes:
     """The nodes of values and references read last, and the datatypes of declared properties."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbering: Numbering) -> None:
+        self._numbering = numbering
+        self.base: str | None = None
+        """Beginning of the IRIs of this Wikibase's entities; None where it is not known."""
         self.datatypes: dict[str, str] = {}
         """Property id -> the datatype that the file declares."""
         self._nodes: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -53,7 +60,7 @@ class ValueNodes:
             known[name] = _time(value.value) if dated else value.value
         elif name in NODE_PARTS:
             known[name] = value.value
-        elif name == "reference" and prop in (STATED_IN, REFERENCE_URL):
+        elif name == "reference" and self._numbering.property(prop) in (STATED_IN, REFERENCE_URL):
             known.setdefault(prop, []).append(value)
         if len(self._nodes) > MAX_NODES:
             self._nodes.popitem(last=False)
@@ -62,7 +69,9 @@ class ValueNodes:
         """The snaks of a reference's node; none if the node is not in memory."""
         known = self._nodes.get(node, {})
         return {
-            prop: [self.snak(prop, value) for value in values] for prop, values in known.items()
+            prop: [self.snak(prop, value) for value in values]
+            for prop, values in known.items()
+            if prop not in NODE_PARTS
         }
 
     def whole(self, prop: str, node: str) -> dict[str, Any]:
@@ -79,7 +88,7 @@ class ValueNodes:
             return _with(prop, {**time, "calendarmodel": calendar}, "time", "time")
         if "quantityAmount" in known:
             unit = known["quantityUnit"]
-            unit = "1" if unit.endswith("/Q199") else unit
+            unit = "1" if unit in ONE else unit
             value = {"amount": known["quantityAmount"], "unit": unit}
             value |= {name: known[part] for part, name in BOUNDS.items() if part in known}
             return _with(prop, value, "quantity", "quantity")
@@ -104,9 +113,8 @@ class ValueNodes:
         if is_unknown(value):
             return {"snaktype": "somevalue", "property": prop, "datatype": self.datatype(prop)}
         if isinstance(value, NamedNode):
-            kind, key = subject_of(value.value)
-            if kind == "entity":
-                datatype = "wikibase-item" if key[0] == "Q" else "wikibase-property"
+            if (key := self._entity(value.value)) is not None:
+                datatype = "wikibase-item" if key[:1] == "Q" else "wikibase-property"
                 return _with(prop, {"id": key}, "wikibase-entityid", datatype)
             file = _FILE.fullmatch(value.value)
             text = unquote(file[1]) if file else value.value
@@ -124,7 +132,18 @@ class ValueNodes:
             precision = YEAR if "-01-01T" in text else MONTH if "-01T" in text else DAY
             time = {"time": text, "precision": precision, "calendarmodel": GREGORIAN}
             return _with(prop, time, "time", "time")
-        return _with(prop, value.value, "string", self.datatype(prop) or "string")
+        plain = value.datatype.value == f"{XSD}string"
+        datatype = self.datatype(prop) or ("string" if plain else value.datatype.value)
+        return _with(prop, value.value, "string", datatype)
+
+    def _entity(self, iri: str) -> str | None:
+        """The id of the entity of this Wikibase that an IRI is; None for any other IRI, such as
+        that of another Wikibase's entity, which is an address here."""
+        if self.base is None:
+            kind, key = subject_of(iri)
+            return key if kind == "entity" else None
+        key = iri.removeprefix(self.base)
+        return key if iri.startswith(self.base) and "/" not in key else None
 
     def datatype(self, prop: str) -> str:
         """The datatype of a property in JSON; empty if the file has not declared it."""

@@ -1,0 +1,1 @@
+"""Wikibase's RDF, turned into its JSON."""
