@@ -12,6 +12,7 @@ from infra.errors import CorrigendaError
 from jobs.commands.ask import ask
 from jobs.commands.check import check
 from jobs.commands.evaluate import evaluate
+from jobs.commands.init import init
 from jobs.commands.inspect import releases, status, why
 from jobs.commands.release import rollback
 from jobs.commands.run import run
@@ -22,8 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keep the facts inside a language model current: find what the model has wrong, correct "
     "it, prove that the corrected model is better and unharmed, and release it.",
-    epilog="`corrigenda COMMAND --help` tells what a command takes. Begin with `run`.",
+    epilog="`corrigenda COMMAND --help` tells what a command takes. Begin with `init`.",
 )
+app.command(rich_help_panel="Begin")(init)
 app.command(rich_help_panel="Begin")(check)
 app.command(rich_help_panel="Make a release")(run)
 app.command(rich_help_panel="Ask and understand")(ask)

@@ -48,7 +48,8 @@ MAX_ADDRESS_CHARS = 8000
 """Characters of an address behind which parameters are sent by POST. Apache, nginx and most proxies
 take request lines of 8 kB."""
 
-_CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
+CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
+"""A URL or an e-mail address."""
 
 
 class PoliteClient:
@@ -92,7 +93,7 @@ class PoliteClient:
 
         Raises ConfigError where the contact is missing or neither a URL nor an e-mail address.
         """
-        if not contact or not _CONTACT.fullmatch(contact):
+        if not contact or not CONTACT.fullmatch(contact):
             raise ConfigError(
                 f"source {source}: contact={contact!r} is not a URL or an e-mail address. "
                 "Set `contact` to where the site's operators can reach you: they count by it."

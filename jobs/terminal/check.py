@@ -171,6 +171,8 @@ def _(part: ModelCheck) -> Iterator[str]:
             if part.has_chat_template
             else "Its tokenizer has no template for chats."
         )
+    if part.left:
+        yield f"Other weights beside it, which no release has: {', '.join(part.left)}."
     if part.tokens_s is not None:
         yield f"One worker runs about {float(f'{part.tokens_s:.2g}'):,.0f} tokens a second here."
 

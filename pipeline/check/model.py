@@ -16,6 +16,7 @@ from infra.errors import CorrigendaError
 from infra.execution.capacity import memory_bytes
 from infra.execution.runner import set_threads
 from infra.lm.inference import Compute
+from infra.models.files import model_files
 from infra.models.loading import ModelRef, download_bytes, load, locate
 from pipeline.config import Config
 
@@ -39,6 +40,8 @@ class ModelCheck:
     num_layers: int | None = None
     dtype: str | None = None
     """In which it is computed."""
+    left: tuple[str, ...] = ()
+    """Other weights in its directory, which no release will have."""
     has_chat_template: bool | None = None
     """Whether its tokenizer says how a chat is written, as those of instruct models do."""
     download_bytes: int | None = None
@@ -80,7 +83,8 @@ def _described(base: ModelRef, compute: Compute) -> ModelCheck:
     """What the files of a model say of it."""
     config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
     text = {**config, **config.get("text_config", {})}
-    files = sorted(base.path.glob("*.safetensors"))
+    listed = model_files(base.path)
+    files = [base.path / name for name in listed.weights]
     return ModelCheck(
         name=base.name,
         architecture=next(iter(config.get("architectures") or ()), config.get("model_type")),
@@ -89,6 +93,7 @@ def _described(base: ModelRef, compute: Compute) -> ModelCheck:
         inner_size=text.get("intermediate_size"),
         num_layers=text.get("num_hidden_layers"),
         dtype=compute.dtype,
+        left=listed.left,
         has_chat_template=_has_chat_template(base.path),
     )
 

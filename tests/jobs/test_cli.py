@@ -14,24 +14,7 @@ import pytest
 import torch
 
 from infra.models.loading import load
-from jobs import cli
 from pipeline.stages import STAGES
-
-
-@pytest.fixture()
-def corrigenda(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the command line as a user does; returns exit code, standard output and error."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["corrigenda", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        capsys.readouterr()  # what libraries said while fixtures were made
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return command
 
 
 def test_a_workspace_from_run_to_rollback(

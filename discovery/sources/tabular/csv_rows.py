@@ -26,6 +26,14 @@ def csv_header(text: str, wanted: Collection[str]) -> list[str]:
     return _header(text, wanted)[0]
 
 
+def guessed_header(text: str) -> list[str]:
+    """The column names of a CSV file of which no column is known, read by the character that gives
+    most of them."""
+    said = _SEPARATOR.match(text)
+    head = text[said.end() if said else 0 :][:HEAD_CHARS]
+    return max((_names(head, mark, ()) for mark in ((said[1],) if said else DELIMITERS)), key=len)
+
+
 def csv_rows(text: str, wanted: Collection[str]) -> Iterator[Any]:
     """The rows of a CSV file as maps; a row with more or fewer cells than the header is refused.
 

@@ -27,7 +27,7 @@ from discovery.sources.observation import (
     Since,
 )
 from discovery.sources.settings import OWN_TRUST, SourceSettings
-from discovery.sources.tabular.csv_rows import csv_header, csv_rows
+from discovery.sources.tabular.csv_rows import csv_header, csv_rows, guessed_header
 from discovery.sources.tabular.json_rows import json_rows
 from discovery.sources.tabular.parquet_rows import parquet_columns, parquet_rows
 from discovery.sources.tabular.row_reader import SAMPLE_ROWS, Columns, RefusedRow, RowReader
@@ -148,6 +148,22 @@ class TableSource:
     def num_requests(self, partitions: Sequence[Partition]) -> None:
         """None: a file is not asked for."""
 
+    def columns(self) -> list[str]:
+        """Names of the file's columns, whichever are configured; of JSON, those of its first rows.
+
+        Raises SourceError where the file cannot be read or is no table.
+        """
+        payload = self._content()
+        if self._format == "csv":
+            return guessed_header(self._text(payload)[0])
+        if self._format == "parquet":
+            try:
+                return parquet_columns(payload)
+            except DamageError as error:
+                raise self._no_parquet(error) from error
+        rows = islice(self._rows(payload), SAMPLE_ROWS)
+        return list(dict.fromkeys(n for row in rows if isinstance(row, Mapping) for n in row))
+
     def _content(self) -> bytes:
         """The file's bytes. Raises SourceError where it cannot be read or is too large."""
         try:
@@ -197,10 +213,14 @@ class TableSource:
             self.reader.check(parquet_columns(payload), self.config.path)
             yield from parquet_rows(payload, self.reader.known)
         except DamageError as error:
-            raise SourceError(
-                f"source {self.name}: {self.config.path} is not parquet ({error}). "
-                "Check the file; it may be cut short."
-            ) from error
+            raise self._no_parquet(error) from error
+
+    def _no_parquet(self, error: DamageError) -> SourceError:
+        """The error for a file that Arrow cannot read."""
+        return SourceError(
+            f"source {self.name}: {self.config.path} is not parquet ({error}). "
+            "Check the file; it may be cut short."
+        )
 
     def _text(self, payload: bytes) -> tuple[str, DamageError | None]:
         """The file as text, unpacked, and what is wrong with a packed file that is cut.

@@ -1,0 +1,1 @@
+"""What `corrigenda init` asks, by kind of source, and the config that it writes of the answers."""
