@@ -21,17 +21,9 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n')
 
 
 def csv_header(text: str, wanted: Collection[str]) -> list[str]:
-    """The column names of a CSV file; those in `wanted` tell between which characters it is
-    read."""
+    """The column names of a CSV file; those in `wanted` tell between which characters it is read.
+    Where none is wanted, it is the character that gives most names."""
     return _header(text, wanted)[0]
-
-
-def guessed_header(text: str) -> list[str]:
-    """The column names of a CSV file of which no column is known, read by the character that gives
-    most of them."""
-    said = _SEPARATOR.match(text)
-    head = text[said.end() if said else 0 :][:HEAD_CHARS]
-    return max((_names(head, mark, ()) for mark in ((said[1],) if said else DELIMITERS)), key=len)
 
 
 def csv_rows(text: str, wanted: Collection[str]) -> Iterator[Any]:
@@ -75,16 +67,21 @@ def _header(text: str, wanted: Collection[str]) -> tuple[list[str], str, int]:
     """The column names, the character between cells, and the position of the header's line.
 
     The character is the one that the file names, or else the one by which the header has all
-    columns of `wanted`. Spaces around a name that is not wanted with them are left out.
+    columns of `wanted`, or most of them, and most columns. Spaces around a name that is not wanted
+    with them are left out.
     """
     said = _SEPARATOR.match(text)
     start = said.end() if said else 0
     choices = (said[1],) if said else DELIMITERS
     headers = [_names(text[start : start + HEAD_CHARS], mark, wanted) for mark in choices]
     for names, mark in zip(headers, choices, strict=True):
-        if set(wanted) <= set(names):
+        if wanted and set(wanted) <= set(names):
             return names, mark, start
-    return headers[0], choices[0], start
+    names, mark = max(
+        zip(headers, choices, strict=True),
+        key=lambda read: (len(set(wanted) & set(read[0])), len(read[0])),
+    )
+    return names, mark, start
 
 
 def _names(head: str, delimiter: str, wanted: Collection[str]) -> list[str]:

@@ -27,7 +27,7 @@ from discovery.sources.observation import (
     Since,
 )
 from discovery.sources.settings import OWN_TRUST, SourceSettings
-from discovery.sources.tabular.csv_rows import csv_header, csv_rows, guessed_header
+from discovery.sources.tabular.csv_rows import csv_header, csv_rows
 from discovery.sources.tabular.json_rows import json_rows
 from discovery.sources.tabular.parquet_rows import parquet_columns, parquet_rows
 from discovery.sources.tabular.row_reader import SAMPLE_ROWS, Columns, RefusedRow, RowReader
@@ -155,7 +155,7 @@ class TableSource:
         """
         payload = self._content()
         if self._format == "csv":
-            return guessed_header(self._text(payload)[0])
+            return csv_header(self._text(payload)[0], ())
         if self._format == "parquet":
             try:
                 return parquet_columns(payload)
