@@ -36,7 +36,7 @@ from discovery.extractors.sentences import spans
 from discovery.extractors.triple import ExtractorConfig, is_plain
 from discovery.relations.relation import load_relations
 from infra.lm.language_model import LanguageModel
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from infra.models.loading import EMBEDDED, dtype_name, load, locate
 
 DATA = Path(__file__).parent / "data" / "fewrel.jsonl.gz"

@@ -24,6 +24,14 @@ class RobotsError(SourceError):
     """A site's robots.txt forbids crawlers an address."""
 
 
+class HostError(SourceError):
+    """A host fails at a request that is right, however often it is sent; later it may not."""
+
+
+class RefusedError(SourceError):
+    """A host refuses a request for what it asks; the same request would be refused again."""
+
+
 class AnswerError(SourceError):
     """A source answered one request with something unusable; its other answers may be good."""
 

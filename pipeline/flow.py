@@ -25,6 +25,7 @@ from pipeline.config import Edition
 from pipeline.gate.stage import require_passed
 from pipeline.lineage import Parent, left_by, snapshot_before
 from pipeline.plan.stage import PlanInputs, plan
+from pipeline.preflight.preflight import preflight
 from pipeline.release import ledger
 from pipeline.release.alias import Alias
 from pipeline.release.manifest import ReleaseInputs
@@ -36,9 +37,20 @@ from pipeline.stages import STAGES
 def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     """Make every edition in order, each up to the stage `until`; `run.end` is given each output.
 
-    Raises GateError at the first edition whose gate fails; later editions are not begun.
+    The base model passes its preflight before anything is read (`pipeline/preflight`). Raises
+    ModelError for one that does not, and GateError at the first edition whose gate fails; later
+    editions are not begun.
     """
     base = locate(run.config.model.name)
+    run.checked(
+        preflight(
+            base,
+            edit=run.config.edit,
+            compute=run.config.model.compute,
+            cache=run.workspace.root / "cache",
+            runner=run.runner,
+        )
+    )
     relations_path = run.config.relations and run.config_dir / run.config.relations
     relations = load_relations(relations_path or None)
     for edition in run.config.editions:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.storage.workspace import Workspace
 from pipeline.config import Config
+from pipeline.preflight.preflight import Preflight
 from pipeline.stages import Stages
 
 ATTEMPTED = ("edit", "evaluate", "gate")
@@ -22,6 +24,8 @@ class Run(Stages):
     config: Config
     config_dir: Path
     """Directory of the config file; relative paths in the config begin there."""
+    checked: Callable[[Preflight], None] = lambda preflight: None
+    """Called with what the preflight of the base model found, before the first stage."""
     replace: bool = False
     """Whether an unreleased output that was made from other inputs is discarded; if not, it is an
     error."""

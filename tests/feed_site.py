@@ -8,13 +8,12 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
-from loopback import QuietHandler, on_loopback
+from loopback import QuietHandler, SkippedTime, on_loopback
 
 from discovery.sources.observation import Since
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.feed import FeedSource
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 FEEDS = Path(__file__).parent / "discovery" / "data" / "feeds"
 TODAY = date(2024, 6, 30)
@@ -102,7 +101,7 @@ def crawl_feed(cache=None, cursor=None, as_of=TODAY, **settings):
     with PoliteClient(
         source="news",
         contact="ops@example.org",
-        rate_limit=LocalRateLimit(),
+        rate_limit=SkippedTime().rate_limit(),
         cache=cache,
         min_interval_s=0.0,
         robots=True,

@@ -8,6 +8,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from infra.http.rate_limit import LocalRateLimit
+
+
+class SkippedTime:
+    """A clock whose seconds pass when someone sleeps, which takes no time."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + sum(self.slept)
+
+    def rate_limit(self) -> LocalRateLimit:
+        return LocalRateLimit(self.time, self.slept.append)
+
 
 class QuietHandler(BaseHTTPRequestHandler):
     """Answers as its subclass says, at once, and keeps no log."""

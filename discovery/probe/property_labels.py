@@ -12,7 +12,7 @@ from discovery.facts.fact import Entity
 from discovery.relations.relation import Relation, fallback_relation
 from discovery.snapshot.output import Snapshot
 from infra.errors import ConfigError
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 
 
 def properties(snapshot: Snapshot, wanted: Collection[str]) -> dict[str, Entity]:

@@ -146,7 +146,8 @@ class Assessor:
         return [Finding("eligible", TrustRule.COOL_DOWN, reason)]
 
     def _sources(self, change: Change, standing: Standing) -> list[Finding]:
-        """Whether the source is in quarantine, and whether sources contradict each other."""
+        """Whether the source is in quarantine, whether sources contradict each other, and whether
+        all that they state can be read."""
         found = []
         if standing.quarantined:
             reason = f"source {change.source} is read by an extractor: a person has to look at it"
@@ -167,6 +168,9 @@ class Assessor:
                 )
                 reason = f"sources disagree: {values}"
                 found.append(Finding("held", TrustRule.CONTRADICTION, reason))
+        if self.subjects.undecided(change.subject, change.relation):
+            reason = "a part of what is stated of it cannot be read now"
+            found.append(Finding("held", TrustRule.UNREADABLE, reason))
         return found
 
     def _quorum(self, change: Change, standing: Standing) -> list[Finding]:

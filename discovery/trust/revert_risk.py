@@ -1,8 +1,9 @@
 """Revert risk: the probability that a revision will be reverted, by Wikimedia's Lift Wing.
 
 `POST .../v1/models/revertrisk-wikidata:predict` with `{"rev_id": N}` answers
-`{"output": {"probabilities": {"true": p, "false": 1 - p}}}`. A revision that the service does not
-rate has no score, which counts neither for nor against it.
+`{"output": {"probabilities": {"true": p, "false": 1 - p}}}`. The request changes nothing, so it is
+sent again where the service fails. A revision that the service does not rate has no score, which
+counts neither for nor against it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from discovery.facts.change import Change
 from discovery.trust.policy import RevertRiskConfig, Standing
-from infra.errors import SourceError
+from infra.errors import RefusedError, SourceError
 
 MODEL = "v1/models/revertrisk-wikidata:predict"
 MAX_FAILURES = 3
@@ -38,7 +39,9 @@ def scores(
             answer = client.post_json(
                 f"{config.endpoint.rstrip('/')}/{MODEL}", {"rev_id": revision}
             )
-        except SourceError:
+        except SourceError as error:
+            if rated and isinstance(error, RefusedError):
+                continue  # the service rates others: it is this revision that it cannot rate
             failures += 1
             if failures == MAX_FAILURES:
                 break

@@ -40,6 +40,8 @@ class TrustRule(StrEnum):
     """The source is in quarantine (a model extracts its facts, or its base trust is 0) -> held."""
     CONTRADICTION = "contradiction"
     """Several values are current at once and different sources state them -> held."""
+    UNREADABLE = "unreadable"
+    """A part of what is stated of the subject and relation cannot be read now -> held."""
     QUORUM = "quorum"
     """Fewer independent voices (`discovery.trust.evidence`) state the fact than the policy asks for
     -> held. Does not apply to the team's own sources."""

@@ -1,16 +1,18 @@
 """Where a decoder may be edited: its blocks and their MLP output projections.
 
 Nothing is looked up by name. The block list is the `ModuleList` of the configured length; a block's
-projection is the last linear module that runs in it and ends in the hidden size; its orientation
-comes from its type and is confirmed on a recorded call. A nudge of the projection's output tells
-whether the block adds it to the residual stream (`gain`), or normalises it first (Gemma, OLMo-2).
-A sharded model (`infra/distributed/zero.py`) is taken apart like any other, by all ranks together.
+projection is the linear module that ends in the hidden size, mixes no tokens and is given the
+widest input; its orientation comes from its type and is confirmed on a recorded call. A nudge of
+the projection's output tells whether the block adds it to the residual stream (`gain`), or
+normalises it first (Gemma, OLMo-2). A sharded model (`infra/distributed/zero.py`) is taken apart
+like any other, by all ranks together.
 
 d: hidden size. f: inner size of the MLP. T: tokens of the probe.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,24 +23,67 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 
 from editors.internals.forward import passed_on, substituted
 from infra.distributed.zero import whole_shape
+from infra.errors import ModelError
+
+
+class _Answer(BaseModelOutputWithPastAndCrossAttentions):
+    """What a decoder returns, with nothing in it but the last hidden states: whatever else a model
+    reads of its own decoder's output (router logits, shared states) is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """One decoder block and the linear module that its MLP ends with."""
+class Projection:
+    """The linear module that a block's MLP ends with."""
 
-    index: int
-    module: nn.Module
     name: str
-    """Name of the projection's weight in `named_parameters`."""
-    projection: nn.Module
+    """Name of its weight in `named_parameters`."""
+    module: nn.Module
     transposed: bool
     """The weight is stored [f, d] (Conv1D), not [d, f] (Linear)."""
     gain: float | None
     """c, where adding r to the projection's output adds c r to the block's output. None where the
-    block normalises the projection's output first, so that the two are not proportional."""
+    two are not proportional: the block normalises the projection's output first, or gates it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One decoder block."""
+
+    index: int
+    module: nn.Module
     returns_tuple: bool
     """Whether the block's forward returns a tuple with the hidden states first."""
+    found: Projection | str
+    """Its projection, or why it has none that can be edited: a sentence that names the block."""
+
+    @property
+    def editable(self) -> bool:
+        """Whether it has a projection that can be edited."""
+        return isinstance(self.found, Projection)
+
+    @property
+    def name(self) -> str:
+        """Name of the projection's weight. Raises ModelError where there is none to edit."""
+        return self._projection.name
+
+    @property
+    def projection(self) -> nn.Module:
+        """The projection. Raises ModelError where there is none to edit."""
+        return self._projection.module
+
+    @property
+    def transposed(self) -> bool:
+        """`Projection.transposed`. Raises ModelError where there is none to edit."""
+        return self._projection.transposed
+
+    @property
+    def gain(self) -> float | None:
+        """`Projection.gain`. Raises ModelError where there is none to edit."""
+        return self._projection.gain
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,6 +97,12 @@ class Block:
         assert isinstance(weight, nn.Parameter)
         return weight
 
+    @property
+    def _projection(self) -> Projection:
+        if isinstance(self.found, str):
+            raise ModelError(self.found)
+        return self.found
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -61,10 +112,21 @@ class Architecture:
     decoder: nn.Module
     blocks: tuple[Block, ...]
     takes_positions: bool
+    keeps_states: bool = False
+    """Whether a block keeps a state instead of keys and values, or uses those of another block. A
+    row's beginning cannot then be put in front of it as keys and values, so rows run whole."""
+
+    def editable(self, layers: Sequence[int]) -> list[int]:
+        """Those of `layers` whose block can be edited; where none can, the nearest to the last of
+        them that can, the lower of two."""
+        able = [block.index for block in self.blocks if block.editable]
+        wanted = [layer for layer in layers if layer in able]
+        return wanted or [min(able, key=lambda layer: (abs(layer - layers[-1]), layer))]
 
     def longest(self, window: int) -> int:
         """The smaller of `window` and the model's number of positions, tokens."""
-        return min(window, getattr(self.model.config, "max_position_embeddings", window))
+        config = self.model.config.get_text_config()
+        return min(window, getattr(config, "max_position_embeddings", None) or window)
 
     def hidden(
         self,
@@ -99,7 +161,7 @@ class Architecture:
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """The model's own head, scale and soft cap included, on hidden states [M, d]: [M, V]."""
-        answer = BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_MD[None])
+        answer = _Answer(last_hidden_state=hidden_MD[None])
         ids = torch.zeros(1, 1, dtype=torch.long, device=hidden_MD.device)
         with substituted({self.decoder: lambda *_args, **_kwargs: answer}):
             return self.model(input_ids=ids).logits[0]

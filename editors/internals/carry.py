@@ -2,7 +2,8 @@
 
 Solving layer after layer, each on the model already modified below, needs keys of layer l and the
 value at the last layer many times over. Rows end at the lookup token and start at the first edited
-block; nothing below it is run twice, and what rows share in front is run once for all of them.
+block; nothing below it is run twice, and what rows share in front is run once for all of them. In
+a model that keeps states instead of keys and values, rows share nothing and no cache is made.
 B: rows. D: hidden size. I: width of a key.
 """
 
@@ -61,11 +62,14 @@ class Carry:
         self.last = last
         self.num_rows = len(rows)
         self.device = architecture.model.get_input_embeddings().weight.device
-        self._groups = [self._group(rows, stem, members) for stem, members in stems(rows)]
+        whole: tuple[tuple[int, ...], list[int]] = ((), list(range(len(rows))))
+        groups = [whole] if architecture.keeps_states else stems(rows)
+        self._groups = [self._group(rows, stem, members) for stem, members in groups]
 
     def _group(self, rows: Sequence[TokenRow], stem: tuple[int, ...], members: list[int]) -> _Group:
         """Run a stem and the rows behind it up to the last block to be edited."""
-        group, cache = _Group(bool(stem), [], [], [], []), DynamicCache()
+        group = _Group(bool(stem), [], [], [], [])
+        cache = None if self.architecture.keeps_states else DynamicCache()
         if stem:
             self._add(group, [stem], [], cache)
         own = [rows[i].ids[len(stem) : rows[i].lookup + 1] for i in members]
@@ -73,15 +77,20 @@ class Carry:
             lookups = [len(own[j]) - 1 for j in batch]
             group.lookups.append(torch.tensor(lookups, device=self.device))
             order = [members[j] for j in batch]
-            self._add(group, [own[j] for j in batch], order, expanded(cache, len(order)))
+            in_front = None if cache is None else expanded(cache, len(order))
+            self._add(group, [own[j] for j in batch], order, in_front)
         return group
 
     def _add(
-        self, group: _Group, ids: Sequence[Sequence[int]], order: list[int], cache: DynamicCache
+        self,
+        group: _Group,
+        ids: Sequence[Sequence[int]],
+        order: list[int],
+        cache: DynamicCache | None,
     ) -> None:
         """Run rows behind what the cache holds; keep how the blocks are called."""
         ids_BT, _ = pad(ids, device=self.device)
-        length = cache.get_seq_length() + ids_BT.shape[1]
+        length = (cache.get_seq_length() if cache is not None else 0) + ids_BT.shape[1]
         seen_BT = torch.ones(len(ids), length, dtype=torch.long, device=self.device)
         blocks = self.architecture.blocks[self.reached : self.last + 1]
         with recorded({str(block.index): block.module for block in blocks}) as calls:

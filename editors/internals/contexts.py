@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+
+from infra.models.cache import empty_cache
 
 STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", "Many", "It")
 
@@ -40,7 +41,7 @@ def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) 
 
 def _continued(model: Any, ids_BT: Tensor, num_tokens: int) -> Tensor:
     """Greedy continuations of rows of equal length, [B, T + num_tokens]."""
-    cache, next_BT = DynamicCache(), ids_BT
+    cache, next_BT = empty_cache(model), ids_BT
     for _ in range(num_tokens):
         logits_BTV = model(input_ids=next_BT, past_key_values=cache, use_cache=True).logits
         next_BT = logits_BTV[:, -1:].argmax(dim=-1)

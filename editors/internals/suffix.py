@@ -3,10 +3,12 @@
 The tokens before the lookup are run once and kept as keys and values, the hidden states up to the
 edited block are kept too; a step then runs the blocks above on the tokens from the lookup on. Rows
 of like length run together. Only forwards are substituted: masks, positions, norms and head stay
-the model's own.
+the model's own. A model that keeps states instead of keys and values (`Architecture.keeps_states`)
+has no prefix: its rows run whole at every step, from the states kept at the edited block.
 
 B: rows. P, S: prefix and suffix tokens, padded left and right so that the lookup token is at P in
-every row and slot 0 of the suffix. T = P + S. D: hidden size. F: facts. M: predicted tokens.
+every row and slot 0 of the suffix; without a prefix P is 0 and the slot is the row's own. T = P +
+S. D: hidden size. F: facts. M: predicted tokens.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ class Site:
         self.residual = self.block.gain is not None and not at_projection
         self.first = layer + 1 if self.residual else layer
         """First block to run at every step."""
-        self.kept = [0, *range(max(self.first, 1), len(architecture.blocks))]
+        self.whole = architecture.keeps_states
+        later = range(max(self.first, 1), len(architecture.blocks))
+        self.kept = [] if self.whole else [0, *later]
         """Blocks whose prefix is kept: those that run, and block 0, whose length the model
         reads."""
         self.device = architecture.model.get_input_embeddings().weight.device
@@ -84,7 +88,7 @@ class Site:
         share = Counter(owners)
         buckets = [
             self._bucket(members, rows, owners, share, whole)
-            for members in bucketed([len(row.suffix) for row in rows], self.waste, BUCKET_TOKENS)
+            for members in bucketed([len(self._run(r)) for r in rows], self.waste, BUCKET_TOKENS)
         ]
         return buckets, whole.h_BD, whole.last_BD
 
@@ -111,23 +115,27 @@ class Site:
     ) -> SuffixRows:
         """Some of the rows that ran whole, padded no further than they need."""
         chosen = [rows[i] for i in members]
+        runs = [self._run(row) for row in chosen]
         targets = [
-            (b, len(row.suffix) - row.num_target + t, row.ids[len(row.ids) - row.num_target + t])
+            (b, len(runs[b]) - row.num_target + t, row.ids[len(row.ids) - row.num_target + t])
             for b, row in enumerate(chosen)
             for t in range(row.num_target)
         ]
         columns = torch.tensor(targets, dtype=torch.long, device=self.device).reshape(-1, 3)
         weights = [1 / (share[owners[members[b]]] * chosen[b].num_target) for b, _, _ in targets]
-        ids_BS, _ = pad([row.suffix for row in chosen], device=self.device)
-        P = max(row.lookup for row in chosen)
-        lookups_B1 = torch.tensor([[row.lookup] for row in chosen], device=self.device)
+        ids_BS, _ = pad(runs, device=self.device)
+        slots = [row.lookup if self.whole else 0 for row in chosen]
+        prefixes = [row.lookup - slot for row, slot in zip(chosen, slots, strict=True)]
+        P = max(prefixes)
+        lookups_B1 = torch.tensor(prefixes, device=self.device)[:, None]
         seen_BP = torch.arange(P, device=self.device)[None] >= P - lookups_B1
         at = torch.tensor(members, device=self.device)
-        first = whole.prefix[0][0].shape[-2] - P
+        first = whole.prefix[0][0].shape[-2] - P if whole.prefix else 0
         return SuffixRows(
             owner_B=torch.tensor([owners[i] for i in members], device=self.device),
             ids_BS=ids_BS,
             mask_BT=torch.cat([seen_BP.long(), torch.ones_like(ids_BS)], dim=1),
+            slot_B=torch.tensor(slots, device=self.device),
             state_BSD=whole.state_BSD[at, : ids_BS.shape[1]],
             prefix=[(keys[at, ..., first:, :], v[at, ..., first:, :]) for keys, v in whole.prefix],
             row_M=columns[:, 0],
@@ -136,13 +144,17 @@ class Site:
             weight_M=torch.tensor(weights, dtype=work_dtype(whole.h_BD.dtype), device=self.device),
         )
 
+    def _run(self, row: TokenRow) -> tuple[int, ...]:
+        """Tokens of a row to run at every step."""
+        return row.prefix + row.suffix if self.whole else row.suffix
+
     def _whole_rows(self, rows: Sequence[TokenRow]) -> _Whole:
         """Run rows in full, those of one stem and like length together, in their order."""
-        P, S = max(row.lookup for row in rows), max(len(row.suffix) for row in rows)
+        P, S = max(row.lookup for row in rows), max(len(self._run(row)) for row in rows)
         order: list[int] = []
         parts: list[_Whole] = []
-        for stem, group in stems(rows):
-            cache = DynamicCache()
+        for stem, group in [((), list(range(len(rows))))] if self.whole else stems(rows):
+            cache = None if self.whole else DynamicCache()
             if stem:
                 ids = torch.tensor([stem], device=self.device)
                 self.architecture.hidden(ids, torch.ones_like(ids), cache=cache)
@@ -170,7 +182,7 @@ class Site:
         self,
         rows: Sequence[TokenRow],
         stem: tuple[int, ...],
-        stem_cache: DynamicCache,
+        stem_cache: DynamicCache | None,
         P: int,
         S: int,
     ) -> _Whole:
@@ -181,19 +193,19 @@ class Site:
             [(row.prefix + row.suffix)[len(stem) :] for row in rows], device=self.device
         )
         mask_BT = torch.ones(len(rows), len(stem) + ids_BT.shape[1], dtype=torch.long)
-        cache = expanded(stem_cache, len(rows))
+        cache = expanded(stem_cache, len(rows)) if stem_cache is not None else None
         with recorded({"block": self.block.module, "site": self.block.projection}) as calls:
             last_BTD = self.architecture.hidden(ids_BT, mask_BT.to(self.device), cache=cache)
         output_BTD = tensor_of(calls["block" if self.residual else "site"].output)
         state_BTD = output_BTD if self.residual else calls["block"].hidden
         lookup_B1 = torch.tensor([[row.lookup] for row in rows], device=self.device)
         own_B1 = lookup_B1 - len(stem)
-        slots_BS = own_B1 + torch.arange(S, device=self.device)
+        slots_BS = (0 if self.whole else own_B1) + torch.arange(S, device=self.device)
         before_BP = lookup_B1 - P + torch.arange(P, device=self.device)
         every = torch.arange(len(rows), device=self.device)
         return _Whole(
-            state_BSD=_taken(state_BTD, slots_BS),
-            prefix=[_left_padded(cache, i, before_BP) for i in self.kept],
+            state_BSD=_taken(state_BTD, slots_BS.expand(len(rows), S)),
+            prefix=[_left_padded(cache, i, before_BP) for i in self.kept if cache is not None],
             h_BD=output_BTD[every, own_B1[:, 0]],
             last_BD=last_BTD[every, own_B1[:, 0]],
         )
@@ -202,22 +214,44 @@ class Site:
         """Last hidden states [B, S, D] of the suffixes with δ in place."""
         blocks = self.architecture.blocks
         delta_BD = delta_FD[rows.owner_B]
-        state_BSD = _plus(rows.state_BSD, delta_BD) if self.residual else rows.state_BSD
+        state_BSD = rows.state_BSD
+        if self.residual:
+            state_BSD = self._plus(state_BSD, delta_BD, rows)
         forwards = {
             block.module: passed_on(as_tuple=block.returns_tuple) for block in blocks[: self.first]
         }
         if self.first:
             top = blocks[self.first - 1]
             forwards[top.module] = answering(state_BSD, as_tuple=top.returns_tuple)
-        cache = DynamicCache()
-        cache.layers.extend(DynamicLayer() for _ in blocks)
-        for i, (keys, values) in zip(self.kept, rows.prefix, strict=True):
-            cache.layers[i] = Prefix(keys, values)
+        cache = None if self.whole else self._cache(rows)
         with substituted(forwards):
             if self.residual:
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
-            with shifted(self.block.projection, lambda output: _plus(output, delta_BD)):
+            with shifted(self.block.projection, lambda out: self._plus(out, delta_BD, rows)):
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
+
+    def at_lookups(self, rows: SuffixRows, states_BSD: Tensor) -> Tensor:
+        """Of the suffixes' states those at the lookup tokens, [B, D]."""
+        if not self.whole:
+            return states_BSD[:, 0]
+        return states_BSD[torch.arange(len(states_BSD), device=self.device), rows.slot_B]
+
+    def _cache(self, rows: SuffixRows) -> DynamicCache:
+        """The prefixes of the blocks kept."""
+        cache = DynamicCache()
+        cache.layers.extend(DynamicLayer() for _ in self.architecture.blocks)
+        for i, (keys, values) in zip(self.kept, rows.prefix, strict=True):
+            cache.layers[i] = Prefix(keys, values)
+        return cache
+
+    def _plus(self, state_BSD: Tensor, delta_BD: Tensor, rows: SuffixRows) -> Tensor:
+        """δ added at the lookup tokens, in δ's precision."""
+        at_BD = self.at_lookups(rows, state_BSD)
+        moved_BD = (at_BD.to(delta_BD.dtype) + delta_BD).to(state_BSD.dtype)
+        if not self.whole:
+            return torch.cat([moved_BD[:, None], state_BSD[:, 1:]], dim=1)
+        every = torch.arange(len(state_BSD), device=self.device)
+        return state_BSD.index_put((every, rows.slot_B), moved_BD)
 
 
 def _left_padded(cache: DynamicCache, index: int, before_BP: Tensor) -> tuple[Tensor, Tensor]:
@@ -233,9 +267,3 @@ def _taken(source: Tensor, index: Tensor) -> Tensor:
     inside = (index >= 0) & (index < size)
     safe = index.clamp(0, size - 1)[..., None].expand(*index.shape, source.shape[-1])
     return source.gather(-2, safe) * inside[..., None]
-
-
-def _plus(state_BSD: Tensor, delta_BD: Tensor) -> Tensor:
-    """δ added at slot 0, in δ's precision."""
-    first_BD = (state_BSD[:, 0].to(delta_BD.dtype) + delta_BD).to(state_BSD.dtype)
-    return torch.cat([first_BD[:, None], state_BSD[:, 1:]], dim=1)

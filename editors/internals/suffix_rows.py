@@ -18,6 +18,8 @@ class SuffixRows:
     ids_BS: Tensor
     mask_BT: Tensor
     """Over P + S tokens."""
+    slot_B: Tensor
+    """Slot of each row's lookup token in the suffix."""
     state_BSD: Tensor
     """Hidden states that the first block to run is given, δ not yet added."""
     prefix: list[tuple[Tensor, Tensor]]
@@ -37,6 +39,7 @@ class SuffixRows:
             owner_B=new_F[self.owner_B[kept_B]],
             ids_BS=self.ids_BS[kept_B],
             mask_BT=self.mask_BT[kept_B],
+            slot_B=self.slot_B[kept_B],
             state_BSD=self.state_BSD[kept_B],
             prefix=[(keys[kept_B], values[kept_B]) for keys, values in self.prefix],
             row_M=(kept_B.cumsum(0) - 1)[self.row_M[kept_M]],
@@ -54,6 +57,7 @@ class SuffixRows:
             owner_B=torch.cat([one.owner_B, two.owner_B]),
             ids_BS=torch.cat([one.ids_BS, two.ids_BS]),
             mask_BT=torch.cat([one.mask_BT, two.mask_BT]),
+            slot_B=torch.cat([one.slot_B, two.slot_B]),
             state_BSD=torch.cat([one.state_BSD, two.state_BSD]),
             prefix=[
                 (torch.cat([k, more_k]), torch.cat([v, more_v]))
@@ -71,6 +75,7 @@ class SuffixRows:
             owner_B=self.owner_B,
             ids_BS=F.pad(self.ids_BS, (0, behind)),
             mask_BT=F.pad(F.pad(self.mask_BT, (0, behind), value=1), (before, 0)),
+            slot_B=self.slot_B,
             state_BSD=F.pad(self.state_BSD, (0, 0, 0, behind)),
             prefix=[
                 (F.pad(keys, (0, 0, before, 0)), F.pad(values, (0, 0, before, 0)))

@@ -233,7 +233,8 @@ class _Search:
         for rows, counted in self._passes(self.essence.rows) if self.essence else ():
             assert self.essence is not None
             with torch.enable_grad():
-                logits_BV = self.site.architecture.logits(self.site.hidden(rows, delta_FD)[:, 0])
+                last_BD = self.site.at_lookups(rows, self.site.hidden(rows, delta_FD))
+                logits_BV = self.site.architecture.logits(last_BD)
                 logp_BV = logits_BV.to(delta_FD.dtype).log_softmax(dim=-1)
                 base_BV = self.essence.base_FV[rows.owner_B]
                 kl_B = self.config.kl_weight * (base_BV.exp() * (base_BV - logp_BV)).sum(dim=-1)

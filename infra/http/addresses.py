@@ -8,6 +8,7 @@ such an IPv4 address (mapped, 6to4, Teredo, NAT64 of RFC 6052).
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -21,6 +22,9 @@ Reach = Literal["any", "local", "public"]
 hosts `public`, or `local` (public and loopback) where the configured host is on the loopback."""
 
 _PORTS = {"http": 80, "https": 443}
+_LONG_VALUE = re.compile(r"(?<==)[^&#]{65,}")
+"""The value of a parameter that is too long to be shown."""
+_SHOWN_CHARS = 300
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -40,6 +44,13 @@ def origin_of(url: str) -> str:
     """Scheme, host name and port as they stand in the URL. Raises AddressError."""
     parts = _split(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+
+
+def shown(url: str) -> str:
+    """An address as errors show it: at most 300 characters, and `...` for the value of a parameter
+    that is longer than 64, which is a query or a list of ids."""
+    short = _LONG_VALUE.sub("...", url)
+    return short if len(short) <= _SHOWN_CHARS else f"{short[: _SHOWN_CHARS - 3]}..."
 
 
 def is_loopback(url: str) -> bool:

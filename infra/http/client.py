@@ -13,33 +13,46 @@ The rules and their sources:
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from infra.errors import AnswerError, ConfigError, SourceError
-from infra.http.connection import LIBRARY, Connection, ConnectionBroken, OpenResponse, ReadTimeout
-from infra.http.fetch import MAX_WAIT_S, STREAM_TYPE, Fetcher, Request
+from infra.errors import AnswerError, ConfigError, HostError
+from infra.http.addresses import shown
+from infra.http.connection import LIBRARY, Connection, OpenResponse
+from infra.http.faults import (
+    MAXLAG_S,
+    STREAM_TYPE,
+    UNSURE_TRIES,
+    ConnectionBroken,
+    HostFault,
+    ReadTimeout,
+    api_error,
+    fault_of_api,
+)
+from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
 from infra.http.rate_limit import RateLimit
+from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
 from infra.http.robots import Robots
 from infra.http.sse import Event, read_events
 
-MAXLAG_S = 5
-"""Seconds of replication lag above which we wait; the value Wikimedia asks bots to use."""
-BUSY = ("maxlag", "ratelimited", "concurrency-limit")
-"""Error codes of the Action API that mean: try again later."""
+MAX_ADDRESS_CHARS = 8000
+"""Characters of an address behind which parameters are sent by POST. Apache, nginx and most proxies
+take request lines of 8 kB."""
 
 _CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 class PoliteClient:
-    """Sends GET requests, and few POSTs, with a contact, rate limits, retries, a cache and bounds.
+    """Sends requests that change nothing, with a contact, rate limits, retries, a cache and bounds.
 
     A context manager: leaving it closes the connections.
     """
@@ -73,7 +86,7 @@ class PoliteClient:
         timeout_s       longest time, in seconds, without a byte from the server
         deadline_s      longest time, in seconds, of one request from its turn to its last byte
         max_body_bytes  bytes of the largest body, after decompression
-        max_attempts    tries of one request while the server answers 429, 503 or maxlag
+        max_attempts    tries of one request while its host is at fault (`infra.http.faults`)
         origins         prefix of configured URLs -> the origin that serves them now (replay)
         clock           seconds since 1970
 
@@ -115,81 +128,114 @@ class PoliteClient:
         url: str,
         params: Mapping[str, Any] | None = None,
         *,
-        allow: tuple[int, ...] = (),
-        again: Callable[[Response], float | None] = lambda response: None,
+        by_post: bool = False,
+        **options: Any,
     ) -> Response:
         """The response to a GET of `url`; from the cache where the server answers 304.
 
-        params  appended to the URL as its query
-        allow   statuses other than 200 that are returned instead of raised
-        again   looks at a whole response; returns seconds to wait before the next try, or None if
-                the response is good
+        params   put behind the URL as its query
+        by_post  whether the server takes the parameters by POST as well, which they are sent by
+                 where the address is too long for a GET
+        options  `allow`, `fault`, `headers`, `posted` and `setting`, as of a `Request`
 
         Raises RobotsError for an address that robots.txt closes; AnswerError for a body that is
         too large or damaged; AddressError for an address that is not public and not configured;
-        SourceError for an unreachable host, another status, and a host that is still busy after
-        `max_attempts` tries.
+        RefusedError for a status that the address or the request is at fault for; HostError for a
+        host that is still at fault after `max_attempts` tries; SourceError.
         """
-        if params:
-            url = f"{url}?{urlencode(params)}"
-        stored = self.cache.load(url) if self.cache else None
-        request = Request(
-            url,
-            self._served_at(url),
-            self._served_at(url),
-            headers={**(stored.conditions() if stored else {})},
-            allow=allow,
-            again=again,
-            cross_host=self.cross_host,
-        )
+        request = self._request(url, params, by_post=by_post, **options)
+        stored = self.cache.load(request.url) if self.cache and request.posted is None else None
+        if stored:
+            headers = {**request.headers, **stored.conditions()}
+            request = replace(request, headers=headers)
         response = self.fetcher.fetch(request, stored)
-        if self.cache and response.status == 200 and not response.revalidated:
+        is_new = response.status == 200 and not response.revalidated
+        if self.cache and is_new and request.posted is None:
             self.cache.save(response)
         return response
 
-    def get_json(self, url: str, params: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    def _request(
+        self, url: str, params: Mapping[str, Any] | None, *, by_post: bool, **options: Any
+    ) -> Request:
+        """The request of `get`: by POST where it must be."""
+        text, home = urlencode(params or {}), self._served_at(url)
+        whole = f"{url}{'&' if '?' in url else '?'}{text}" if text else url
+        post = Post(home, text.encode()) if by_post else None
+        request = Request(
+            whole,
+            self._served_at(whole),
+            home,
+            as_post=post,
+            cross_host=self.cross_host,
+            **options,
+        )
+        return request.by_post() if post and len(request.at) > MAX_ADDRESS_CHARS else request
+
+    def get_json(
+        self,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        fault: Callable[[Any, Response], HostFault | None] = lambda value, response: None,
+        **options: Any,
+    ) -> tuple[Any, Response]:
         """The JSON value at `url`, and the response it came in. `options` and errors as of `get`.
 
-        Raises AnswerError for a response that is not JSON.
+        fault  the fault that a value tells of, for which the request is sent again, or None
+
+        The value is None for a status other than 200 that is allowed. What is no JSON is asked for
+        again, since a gateway's page may stand in its place; raises AnswerError where it stays so.
         """
-        response = self.get(url, params, **options)
-        return self.decode(response), response
+        value: Any = None
+
+        def look(response: Response) -> HostFault | None:
+            nonlocal value
+            if response.status != 200:
+                return fault(None, response)
+            try:
+                value = self.decode(response)
+            except AnswerError as error:
+                what = str(error)
+                return HostFault(what=what, tries=UNSURE_TRIES, broken=True, error=error)
+            return fault(value, response)
+
+        response = self.get(url, params, fault=look, **options)
+        return value, response
 
     def post_json(self, url: str, value: Any) -> Any:
-        """The JSON value that `url` answers to a POST of a JSON value.
-
-        The request waits for its turn and is sent once: no retry, no redirect. Raises SourceError,
-        and AnswerError for a response that is not JSON.
+        """The JSON value that `url` answers to a POST of a JSON value, which must change nothing:
+        it is sent again where the host is at fault. Raises as `get_json`.
         """
-        request = Request(url, self._served_at(url), self._served_at(url), posted=value, busy=())
-        return self.decode(self.fetcher.fetch(request, None))
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(value).encode()
+        return self.get_json(url, posted=body, headers=headers)[0]
 
     def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Response]:
         """The value and the response of a MediaWiki Action API call, sent with `maxlag`.
 
-        While the servers lag or are busy the call is tried again, after `Retry-After` or at least
-        `MAXLAG_S` seconds. Raises AnswerError for an `error` in the answer, else as `get_json`.
+        While the servers lag, are busy or fail the call is sent again, after `Retry-After` or at
+        least `MAXLAG_S` seconds. Raises AnswerError for another `error` in the answer, else as
+        `get_json`.
         """
 
-        def lagged(response: Response) -> float | None:
-            if _error(self.decode(response)).get("code") not in BUSY:
-                return None
-            wait_s = max(MAXLAG_S, response.retry_after_s(self.clock()) or 0.0)
-            return min(wait_s, MAX_WAIT_S)
+        def failed(value: Any, response: Response) -> HostFault | None:
+            wait_s = min(response.retry_after_s(self.clock()) or 0.0, MAX_WAIT_S)
+            return fault_of_api(self._where(response), api_error(value), wait_s)
 
         fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}
-        value, response = self.get_json(url, {**params, **fixed}, again=lagged)
-        error = _error(value)
+        value, response = self.get_json(url, {**params, **fixed}, fault=failed, by_post=True)
+        error = api_error(value)
         if error:
-            raise AnswerError(
-                f"source {self.source}: {self._served_at(response.url)} refuses: "
-                f"{error.get('code')}: {str(error.get('info'))[:200]}"
-            )
+            raise AnswerError(f"{self._where(response)} refuses: {error}")
         return value, response
 
     def decode(self, response: Response) -> Any:
         """The JSON value in a response. Raises AnswerError, which says what came instead."""
-        return response.json(f"source {self.source}: {self._served_at(response.url)}")
+        return response.json(self._where(response))
+
+    def _where(self, response: Response) -> str:
+        """Begins an error: the source, and the address that answered."""
+        return f"source {self.source}: {shown(self._served_at(response.url))}"
 
     def stream(
         self,
@@ -208,21 +254,23 @@ class PoliteClient:
         last_event_id   id of the last event seen, sent unchanged as Last-Event-ID
         read_timeout_s  longest time, in seconds, without a byte; a comment counts as bytes
 
-        Raises SourceError for a host that cannot be reached, a status other than 200 and 204 (no
-        more events), another content type, and a read time-out. A connection that breaks ends the
-        events without an error.
+        Raises RefusedError for a status that the request is at fault for, such as a position that
+        the server does not know; HostError for a host that cannot be reached or stays at fault, and
+        for a read time-out; SourceError for another content type. HTTP 204 means that there are no
+        more events. A connection that breaks ends the events without an error.
         """
         url = f"{url}?{urlencode(params)}" if params else url
         headers: dict[str, str | bytes] = {"Accept": STREAM_TYPE, "Cache-Control": "no-store"}
         headers["Accept-Encoding"] = "identity"
         if last_event_id is not None:
             # UTF-8, where requests would send Latin-1 (WHATWG HTML section 9.2.4)
-            headers["Last-Event-ID"] = last_event_id.encode()
-        request = Request(url, self._served_at(url), self._served_at(url), headers=headers)
+            headers[LAST_EVENT_ID] = last_event_id.encode()
+        at = self._served_at(url)
+        request = Request(url, at, at, headers=headers, setting="stream")
         with ExitStack() as stack:
             response = self.fetcher.connect(request, read_timeout_s, stack)
             if response.status != 204:
-                where = f"source {self.source}: {response.url}"
+                where = f"source {self.source}: {shown(response.url)}"
                 yield from read_events(_until_broken(response, where), where)
 
     def _served_at(self, url: str) -> str:
@@ -236,12 +284,12 @@ class PoliteClient:
 def _until_broken(response: OpenResponse, where: str) -> Iterator[bytes]:
     """The chunks of a stream up to its end or a broken connection.
 
-    Raises SourceError for a read time-out.
+    Raises HostError for a read time-out.
     """
     try:
         yield from response.chunks
     except ReadTimeout as error:
-        raise SourceError(
+        raise HostError(
             f"{where} timed out. Run the same command again to go on from the last event."
         ) from error
     except ConnectionBroken:
@@ -254,9 +302,3 @@ def _version() -> str:
         return version("corrigenda")
     except PackageNotFoundError:
         return "0"
-
-
-def _error(value: Any) -> Mapping[str, Any]:
-    """The `error` object of an Action API answer, empty where there is none."""
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, dict) else {}

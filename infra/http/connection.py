@@ -29,26 +29,15 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from infra.errors import AnswerError, SourceError
-from infra.http.addresses import Reach, check_number, host_of, is_loopback, resolve
+from infra.errors import AnswerError, HostError, SourceError
+from infra.http.addresses import Reach, check_number, host_of, is_loopback, resolve, shown
 from infra.http.body import BodyDamaged, BodyTooLarge, read_body
+from infra.http.faults import BodyUnreadable, ConnectionBroken, ReadTimeout, fault_of_address
 
 LIBRARY = f"requests/{requests.__version__}"
 """The HTTP library, as the User-Agent names it."""
 CHUNK_BYTES = 2**16
 """Bytes of a body that are read at a time, at most."""
-
-
-class ConnectionBroken(Exception):
-    """The host could not be reached, or the connection broke; another try may succeed."""
-
-
-class BodyUnreadable(ConnectionBroken):
-    """The whole body came, and it is not in the format that its headers name."""
-
-
-class ReadTimeout(ConnectionBroken):
-    """The server sent nothing for longer than the time-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +80,16 @@ class Connection:
             session.close()
 
     def exchange(
-        self, url: str, headers: Mapping[str, str | bytes], reach: Reach, posted: Any = None
+        self, url: str, headers: Mapping[str, str | bytes], reach: Reach, posted: bytes | None
     ) -> tuple[OpenResponse, bytes]:
         """Send a request and read its whole response: status and headers, and the body.
 
-        posted  a JSON value, sent as a POST; without it the request is a GET
+        posted  the body of a POST, whose type `headers` name; None for a GET
 
-        Raises ConnectionBroken and its subclasses; AnswerError for a body that is too large;
-        SourceError for an exchange that takes too long; AddressError for an address that `reach`
-        does not allow.
+        Raises ConnectionBroken and its subclasses, after which another try may succeed. After the
+        others it would not: AnswerError for a body that is too large; HostError for an exchange
+        that takes too long; AddressError for an address that `reach` does not allow; SourceError
+        for a name that does not exist and a certificate that is not valid.
         """
         end_s = time.monotonic() + self.deadline_s
         with self.open(url, headers, reach, posted=posted) as response:
@@ -109,20 +99,21 @@ class Connection:
                 body = read_body(response.chunks, coding, self.max_body_bytes)
             except BodyTooLarge:
                 raise AnswerError(
-                    f"{url} answers more than {self.max_body_bytes} bytes. "
+                    f"{shown(url)} answers more than {self.max_body_bytes} bytes. "
                     "Ask for less, or raise the cap if the size is right."
                 ) from None
             except (ConnectionBroken, BodyDamaged) as error:
                 self._check_time(url, end_s)
                 if isinstance(error, ConnectionBroken):
                     raise
-                raise BodyUnreadable(f"the answer of {url} is damaged: {error}") from error
+                text = f"the answer of {shown(url)} is damaged: {error}"
+                raise BodyUnreadable(text) from error
             finally:
                 watchdog.cancel()
             self._check_time(url, end_s)  # a body without a length ends where it is cut
             framed = "content-length" in response.headers or "transfer-encoding" in response.headers
             if response.status == 200 and not body and not framed:  # as where headers are cut off
-                raise ConnectionBroken(f"the answer of {url} broke off: no body")
+                raise ConnectionBroken(f"the answer of {shown(url)} broke off: no body")
         return response, body
 
     @contextmanager
@@ -132,7 +123,7 @@ class Connection:
         headers: Mapping[str, str | bytes],
         reach: Reach,
         read_timeout_s: float | None = None,
-        posted: Any = None,
+        posted: bytes | None = None,
     ) -> Generator[OpenResponse, None, None]:
         """Send a request and read the headers of its response; leaving the `with` closes it.
 
@@ -147,17 +138,18 @@ class Connection:
                 "GET" if posted is None else "POST",
                 url,
                 headers=headers,
-                json=posted,
+                data=posted,
                 timeout=(self.timeout_s, read_timeout_s or self.timeout_s),
                 stream=True,
                 allow_redirects=False,
             )
         except (requests.RequestException, HTTPError) as error:
             self._check_time(url, end_s)
-            text = f"cannot reach {url}: {_cause(error)}"
-            if isinstance(error, (ValueError, requests.exceptions.SSLError)):
-                raise SourceError(f"{text}. Check the address.") from error
-            raise ConnectionBroken(text) from error
+            fault = _cause(error) if isinstance(error, ValueError) else fault_of_address(error)
+            if fault is not None:
+                text = f"cannot reach {shown(url)}: {fault}. Check the address."
+                raise SourceError(text) from error
+            raise ConnectionBroken(f"cannot reach {shown(url)}: {_cause(error)}") from error
         with response:
             yield OpenResponse(
                 url,
@@ -168,11 +160,11 @@ class Connection:
             )
 
     def _check_time(self, url: str, end_s: float) -> None:
-        """Raises SourceError if the exchange's deadline has passed."""
+        """Raises HostError if the exchange's deadline has passed."""
         if time.monotonic() >= end_s:
-            raise SourceError(
-                f"{url} has not answered in full after {self.deadline_s:g} s. Ask for less, or "
-                "run the same command later to continue."
+            raise HostError(
+                f"{shown(url)} has not answered in full after {self.deadline_s:g} s. Ask for less, "
+                "or run the same command later to continue."
             )
 
     def _session(self, url: str, reach: Reach) -> requests.Session:
@@ -192,9 +184,10 @@ def _chunks(url: str, raw: Any) -> Iterator[bytes]:
         while chunk := raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
     except (ReadTimeoutError, TimeoutError) as error:
-        raise ReadTimeout(f"the answer of {url} broke off: timed out") from error
+        raise ReadTimeout(f"the answer of {shown(url)} broke off: timed out") from error
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise ConnectionBroken(f"the answer of {url} broke off: {_cause(error)}") from error
+        text = f"the answer of {shown(url)} broke off: {_cause(error)}"
+        raise ConnectionBroken(text) from error
 
 
 def _start_watchdog(seconds: float, shut_down: Callable[[], None]) -> threading.Timer:

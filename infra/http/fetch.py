@@ -1,69 +1,44 @@
 """Fetch the response to one request, through redirects and retries.
 
 Each exchange, redirects included, is allowed by robots.txt, waits for its turn at the host, and
-goes to no private address unless the operator configured it. It is tried again where the connection
-breaks. Where the host is busy, all requests to it that share the rate limit pause, and then this
-one is tried again.
+goes to no private address unless the operator configured it. Where the host is at fault
+(`infra.http.faults`) all requests to it that share the rate limit pause, and then this one is sent
+again, as often as the client has patience for.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Collection, Generator, Mapping
+import itertools
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 from urllib.parse import urldefrag, urljoin
 
-from infra.errors import AddressError, AnswerError, RobotsError, SourceError
-from infra.http.addresses import Reach, check_number, host_of, is_loopback
-from infra.http.connection import BodyUnreadable, Connection, ConnectionBroken, OpenResponse
+from infra.errors import AddressError, HostError, RefusedError, RobotsError, SourceError
+from infra.http.addresses import Reach, check_number, host_of, is_loopback, shown
+from infra.http.connection import Connection, OpenResponse
+from infra.http.faults import (
+    ConnectionBroken,
+    HostFault,
+    fault_of_break,
+    fault_of_status,
+    fault_of_stream,
+    is_too_long,
+    refusal,
+)
 from infra.http.rate_limit import RateLimit, turn
+from infra.http.request import Request
 from infra.http.response import Response, retry_after_s
 from infra.http.robots import Robots
 
-STREAM_TYPE = "text/event-stream"
-"""Media type of server-sent events."""
-BACKOFF_S = 5.0
-"""Seconds of the first pause for a busy host that names no time; doubled at each further try."""
-MAX_BACKOFF_S = 300.0
-"""Seconds of the longest such pause; a server may ask for a longer one."""
+LAST_EVENT_ID = "Last-Event-ID"
+"""Header with the position from which a stream goes on."""
 MAX_WAIT_S = 86_400.0
 """Seconds of the longest pause that a server is granted; if it asks for more, the request fails."""
 MAX_REDIRECTS = 5
 """Redirects of one request at most; RFC 9309 section 2.3.1.2 asks crawlers to follow five."""
-MAX_BREAKS = 2
-"""How often an exchange is tried again after its connection broke."""
-BREAK_PAUSE_S = 0.2
-"""Seconds of the host's pause after the first broken connection; doubled after the second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An address to request, and how to treat the answers."""
-
-    url: str
-    """The address as configured, which the response is filed under."""
-    at: str
-    """The address that serves it now."""
-    home: str
-    """URL of the host that the operator configured, which may be at a private address."""
-    headers: Mapping[str, str | bytes] = field(default_factory=dict)
-    """Sent besides the fetcher's headers; of the same names these count."""
-    allow: Collection[int] = ()
-    """Statuses other than 200 that are returned instead of raised."""
-    busy: tuple[int, ...] = (429, 503)
-    """Statuses that mean: try again later."""
-    again: Callable[[Response], float | None] = lambda response: None
-    """Seconds to wait before the request is tried again, or None if the response is good."""
-    posted: Any = None
-    """A JSON value to POST; a POST is neither retried nor redirected."""
-    cross_host: bool = False
-    """Whether redirects to other hosts are followed."""
-    obeys_robots: bool = True
-    """Whether robots.txt applies, if the fetcher has rules at all; not to a robots.txt itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,39 +59,69 @@ class Fetcher:
     min_interval_s: float
     """Seconds between the starts of two exchanges with one host."""
     max_attempts: int
-    """Tries of one request while its host is busy."""
+    """Tries of one request while its host is at fault."""
+    reached: set[str] = field(default_factory=set)
+    """Hosts that have answered."""
+    down: set[str] = field(default_factory=set)
+    """Hosts that stayed at fault at every try, and did not answer since: further requests to them
+    are tried once, so that many addresses of one host that is down cost its patience once."""
 
-    def fetch(self, request: Request, stored: Response | None) -> Response:
-        """The response to a request, tried again while the host is busy.
+    def fetch(self, request: Request, stored: Response | None = None) -> Response:
+        """The response to a request, which is sent again while the host is at fault.
 
         stored  an earlier response to the same request, returned where the server answers 304
 
-        Raises SourceError, and AnswerError, AddressError and RobotsError, which are kinds of it.
+        Raises HostError for a host that stays at fault, RefusedError for a request that is; and
+        AnswerError, AddressError, RobotsError and SourceError.
         """
-        for attempt in range(self.max_attempts):
-            response, at = self._follow(request, attempt)
-            if response.status in request.busy:
+        began_s = self.clock()
+        for attempt in itertools.count():
+            fetched = self._follow(request, attempt)
+            if isinstance(fetched, HostFault):
+                self._give_up(host_of(request.at), fetched, attempt, began_s)
                 continue
+            response, at = fetched
             if response.status == 304 and stored is not None:
                 response = replace(stored, fetched_at=response.fetched_at, revalidated=True)
             elif response.status != 200 and response.status not in request.allow:
-                raise SourceError(
-                    f"source {self.source}: {at} answers HTTP {response.status} "
-                    f"({response.excerpt}). Check the address and the id."
-                )
-            wait = request.again(response)
-            if wait is None:
+                if request.as_post is not None and is_too_long(response.status, response.body):
+                    return self.fetch(request.by_post())
+                with self._source_named():
+                    raise refusal(shown(at), response.status, response.excerpt, request.setting)
+            fault = request.fault(response)
+            if fault is None:
                 return response
-            self.rate_limit.pause(host_of(at), max(wait, _backoff_s(attempt)))
-        raise self._too_busy(request.at)
+            self._give_up(host_of(at), fault, attempt, began_s)
+            self._pause(host_of(at), fault, attempt)
+        raise AssertionError("the loop ends by returning or raising")
 
-    def _follow(self, request: Request, attempt: int) -> tuple[Response, str]:
-        """Follow redirects to the response at their end; that response and its address."""
+    def _is_last(self, host: str, fault: HostFault, attempt: int) -> bool:
+        """Whether a request is not sent again after try number `attempt` (0 is the first)."""
+        tries = 1 if host in self.down else fault.tries or self.max_attempts
+        return attempt + 1 >= min(self.max_attempts, tries)
+
+    def _give_up(self, host: str, fault: HostFault, attempt: int, began_s: float) -> None:
+        """Raises the fault's error after the last try; see `fetch`.
+
+        began_s  when the first try began
+        """
+        if self._is_last(host, fault, attempt):
+            self.down.add(host)
+            error = fault.lasting(attempt + 1, self.clock() - began_s)
+            prefix = f"source {self.source}: "
+            raise type(error)(f"{prefix}{str(error).removeprefix(prefix)}")
+
+    def _follow(self, request: Request, attempt: int) -> tuple[Response, str] | HostFault:
+        """Follow redirects to the response at their end; that response and its address, or the
+        fault of a host on the way."""
         at, seen = request.at, list[str]()
         while True:
             seen.append(at)
-            response, body = self._exchange(at, request, attempt)
-            target = None if request.posted is not None else _redirect(response)
+            exchanged = self._exchange(at, request, attempt)
+            if isinstance(exchanged, HostFault):
+                return exchanged
+            response, body = exchanged
+            target = _redirect(response)
             if target is None:
                 moment = datetime.fromtimestamp(self.clock(), UTC).isoformat("T", "seconds")
                 return Response(
@@ -126,10 +131,12 @@ class Fetcher:
                     body=body,
                     fetched_at=moment,
                 ), at
-            where = f"source {self.source}: {seen[0]}"
+            if response.status == 303:  # RFC 9110 section 15.4.4: the answer is there, to a GET
+                request = replace(request, posted=None)
+            where = f"source {self.source}: {shown(seen[0])}"
             if target in seen:
                 raise SourceError(
-                    f"{where} redirects in a circle (back to {target} after {len(seen)}). "
+                    f"{where} redirects in a circle (back to {shown(target)} after {len(seen)}). "
                     "Check the address."
                 )
             if len(seen) > MAX_REDIRECTS:
@@ -140,98 +147,111 @@ class Fetcher:
                 stays = host_of(target) == host_of(at)
             if not stays and not request.cross_host:
                 raise SourceError(
-                    f"{where} redirects to another host ({target}). "
+                    f"{where} redirects to another host ({shown(target)}). "
                     "Set that address as the endpoint if you trust it."
                 )
             at = target
 
-    def _exchange(self, at: str, request: Request, attempt: int) -> tuple[OpenResponse, bytes]:
-        """One exchange with a host in its turn, tried again where the connection breaks.
-
-        If the host answers that it is busy, all requests to it are paused.
-        """
+    def _exchange(
+        self, at: str, request: Request, attempt: int
+    ) -> tuple[OpenResponse, bytes] | HostFault:
+        """One exchange with a host in its turn. If the host is at fault, all requests to it are
+        paused before the turn ends."""
         reach, host = self._reach(at, request.home), host_of(at)
         interval_s = self._interval_s(at, request)
-        headers, failure = {**self.headers, **request.headers}, ConnectionBroken()
-        for broken in range(1 + MAX_BREAKS if request.posted is None else 1):
-            with (
-                self._source_named(),
-                turn(self.rate_limit, host, interval_s, self.connection.longest_s),
-            ):
-                try:
-                    response, body = self.connection.exchange(at, headers, reach, request.posted)
-                except ConnectionBroken as error:
-                    failure = error
-                    self.rate_limit.pause(host, BREAK_PAUSE_S * 2**broken)
-                    continue
-                if response.status in request.busy:
-                    self._pause(response, attempt)
-                return response, body
-        kind = AnswerError if isinstance(failure, BodyUnreadable) else SourceError
-        raise kind(
-            f"source {self.source}: {failure}. Check the address and the network; run the same "
-            "command again to continue."
-        ) from failure
+        headers = {**self.headers, **request.headers}
+        with (
+            self._source_named(),
+            turn(self.rate_limit, host, interval_s, self.connection.longest_s),
+        ):
+            try:
+                response, body = self.connection.exchange(at, headers, reach, request.posted)
+            except ConnectionBroken as error:
+                fault = fault_of_break(error, reached=host in self.reached)
+            else:
+                fault = self._answered(host, self._fault(response, body))
+                if fault is None:
+                    return response, body
+            self._pause(host, fault, attempt)
+            return fault
 
     def connect(self, request: Request, read_timeout_s: float, stack: ExitStack) -> OpenResponse:
         """Open an event stream in the host's turn; closing `stack` closes it.
 
         read_timeout_s  longest wait for the next byte, in seconds
 
-        Raises SourceError.
+        Raises RefusedError for a request that is at fault, also for a position by which the server
+        fails at every try; HostError for a host that is; SourceError.
         """
-        at, headers = request.at, {**self.headers, **request.headers}
+        host, began_s = host_of(request.at), self.clock()
+        for attempt in itertools.count():
+            opened = self._open(request, read_timeout_s, stack, attempt)
+            if isinstance(opened, OpenResponse):
+                return opened
+            try:
+                self._give_up(host, opened, attempt, began_s)
+            except HostError as error:
+                if opened.status == 500 and LAST_EVENT_ID in request.headers:
+                    raise RefusedError(str(error)) from error  # as KafkaSSE refuses a position
+                raise
+        raise AssertionError("the loop ends by returning or raising")
+
+    def _open(
+        self, request: Request, read_timeout_s: float, stack: ExitStack, attempt: int
+    ) -> OpenResponse | HostFault:
+        """One try of `connect`; where the host is at fault, all requests to it are paused."""
+        at, headers, host = request.at, {**self.headers, **request.headers}, host_of(request.at)
         interval_s, reach = self._interval_s(at, request), self._reach(at, request.home)
-        for attempt in range(self.max_attempts):
-            with (
-                self._source_named(),
-                turn(self.rate_limit, host_of(at), interval_s, self.connection.longest_s),
-            ):
-                try:
-                    opened = self.connection.open(at, headers, reach, read_timeout_s)
-                    response = stack.enter_context(opened)
-                except ConnectionBroken as error:
-                    if attempt < MAX_BREAKS:
-                        self.rate_limit.pause(host_of(at), BREAK_PAUSE_S * 2**attempt)
-                        continue
-                    raise SourceError(
-                        f"{error}. Check the address and the network; run the same command again "
-                        "to continue."
-                    ) from error
-                if response.status in request.busy:
+        with (
+            self._source_named(),
+            turn(self.rate_limit, host, interval_s, self.connection.longest_s),
+        ):
+            try:
+                response = stack.enter_context(
+                    self.connection.open(at, headers, reach, read_timeout_s)
+                )
+            except ConnectionBroken as error:
+                fault = fault_of_break(error, reached=host in self.reached)
+            else:
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                fault = self._fault(response, b"")
+                fault = fault or fault_of_stream(shown(at), response.status, kind)
+                if self._answered(host, fault) is None:
+                    if response.status in (200, 204):
+                        return response
                     stack.close()
-                    self._pause(response, attempt)
-                    continue
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if response.status == 204 or (response.status == 200 and kind == STREAM_TYPE):
-                return response
-            raise SourceError(
-                f"source {self.source}: {at} answers HTTP {response.status} and "
-                f"{kind or 'no type'} instead of an event stream. Check the address."
-            )
-        raise self._too_busy(at)
+                    raise refusal(shown(at), response.status, "no event stream", request.setting)
+            stack.close()
+            assert fault is not None
+            self._pause(host, fault, attempt)
+            return fault
 
-    def _too_busy(self, at: str) -> SourceError:
-        """The error for a host that was busy at every try."""
-        return SourceError(
-            f"source {self.source}: {at} was still too busy after {self.max_attempts} tries. "
-            "Run the same command later to continue."
-        )
+    def _answered(self, host: str, fault: HostFault | None) -> HostFault | None:
+        """The fault itself, after noting that the host has answered, and whether it is down."""
+        self.reached.add(host)
+        if fault is None:
+            self.down.discard(host)
+        return fault
 
-    def _pause(self, response: OpenResponse, attempt: int) -> None:
-        """Pause all requests to a busy host, for as long as it asks. Called before the turn ends.
+    def _fault(self, response: OpenResponse, body: bytes) -> HostFault | None:
+        """The host's fault that a status stands for, or None.
 
-        Raises SourceError if the host asks for more than `MAX_WAIT_S`.
+        Raises SourceError if the host asks to wait for more than `MAX_WAIT_S`.
         """
         wait_s = retry_after_s(response.headers, self.clock())
-        if wait_s is not None and wait_s > MAX_WAIT_S:
-            raise SourceError(
-                f"source {self.source}: {response.url} asks to wait for {wait_s:.3g} s, more than "
-                "a day. Run the same command later to continue."
+        fault = fault_of_status(shown(response.url), response.status, body, wait_s)
+        if fault is not None and wait_s is not None and wait_s > MAX_WAIT_S:
+            raise HostError(
+                f"{shown(response.url)} asks to wait for {wait_s:.3g} s, more than a day. Run the "
+                "same command later to continue."
             )
-        self.rate_limit.pause(
-            host_of(response.url), _backoff_s(attempt) if wait_s is None else wait_s
-        )
+        return fault
+
+    def _pause(self, host: str, fault: HostFault, attempt: int) -> None:
+        """Pause all requests to a host that is at fault. After the last try of a request only a
+        time that the host names is kept: its other addresses may be in order."""
+        if fault.wait_s is not None or not self._is_last(host, fault, attempt):
+            self.rate_limit.pause(host, fault.pause_s(attempt))
 
     def _interval_s(self, at: str, request: Request) -> float:
         """Seconds between requests to the host of `at`.
@@ -243,21 +263,18 @@ class Fetcher:
         with self._source_named():
             check_number(at, self._reach(at, request.home))
         rules = self.robots.of(at, partial(self._robots_txt, request.home))
-        refusal = rules.refusal(at)
-        if refusal:
-            raise RobotsError(f"source {self.source}: {refusal}")
+        closed = rules.refusal(at)
+        if closed:
+            raise RobotsError(f"source {self.source}: {closed}")
         return max(self.min_interval_s, rules.delay_s)
 
     def _robots_txt(self, home: str, url: str) -> tuple[int, bytes] | str:
-        """Status and body of the robots.txt at `url`, or in words why it cannot be fetched.
-
-        HTTP 503 is returned as a status here, and not tried again.
-        """
+        """Status and body of the robots.txt at `url`, or in words why it cannot be fetched."""
         request = Request(
-            url, url, home, allow=range(201, 600), busy=(429,), cross_host=True, obeys_robots=False
+            url, url, home, allow=range(201, 600), cross_host=True, obeys_robots=False
         )
         try:
-            response = self.fetch(request, None)
+            response = self.fetch(request)
         except AddressError:
             raise
         except SourceError as error:
@@ -291,9 +308,3 @@ def _redirect(response: OpenResponse) -> str | None:
         return urldefrag(urljoin(response.url, location)).url
     except ValueError:
         return location  # refused later, since it is no address
-
-
-def _backoff_s(attempt: int) -> float:
-    """Seconds to pause after try number `attempt` (0 is the first), with up to a quarter added at
-    random, so that several crawlers do not come back at once."""
-    return min(MAX_BACKOFF_S, BACKOFF_S * 2**attempt) * random.uniform(1.0, 1.25)

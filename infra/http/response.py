@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.errors import AnswerError
 from infra.files.atomic import write_atomic
+from infra.http.faults import exception_in, excerpt_of
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 """Response header -> request header that makes the next one conditional (RFC 9110 section 13)."""
@@ -56,8 +57,8 @@ class Response:
 
     @property
     def excerpt(self) -> str:
-        """The start of the body on one line, at most 80 characters, for errors."""
-        return " ".join(self.body[:200].decode("utf-8", "replace").split())[:80] or "empty"
+        """What the body says on one line, at most 160 characters, for errors."""
+        return excerpt_of(self.body) or "empty"
 
     def retry_after_s(self, now_s: float) -> float | None:
         """Seconds to wait by the `Retry-After` header, None where it is missing or unreadable.
@@ -86,6 +87,8 @@ class Response:
             fault, advice = "is nested too deeply", "Check the endpoint."
         except ValueError as error:
             fault, advice = str(error), "Run the same command again to continue."
+            if ended := exception_in(self.body):
+                fault = f"the server says in it: {ended}"
         raise AnswerError(
             f"{where} answers broken JSON of {len(self.body)} bytes ({fault}). {advice}"
         )

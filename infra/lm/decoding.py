@@ -6,13 +6,14 @@ letters: N rows, W cached tokens.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from infra.lm.cache_rows import join_caches, keep_cache_rows
 
 
 class DecodeBatch:
@@ -38,9 +39,7 @@ class DecodeBatch:
         """Add rows whose prompts ran together, with the cache of that run, which is taken over."""
         if self.owners:
             width = max(self.width, mask_NW.shape[1])
-            for layer, other in zip(_layers(self.cache), _layers(cache), strict=True):
-                layer.keys = torch.cat([_wide(layer.keys, width), _wide(other.keys, width)])
-                layer.values = torch.cat([_wide(layer.values, width), _wide(other.values, width)])
+            join_caches(self.cache, cache, width)
             next_N = torch.cat([self.next_N, next_N])
             masks = self.mask_NW, mask_NW
             mask_NW = torch.cat([pad(mask, (width - mask.shape[1], 0)) for mask in masks])
@@ -57,26 +56,6 @@ class DecodeBatch:
             return
         kept = torch.tensor(indices, device=self.next_N.device)
         self.next_N, self.mask_NW = self.next_N[kept], self.mask_NW[kept]
-        self.cache.batch_select_indices(kept)
         unused = int(self.mask_NW.any(0).int().argmax())
         self.mask_NW = self.mask_NW[:, unused:]
-        for layer in _layers(self.cache):
-            layer.keys, layer.values = layer.keys[:, :, unused:], layer.values[:, :, unused:]
-
-
-def copy_cache_rows(cache: Any, rows: Tensor) -> Any:
-    """A cache with the given rows of `cache`, which itself stays as it is."""
-    selected = copy.copy(cache)
-    selected.layers = [copy.copy(layer) for layer in cache.layers]
-    selected.batch_select_indices(rows)
-    return selected
-
-
-def _layers(cache: Any) -> list[Any]:
-    """The cache's layers that hold keys; in some models other layers use the keys of these."""
-    return [layer for layer in cache.layers if layer.get_seq_length()]
-
-
-def _wide(tensor_NHWD: Tensor, width: int) -> Tensor:
-    """Keys or values padded with zeros on the left to `width` tokens."""
-    return pad(tensor_NHWD, (0, 0, width - tensor_NHWD.shape[-2], 0))
+        keep_cache_rows(self.cache, kept, unused)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import torch
 from pyarrow.parquet import read_table
 from safetensors.torch import load_file
 
+from infra.errors import ModelError
 from infra.execution.runner import Resources, Runner
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Answer, Question, Text, TextScore
 from infra.lm.text_scores import score_texts
 from infra.models.loading import load
+from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import Shard, StageDir
 from infra.telemetry.progress import Meter
 
@@ -71,6 +73,9 @@ class ServedModel:
     own_attention: bool = False
     """Whether the model must be asked with its own attention implementation. A codebook must, since
     the rounding of another one may move a query across a radius."""
+    holds: Path | None = field(default=None, metadata=NO_IDENTITY)
+    """A safetensors file of parameters that the checkpoint was written with: the loaded model must
+    have these, or it is not the model that was edited."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +157,8 @@ class AnswerWorker:
         """Load a checkpoint, replace its weights, and attach what is to be attached."""
         dtype = getattr(torch, self.compute.dtype)
         model, tokenizer = load(served.path, dtype=dtype, device=self.compute.device)
+        if served.holds is not None:
+            require_parameters(model, load_file(served.holds), served.path)
         if served.weights is not None:
             replace_parameters(model, load_file(served.weights))
         if served.attach is not None:
@@ -179,6 +186,21 @@ def replace_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     """
     for name, tensor in tensors.items():
         model.get_parameter(name).copy_(tensor)
+
+
+def require_parameters(model: Any, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raise ModelError where a loaded model's parameters are not these, in the model's dtype.
+
+    tensors  by name, in the dtype of the checkpoint
+    path     the checkpoint's directory, for the message
+    """
+    for name, tensor in tensors.items():
+        loaded = model.get_parameter(name).cpu()
+        if not torch.allclose(loaded, tensor.to(loaded.dtype), rtol=0, atol=0, equal_nan=True):
+            raise ModelError(
+                f"checkpoint {path} is not loaded with the edited {name}: the loader took another "
+                "file. Keep one save of the weights in the base's directory."
+            )
 
 
 def ask_models(

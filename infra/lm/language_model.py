@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from infra.errors import ModelError
 from infra.lm.batching import (
@@ -25,10 +24,12 @@ from infra.lm.batching import (
     encode,
     pad_rows,
 )
-from infra.lm.decoding import DecodeBatch, copy_cache_rows
+from infra.lm.cache_rows import copy_cache_rows
+from infra.lm.decoding import DecodeBatch
 from infra.lm.logits import PositionSelector, argmax_last, token_logprobs
 from infra.lm.matching import is_settled
 from infra.lm.question import Answer, Question
+from infra.models.cache import empty_cache
 
 CACHED_TOKENS_A_ROW = 64
 """Bounds the cache of the rows that are continued: `max_rows` times so many tokens."""
@@ -40,7 +41,7 @@ class LanguageModel:
     """A decoder and its tokenizer, which answer questions in batches.
 
     Answers do not depend on how questions are batched, beyond rounding. Any Hugging Face causal
-    model whose cache holds keys and values works.
+    model works whose cache holds keys and values, or states that padding in front leaves at zero.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class LanguageModel:
         ids_BT, mask_BT = pad_rows([p.tokens for p in group], left=True, device=self.device)
         whole = any(one.question.whole for prompt in group for one in prompt.questions)
         own_BT = mask_BT.bool() if whole else None
-        output = self._forward(ids_BT, mask_BT, DynamicCache(), at=own_BT)
+        output = self._forward(ids_BT, mask_BT, empty_cache(self.model), at=own_BT)
         logits_BV, cache = output.logits.float(), output.past_key_values
         if whole:
             self._score_prompts(group, ids_BT, mask_BT.bool(), logits_BV)

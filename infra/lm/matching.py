@@ -1,54 +1,173 @@
-"""Decide whether a generated text gives a certain answer, by its normal form and its aliases.
+"""Decide whether a generated text gives a certain answer, by the words of its normal form.
 
-The normal form is the one of the generation metrics (`exact`, `alias`): NFKC, lower case, no
-punctuation, no articles, single spaces. Scores hang on this very form, so it is no library's to
-change.
+An answer is judged beside the other answers that are known: it counts for the longest name that it
+begins with, so that `New York City` is not `New York` where both are known.
+
+A name that is written like a word counts in fewer texts than others (`Norway` has the alias `NO`):
+
+- a code, which is two or three capitals, counts as it is written, or alone in any case;
+- a word that begins many sentences (`EVERYDAY`) counts as it is written, and alone;
+- a single letter counts as it is written, before an end, a word in lower case, or an everyday word;
+- a name of punctuation (`!!!`) counts alone.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_SEPARATOR = re.compile(r"['\u2019\-/]")
-_NOT_WORD = re.compile(r"[^\w\s]")
+from infra.lm.normal_form import (
+    ARTICLES,
+    NormalForm,
+    complete_words,
+    normal_form,
+    normalise,
+    visible,
+)
+
+# fmt: off
+EVERYDAY = ARTICLES | frozenset((
+    "am", "and", "are", "as", "at", "be", "but", "by", "can", "do", "for", "from", "go", "has",
+    "he", "her", "his", "i", "if", "in", "is", "it", "its", "me", "my", "no", "nor", "not", "of",
+    "on", "or", "she", "so", "that", "they", "this", "to", "was", "we", "with", "you",
+))
+# fmt: on
+"""Words that begin many answers, although some of them are codes of countries, languages and
+elements, or titles of films."""
+
+Rank = tuple[int, int]
+"""How well a text begins with a name: the number of words, and of two names with as many words, the
+number of characters that are written alike."""
+NO_RANK: Rank = (0, 0)
+_OPENING = " \"'\u2018\u201c«*(["
+"""Marks before the first word of a quoted text."""
 
 
-def normalise(text: str) -> str:
-    """Normal form of a text: that of `The F.C. Barcelona!` is `fc barcelona`."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = _NOT_WORD.sub("", _SEPARATOR.sub(" ", text))
-    return " ".join(_ARTICLES.sub(" ", text).split())
+def begins_with(text: str, names: Iterable[str], rivals: Iterable[str] = ()) -> str | None:
+    """The longest of `names` that `text` begins with, as whole words; None where there is none.
 
-
-def begins_with(text: str, names: Iterable[str]) -> str | None:
-    """The first of `names` that `text` begins with, as whole words; None where there is none."""
-    normal = normalise(text) + " "
+    It is None too where `text` begins with a longer name among `rivals`, which are the names of
+    other answers. A name that is among both counts.
+    """
+    said = normal_form(text)
+    best, rank = None, NO_RANK
     for name in names:
-        normal_name = normalise(name)
-        if normal_name and normal.startswith(normal_name + " "):
-            return name
-    return None
+        if (found := _rank(text, said, name)) > rank:
+            best, rank = name, found
+    if best is None or any(_rank(text, said, rival) > rank for rival in rivals):
+        return None
+    return best
 
 
 def is_one_of(text: str, names: Iterable[str]) -> bool:
-    """Whether `text` is one of `names` and nothing more. A text without words is none."""
-    normal = normalise(text)
-    return bool(normal) and any(normal == normalise(name) for name in names)
+    """Whether `text` is one of `names` and nothing more. A text without a visible character is
+    none."""
+    return any(_is_same(text, name) for name in names)
 
 
 def contains(text: str, names: Iterable[str]) -> bool:
-    """Whether one of `names` stands anywhere in `text`, as whole words."""
-    normal = f" {normalise(text)} "
-    return any(name and f" {name} " in normal for name in map(normalise, names))
+    """Whether one of `names` stands anywhere in `text`, as whole words. An everyday word or a
+    single letter counts at the end of the text only."""
+    said = normal_form(text)
+    return any(_is_in(said, name) or _is_same(text, name) for name in names)
 
 
 def is_settled(text: str, names: Iterable[str]) -> bool:
-    """Whether no continuation of `text` can change the results of `begins_with` and `is_one_of`.
+    """Whether no continuation of `text` can change the results of `begins_with` and `is_one_of`,
+    whichever of `names` are its names and its rivals."""
+    said = complete_words(text)
+    if ARTICLES.issuperset(said.words):
+        return False
+    return not any(_may_be(said, normal_form(name)) for name in names)
 
-    The last word is ignored, since it may still grow.
-    """
-    words = normalise(" ".join(text.split()[:-1])).split()
-    return all(normalise(name).split()[: len(words)] != words for name in names)
+
+def _may_be(said: NormalForm, name: NormalForm) -> bool:
+    """Whether a text that begins with the words of `said` may yet be the name, or go beyond it."""
+    return name.words[: len(said.words)] == said.words or name.name[: len(said.name)] == said.name
+
+
+def _rank(text: str, said: NormalForm, name: str) -> Rank:
+    """How well `text`, whose normal form is `said`, begins with one name."""
+    known = normal_form(name)
+    length = _words_matched(said, known)
+    if not length:
+        return (1, len(name)) if not known.words and _is_same(text, name) else NO_RANK
+    kind = _kind(known)
+    if kind != "name" and not _counts(text, said, known, kind):
+        return NO_RANK
+    return length, _written_alike(text, name)
+
+
+def _words_matched(said: NormalForm, known: NormalForm) -> int:
+    """The number of words at the beginning of a text that are the name, with an article before it;
+    0 where it does not begin so. An article may stand in both, or in one of them."""
+    if not known.words:
+        return 0
+    if said.words[: len(known.words)] == known.words:
+        return len(known.words)
+    if said.name[: len(known.name)] == known.name:
+        return said.front + len(known.name)
+    return 0
+
+
+Kind = Literal["name", "code", "everyday", "letter"]
+
+
+@lru_cache(maxsize=1 << 14)
+def _kind(known: NormalForm) -> Kind:
+    """How a name is written."""
+    if len(known.name) != 1:
+        return "name"
+    word = known.spelled[-1]
+    if known.name[0] in EVERYDAY:
+        return "everyday"
+    if not (word.isascii() and word.isalpha()):
+        return "name"
+    if len(word) == 1:
+        return "letter"
+    return "code" if len(word) <= 3 and word.isupper() else "name"
+
+
+def _counts(text: str, said: NormalForm, known: NormalForm, kind: Kind) -> bool:
+    """Whether a text that begins with the word of a code, an everyday word or a letter says it."""
+    is_written = said.spelled[said.front] == known.spelled[-1]
+    after = said.spelled[said.front + 1 : said.front + 2]
+    if kind == "code":
+        return is_written or not after
+    if kind == "everyday":
+        # What follows in brackets says which one is meant: `Her (2013 film)`.
+        return is_written and (not after or len(normal_form(text.split("(")[0]).name) == 1)
+    return is_written and all(word.islower() or word.casefold() in EVERYDAY for word in after)
+
+
+def _is_same(text: str, name: str) -> bool:
+    """Whether a text is a name and nothing more."""
+    said, known = normal_form(text), normal_form(name)
+    if not known.words or not said.words:
+        return bool(visible(text)) and normalise(text) == normalise(name)
+    if _kind(known) == "everyday" and said.spelled[-1] != known.spelled[-1]:
+        return False
+    return said.words == known.words or said.name == known.name
+
+
+def _is_in(said: NormalForm, name: str) -> bool:
+    """Whether a name stands anywhere in a text."""
+    known = normal_form(name)
+    words, kind = known.name, _kind(known)
+    number = len(words)
+    if not number:
+        return False
+    if kind == "code":
+        return known.spelled[-1] in said.spelled
+    if kind != "name":
+        return said.spelled[-1:] == known.spelled[-1:]
+    return any(
+        said.words[i : i + number] == words for i, word in enumerate(said.words) if word == words[0]
+    )
+
+
+def _written_alike(text: str, name: str) -> int:
+    """The number of a name's characters, where a text begins with just these; else 0."""
+    written = visible(name)
+    return len(written) if visible(text).lstrip(_OPENING).startswith(written) else 0

@@ -43,7 +43,7 @@ def score_texts(
 
 def _windows(lm: LanguageModel, text: Text) -> Iterator[tuple[str, Tensor]]:
     """Id and token ids [T] of each piece of the text that gets a score of its own."""
-    limit = getattr(lm.model.config, "max_position_embeddings", None)
+    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
     ids_T = lm.tokenizer(text.text, return_tensors="pt")["input_ids"][0].long()
     if text.window is None:
         if len(ids_T) > 1:

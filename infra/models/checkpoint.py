@@ -1,14 +1,14 @@
 """Read and rewrite the weights of a model directory tensor by tensor, without loading the model.
 
-A tensor is asked for by its parameter's name in the loaded model. The stored name may be only the
-end of it: checkpoints of some architectures leave out the outermost module (`h.0...` for
-`transformer.h.0...`).
+A tensor is asked for by its parameter's name in the loaded model. Where it is stored under another
+name, that is found by the mapping that transformers loads by (`infra/models/names.py`).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 from safetensors import safe_open
@@ -17,37 +17,36 @@ from torch import Tensor
 
 from infra.errors import ModelError
 from infra.files.atomic import link_or_copy
-
-SERVED = (".json", ".jinja", ".model", ".txt", ".py")
-"""Suffixes of the files beside the weights that a server reads."""
+from infra.models.files import model_files, tensor_files
+from infra.models.names import renamed
 
 
 class Checkpoint:
-    """The safetensors files of one model directory."""
+    """The weights of one model directory: those that a loader takes."""
 
     def __init__(self, path: Path) -> None:
-        """Read the names of all stored tensors in the directory `path`."""
+        """Read the names of all stored tensors in the directory `path`.
+
+        Raises ModelError for a directory whose weights cannot be read or told apart from others.
+        """
         self.path = path
-        self.file_of: dict[str, str] = {}
+        self.files = model_files(path)
+        self.file_of = tensor_files(path, self.files)
         """Stored name of a tensor -> name of its file."""
-        for file in sorted(path.glob("*.safetensors")):
-            with safe_open(file, "pt") as stream:
-                self.file_of |= dict.fromkeys(stream.keys(), file.name)
 
     def stored_name(self, parameter: str) -> str:
         """The name under which a parameter is stored.
 
-        Raises ModelError where no stored name, or more than one, matches the parameter's.
+        Raises ModelError for a parameter that is stored under no name of its own.
         """
         if parameter in self.file_of:
             return parameter
-        found = [name for name in self.file_of if parameter.endswith(f".{name}")]
-        if len(found) != 1:
+        if parameter not in self._renamed:
             raise ModelError(
-                f"model {self.path} stores no tensor for {parameter}. Save it anew with "
-                "save_pretrained, so that stored and loaded names agree."
+                f"model {self.path} stores no tensor that is {parameter} alone: it is missing, or "
+                "made of several on loading (fused experts). Choose another layer to edit."
             )
-        return found[0]
+        return self._renamed[parameter]
 
     def tensor(self, parameter: str) -> Tensor:
         """The stored tensor of a parameter, in its stored dtype, on the CPU. Raises ModelError."""
@@ -56,23 +55,30 @@ class Checkpoint:
             return stream.get_tensor(name)
 
     def export(self, target: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Write a copy of the directory to `target` with some tensors replaced.
+        """Write a copy of the model to `target` with some tensors replaced.
 
         tensors  parameter name -> its new tensor, of the stored shape and dtype
 
-        Files of weights in which nothing is replaced are hard links. The division of tensors into
-        files stays, so the index file stays valid. Raises ModelError for an unknown parameter.
+        The copy holds the files that a loader takes and no others (`infra/models/files.py`). Files
+        of weights in which nothing is replaced are hard links. The division of tensors into files
+        stays, so the index file stays valid. Raises ModelError for an unknown parameter.
         """
         new = {self.stored_name(name): tensor for name, tensor in tensors.items()}
         touched = {self.file_of[name] for name in new}
-        target.mkdir(parents=True, exist_ok=True)
-        for file in self.path.iterdir():
-            if file.name in touched:
-                stored = load_file(file)
-                stored |= {name: new[name].contiguous() for name in stored.keys() & new.keys()}
-                (target / file.name).unlink(missing_ok=True)  # it may be a link to this very file
-                save_file(stored, target / file.name, {"format": "pt"})
-            elif file.suffix == ".safetensors":
-                link_or_copy(file, target / file.name)
-            elif file.suffix in SERVED and file.is_file():
-                shutil.copyfile(file, target / file.name)
+        for name in (*self.files.weights, *self.files.beside):
+            source, copy = self.path / name, target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if name in touched:
+                stored = load_file(source)
+                stored |= {key: new[key].contiguous() for key in stored.keys() & new.keys()}
+                copy.unlink(missing_ok=True)  # it may be a link to this very file
+                save_file(stored, copy, {"format": "pt"})
+            elif name in self.files.weights:
+                link_or_copy(source, copy)
+            else:
+                shutil.copyfile(source, copy)
+
+    @cached_property
+    def _renamed(self) -> dict[str, str]:
+        """Parameter -> its stored name, of the parameters that are stored under another name."""
+        return renamed(self.path, self.file_of)

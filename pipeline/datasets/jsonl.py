@@ -101,13 +101,13 @@ class CaseLine(Record):
 
     def case(self, number: int) -> Case:
         """The `Case` of this line. The line's number is its id where the line has none."""
-        start = self.subject_start
+        place = find_subject(self.prompt, self.subject, self.subject_start)
         return Case(
             id=self.id or str(number),
             relation=self.relation or template_of(self.prompt, self.subject),
-            subject=self.subject,
+            subject=place.subject,
             prompt=self.prompt,
-            subject_start=find_subject(self.prompt, self.subject) if start is None else start,
+            subject_start=place.start,
             target=self.target,
             accepted=(self.target, *self.aliases),
             old=self.old,

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from editors.request import EditRequest
 from infra.files.digest import digest_of
+from infra.lm.matching import begins_with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,11 @@ class Query:
     """Right answers. Any of them counts; likelihood is computed for the first only."""
     rivals: tuple[str, ...] = ()
     """Wrong answers. The first accepted answer must be likelier than each of them."""
+
+    def is_right(self, answer: str) -> bool:
+        """Whether a generated answer begins with an accepted one, and with no longer name of a
+        wrong answer."""
+        return begins_with(answer, self.accepted, self.rivals) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,21 @@ class Case:
     new: bool = True
     """True if the fact is edited in this edition, False if an older edition edited it and the model
     must retain it."""
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """All known wrong answers, old ones first."""
+        return (*self.old, *self.rivals)
+
+    def is_right(self, answer: str) -> bool:
+        """Whether a generated answer begins with the target or an alias of it, and with no longer
+        name of a wrong answer."""
+        return begins_with(answer, self.accepted, self.wrong) is not None
+
+    def is_superseded(self, answer: str) -> bool:
+        """Whether a generated answer begins with an old value, and with no longer name of another
+        answer."""
+        return begins_with(answer, self.old, (*self.accepted, *self.rivals)) is not None
 
     def request(self) -> EditRequest:
         """The fields that an editor sees. Raises EditError for a fact that cannot be edited."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from infra.lm.inference import ModelAnswers
-from infra.lm.matching import begins_with, normalise
+from infra.lm.normal_form import normalise
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.scoring.family import question_id
 from pipeline.evaluate.scoring.metric import Metric
@@ -55,8 +55,8 @@ def lost(cases: CaseSet, memory: ModelAnswers, served: ModelAnswers) -> Metric:
         key = question_id("edit", case.id, 0)
         inside, outside = memory.answers.get(key), served.answers.get(key)
         if inside and outside and inside.greedy is not None and outside.greedy is not None:
-            right = begins_with(inside.greedy, case.accepted) is not None
+            right = case.is_right(inside.greedy)
             known += right
-            gone += right and begins_with(outside.greedy, case.accepted) is None
+            gone += right and not case.is_right(outside.greedy)
     label = f"decode=greedy/prompt=raw/score=alias/data={cases.name}@{cases.digest[:12]}"
     return Metric(value=gone / max(1, known), n=known, protocol=label)

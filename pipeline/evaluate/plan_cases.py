@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from pipeline.evaluate.cases import Case, CaseSet, Query
 from pipeline.plan.edits import Neighbour, PlannedEdit, Removal
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from infra.execution.runner import Runner
 from infra.lm.inference import Compute, ModelAnswers, ServedModel, ask_models
-from infra.lm.matching import begins_with
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.storage.stage_dir import StageDir
@@ -139,8 +138,8 @@ def fact(
         "prompt": case.prompt,
         "target": case.target,
         "old": case.old,
-        "right": begins_with(said["after"], case.accepted) is not None,
-        "right_before": begins_with(said["before"], case.accepted) is not None,
+        "right": case.is_right(said["after"]),
+        "right_before": case.is_right(said["before"]),
         "base_answer": said["base"],
         "before_answer": said["before"],
         "answer": said["after"],

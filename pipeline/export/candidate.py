@@ -7,7 +7,7 @@ same files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,8 +17,9 @@ from transformers.pytorch_utils import Conv1D
 from editors.deltas.delta import Delta
 from infra.lm.inference import ServedModel
 from infra.models.checkpoint import Checkpoint
-from infra.models.loading import ModelRef, skeleton
+from infra.models.loading import ModelRef
 from infra.models.lora import AttachAdapter, Factors, serving_rank, write_adapter
+from infra.models.names import skeleton
 from pipeline.edit.attach import AttachDelta, as_exported
 from pipeline.edit.output import DELTA, WEIGHTS
 
@@ -45,7 +46,9 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
         )
         adapter = ServedModel(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
     return Candidate(
-        served=as_exported("candidate", out / CHECKPOINT, made / DELTA),
+        served=replace(
+            as_exported("candidate", out / CHECKPOINT, made / DELTA), holds=made / WEIGHTS
+        ),
         memory=ServedModel(
             name="memory",
             path=base.path,

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from infra.files.digest import digest_of, file_digest
 from infra.lm.inference import ServedModel
+from infra.models.files import model_files
 from infra.models.loading import ModelRef
 from pipeline.export.candidate import Candidate, export
 
@@ -57,9 +58,9 @@ class ForeignCheckpoint:
 
     @classmethod
     def at(cls, path: Path) -> ForeignCheckpoint:
-        """The checkpoint in a directory."""
-        files = sorted(path.glob("*.safetensors"))
-        return cls(path, digest_of({file.name: file_digest(file) for file in files}))
+        """The checkpoint in a directory. Raises ModelError where it has no weights."""
+        names = model_files(path).weights
+        return cls(path, digest_of({name: file_digest(path / name) for name in names}))
 
     def candidate(self, out: Path) -> Candidate:
         """The checkpoint itself; nothing is exported."""

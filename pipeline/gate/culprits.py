@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.files.atomic import write_json
 from infra.files.digest import digest_of
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.evaluate.output import REPORT
 from pipeline.gate.bisection import MAX_TRIALS, Group, Search, search

@@ -9,7 +9,7 @@ from dataclasses import replace
 from discovery.facts.change import Change
 from discovery.probe.beliefs.candidates import why_not_askable
 from discovery.relations.relation import Relation
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from pipeline.plan.edits import Neighbour, PlannedEdit
 
 

@@ -14,7 +14,7 @@ from discovery.probe.output import Verdict
 from discovery.probe.route import Route, RouteConfig, route_change, route_verdict
 from discovery.relations.relation import Relation
 from discovery.trust.backlog import HeldChange
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from pipeline.plan.edits import Refusal
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from discovery.probe.output import ASSESSMENTS, CHANGES, DROPPED, TAKEN_UP, UNEDITED, VERDICTS
 from infra.errors import ConfigError
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.gate.output import GATE

@@ -1,152 +1,205 @@
-"""Every registered kind of source passes all stages up to a plan."""
+"""Every registered kind of source, in every format it takes, from a run to two releases.
+
+All sources are read by the same two editions of a tiny model. What is right is the same for all of
+them (`source_worlds`): of four people that work for one organisation, the second edition leaves
+one as he is, gives one another employer, and takes two edits out.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from discovery_helpers import EXAMPLES
-from feed_site import rss, serve
+from feed_site import serve
+from source_worlds import (
+    CHANGES,
+    ENDS,
+    NEW,
+    OLD,
+    STAYS,
+    WITHDRAWN,
+    Place,
+    Source,
+    columns,
+    database,
+    dump,
+    feed,
+    json_array,
+    json_lines,
+    rdf,
+    separated,
+    table,
+    wikibase,
+)
+from worlds import TEMPLATE
 
 from discovery.facts.tables import from_table
-from discovery.probe.output import ASSESSMENTS
+from discovery.probe.intake import Intake
 from discovery.sources import BULK_SOURCES, SOURCES
-from discovery.trust.assessment import Assessment
+from discovery.sources.rdf.triples import FORMATS as RDF_FORMATS
+from discovery.sources.tabular.table import FORMATS as TABLE_FORMATS
 from infra.execution.runner import InProcessRunner
+from infra.files.decompress import PACKED, suffix_of
 from infra.storage.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.flow import run_editions
-from pipeline.plan.output import Plan
+from pipeline.plan.edits import PlannedEdit
+from pipeline.plan.output import EDITS, Plan
 from pipeline.run import Run
 
-ENTRY = {
-    "title": "A wedding",
-    "link": "https://example.org/1",
-    "guid": "1",
-    "pubDate": "Mon, 03 Jun 2024 10:00:00 GMT",
-    "description": "Ada Lovelace is married to William King. Both live in London.",
+WORLDS: dict[str, dict[str, Source]] = {
+    "wikidata": {"api": wikibase},
+    "table": {
+        **{form: table(form, json_lines) for form in (".jsonl", ".ndjson", ".jsonl.gz")},
+        **{form: table(form, json_array) for form in (".json", ".json.bz2")},
+        ".csv": table(".csv", separated(",")),
+        ".tsv": table(".tsv", separated("\t")),
+        ".csv.zst": table(".csv.zst", separated(";")),
+        ".parquet": table(".parquet", columns),
+    },
+    "sql": {"sqlite": database("sqlite"), "duckdb": database("duckdb")},
+    "feed": {"rss": feed("rss"), "atom": feed("atom"), "page": feed("page")},
+    "dump": {form: dump(form) for form in (".json", ".json.gz", ".json.bz2", ".json.zst")},
+    "rdf": {form: rdf(form) for form in (".nt", ".ttl", ".nt.gz", ".ttl.bz2", ".ttl.zst")},
 }
-
-
-@contextmanager
-def wikidata(folder: Path) -> Iterator[str]:
-    yield f"""
-entities = ["Q42", "Q2112"]
-endpoint = "replay:{EXAMPLES / "recordings" / "wikidata"}"
-contact = "ops@example.org"
+"""Kind of source -> format -> what writes it and gives its settings."""
+NUMBERED = [(kind, form) for kind, forms in WORLDS.items() for form in forms]
+TRUST = """
+[trust]
+cool_down_h = 0
+quorum = 0
+quorum_living = 0
+bulk_floor = 100000
 """
+DAYS = ("2021-06-30", "2022-06-30")
 
 
-@contextmanager
-def table(folder: Path) -> Iterator[str]:
-    row = {"subject": "Tom Brady", "relation": "P54", "object": "Boston", "date": "2020"}
-    (folder / "rows.jsonl").write_text(json.dumps(row))
-    yield 'path = "rows.jsonl"'
+def last_name(number: int) -> str:
+    """The last name of the people of a source."""
+    return f"Quill{chr(ord('A') + number)}"
 
 
-@contextmanager
-def sql(folder: Path) -> Iterator[str]:
-    yield """
-connect = "duckdb:"
-key = "id"
-query = "SELECT 1 AS id, 'Ada' AS subject, 'P108' AS relation, 'Navy' AS object, 2020 AS date"
-"""
+def test_every_kind_and_format_is_in_the_matrix() -> None:
+    """One that is registered without its row is not tested below."""
+    assert WORLDS.keys() == SOURCES.keys() | BULK_SOURCES.keys()
+    for kind, formats in (("table", TABLE_FORMATS), ("rdf", RDF_FORMATS), ("dump", (".json",))):
+        assert {suffix_of(f"x{form}") for form in WORLDS[kind]} == set(formats)
+        assert {Path(f"x{form}").suffix for form in WORLDS[kind]} >= set(PACKED)
 
 
-@contextmanager
-def feed(folder: Path) -> Iterator[str]:
-    with serve() as site:
-        url = site.put("/feed", rss(ENTRY))
-        yield f"""
-feeds = ["{url}"]
-relations = ["P26"]
-contact = "ops@example.org"
-min_interval_s = 0
-"""
+class Editions:
+    """Two editions of all sources, in one workspace."""
 
-
-@contextmanager
-def dump(folder: Path) -> Iterator[str]:
-    value = {"entity-type": "item", "numeric-id": 9, "id": "Q9"}
-    snak = {
-        "snaktype": "value",
-        "property": "P6",
-        "datatype": "wikibase-item",
-        "datavalue": {"type": "wikibase-entityid", "value": value},
-    }
-    statement = {"id": "Q7$1", "type": "statement", "rank": "normal", "mainsnak": snak}
-    items = [
-        {
-            "type": "item",
-            "id": key,
-            "labels": {"en": {"language": "en", "value": label}},
-            "claims": claims,
-            "lastrevid": 1,
-            "modified": "2020-01-01T00:00:00Z",
-        }
-        for key, label, claims in (("Q7", "Norland", {"P6": [statement]}), ("Q9", "Ines Berg", {}))
-    ]
-    lines = ",\n".join(json.dumps(item) for item in items)
-    (folder / "dump.json").write_text(f"[\n{lines}\n]\n")
-    yield 'path = "dump.json"\nrelations = ["P6"]'
-
-
-@contextmanager
-def rdf(folder: Path) -> Iterator[str]:
-    label = "<http://www.w3.org/2000/01/rdf-schema#label>"
-    (folder / "own.nt").write_text(
-        f'<http://example.org/e1> {label} "Mara Lindqvist"@en .\n'
-        f'<http://example.org/e2> {label} "Contoso"@en .\n'
-        "<http://example.org/e1> <http://example.org/prop/P108> <http://example.org/e2> .\n"
-    )
-    yield """
-path = "own.nt"
-prefixes = { "http://example.org/prop/" = "", "http://example.org/" = "ex:" }
-"""
-
-
-RECIPES = {"wikidata": wikidata, "table": table, "sql": sql, "feed": feed, "dump": dump, "rdf": rdf}
-"""By kind of source, what writes an input of it and yields the rest of its settings."""
-
-
-def test_every_kind_has_a_recipe() -> None:
-    """A kind that is registered without one is not tested below."""
-    assert RECIPES.keys() == SOURCES.keys() | BULK_SOURCES.keys()
-
-
-@pytest.mark.parametrize("kind", RECIPES)
-def test_a_kind_reaches_a_plan(kind: str, world: Callable[..., Path], tmp_path: Path) -> None:
-    """What the source says becomes changes, each is judged by the trust that its kind brings, and
-    the plan says what becomes of each: an edit, a refusal, a place on the fact sheet, or a wait."""
-    with RECIPES[kind](tmp_path) as settings:
-        path = world()
-        head, _, rest = path.read_text().partition("[[sources]]")
-        source = f'[[sources]]\nkind = "{kind}"\nname = "own"\n{settings}\n'
+    def __init__(self, folder: Path, config: Path) -> None:
+        self.folder, self.config = folder, config
+        self.place = Workspace.at(str(folder / "workspace"))
+        self.plans: list[Plan] = []
+        self.released: list[list[PlannedEdit]] = []
+        head, _, rest = config.read_text().partition("[[sources]]")
+        self.head = head.replace("shard_size = 8", "shard_size = 64")
         rest = rest[rest.index("[probe]") : rest.index("[[editions]]")]
-        path.write_text(f"{head}{source}{rest}[[editions]]\nas_of = 2024-06-30\n")
-        config = load_config(path)
-        place = Workspace.at(str(tmp_path / "workspace"))
+        self.rest = rest.replace("max_edits = 6", "max_edits = 1000").replace(
+            "max_changes = 100", "max_changes = 1000"
+        )
+
+    def make(self) -> None:
+        """Run both editions. What waits for a person is approved."""
+        with serve() as site:
+            for second, day in enumerate(DAYS):
+                sources = [
+                    f'[[sources]]\nname = "{last_name(n)}"\n'
+                    + WORLDS[kind][form](
+                        Place(self.folder, site, last_name(n), n + 10), bool(second)
+                    )
+                    for n, (kind, form) in enumerate(NUMBERED)
+                ]
+                trusted = "".join(
+                    f"[trust.sources.{last_name(n)}]\nbase_trust = 1\n"
+                    for n, (kind, _) in enumerate(NUMBERED)
+                    if kind != "feed"
+                )
+                text = "\n".join([self.head, *sources, self.rest, TRUST, trusted])
+                self._run(text, day, until="plan")
+                plan = Plan.read(self._output("plan", day))
+                waiting = [h.change.id for h in plan.held if h.state == "held"]
+                self._run(text, day, approve=waiting)
+                self.plans.append(Plan.read(self._output("plan", day)))
+                self.released.append(
+                    from_table(self._output("release", day).table(EDITS), PlannedEdit)
+                )
+
+    def _run(
+        self, text: str, day: str, until: str = "release", approve: Sequence[str] = ()
+    ) -> None:
+        edition = f"[[editions]]\nas_of = {day}\napprove = {json.dumps(approve)}\n"
+        self.config.write_text(f"{text}\n{edition}")
         run_editions(
             Run(
-                config=config,
-                config_dir=tmp_path,
-                workspace=place,
+                config=load_config(self.config),
+                config_dir=self.folder,
+                workspace=self.place,
                 runner=InProcessRunner(),
+                replace=True,
             ),
-            until="plan",
+            until=until,
         )
-    [version] = place.versions("plan")
-    probed, planned = place.find("probe", version), place.find("plan", version)
-    assert probed is not None and planned is not None
-    found = from_table(probed.table(ASSESSMENTS), Assessment)
-    assert found
-    [own] = config.sources
-    if own.quarantined:
-        assert {row.state for row in found} == {"held"}
-    elif own.base_trust == 1.0:
-        assert "eligible" in {row.state for row in found}
-    plan = Plan.read(planned)
-    assert plan.edits or plan.held or plan.sheet or plan.refusals
+
+    def _output(self, stage: str, day: str):
+        found = self.place.find(stage, day.replace("-", "."))
+        assert found is not None
+        return found
+
+    def intake(self, number: int) -> Intake:
+        """The changes of an edition."""
+        return Intake.read(self._output("probe", DAYS[number]), [])
+
+
+@pytest.fixture(scope="module")
+def editions(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]
+) -> Editions:
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "text.txt").write_text("The Navy is in London. Paris is a city.\n\n" * 200)
+    config = folder / "config.toml"
+    settings = {"line": "tiny", "workspace": str(folder / "workspace"), "reliability": 0.0}
+    config.write_text(TEMPLATE.format(model=checkpoint("llama"), **settings))
+    made = Editions(folder, config)
+    made.make()
+    return made
+
+
+@pytest.mark.parametrize(("kind", "form"), NUMBERED)
+def test_a_source_is_released_and_followed(kind: str, form: str, editions: Editions) -> None:
+    """All four facts are in the first release. In the second, the one that stays is carried over,
+    the one with another value is corrected, and those that ended or are withdrawn are out."""
+    last = last_name(NUMBERED.index((kind, form)))
+
+    def told(edits: list[PlannedEdit]) -> dict[str, str]:
+        return {
+            edit.subject_label.removesuffix(f" {last}"): edit.target
+            for edit in edits
+            if edit.source == last
+        }
+
+    assert told(editions.released[0]) == dict.fromkeys((STAYS, CHANGES, ENDS, WITHDRAWN), OLD)
+    assert told(editions.released[1]) == {STAYS: OLD, CHANGES: NEW}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_change_is_accounted_for(number: int, editions: Editions) -> None:
+    """Each that is no `keep` is an edit, waits, is refused with a reason, or is on the fact sheet;
+    edits that the parent held are carried over or removed with a reason."""
+    plan, intake = editions.plans[number], editions.intake(number)
+    dealt = {edit.change_id for edit in plan.edits} | {h.change.id for h in plan.held}
+    dealt |= {refusal.change_id for refusal in plan.refusals} | {
+        row.change_id for row in plan.sheet
+    }
+    assert {c.id for c in intake.changes if c.kind != "keep"} <= dealt
+    if number:
+        before = {edit.id for edit in editions.released[0]}
+        assert before <= {edit.id for edit in plan.edits} | {
+            removal.id for removal in plan.removals
+        }
+        assert all(removal.reason for removal in plan.removals)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,24 +22,25 @@ import numpy as np
 from discovery.facts.change import Change
 from discovery.probe.beliefs.candidates import candidates_of
 from discovery.probe.output import Judgement
-from infra.lm.matching import begins_with, normalise
+from infra.lm.matching import begins_with
+from infra.lm.normal_form import normalise
 from infra.lm.question import Answer
 
 Features = tuple[float, float, float]
 """What confidence is computed from; see `Belief.features`."""
 
 _ABSTAINS = re.compile(
-    r"(?:(?:is|are|was|were|still|currently|as yet|yet|largely) )*"
+    r"(?:(?:is|are|was|were|still|currently|as yet|yet|largely|a|an|the) )*"
     r"(?:not (?:known|yet|clear|specified|stated|given|publicly|mentioned|available|sure)"
     r"|un(?:known|clear|certain|specified|available|disclosed)|undisclosed|undetermined"
     r"|to be (?:determined|announced|confirmed)|tbd|tba|n a|nobody knows|no one knows"
-    r"|mystery$|matter of (?:debate|dispute)|none of above"
+    r"|mystery$|matter of (?:debate|dispute)|none of (?:the )?above"
     r"|(?:i|we) (?:do not|don t|dont|cannot|can t|am not|am sorry|m not|m sorry|have no)"
-    r"|sorry|unfortunately|as ai|there is no|no information|no answer"
+    r"|sorry|unfortunately|as (?:an )?ai|there is no|no information|no answer"
     r"|blank|placeholder|insert|your name|name here)\b"
 )
-"""Beginnings of answers that name nothing, in the form that `normalise` gives: without articles and
-punctuation."""
+"""Beginnings of answers that name nothing, in the form that `normalise` gives: in lower case,
+without punctuation and without an article in front."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +96,11 @@ def judge(
         gap = float(np.mean(scores_TN[:, winner] - scores_TN[:, num_own:].max(1)))
     greedy = [answer.greedy or "" for answer in asked]
     new_names = (candidates[0], *change.new_aliases)
-    says_new = sum(begins_with(g, new_names) is not None for g in greedy)
-    says_old = sum(begins_with(g, change.old_labels) is not None for g in greedy)
+    others = candidates[num_own:]
+    says_new = _number_of(greedy, new_names, (*change.old_labels, *others))
+    says_old = _number_of(greedy, change.old_labels, (*new_names, *others))
     named = new_names if winner == 0 else (candidates[winner],)
-    says_winner = sum(begins_with(g, named) is not None for g in greedy)
+    says_winner = _number_of(greedy, named, candidates)
     abstained = sum(abstains(g, change) for g in greedy)
     clear = leads and num_wins >= agreement * len(greedy) and (gap >= margin or not compared)
     verdict, reason = _decide(clear, winner, says_new, says_old, abstained, len(greedy))
@@ -123,7 +125,13 @@ def abstains(answer: str, change: Change) -> bool:
     own = (change.new_label or "", *change.new_aliases, *change.old_labels)
     if begins_with(answer, own):
         return False  # a value may be called Unknown, or as its subject is
-    return not words or bool(_ABSTAINS.match(words)) or begins_with(answer, names) is not None
+    is_blank = not any(map(str.isalnum, words))
+    return is_blank or bool(_ABSTAINS.match(words)) or begins_with(answer, names) is not None
+
+
+def _number_of(greedy: Iterable[str], names: Iterable[str], rivals: Iterable[str]) -> int:
+    """The number of greedy answers that begin with one of the names, not with a longer rival."""
+    return sum(begins_with(answer, names, rivals) is not None for answer in greedy)
 
 
 def _winner(scores_TN: np.ndarray) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from discovery.facts.change import Change, DiffRule
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
-from infra.lm.matching import begins_with
+from infra.lm.matching import is_one_of
 from infra.lm.question import Answer, Question
 
 MAX_OBJECT_CHARS = 60
@@ -77,7 +77,7 @@ def choose_candidates(
     for change in changes:
         own = candidates_of(change)
         names = (*own, *change.new_aliases)
-        pool = [label for label in pools[change.relation] if not begins_with(label, names)]
+        pool = [label for label in pools[change.relation] if not is_one_of(label, names)]
         start = int(change.id, 16) % max(1, len(pool))
         chosen[change.id] = own + tuple((pool[start:] + pool[:start])[:num_distractors])
     return chosen
@@ -89,9 +89,9 @@ def questions_of(
     """A question for each statement of the relation, with a greedy answer.
 
     The answer to the first is generated to its end, for a person to read. The other answers stop as
-    soon as it is settled whether they begin with one of the change's values.
+    soon as it is settled which of the candidates they begin with, if any.
     """
-    names = (candidates[0], *change.new_aliases, *change.old_labels)
+    names = (*candidates, *change.new_aliases, *change.old_labels)
     for t, statement in enumerate(relation.statements):
         yield Question(
             id=f"{change.id}/{t}",

@@ -121,6 +121,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a GET request."""
+        self._answer(dict(parse_qsl(urlsplit(self.path).query)))
+
+    def do_POST(self) -> None:
+        """Answer a POST of parameters as the GET of them."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        self._answer(dict(parse_qsl(f"{urlsplit(self.path).query}&{body}")))
+
+    def _answer(self, query: dict[str, str]) -> None:
+        """Answer a request with these parameters."""
         self.replay.requests.append(
             Request(self.path, {name.lower(): text for name, text in self.headers.items()})
         )
@@ -131,7 +140,6 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         parts = urlsplit(self.path)
-        query = dict(parse_qsl(parts.query))
         if parts.path == STREAM:
             self._stream(self.headers.get("Last-Event-ID"), query.get("since"))
             return

@@ -2,7 +2,8 @@
 
 DuckDB and SQLite files are opened read-only; any other database is reached through its DB-API 2.0
 module (PEP 249). A user's statement is used only in parentheses, as a table to select from, where
-every database accepts a query and nothing else.
+every database accepts a query and nothing else. So it changes nothing, and may be run again where
+the database, and not the statement, is at fault (`LostConnection`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from infra.errors import ConfigError, SourceError
+from infra.http.faults import backoff_s
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 """Pattern of the column names that we write into a statement ourselves."""
@@ -25,6 +28,23 @@ PARAMETER = "\0"
 """Stands for a parameter in a statement, whatever the driver's paramstyle."""
 MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric": ":{}", "named": ":{}"}
 """PEP 249 paramstyle -> how it writes a parameter, given the parameter's number."""
+
+TRIES = 4
+"""Tries of a query whose connection is lost: the pauses between them take 35 s."""
+_LOST_STATES = re.compile("08...|57P0[123]|53300|40001|40P01|55P03")
+"""SQLSTATEs (SQL standard, and PostgreSQL appendix A) of a lost connection, a server that stops or
+starts, too many clients, a deadlock and a lock: the same query may succeed later."""
+_LOST_NUMBERS = frozenset({1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013, 2055})
+"""Error numbers of MySQL and MariaDB for the same."""
+_LOST_WORDS = re.compile(
+    "connection (?:[^:]{0,80}: )?(?:timed? ?out|reset|refused)"
+    "|connection (?:is |was )?(?:lost|closed|already closed)"
+    "|(?:closed|terminated|lost) (?:the )?connection|closed unexpectedly|terminating connection"
+    "|gone away|starting up|shutting down|too many (?:connections|clients)|timeout expired"
+    "|broken pipe|temporary failure in name|database is locked|conflicting lock",
+    re.IGNORECASE,
+)
+"""What drivers say where they give neither, as while they connect."""
 
 _QUOTED = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | --[^\n]* | /\*.*?\*/""", re.VERBOSE | re.DOTALL
@@ -71,6 +91,13 @@ def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return arguments
 
 
+Read = TypeVar("Read")
+
+
+class LostConnection(SourceError):
+    """The database is at fault, and not the query; another try may succeed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """The database that a source's rows are in."""
@@ -94,8 +121,9 @@ class Database:
 
         parameters  values for the `PARAMETER`s in the statement, in order
 
-        Raises ConfigError for a missing module or environment variable, SourceError for a database
-        or statement that fails. Errors name variables instead of showing their values.
+        Raises ConfigError for a missing module or environment variable, LostConnection for a
+        database that is at fault, SourceError for a statement that is. Errors
+        name variables instead of showing their values.
         """
         module = self._module()
         secrets = self._secrets()
@@ -111,10 +139,25 @@ class Database:
             reason = " ".join(str(error).split())[:300]
             for name, value in secrets.items():
                 reason = reason.replace(value, name)
-            raise SourceError(
-                f"source {self.source}: {self.where} does not answer: {reason}. "
-                "Check the connection and the query."
-            ) from None
+            text = f"source {self.source}: {self.where} does not answer: {reason}. "
+            if is_lost(error):
+                raise LostConnection(
+                    f"{text}The database is at fault, not the query: run the same command later to "
+                    "continue; what was fetched before is kept."
+                ) from None
+            raise SourceError(f"{text}Check the connection and the query.") from None
+
+    def repeated(self, read: Callable[[], Read]) -> Read:
+        """What `read` reads of `rows`, from the start again where the connection is lost.
+
+        Raises LostConnection after `TRIES` tries, and what `read` raises.
+        """
+        for attempt in range(TRIES - 1):
+            try:
+                return read()
+            except LostConnection:
+                time.sleep(backoff_s(attempt))
+        return read()
 
     @property
     def where(self) -> str:
@@ -178,6 +221,23 @@ class Database:
         settings = {"file_search_path": str(self.base_dir.absolute())}
         place = str(path) if name else ":memory:"
         return module.connect(place, read_only=bool(name), config=settings)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether an error of a driver is the fault of the database or the network.
+
+    It is told by its SQLSTATE (`sqlstate` of psycopg and mysql-connector, `pgcode` of psycopg2),
+    else by its number (the first argument in MySQLdb and PyMySQL), else by its words.
+    """
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if isinstance(state, str) and state not in ("HY000", ""):
+        return _LOST_STATES.fullmatch(state) is not None
+    number = error.args[0] if error.args else None
+    if isinstance(number, int):
+        return number in _LOST_NUMBERS
+    return _LOST_WORDS.search(str(error)) is not None
 
 
 def _cursor(connection: Any) -> Any:

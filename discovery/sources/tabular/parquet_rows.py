@@ -49,7 +49,11 @@ def parquet_rows(content: bytes, wanted: Collection[str]) -> Iterator[dict[str, 
     is cut or damaged."""
     try:
         # Spark's INT96 times are read as microseconds: in nanoseconds the year 9999 overflows.
-        file = pq.ParquetFile(io.BytesIO(content), coerce_int96_timestamp_unit="us")
+        file = pq.ParquetFile(
+            io.BytesIO(content),
+            coerce_int96_timestamp_unit="us",
+            page_checksum_verification=True,
+        )
         names = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(columns=names):
             columns = [_cells(batch.column(name)) for name in names]
@@ -61,7 +65,8 @@ def parquet_rows(content: bytes, wanted: Collection[str]) -> Iterator[dict[str, 
 
 def _damage(error: BaseException) -> DamageError:
     """The error for a file that Arrow cannot read."""
-    return DamageError(" ".join(str(error).split())[:200] or type(error).__name__)
+    text = "".join(char if char.isprintable() else " " for char in str(error))
+    return DamageError(" ".join(text.split())[:200] or type(error).__name__)
 
 
 def _cells(column: pa.Array) -> list[Any]:

@@ -109,8 +109,12 @@ class SqlSource:
         statement = self._select(column, where, column)
         size = self.config.page_rows * PAGES_PER_SLICE
         after = [] if cursor is None else [_bound_from_json(cursor)]
-        with self.database.rows(statement, after, size=size) as (_, lists):
-            values = [row[0] for row in next(lists, [])]
+
+        def read() -> list[Any]:
+            with self.database.rows(statement, after, size=size) as (_, lists):
+                return [row[0] for row in next(lists, [])]
+
+        values = self.database.repeated(read)
         within = list(takewhile(lambda value: not _is_after(value, as_of), values))
         until = self._bound_to_json(within[-1]) if within else cursor
         subjects = (json.dumps([cursor, until]),) if within else ()
@@ -135,9 +139,14 @@ class SqlSource:
         """The partition's rows in the order of their keys, a page in each observation, with the
         columns that have a role.
 
+        Where the connection is lost all of them are read again, so that they are of one moment.
         Raises SourceError for a database or query that fails, a query without rows, and a key that
         is not unique; ConfigError for an unknown column.
         """
+        return iter(self.database.repeated(lambda: list(self._pages(partition))))
+
+    def _pages(self, partition: Partition) -> Iterator[Observation]:
+        """The observations of `fetch`, over one connection. Raises LostConnection besides."""
         where, bounds = self._where(partition)
         statement = self._select("*", where, self.config.key)
         number = 0

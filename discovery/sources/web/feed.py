@@ -43,6 +43,7 @@ from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.items import Item, UnreadableDocument
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
+from infra.http.faults import advice
 from infra.http.response import Response
 from infra.settings import nearest
 
@@ -50,7 +51,7 @@ MAX_KNOWN = 20_000
 """Items whose digests a cursor holds. Those not seen for longest are dropped, and read again if
 they come back."""
 ANY_STATUS = tuple(range(400, 600))
-"""HTTP statuses that are a skip and not an error."""
+"""HTTP statuses that are a skip and not an error, unless they stand for a fault of the host."""
 
 
 class FeedSource:
@@ -66,21 +67,21 @@ class FeedSource:
         """The next address with the ids of its new and changed items, as `subjects`.
 
         An item dated after the crawl's day is left for a later crawl, and counted as a skip, as is
-        an address that cannot be read. Raises SourceError where no address can be reached.
+        an address that cannot be read. Raises SourceError where no address gives a feed or a page.
         """
         assert client is not None
         at: int = cursor["at"] if cursor else 0
         known: dict[str, str] = dict(cursor["known"]) if cursor else {}
         url = self.addresses[at]
-        items, page, skips = self._items(url, client)
-        unreached = (cursor["unreached"] if at else 0) + (page is None)
+        items, _, skips = self._items(url, client)
+        unreached = (cursor["unreached"] if at else 0) + (items is None)
         if unreached == len(self.addresses):
             raise SourceError(
-                f"source {self.name}: none of its addresses can be fetched; the last: "
-                f"{skips[0].sample}"
+                f"source {self.name}: none of its addresses gives a feed or a page; the last: "
+                f"{skips[0].reason}: {skips[0].sample}"
             )
         changed = []
-        for item in items:
+        for item in items or ():
             if item.day is not None and item.day > as_of:
                 skips.append(Skip(self.name, "dated after the day of the crawl", item.url))
                 continue
@@ -123,7 +124,7 @@ class FeedSource:
         items, page, faults = self._items(url, client)
         if page is None:  # else its items would count as read
             raise SourceError(faults[0].sample)
-        found = {item.id: item for item in items}
+        found = {item.id: item for item in items or ()}
         for key in wanted:
             if key not in found:
                 yield self._observe(partition, url, page, b"", absent="gone before it was read")
@@ -182,21 +183,23 @@ class FeedSource:
 
     def _items(
         self, url: str, client: PoliteClient
-    ) -> tuple[list[Item], Response | None, list[Skip]]:
-        """The items at an address, the response they are read from (None where the address cannot
-        be fetched), and skips for what could not be read."""
+    ) -> tuple[list[Item] | None, Response | None, list[Skip]]:
+        """The items at an address (None where it gives no feed or page), the response they are
+        read from (None where it cannot be fetched), and skips for what could not be read."""
+        setting = "feeds" if url in self.config.feeds else "pages"
         try:
-            page = client.get(url, allow=ANY_STATUS)
+            page = client.get(url, allow=ANY_STATUS, setting=setting)
         except SourceError as error:
-            return [], None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
+            return None, None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
         try:
             if page.status != 200:
-                raise UnreadableDocument(f"HTTP {page.status}")
-            kind = "feed" if url in self.config.feeds else "page"
+                raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
+            kind = "feed" if setting == "feeds" else "page"
             items, fault = sandbox.read(kind, page.body, url, page.headers)
             return items, page, [Skip(self.name, fault, url)] if fault else []
         except UnreadableDocument as error:
-            return [], page, [Skip(self.name, str(error), url)]
+            sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
+            return None, page, [Skip(self.name, str(error), sample)]
 
     def _followed(self, item: Item, feed_url: str, client: PoliteClient) -> Item:
         """The item with the text of its own page instead of the feed's.

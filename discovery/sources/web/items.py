@@ -1,10 +1,12 @@
 """Parse a feed or a page into items: the text of each entry or page, its day and its address.
 
-feedparser reads feeds (RSS 0.9-2.0, RDF, Atom), trafilatura the main text of a page. Anybody may
-have written their bytes. A document that cannot be parsed raises `UnreadableDocument` with a
-reason; links other than http and https are left out. Hostile markup can cost the parsers hours, or
-more memory than there is. So a crawl runs this file as a program of its own, which sets limits for
-itself (`discovery.sources.web.sandbox`); therefore it imports nothing else of this project.
+feedparser reads feeds of XML (RSS 0.9-2.0, RDF, Atom), which are known by the local name of their
+root element, whatever its prefix; JSON Feeds (jsonfeed.org, version 1.1) are read here. trafilatura
+reads the main text of a page. Anybody may have written their bytes. A document that cannot be
+parsed raises `UnreadableDocument` with a reason; links other than http and https are left out.
+Hostile markup can cost the parsers hours, or more memory than there is. So a crawl runs this file
+as a program of its own, which sets limits for itself (`discovery.sources.web.sandbox`); therefore
+it imports nothing else of this project.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import json
 import re
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from html import escape, unescape
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 MAX_BYTES = 8 * 2**20
 """Bytes of the largest feed or page; a larger one is no text for people."""
@@ -31,11 +34,18 @@ MAX_TEXT_CHARS = 200_000
 """Characters of an item's text; the rest is cut off, and counted as a fault."""
 
 
-_ROOT = re.compile(
-    rb"[^<]{0,64}(?:<\?[^>]*>\s*|<!--.{0,10000}?-->\s*|<!doctype\b[^>\[]*(?:\[.*?\]\s*)?>\s*)*"
-    rb"<(?:rss|rdf:RDF|feed|channel|atom:feed)\b",
-    re.IGNORECASE | re.DOTALL,
-)
+_MAX_JUNK = 64
+"""Bytes before the first markup of a feed, at most: a byte order mark, blank lines, a warning."""
+_MARK = b"\xef\xbb\xbf"
+"""Byte order mark of UTF-8."""
+_ROOT = re.compile(rb"<(?:[\w.-]+:)?(rss|rdf|feed|channel|html)(?=[\s/>])", re.IGNORECASE)
+_BEFORE_ROOT = ((b"<?", b"?>"), (b"<!--", b"-->"))
+"""Beginning and end of what may stand before the root element, but for the document type."""
+_BLANK = re.compile(rb"\s*")
+_DOCTYPE = re.compile(rb"<!doctype\b[^>\[]*(?:\[.*?\]\s*)?>", re.IGNORECASE | re.DOTALL)
+_LINK = re.compile(r"<link\b[^>]{0,1000}>", re.IGNORECASE)
+_FEED_TYPE = re.compile(r"application/(?:rss|atom|feed)\+(?:xml|json)", re.IGNORECASE)
+_HREF = re.compile(r"""\bhref\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -44,7 +54,14 @@ _BLOCK_END = re.compile(r"</(?:p|div|li|h\d|tr|td|blockquote)\s*>|<br\s*/?>", re
 
 
 class UnreadableDocument(ValueError):
-    """A feed or page cannot be read; its message has the same words for the same kind of fault."""
+    """A feed or page cannot be read; its message has the same words for the same kind of fault.
+
+    advice  what to do about this very document, or empty
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +93,14 @@ def read_feed(body: bytes, url: str, headers: Mapping[str, str]) -> tuple[list[I
     """
     _check_size(body)
     text = body.replace(b"\0", b"")  # so that the patterns match UTF-16 and UTF-32 too
-    if not _ROOT.match(text):
-        is_html = re.search(rb"<html|<!doctype html", text[:4096], re.IGNORECASE)
-        raise UnreadableDocument("HTML where a feed was due" if is_html else "not a feed")
+    root = _root(text)
+    if root == "json":
+        entries, fault = _json_entries(body)
+        return _items(entries, url), fault
+    if root == "html":
+        raise UnreadableDocument("HTML where a feed was due", _named_feed(text, url))
+    if not root:
+        raise UnreadableDocument("not a feed")
     if _ENTITY.search(text):
         raise UnreadableDocument("feed declares entities")
     import feedparser
@@ -86,16 +108,95 @@ def read_feed(body: bytes, url: str, headers: Mapping[str, str]) -> tuple[list[I
     response_headers = {"content-location": url, "content-type": headers.get("content-type", "")}
     with _parsing("feed"):
         feed: Any = feedparser.parse(
-            io.BytesIO(body),  # a stream: bytes would be tried as the name of a file
+            io.BytesIO(_trimmed(body)),  # a stream: bytes would be tried as the name of a file
             response_headers=response_headers,
             sanitize_html=False,  # `_plain` removes markup, in linear time
             resolve_relative_uris=False,
         )
-    items = {item.id: item for item in (_entry(entry, url) for entry in feed.entries)}
+    items = _items(feed.entries, url)
+    if not feed.version and not items:  # such as an RDF document of other things
+        raise UnreadableDocument("not a feed")
     fault = None
     if "SAX" in type(feed.get("bozo_exception")).__name__:
         fault = "feed is not well-formed: there may be more of it"
-    return list(items.values()), fault
+    return items, fault
+
+
+def _items(entries: Iterable[Any], url: str) -> list[Item]:
+    """The items of a feed's entries, each once: of entries with one id the last counts."""
+    items = {item.id: item for item in (_entry(entry, url) for entry in entries)}
+    return list(items.values())
+
+
+def _trimmed(body: bytes) -> bytes:
+    """The body without blank lines before the XML declaration, where XML allows none."""
+    mark = _MARK if body.startswith(_MARK) else b""
+    return body if b"\0" in body[:_MAX_JUNK] else mark + body[len(mark) :].lstrip()
+
+
+def _root(text: bytes) -> str:
+    """What a document is, by its root element: `html`, `json` for an object, or a name that feeds
+    have; empty for any other. Takes time in proportion to what stands before it."""
+    place = text.find(b"<", 0, _MAX_JUNK + 1)
+    brace = text.find(b"{", 0, _MAX_JUNK + 1)
+    if brace >= 0 and not 0 <= place < brace:
+        return "json"
+    while 0 <= place < len(text):
+        for begin, end in _BEFORE_ROOT:
+            if text.startswith(begin, place):
+                close = text.find(end, place + len(begin))
+                after = close + len(end) if close >= 0 else len(text)
+                break
+        else:
+            doctype = _DOCTYPE.match(text, place)
+            if doctype is None:
+                root = _ROOT.match(text, place)
+                name = root[1].decode().lower() if root else ""
+                return name or ("html" if b"<html" in text[place : place + 4096].lower() else "")
+            if re.match(rb"<!doctype\s+html", doctype[0], re.IGNORECASE):
+                return "html"
+            after = doctype.end()
+        blank = _BLANK.match(text, after)
+        place = blank.end() if blank else after
+    return ""
+
+
+def _named_feed(page: bytes, url: str) -> str:
+    """The advice to read the feed that an HTML page names by a link; empty where it names none."""
+    for link in _LINK.findall(page[:100_000].decode("utf-8", "replace")):
+        href = _HREF.search(link)
+        if href and _FEED_TYPE.search(link) and is_web(urljoin(url, unescape(href[1]))):
+            return f"it names the feed {urljoin(url, unescape(href[1]))}"
+    return ""
+
+
+def _json_entries(body: bytes) -> tuple[list[dict[str, Any]], str | None]:
+    """The entries of a JSON Feed in the form of feedparser's, and a fault of the feed or None.
+
+    Raises UnreadableDocument.
+    """
+    with _parsing("feed"):
+        feed = json.loads(body.decode(json.detect_encoding(body)))
+        entries = feed.get("items")
+    if "jsonfeed.org/version" not in str(feed.get("version")) or not isinstance(entries, list):
+        raise UnreadableDocument("not a feed")
+    read = [
+        {
+            "id": entry.get("id"),
+            "link": entry.get("url") or entry.get("external_url"),
+            "title": escape(str(entry.get("title") or "")),
+            "summary": escape(str(entry.get("summary") or "")),
+            "content": [
+                {"value": entry.get("content_html")},
+                {"value": escape(str(entry.get("content_text") or ""))},
+            ],
+            "updated_parsed": _time_tuple(entry.get("date_modified")),
+            "published_parsed": _time_tuple(entry.get("date_published")),
+        }
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
+    return read, None if len(read) == len(entries) else "entry of the feed is no JSON object"
 
 
 def read_page(body: bytes, url: str, headers: Mapping[str, str]) -> Item:
@@ -217,6 +318,14 @@ def _struct_day(when: Any) -> date | None:
         return None
 
 
+def _time_tuple(text: Any) -> Any:
+    """The UTC time tuple of an ISO 8601 time, as feedparser gives it; None where it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC).timetuple()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _iso_day(text: str | None) -> date | None:
     """The day of an ISO date, None where it is none."""
     try:
@@ -235,7 +344,7 @@ def main() -> None:
 
     Arguments: `feed` or `page`, and the seconds of CPU time. Standard input: a line of JSON with
     the URL and the content type, then the body. Standard output: JSON with the items, a fault, and
-    in `unreadable` the reason if the document cannot be read.
+    in `unreadable` the reason and the advice if the document cannot be read.
     """
     kind, seconds = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
@@ -250,7 +359,7 @@ def main() -> None:
             items = [read_page(body, headers["url"], headers)]
         answer["items"] = [{**asdict(item), "day": item.day and str(item.day)} for item in items]
     except UnreadableDocument as error:
-        answer["unreadable"] = str(error)
+        answer["unreadable"] = [str(error), error.advice]
     json.dump(answer, sys.stdout)
 
 

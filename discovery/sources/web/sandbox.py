@@ -59,7 +59,7 @@ def read(
         )
     answer = json.loads(done.stdout)
     if answer["unreadable"] is not None:
-        raise UnreadableDocument(answer["unreadable"])
+        raise UnreadableDocument(*answer["unreadable"])
     return [_item(**fields) for fields in answer["items"]], answer["fault"]
 
 

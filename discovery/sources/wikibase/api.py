@@ -236,11 +236,12 @@ class WikibaseApi:
             return None
         url = f"{self.endpoint}/wiki/Special:EntityData/{key}.json"
         try:
-            page = self.client.get(url, {"revision": revision.number}, allow=(404,))
+            params = {"revision": revision.number}
+            value, page = self.client.get_json(url, params, allow=(404,))
             if page.status == 404:
                 reason = "revision is not readable"
                 return self._observe("fault", key, page, absent=reason)
-            entity = find_entity(self.client.decode(page), key)
+            entity = find_entity(value, key)
         except AnswerError:
             entity, page = None, Response.unread(url)
         if entity is None:

@@ -5,20 +5,28 @@ events. The id of an event is a JSON array of topics and offsets; sent back unch
 the stream from there. For a position older than the stream retains, the stream continues from now
 without notice. Canary events come every hour, so a longer time between two events is a gap, and
 changes in a gap must be found in another way.
+
+A position may also be refused, since topics are renamed and partitions rebuilt: with HTTP 400 or
+404, or by an event of the type `error` (KafkaSSE). Then the stream is followed from the time of the
+position, and where it refuses that as well, not at all this time: both are gaps.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from discovery.sources.observation import MAX_SAMPLE, Signal, Skip
 from discovery.sources.wikibase.mediawiki import MAIN, Namespace
+from infra.errors import HostError, RefusedError
 from infra.http.client import PoliteClient
+from infra.http.faults import ReadTimeout
+from infra.http.sse import Event
 
 HEARTBEAT = timedelta(hours=3)
 """Longest time between two events that is no gap. Canary events come at least once an hour
@@ -31,6 +39,8 @@ LATE = timedelta(minutes=1)
 """How far events may be out of order: for so long after the end of a day its events may come."""
 MAX_EMPTY = 2
 """Consecutive connections without a new event after which the stream has no more events."""
+SILENCE_S = 5.0
+"""Seconds to wait for an event, where it only matters that the stream answers."""
 TYPES = frozenset({"edit", "new", "log"})
 """Types of events that may change an item."""
 
@@ -77,6 +87,24 @@ class Slice:
             self.skips.append(Skip(self.source, "event was delivered twice", change.item))
         self.revisions.add(change.revision or 0)
         self.items.add(change.item)
+
+    def forget_position(self, reason: str) -> None:
+        """Go on from the time of the last event: the stream refuses its id."""
+        self.event_id = None
+        self._note_refusal("its position", reason)
+
+    def skip_to(self, until: datetime, reason: str) -> None:
+        """Follow the stream from `until` in the next slice: it refuses the time of the last event
+        as well."""
+        self.event_id, self.at = None, until
+        self._note_refusal("the time of its last event", reason)
+
+    def _note_refusal(self, what: str, reason: str) -> None:
+        """Note a gap at the last event."""
+        self.gap = self.gap or (
+            f"the stream refuses {what} ({reason}): what changed since {_text(self.at)} is found "
+            "by looking at all entities"
+        )
 
     def end(self, until: datetime) -> None:
         """Say that all events before `until` were read.
@@ -133,29 +161,91 @@ def follow(
     if "at" not in state:
         return Signal(cursor={**state, "event_id": None, "at": _text(until)}, done=True)
     found = Slice(source, state["event_id"], datetime.fromisoformat(state["at"]))
-    empty = 0
+    empty, refused, done = 0, False, None
     while empty < MAX_EMPTY:
         before = found.event_id
-        since = None if found.event_id else {"since": _text(found.at)}
-        with closing(client.stream(url, since, last_event_id=found.event_id)) as events:
-            for event in events:
-                change = read_event(event.data, wiki, namespace)
-                if change is None or change.at > now + SKEW:
-                    reason = "event is malformed" if change is None else "event is of the future"
-                    found.skips.append(Skip(source, reason, event.data[:MAX_SAMPLE]))
-                    continue
-                if change.at >= until + LATE:
-                    found.end(until)
-                    return found.signal(state, done=True)
-                if change.at >= until:
-                    found.passed = True
-                    continue
-                found.take(change, event.id)
-                if found.num_events >= SLICE_EVENTS:
-                    return found.signal(state, done=False)
+        try:
+            done = _listen(client, url, wiki, found, until, now, namespace)
+        except RefusedError as error:
+            if found.event_id is not None and not refused:
+                refused = True
+                found.forget_position(_status(error))
+                continue
+            if not refused:
+                _check_address(client, url)
+            found.skip_to(until, _status(error))
+            return found.signal(state, done=True)
+        except HostError as error:
+            silent = isinstance(error.__cause__, ReadTimeout)  # else it was asked often enough
+            if not silent or (found.event_id == before and empty + 1 == MAX_EMPTY):
+                raise
+        if done is not None:
+            return found.signal(state, done=done)
         empty = empty + 1 if found.event_id == before else 0
     found.end(until)
     return found.signal(state, done=True)
+
+
+def _listen(
+    client: PoliteClient,
+    url: str,
+    wiki: str,
+    found: Slice,
+    until: datetime,
+    now: datetime,
+    namespace: Namespace,
+) -> bool | None:
+    """Take the events of one connection into `found`, from its position, or else its time.
+
+    Returns whether the day is done if the slice ends in this connection, else None. Raises
+    RefusedError for a position or time that the stream refuses; SourceError.
+    """
+    since = None if found.event_id else {"since": _text(found.at)}
+    position = found.event_id
+    with closing(client.stream(url, since, last_event_id=position)) as events:
+        for event in events:
+            if event.event == "error":
+                if found.event_id == position:  # nothing came before it
+                    raise RefusedError(_reported(event))
+                return None
+            change = read_event(event.data, wiki, namespace)
+            if change is None or change.at > now + SKEW:
+                reason = "event is malformed" if change is None else "event is of the future"
+                found.skips.append(Skip(found.source, reason, event.data[:MAX_SAMPLE]))
+                continue
+            if change.at >= until + LATE:
+                found.end(until)
+                return True
+            if change.at >= until:
+                found.passed = True
+                continue
+            found.take(change, event.id)
+            if found.num_events >= SLICE_EVENTS:
+                return False
+    return None
+
+
+def _check_address(client: PoliteClient, url: str) -> None:
+    """Connect to a stream without position and time. Raises SourceError where it refuses that too:
+    then the address is wrong."""
+    events = client.stream(url, read_timeout_s=SILENCE_S)
+    with suppress(HostError), closing(events):
+        next(events, None)
+
+
+def _status(error: RefusedError) -> str:
+    """How a stream refuses, without address and time, which must not stand in a snapshot."""
+    status = re.search(r"HTTP \d{3}", str(error))
+    return status[0] if status else str(error)
+
+
+def _reported(event: Event) -> str:
+    """What an event of the type `error` says, in one line."""
+    try:
+        said = json.loads(event.data)["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = event.data
+    return " ".join(str(said).split())[:120] or "an error without a message"
 
 
 def read_event(text: str, wiki: str, namespace: Namespace = MAIN) -> ChangedEntity | None:

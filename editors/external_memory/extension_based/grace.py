@@ -124,7 +124,8 @@ class Grace:
         num_layers = len(architecture.blocks)
         layer = self.config.layer
         if layer is None:
-            return min(round(DEPTH * num_layers), max(num_layers - 2, 0))
+            default = min(round(DEPTH * num_layers), max(num_layers - 2, 0))
+            return architecture.editable([default])[0]
         if layer >= num_layers:
             raise ConfigError(
                 f"layer={layer} but {type(architecture.model).__name__} has {num_layers} "

@@ -72,7 +72,7 @@ class LocFtBf:
         num_layers = len(architecture.blocks)
         layer = self.config.layer
         if layer is None:
-            return round(DEPTH * (num_layers - 1))
+            return architecture.editable([round(DEPTH * (num_layers - 1))])[0]
         if layer >= num_layers:
             raise ConfigError(
                 f"layer={layer} but {type(architecture.model).__name__} has {num_layers} "

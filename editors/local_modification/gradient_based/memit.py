@@ -107,13 +107,16 @@ class Memit:
         """The contexts of the model seen last."""
 
     def layers(self, architecture: Architecture) -> tuple[int, ...]:
-        """Layers to edit. Raises ConfigError for layers the model lacks, ModelError for more than
-        one where the block normalises its MLP's output, since shares of a residual do not add up
-        there."""
+        """Layers to edit. Raises ConfigError for layers the model lacks, ModelError for those whose
+        block cannot be edited, and for more than one where the block normalises its MLP's output,
+        since shares of a residual do not add up there."""
         num_layers = len(architecture.blocks)
         first, last = round(FIRST * num_layers), round(LAST * num_layers)
-        spread = architecture.blocks[last].gain is not None
-        layers = self.config.layers or tuple(range(first, last + 1) if spread else [last])
+        layers = self.config.layers
+        if not layers:
+            layers = tuple(architecture.editable(range(first, last + 1)))
+            spread = all(architecture.blocks[i].gain is not None for i in layers)
+            layers = layers if spread else layers[-1:]
         name = type(architecture.model).__name__
         if layers[-1] >= num_layers:
             raise ConfigError(

@@ -146,13 +146,14 @@ def _reduced(record: ReducedRecord) -> Case:
 def _easy_edit(record: EasyEditRecord) -> Case:
     rephrased = (record.rephrase_prompt,)
     free = record.rephrase_is_generation_prompt is not False
+    place = find_subject(record.prompt, record.subject)
     near = Query(prompt=record.locality_prompt, accepted=(record.locality_ground_truth,))
     return Case(
         id=str(record.case_id),
         relation=template_of(record.prompt, record.subject),
-        subject=record.subject,
+        subject=place.subject,
         prompt=record.prompt,
-        subject_start=find_subject(record.prompt, record.subject),
+        subject_start=place.start,
         target=record.target_new,
         accepted=(record.target_new,),
         old=(record.ground_truth,),

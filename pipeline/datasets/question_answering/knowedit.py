@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from pydantic import ConfigDict, Field
 
 from infra.lm.matching import is_one_of
-from pipeline.datasets.collector import Collector, answers
+from pipeline.datasets.collector import Collector, unique
 from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import find_subject, template_of
 from pipeline.evaluate.cases import Case, Criterion, Query
@@ -40,10 +40,10 @@ class Asked(Record):
 
     @property
     def things(self) -> Things:
-        """The answer as entities with their names; entities without a usable name are left out."""
+        """The answer as entities with their names; entities without a name are left out."""
         truth = self.ground_truth
         names = [[truth]] if isinstance(truth, str) else _lists(truth)
-        return tuple(dict.fromkeys(thing for one in names if (thing := answers(one))))
+        return tuple(dict.fromkeys(thing for one in names if (thing := unique(one))))
 
 
 class Portability(Record):
@@ -82,14 +82,15 @@ def load(source: DatasetFile, found: Collector) -> None:
     match the schema."""
     for row in source.rows():
         record = row.read(KnowEditRecord)
+        place = find_subject(record.prompt, record.subject)
         criteria = tuple(_preserved(record, found))
         old = record.ground_truth
         case = Case(
             id=str(row.number),
             relation=template_of(record.prompt, record.subject),
-            subject=record.subject,
+            subject=place.subject,
             prompt=record.prompt,
-            subject_start=find_subject(record.prompt, record.subject),
+            subject_start=place.start,
             target=record.target_new,
             accepted=_aliases(record),
             old=(old,) if isinstance(old, str) else old,

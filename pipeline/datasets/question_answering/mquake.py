@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from infra.lm.matching import normalise
-from pipeline.datasets.collector import Collector, answers
+from infra.lm.normal_form import normalise
+from pipeline.datasets.collector import Collector, unique
 from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import fill
 from pipeline.evaluate.cases import Case, MultiHop, Query
@@ -58,8 +58,8 @@ class Hop(Record):
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """All names of the answer by which it can be recognised."""
-        return answers((self.answer, *self.answer_alias))
+        """All names of the answer ."""
+        return unique((self.answer, *self.answer_alias))
 
 
 class MquakeRecord(Record):
@@ -141,6 +141,6 @@ def _question(record: MquakeRecord, case_ids: tuple[str, ...]) -> MultiHop:
         id=str(record.case_id),
         case_ids=case_ids,
         questions=record.questions,
-        accepted=answers((record.new_answer, *record.new_answer_alias)),
+        accepted=unique((record.new_answer, *record.new_answer_alias)),
         hops=tuple(Query(prompt=h.cloze, accepted=h.accepted) for h in record.new_single_hops),
     )

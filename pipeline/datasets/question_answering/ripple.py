@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from infra.lm.matching import is_one_of
-from pipeline.datasets.collector import Collector, answers
+from pipeline.datasets.collector import Collector, unique
 from pipeline.datasets.question_answering.ripple_relations import PHRASES, PROPERTIES
 from pipeline.datasets.records import DatasetFile, Record
 from pipeline.datasets.subject_spans import ABSENT
@@ -59,7 +59,7 @@ class RippleQuery(Record):
     @property
     def things(self) -> tuple[tuple[str, ...], ...]:
         """The entities that the answer must name, each as a tuple of its names."""
-        named = (answers((answer.value, *answer.aliases)) for answer in self.answers)
+        named = (unique((answer.value, *answer.aliases)) for answer in self.answers)
         return tuple(dict.fromkeys(names for names in named if names))
 
 

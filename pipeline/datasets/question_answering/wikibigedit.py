@@ -68,12 +68,13 @@ def load(source: DatasetFile, found: Collector) -> None:
 
 
 def _case(id: str, record: PublishedRecord) -> Case:
+    place = find_subject(record.update, record.subject)
     return Case(
         id=id,
         relation=record.relation or template_of(record.update, record.subject),
-        subject=record.subject,
+        subject=place.subject,
         prompt=record.update,
-        subject_start=find_subject(record.update, record.subject),
+        subject_start=place.start,
         target=record.ans,
         accepted=(record.ans,),
         paraphrases=tuple(filter(None, (record.rephrase, record.personas))),

@@ -41,14 +41,15 @@ def load(source: DatasetFile, found: Collector) -> None:
     match the schema."""
     for row in source.rows():
         record = row.read(ZsreRecord)
+        place = find_subject(record.src, record.subject)
         question = record.loc.removeprefix(OUT_OF_SCOPE).rstrip("?")
         found.add(
             Case(
                 id=str(row.number),
                 relation=template_of(record.src, record.subject),
-                subject=record.subject,
+                subject=place.subject,
                 prompt=record.src,
-                subject_start=find_subject(record.src, record.subject),
+                subject_start=place.start,
                 target=record.alt,
                 accepted=(record.alt,),
                 old=record.answers,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.scoring.family import Scores

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from loopback import QuietHandler, on_loopback
+from loopback import QuietHandler, SkippedTime, on_loopback
 from trust_helpers import OWN, RISK, assess, change
 
 from discovery.trust.policy import RevertRiskConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.rules import Finding
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 
 def test_revert_risk() -> None:
@@ -60,22 +59,24 @@ def test_the_service_is_asked_politely_and_what_it_cannot_rate_is_missing(
     lift_wing: tuple[str, list[Any]],
 ) -> None:
     """Over real HTTP: model and revision are sent, with a contact; errors, answers of another form
-    and chances above one are no ratings; a service that is down is left alone."""
+    and chances above one are no ratings; a service that is down is left alone, and one that has
+    rated others is not taken to be down for revisions that it does not know."""
     endpoint, asked = lift_wing
     config = RevertRiskConfig(endpoint=endpoint, contact="a@b.org")
     with PoliteClient(
-        source="risk", contact="a@b.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="risk", contact="a@b.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     ) as client:
         assert scores([2, 3, 4, 12, 100, 6], client, config) == {2: 0.2, 4: 0.4, 6: 0.6}
         path, agent, value = asked[0]
         assert path == "/lw/v1/models/revertrisk-wikidata:predict" and value == {"rev_id": 2}
         assert "a@b.org" in agent
+        assert scores([2, 3, 5, 7, 9, 4], client, config) == {2: 0.2, 4: 0.4}
         asked.clear()
         assert scores([1, 3, 5, 2], client, config) == {}
         assert len(asked) == 3
     gone = RevertRiskConfig(endpoint="http://127.0.0.1:9", contact="a@b.org")
     with PoliteClient(
-        source="risk", contact="a@b.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="risk", contact="a@b.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     ) as client:
         assert scores([2], client, gone) == {}
 

@@ -23,6 +23,7 @@ def test_rules_are_spelled_as_in_the_tables_of_finished_runs() -> None:
         "COOL_DOWN": "cool-down",
         "SOURCE": "source",
         "CONTRADICTION": "contradiction",
+        "UNREADABLE": "unreadable",
         "QUORUM": "quorum",
         "REVERT_RISK": "revert risk",
         "BULK": "bulk",
@@ -44,6 +45,7 @@ def findings() -> dict[str, str]:
     deny = next(key for key, rule in sensitive().items() if rule.action == "deny")
     person = Entity(id="Q1", label="Ann", types=("Q5",), source="wd")
     sources = [make_fact("Q2", source="wd"), make_fact("Q3", source="people")]
+    unreadable = make_fact("", snaktype="unreadable", value_type="other")
     conflict = change(
         kind="conflict",
         rule=DiffRule.SEVERAL_VALUES,
@@ -57,6 +59,7 @@ def findings() -> dict[str, str]:
         assess(change(revision_time=(NOW - timedelta(hours=1)).isoformat())),
         assess(change(), standings={"wd": Standing(0.5, quarantined=True)}),
         assess(conflict, subjects=Subjects.of(sources, day=days(DAY), functional={"P6": ()})),
+        assess(change(), subjects=Subjects.of([unreadable], day=days(DAY))),
         assess(change(references=())),
         assess(change(), config=RISK, scores={5: 0.9}),
         assess(change(user="Bot"), anomalies={("user", "Bot"): "too many"}),

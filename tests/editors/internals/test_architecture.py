@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import KINDS, NORMALISED, SIZES, make_model
+from tiny_models import KINDS, NORMALISED, SIZES, STATEFUL, make_model
 from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
 from editors.internals.discover import discover
 from infra.errors import ModelError
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *STATEFUL])
 def test_finds_the_mlp_projection_and_its_gain(kind: str) -> None:
     """Every block: weight maps inner size to hidden size, gain 1 (Granite 0.3, post-norm None)."""
     model = make_model(kind)
@@ -26,7 +26,7 @@ def test_finds_the_mlp_projection_and_its_gain(kind: str) -> None:
         assert block.gain == (expected if expected is None else pytest.approx(expected))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *STATEFUL])
 def test_head_on_hidden_states_equals_the_model(kind: str) -> None:
     """Decoder, then head: the model's own logits, with scale, soft cap and padding."""
     model = make_model(kind)

@@ -1,8 +1,10 @@
-"""A digest says which rows a table has, and nothing of how they are kept."""
+"""A digest of a table says which rows it has, one of a file which bytes."""
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.files.digest import table_digest
+from infra.files.digest import content_digest, file_digest, table_digest
 
 
 def test_table_digest_is_of_rows_not_of_chunks() -> None:
@@ -19,6 +21,23 @@ def test_table_digest_is_of_rows_not_of_chunks() -> None:
     parts = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
     assert table_digest(whole) == table_digest(parts)
     assert table_digest(whole) != table_digest(whole.slice(0, 2))
+
+
+def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
+    """Whatever it is called and whatever is in it; what a stage wrote is known by its rows."""
+    kinds = [pa.date32(), pa.timestamp("ns"), pa.decimal128(5, 2), pa.duration("s"), pa.uuid()]
+    table = pa.table({str(kind): pa.array([None], kind) for kind in kinds})
+    path = tmp_path / "x.parquet"
+    pq.write_table(table, path)
+    assert file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes()[:100])
+    assert file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    numbers = pa.table({"x": [1, 2, 3]})
+    found = set()
+    for compression in ("none", "zstd"):
+        pq.write_table(numbers, path, compression=compression)
+        found.add((content_digest(path), file_digest(path)))
+    assert len(found) == 2 and {rows for rows, _ in found} == {table_digest(numbers)}
 
 
 DIGESTED = pa.schema(

@@ -95,7 +95,7 @@ def test_a_busy_host_is_paused_for_all(clock, server):
     rate_limit = LocalRateLimit(clock.time, clock.sleep)
     server.fail(1, status=503, headers={"Retry-After": "100"})
     with server as base, client(clock, rate_limit=rate_limit, max_attempts=1) as told:
-        with pytest.raises(SourceError, match="too busy after 1 tries"):
+        with pytest.raises(SourceError, match="too busy after 1 try"):
             told.get(base + PAGE)
         with client(clock, rate_limit=rate_limit) as other:
             other.get(base + PAGE)
@@ -194,14 +194,14 @@ def test_store_outlives_the_port(clock, tmp_path):
         ),
         ({"body": b'{"entities": {"Q42"'}, "broken JSON"),
         ({"body": b'{"error": {"code": "nope", "info": "no"}}'}, "refuses: nope"),
-        ({"status": 500, "body": b"oops"}, "HTTP 500"),
+        ({"status": 400, "body": b"oops"}, "HTTP 400"),
         ({"body": b"x" * 3000}, "more than 2000 bytes"),
         ({"status": 302, "headers": {"Location": "http://localhost:9/"}}, "another host"),
     ],
 )
 def test_faults_are_one_clear_line(clock, server, fault, words):
     """What is not an answer is a SourceError of one line that names the source and the address."""
-    server.fail(1, **fault)
+    server.fail(3, **fault)
     with (
         server as base,
         client(clock, max_body_bytes=2000) as http,

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import SkippedTime
 from raw_server import Answer, RawServer, answer
 
 from infra.errors import AnswerError, SourceError
 from infra.http.body import BodyDamaged, BodyTooLarge, read_body
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 JSON = {"Content_Type": "application/json"}
 GZIP = {"Content_Encoding": "gzip"}
@@ -25,7 +25,9 @@ GZIP = {"Content_Encoding": "gzip"}
 
 def client(**options: Any) -> PoliteClient:
     settings = {"min_interval_s": 0.0, "max_body_bytes": 2**20, **options}
-    return PoliteClient(source="s", contact="a@b.org", rate_limit=LocalRateLimit(), **settings)
+    return PoliteClient(
+        source="s", contact="a@b.org", rate_limit=SkippedTime().rate_limit(), **settings
+    )
 
 
 def fails(answers: list[Answer], words: str, **options: Any) -> tuple[SourceError, int]:

@@ -72,10 +72,12 @@ def test_rules_that_are_not_there_allow_everything(status):
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_rules_that_cannot_be_had_forbid_everything(status):
+    """They are asked for again first, as anything that a host fails at."""
     with site(robots_txt=rules("", status), x=PAGE) as (base, asked):
-        with client() as c, pytest.raises(SourceError, match=f"cannot be had .HTTP {status}"):
+        words = f"cannot be had .*HTTP {status}.* 6 tries"
+        with client() as c, pytest.raises(RobotsError, match=words):
             c.get(f"{base}/x")
-    assert asked == ["/robots.txt"]
+    assert asked == ["/robots.txt"] * 6
 
 
 def test_a_host_that_cannot_be_reached_forbids_everything():
@@ -202,7 +204,7 @@ def test_a_delay_without_reason_closes_the_site():
 
 
 def test_a_closed_site_is_asked_again_after_a_while():
-    """For five minutes nothing more is asked of it; then it may be open."""
+    """For five minutes nothing more is asked of it; then it may be open, and is asked once."""
     now = [1e9]
     answers = {"robots_txt": rules("", 500), "x": PAGE}
     with site(**answers) as (base, asked), client(lambda: now[0]) as c:
@@ -210,4 +212,4 @@ def test_a_closed_site_is_asked_again_after_a_while():
             now[0] += seconds
             with pytest.raises(RobotsError):
                 c.get(f"{base}/x")
-    assert asked == ["/robots.txt"] * 2
+    assert asked == ["/robots.txt"] * (6 + 1)

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import QuietHandler, on_loopback
+from loopback import QuietHandler, SkippedTime, on_loopback
 
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 from infra.http.sse import Event, read_events
 
 
@@ -154,7 +153,10 @@ class Streamer:
 
 def client() -> PoliteClient:
     return PoliteClient(
-        source="wd", contact="ops@example.org", rate_limit=LocalRateLimit(), min_interval_s=0.0
+        source="wd",
+        contact="ops@example.org",
+        rate_limit=SkippedTime().rate_limit(),
+        min_interval_s=0.0,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import STATEFUL
 
 from infra.lm.batching import FULL_TOKENS, PADDED_SHARE, chunks
 from infra.lm.language_model import LanguageModel
@@ -17,7 +18,7 @@ from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from infra.models.loading import load
 
-KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"]
+KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox", *STATEFUL]
 QUESTIONS = [
     Question(
         id="a", prompt="Tom Brady plays for", candidates=("Paris", "the Navy", "Derby"), greedy=True

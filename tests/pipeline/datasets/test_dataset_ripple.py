@@ -25,7 +25,8 @@ def test_mquake_shares_edits_and_drops_what_contradicts() -> None:
         "record: it relies on what an earlier record edits": 1,
     }
     ada = cases.by_id["1-0"]
-    assert ada.accepted == ("Norland", "Kingdom of Norland")
+    assert ada.accepted == ("Norland", "Kingdom of Norland", "NO")
+    assert not ada.is_right("no one knows")
     assert ada.paraphrases == ("Ada Quill is a citizen of what?",)
     first = cases.multi_hop[0]
     assert first.accepted == ("King Olm", "Olm I")
@@ -50,7 +51,7 @@ def test_ripple_edits_become_criteria() -> None:
     leo = cases.cases[0]
     assert leo.prompt == "The name of the country of citizenship of Leonardo DiCaprio is"
     assert (leo.relation, leo.target, leo.old) == ("P27", "Syria", ("United States of America",))
-    assert leo.accepted == ("Syria", "sy", "Syrian Arab Republic")
+    assert leo.accepted == ("Syria", "sy", "Syrian Arab Republic", "S")
     assert [query.prompt for query in leo.same_subject] == [
         "The name of the mother of Leonardo DiCaprio is"
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.datasets.collector import Collector, answers
+from pipeline.datasets.collector import Collector
 from pipeline.datasets.subject_spans import ABSENT, Names, find_subject, template_of
 from pipeline.evaluate.cases import Case, Criterion, MultiHop, Query
 
@@ -40,7 +40,7 @@ def test_what_cannot_be_edited_is_counted_by_its_reason() -> None:
         case("Bo", prompt="He lives in"),
         case("Cy", target=" "),
         case("Di", old=("the Olmstad",)),
-        case("Ed", target="The"),
+        case("Ed", target="\u200b"),
         case(),
         case(target="Foxton"),
         case("Fay", id="Ann lives in"),
@@ -50,7 +50,7 @@ def test_what_cannot_be_edited_is_counted_by_its_reason() -> None:
         "record: its subject is not in the prompt": 1,
         "record: prompt, subject or target is empty": 1,
         "record: its target is the old answer": 1,
-        "record: its target has no word that an answer could be compared by": 1,
+        "record: its target has no visible character": 1,
         "record: it repeats an earlier edit": 1,
         "record: it contradicts an earlier edit": 1,
         "record: its id is an earlier record's": 1,
@@ -189,10 +189,3 @@ def test_names_are_found_as_by_looking_for_each(names: list[str], text: str) -> 
         for name in names
     )
     assert Names(names).are_in(text) == slow
-
-
-def test_aliases_that_begin_any_sentence_are_none() -> None:
-    """`NO` is Norway and `In` a film; as a thing's only or first name they stay."""
-    assert answers(["Norway", "NO", "N", "🇳🇴", " Norge "]) == ("Norway", "Norge")
-    assert answers(["no"]) == ("no",)
-    assert answers(["7", "VII"]) == ("7", "VII")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from planned_edits import planned_edit
 
-from infra.lm.matching import normalise
+from infra.lm.normal_form import normalise
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.plan_cases import cases_of_plan
 from pipeline.plan.edits import Neighbour, PlannedEdit, Removal

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from infra.lm.matching import begins_with, contains, is_one_of
+from infra.lm.matching import contains, is_one_of
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
@@ -35,11 +35,14 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
     """
     for case in cases.cases:
         for i, question in enumerate(form_questions(case, config)):
-            until = (*case.accepted, *case.old) if i else None
+            until = (*case.accepted, *case.wrong) if i else None
             yield replace(question, greedy=True, until=until)
     for k, query in enumerate(cases.gone):
         yield Question(
-            id=question_id("gone", k), prompt=query.prompt, greedy=True, until=query.accepted
+            id=question_id("gone", k),
+            prompt=query.prompt,
+            greedy=True,
+            until=(*query.accepted, *query.rivals),
         )
 
 
@@ -57,31 +60,23 @@ def score(answer_set: AnswerSet) -> Scores:
     others = [(case, text) for case, i, text in said if i > 0]
     corrected = [(case, i, text) for case, i, text in said if case.old]
     gone = [
-        (question_id("gone", k), begins_with(answer.greedy or "", query.accepted) is not None)
+        (question_id("gone", k), query.is_right(answer.greedy or ""))
         for k, query in enumerate(answer_set.cases.gone)
         if (answer := answer_set.answers.get(question_id("gone", k)))
     ]
     return {
-        "reliability": measured(
-            ((c.id, begins_with(text, c.accepted) is not None) for c, text in own), alias
-        ),
+        "reliability": measured(((c.id, c.is_right(text)) for c, text in own), alias),
         "reliability_exact": measured(((c.id, is_one_of(t, c.accepted)) for c, t in own), exact),
-        "generality": measured(
-            ((c.id, begins_with(text, c.accepted) is not None) for c, text in others), alias
-        ),
+        "generality": measured(((c.id, c.is_right(text)) for c, text in others), alias),
         "generality_exact": measured(((c.id, is_one_of(t, c.accepted)) for c, t in others), exact),
         "contains": measured(
             ((c.id, contains(text, c.accepted)) for c, text in own),
             answer_set.protocol("greedy", "contains"),
         ),
         "superseded": measured(
-            [*((c.id, _says_old(c.old, text)) for c, i, text in corrected if i == 0), *gone], alias
+            [*((c.id, c.is_superseded(text)) for c, i, text in corrected if i == 0), *gone], alias
         ),
         "superseded_paraphrase": measured(
-            ((c.id, _says_old(c.old, text)) for c, i, text in corrected if i > 0), alias
+            ((c.id, c.is_superseded(text)) for c, i, text in corrected if i > 0), alias
         ),
     }
-
-
-def _says_old(old: Iterable[str], text: str) -> bool:
-    return begins_with(text, old) is not None

@@ -35,7 +35,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                 id=question_id("near", case.id, k),
                 prompt=query.prompt,
                 greedy=True,
-                until=case.accepted,
+                until=(*case.accepted, *query.accepted),
                 min_new_tokens=length,
             )
     for case in with_unrelated(cases, config):
@@ -59,21 +59,22 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
 
 def score(answer_set: AnswerSet) -> Scores:
     """All four numbers, from the questions that were asked."""
+    answers = answer_set.answers
     near = [
-        (case, question_id("near", case.id, k))
+        (case, query, question_id("near", case.id, k))
         for case in answer_set.cases.cases
-        for k in range(len(case.near))
-        if question_id("near", case.id, k) in answer_set.answers
+        for k, query in enumerate(case.near)
+        if question_id("near", case.id, k) in answers
     ]
     leaks = [
-        (case.id, begins_with(answer_set.answers[key].greedy or "", case.accepted) is not None)
-        for case, key in near
+        (case.id, begins_with(answers[key].greedy or "", case.accepted, query.accepted) is not None)
+        for case, query, key in near
     ]
     length = answer_set.config.agreement_tokens
     same = [(case.id, question_id("same", case.id)) for case in answer_set.cases.cases]
     general = [(key, key) for key in answer_set.answers if key.startswith("neutral/")]
     return {
-        "near_agreement": _agreement(answer_set, [(case.id, key) for case, key in near], length),
+        "near_agreement": _agreement(answer_set, [(case.id, key) for case, _, key in near], length),
         "subject_agreement": _agreement(answer_set, same, length),
         "neutral_agreement": _agreement(answer_set, general, answer_set.config.neutral_tokens),
         "leak": measured(leaks, answer_set.protocol("greedy", "alias")),

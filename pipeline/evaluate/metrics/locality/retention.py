@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
@@ -30,14 +29,14 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
     """The own prompt of every edit."""
     for case in cases.cases:
         own = next(iter(form_questions(case, config)))
-        yield replace(own, greedy=True, until=(*case.accepted, *case.old))
+        yield replace(own, greedy=True, until=(*case.accepted, *case.wrong))
 
 
 def score(answer_set: AnswerSet) -> Scores:
     """`retention` of the older edits; where there are several batches, bins and half-life too."""
     protocol = answer_set.protocol("greedy", "alias")
     right = {
-        case.id: begins_with(answer.greedy, case.accepted) is not None
+        case.id: case.is_right(answer.greedy)
         for case in answer_set.cases.cases
         if (answer := answer_set.of("edit", case, 0)) and answer.greedy is not None
     }

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from infra.lm.matching import begins_with, contains
+from infra.lm.matching import contains
 from infra.lm.question import Answer, Question
 from pipeline.evaluate.cases import Case, CaseSet, Criterion
 from pipeline.evaluate.config import EvaluateConfig
@@ -37,7 +37,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
         if not case.criteria:
             continue
         own = next(iter(form_questions(case, config)))
-        yield replace(own, greedy=True, until=case.accepted)
+        yield replace(own, greedy=True, until=(*case.accepted, *case.wrong))
         for n, criterion in enumerate(case.criteria):
             for part, (prompt, _) in _parts(criterion).items():
                 yield Question(
@@ -56,7 +56,7 @@ def score(answer_set: AnswerSet) -> Scores:
         edit = answer_set.of("edit", case, 0)
         if edit is None or edit.greedy is None:
             continue
-        is_edited = begins_with(edit.greedy, case.accepted) is not None
+        is_edited = case.is_right(edit.greedy)
         for n, criterion in enumerate(case.criteria):
             if not _is_asked(answer_set, case, n, criterion):
                 continue

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
@@ -29,7 +28,7 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                     id=question_id("port", case.id, kind, k),
                     prompt=query.prompt,
                     greedy=True,
-                    until=query.accepted,
+                    until=(*query.accepted, *query.rivals),
                 )
 
 
@@ -41,7 +40,7 @@ def score(answer_set: AnswerSet) -> Scores:
             for k, query in enumerate(queries):
                 answer = answer_set.of("port", case, kind, k)
                 if answer and answer.greedy is not None:
-                    hit = begins_with(answer.greedy, query.accepted) is not None
+                    hit = query.is_right(answer.greedy)
                     kinds.setdefault(kind, []).append((case.id, hit))
     protocol = answer_set.protocol("greedy", "alias")
     return {f"portability_{kind}": measured(hits, protocol) for kind, hits in sorted(kinds.items())}

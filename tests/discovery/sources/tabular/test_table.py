@@ -27,7 +27,9 @@ ROWS = [
 
 
 def write(path, rows):
-    if path.suffix == ".jsonl":
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     elif path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)

@@ -14,6 +14,7 @@ from test_feed import ADA, BOB, FILLER
 
 from discovery.sources.web import items, sandbox
 from discovery.sources.web.items import MAX_BYTES, UnreadableDocument, read_feed, read_page
+from infra.errors import SourceError
 
 URL = "https://example.org/feed"
 
@@ -78,10 +79,26 @@ def test_what_is_no_page(site, body, kind, reason):
 
 @pytest.mark.parametrize("status", [403, 404, 410, 500])
 def test_statuses(site, status):
-    """An address that is forbidden, gone or broken does not cost the others."""
+    """An address that is forbidden, gone or broken does not cost the others; its sample says what
+    to do."""
     bad, good = site.put("/bad", "no", status=status), site.put("/feed", rss(ADA))
     crawled = crawl_feed(feeds=(good, bad))
-    assert crawled.said and crawled.reasons == [f"HTTP {status}"]
+    at_fault = status == 500
+    assert crawled.said
+    assert crawled.reasons == ["cannot be fetched" if at_fault else f"HTTP {status}"]
+    assert ("HTTP 500" if at_fault else "`feeds`") in crawled.skips[0].sample
+
+
+def test_a_source_none_of_whose_addresses_is_a_feed_is_an_error(site):
+    """It does not end well with nothing; the feed that a page names is told."""
+    link = '<link rel="alternate" type="application/rss+xml" href="/rss?a=1&amp;b=2">'
+    page = site.put("/bad", article(*FILLER, head=link), Content_Type="text/html")
+    gone = site.put("/gone", "no", status=404)
+    with pytest.raises(SourceError, match="none of its addresses gives a feed") as caught:
+        crawl_feed(feeds=(gone, page))
+    text = str(caught.value)
+    assert "HTML where a feed was due" in text and "\n" not in text
+    assert f"it names the feed {site.origin}/rss?a=1&b=2" in text
 
 
 def test_a_feed_that_was_cut(site):

@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 from discovery_helpers import EXAMPLES
+from loopback import SkippedTime
 from pydantic import ValidationError
 
 from discovery.sources.observation import Partition, Signal, Since
@@ -13,7 +14,6 @@ from discovery.sources.wikibase.config import WikidataConfig
 from discovery.sources.wikibase.sparql import read_items
 from discovery.sources.wikibase.wikidata import WikidataSource
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 OCTOBER = EXAMPLES / "recordings" / "october"
 BASE = 9_100_000_000
@@ -31,7 +31,7 @@ def fetched(base, keys, known=None, as_of=LAST):
     source = WikidataSource(config)
     part = Partition(id="0", as_of=as_of, keys=keys, known=tuple(known or [None] * len(keys)))
     with PoliteClient(
-        source="w", contact="a@example.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="w", contact="a@example.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     ) as client:
         return list(source.fetch(part, client)), source
 

@@ -1,16 +1,19 @@
 """The stream of recent changes: nothing of a day is missed, and what may be is said."""
 
+# ruff: noqa: SIM117 -- an error inside its server reads better so
+
 import json
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 import pytest
 from discovery_helpers import EXAMPLES
+from loopback import QuietHandler, SkippedTime, on_loopback
 
 from discovery.sources.replay.server import STREAM, ReplayServer
 from discovery.sources.wikibase.recent_changes import follow, read_event
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
 
 WIKI = "wikidatawiki"
 DAY = date(2025, 5, 22)
@@ -69,7 +72,7 @@ def heard(server, base, events, state=None, day=DAY):
     """The slice that a day's listening gives."""
     server.recording.events = events
     client = PoliteClient(
-        source="w", contact="a@example.org", rate_limit=LocalRateLimit(), min_interval_s=0
+        source="w", contact="a@example.org", rate_limit=SkippedTime().rate_limit(), min_interval_s=0
     )
     with client:
         state = {"event_id": None, "at": BEGIN} if state is None else state
@@ -222,3 +225,89 @@ def test_a_listener_that_is_refused_waits_and_is_heard_once(server):
         with pytest.raises(SourceError, match="too busy after 6 tries") as caught:
             heard(server, base, events)
     assert "\n" not in str(caught.value)
+
+
+POSITION = {"event_id": identifier(f"{DAY}T01:00:00Z", 1), "at": f"{DAY}T01:00:00Z"}
+
+
+@contextmanager
+def refusing(*refused, status=400, error=""):
+    """A stream that refuses requests `by id`, `by time` or `plain`, with a status or an event."""
+    asked = []
+
+    class Stream(QuietHandler):
+        def do_GET(self):
+            by_id = "Last-Event-ID" in self.headers
+            how = "by id" if by_id else "by time" if "since=" in self.path else "plain"
+            asked.append(how)
+            if how in refused and not error:
+                self.send_response(status)
+                body = b"{}"
+            else:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                events = [
+                    event("01:30:00", "Q1", 5),
+                    *(canary(f"{h}:30:00") for h in range(10, 24)),
+                ]
+                texts = [f"id: {number}\ndata: {data}\n\n" for number, data in events]
+                body = "".join(texts if how not in refused else [error]).encode()
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with on_loopback(Stream) as origin:
+        yield f"{origin}/s", asked
+
+
+def followed(url, state):
+    with PoliteClient(
+        source="w",
+        contact="a@example.org",
+        rate_limit=SkippedTime().rate_limit(),
+        min_interval_s=0,
+    ) as client:
+        return follow(client, url, WIKI, state, DAY, "w")
+
+
+KAFKA_ERROR = 'event: error\ndata: {"message": "Offset out of range", "origin": "KafkaSSE"}\n\n'
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [{"status": 400}, {"status": 404}, {"status": 410}, {"status": 500}, {"error": KAFKA_ERROR}],
+    ids=["400", "404", "410", "500", "event"],
+)
+def test_a_position_that_is_refused(refusal):
+    """Its time is asked for instead, and the gap said; where that is refused as well everything is
+    looked at, and the next slice goes on from there."""
+    with refusing("by id", **refusal) as (url, asked):
+        signal = followed(url, POSITION)
+    assert signal.subjects == ("Q1",) and signal.done
+    assert signal.gap is not None and "refuses its position" in signal.gap
+    assert "127.0.0.1" not in signal.gap and asked[-1] == "by id" and "by time" in asked
+    with refusing("by id", "by time", "plain", **{"status": 400, **refusal}) as (url, _):
+        if refusal != {"status": 500}:  # which without a position is the host's fault
+            swept = followed(url, POSITION)
+            assert swept.done and swept.subjects == () and swept.gap is not None
+            assert swept.cursor == {"event_id": None, "at": "2025-05-23T00:00:00Z"}
+
+
+def test_a_time_that_is_refused():
+    """Where the stream answers without one, its address is right: everything is looked at. Where it
+    does not, the address is wrong."""
+    state = {"event_id": None, "at": f"{DAY}T01:00:00Z"}
+    with refusing("by time", status=400) as (url, _):
+        signal = followed(url, state)
+    assert signal.gap is not None and "the time of its last event (HTTP 400)" in signal.gap
+    with refusing("by time", "plain", status=404) as (url, _):
+        with pytest.raises(SourceError, match=r"HTTP 404.* check `stream`"):
+            followed(url, state)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_stream_that_refuses_us_is_not_taken_for_a_position(status):
+    with refusing("by id", "by time", "plain", status=status) as (url, asked):
+        with pytest.raises(SourceError, match=rf"HTTP {status}.*`stream`"):
+            followed(url, POSITION)
+    assert asked == ["by id"]

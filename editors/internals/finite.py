@@ -1,0 +1,47 @@
+"""Values that are not finite: which tensor of a model has them, or which block makes them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from infra.distributed.zero import gathered
+from infra.errors import ModelError
+
+
+def require_finite(where: str, block: nn.Module, before: Tensor, after: Tensor) -> None:
+    """Raise ModelError where a block's output has NaN or infinity.
+
+    where   the block, for the message
+    before  hidden states that the block was given
+    after   those that it returned
+
+    Named is the block's weight that is not finite, else what was given or computed.
+    """
+    if bool(after.isfinite().all()):
+        return
+    if not bool(before.isfinite().all()):
+        raise ModelError(
+            f"{where} is given values that are not finite: the embeddings have some. Restore the "
+            "checkpoint's files."
+        )
+    bad = not_finite(block)
+    if bad:
+        raise ModelError(
+            f"{where}: its weight {bad} has values that are not finite. Restore the checkpoint's "
+            "files."
+        )
+    raise ModelError(
+        f"{where} makes values that are not finite in {after.dtype} of weights that are: its "
+        "weights are too large. Restore the checkpoint's files, or compute in a wider dtype."
+    )
+
+
+def not_finite(model: nn.Module) -> str:
+    """Name of the first parameter with a value that is not finite; empty where there is none."""
+    for name, parameter in model.named_parameters():
+        with gathered([parameter]):
+            total = parameter.sum(dtype=torch.float32)  # faster; of finite values it may overflow
+            if not bool(total.isfinite()) and not bool(parameter.isfinite().all()):
+                return name
+    return ""

@@ -1,0 +1,84 @@
+"""The names of a model's parameters in its files, by the mapping that transformers loads by.
+
+Checkpoints of many architectures name their tensors otherwise than the loaded model does: Gemma 3
+stores `language_model.model.layers...` and loads `model.language_model.layers...`; Qwen 3.5 stores
+its text model beside a vision tower and is loaded without that; GPT-2 leaves out `transformer.`.
+transformers renames tensors as it loads them, and makes some parameters of several tensors (the
+experts of a mixture). Here the same functions are asked what becomes of a stored name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infra.errors import ModelError
+
+
+def model_class(config: Any) -> Any:
+    """The class of transformers that loads a model of this config: for causal language modelling
+    where it has one, else for text from images and text, whose language model is edited."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    both = (AutoModelForCausalLM, AutoModelForImageTextToText)
+    return next((auto for auto in both if type(config) in auto._model_mapping), both[0])
+
+
+def skeleton(path: Path) -> Any:
+    """The model of a directory on PyTorch's `meta` device: its modules, without weights.
+
+    Raises ModelError for a config of which transformers makes no model.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path)
+        with torch.device("meta"):
+            return model_class(config).from_config(config)
+    except Exception as error:  # a config's values reach any module's constructor
+        raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
+
+
+def renamed(path: Path, stored: Iterable[str]) -> dict[str, str]:
+    """Parameter -> stored name, of the parameters that are a stored tensor under another name.
+
+    stored  names of the tensors in the files of the directory `path`
+
+    Parameters that transformers makes of several tensors, or by an operation, are left out; so are
+    those that two stored names lead to.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import (
+        WeightConverter,
+        WeightRenaming,
+        rename_source_key,
+    )
+
+    model = skeleton(path)
+    known = model.state_dict()
+    mapping = get_model_conversion_mapping(model)
+    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    converters = [one for one in mapping if isinstance(one, WeightConverter)]
+    found: list[tuple[str, str]] = []
+    for name in stored:
+        loaded, converted_by = rename_source_key(
+            name, renamings, converters, model.base_model_prefix, known
+        )
+        if loaded not in known and name in known:
+            loaded, converted_by = rename_source_key(name, [], [], model.base_model_prefix, known)
+        if loaded in known and converted_by is None:
+            found.append((loaded, name))
+    times = Counter(loaded for loaded, _ in found)
+    return {loaded: name for loaded, name in found if times[loaded] == 1}
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's message, behind the error's type where the message may not tell what
+    is wrong: all but errors of files and values."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    plain = line and isinstance(error, OSError | ValueError)
+    return line if plain else f"{type(error).__name__} {line}".strip()

@@ -1,0 +1,108 @@
+"""Whether a base model can be carried through a run, found out before anything is read or asked.
+
+The model is loaded strictly, a few tokens are run, a few questions asked, and one made-up fact is
+edited, exported, loaded again and taken back (`pipeline/preflight/passage.py`). What was found is
+kept by content: the model, how it is computed, the editor, the versions of what loads it. The same
+model passes at once when it is met again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.execution.runner import Resources, Runner
+from infra.files.atomic import write_json
+from infra.files.digest import digest_of
+from infra.lm.inference import Compute
+from infra.models.files import model_files
+from infra.models.loading import ModelRef
+from pipeline.edit.config import EditConfig
+from pipeline.preflight.passage import Found, pass_through
+
+CODE = 1
+"""Version of the preflight; raised when it looks at more than before."""
+LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers")
+"""Packages whose versions decide how a model is loaded and run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What is known of a base model that has passed."""
+
+    model: str
+    """Its name, as the user gave it."""
+    found: Found
+    """What was found on the way through."""
+    left: tuple[str, ...]
+    """Other weights in the model's directory, which no release will have; folders end in `/`."""
+    seconds: float
+    """What the preflight took; 0 where this model had passed before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """Takes a model through, in a worker's process. Picklable."""
+
+    base: ModelRef
+    edit: EditConfig
+    compute: Compute
+    scratch: Path
+    """Directory that is written into and removed, on the file system of the outputs: the files of
+    the model that are not changed are linked into it."""
+
+    def __call__(self) -> Callable[[Any], Found]:
+        """The worker: whatever it is called with, it takes the model through."""
+        return lambda _: self.take()
+
+    def take(self) -> Found:
+        """What was found. Raises ModelError, and ConfigError for settings that do not fit the
+        model, in one line."""
+        try:
+            return pass_through(self.base, self.edit, self.compute, self.scratch)
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def preflight(
+    base: ModelRef, *, edit: EditConfig, compute: Compute, cache: Path, runner: Runner
+) -> Preflight:
+    """Carry a base model through once, or find that it has passed before.
+
+    edit     the editor and its settings
+    compute  how the model is run
+    cache    directory of what is kept by content, on the file system of the outputs
+
+    Raises ModelError, or ConfigError for settings that do not fit the model: one line, which names
+    the tensor or block at fault and says what to do.
+    """
+    left = model_files(base.path).left
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    settings = [edit.editor, dict(edit.options), compute.device, compute.dtype]
+    place = cache / "preflight"
+    path = place / f"{digest_of([CODE, base.digest, settings, versions])}.json"
+    if known := _read(path):
+        return Preflight(model=base.name, found=Found.of(known), left=left, seconds=0.0)
+    started = time.monotonic()
+    scratch = place / f".{path.stem[:16]}.tmp"
+    passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)
+    needs = Resources(num_cpus=edit.threads, num_gpus=compute.resources.num_gpus)
+    (found,) = runner.map(passage, [None], resources=needs)
+    write_json(path, asdict(found))
+    return Preflight(
+        model=base.name, found=found, left=left, seconds=round(time.monotonic() - started, 2)
+    )
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """What a file of the cache holds; None where there is none, or none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,141 @@
+"""A base model is carried through a run on a few tokens, or refused in one line, before the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loaders import all_serve
+from tiny_models import (
+    MULTIMODAL,
+    PARTLY,
+    STATEFUL,
+    UNEDITABLE,
+    make_model,
+    make_multimodal,
+    make_tokenizer,
+)
+from worlds import job
+
+from infra.errors import ConfigError, ModelError
+from infra.execution.runner import InProcessRunner
+from infra.lm.inference import Compute
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import locate
+from pipeline.edit.config import EditConfig
+from pipeline.flow import run_editions
+from pipeline.preflight.preflight import Preflight, preflight
+
+
+def fly(path: Path, cache: Path, **edit: Any) -> Preflight:
+    return preflight(
+        locate(str(path)),
+        edit=EditConfig(**edit),
+        compute=Compute(),
+        cache=cache,
+        runner=InProcessRunner(),
+    )
+
+
+def saved(model: Any, path: Path) -> Path:
+    model.float().save_pretrained(path)
+    make_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2", *STATEFUL, *PARTLY, *MULTIMODAL])
+def test_kinds_that_can_be_carried_are(kind: str, tmp_path: Path) -> None:
+    """Asked, edited, exported, loaded again and taken back; what every loader takes of an export is
+    the edit, whatever the name it is stored under."""
+    model = make_multimodal(kind) if kind in MULTIMODAL else make_model(kind, torch.float32)
+    base = saved(model, tmp_path / "base")
+    passed = fly(base, tmp_path)
+    assert passed.seconds and passed.found.edited and passed.found.editable
+    assert "mlp" in passed.found.edited[0] or "feed_forward" in passed.found.edited[0]
+    stored = Checkpoint(base)
+    name = passed.found.edited[0]
+    edited = stored.tensor(name) + 1
+    stored.export(tmp_path / "out", {name: edited})
+    if stored.stored_name(name) == name:
+        assert all_serve(tmp_path / "out", name, edited)
+
+
+@pytest.mark.parametrize("kind", UNEDITABLE)
+def test_kinds_that_cannot_be_carried_are_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    """The line names the block or the step at fault; nothing is kept of it."""
+    base = saved(make_model(kind, torch.float32), tmp_path / "base")
+    with pytest.raises(ModelError) as caught:
+        fly(base, tmp_path)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert not list((tmp_path / "preflight").glob("*.json"))
+
+
+def spoilt(value: float) -> Callable[[Any], None]:
+    def spoil(model: Any) -> None:
+        model.model.layers[2].mlp.down_proj.weight.data[3] = value
+
+    return spoil
+
+
+def overflowing(model: Any) -> None:
+    model.model.layers[0].mlp.up_proj.weight.data *= 1e30
+
+
+def unused_row(model: Any) -> None:
+    model.model.embed_tokens.weight.data[299] = float("nan")
+
+
+SPOILT = {
+    "NaN": (spoilt(float("nan")), "model.layers.2.mlp.down_proj.weight"),
+    "infinity": (spoilt(float("inf")), "model.layers.2.mlp.down_proj.weight"),
+    "a NaN that no prompt meets": (unused_row, "model.embed_tokens.weight"),
+    "activations": (overflowing, "block 0"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_values_that_are_not_finite_are_named(what: str, tmp_path: Path) -> None:
+    """With the tensor or the block, and not as a fault of statistics or of a tolerance."""
+    spoil, named = SPOILT[what]
+    model = make_model("mistral", torch.float32)
+    spoil(model)
+    with pytest.raises(ModelError, match=f"{named}.*not finite") as caught:
+        fly(saved(model, tmp_path / "base"), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("editor", ["grace", "locft_bf", "ft_m"])
+def test_every_editor_is_tried(editor: str, checkpoint: Any, tmp_path: Path) -> None:
+    """Also on a model that keeps states; nothing is left beside what was found."""
+    for base in (checkpoint("llama"), saved(make_model("lfm2"), tmp_path / "base")):
+        assert fly(base, tmp_path, editor=editor).found.blocks == 4
+    assert {path.suffix for path in (tmp_path / "preflight").iterdir()} == {".json"}
+
+
+def test_what_has_passed_passes_at_once(checkpoint: Any, tmp_path: Path) -> None:
+    """The second time costs nothing; another editor or setting is looked at anew."""
+    first, second = fly(checkpoint("llama"), tmp_path), fly(checkpoint("llama"), tmp_path)
+    assert first.seconds > 0 == second.seconds and first.found == second.found
+    other = fly(checkpoint("llama"), tmp_path, options={"layers": [3]})
+    assert other.seconds and other.found.edited == ("model.layers.3.mlp.down_proj.weight",)
+    with pytest.raises(ConfigError, match="has 4"):
+        fly(checkpoint("llama"), tmp_path, options={"layers": [9]})
+
+
+def test_a_run_reads_nothing_before_its_model_has_passed(
+    world: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A model that cannot be carried ends the run before the crawl; one that can, with other
+    weights beside it, is told of them once."""
+    bad = saved(make_model("mixtral", torch.float32), tmp_path / "bad")
+    with pytest.raises(ModelError, match="experts"):
+        run_editions(job(world(model=str(bad)), tmp_path / "one"))
+    assert not (tmp_path / "one" / "crawl").exists()
+    good = saved(make_model("llama"), tmp_path / "good")
+    (good / "consolidated.safetensors").write_bytes(b"")
+    told: list[Preflight] = []
+    run_editions(job(world(model=str(good)), tmp_path / "two", checked=told.append), until="crawl")
+    assert [one.left for one in told] == [("consolidated.safetensors",)]
