@@ -17,8 +17,8 @@ STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gat
 
 CODE: dict[str, int] = {
     **dict.fromkeys(STAGES, 1),
-    **{"crawl": 2, "snapshot": 2, "diff": 2, "probe": 3, "plan": 3},
-    **{"evaluate": 2, "gate": 2, "release": 3},
+    **{"crawl": 2, "snapshot": 2, "diff": 3, "probe": 3, "plan": 4},
+    **{"edit": 2, "evaluate": 3, "gate": 2, "release": 4},
 }
 """Version of each stage's code; raised when the same inputs give another output than before."""
 

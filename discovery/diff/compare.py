@@ -12,6 +12,7 @@ from discovery.facts.current_view import Functional, scoped
 from discovery.facts.dates import iso_interval, within
 from discovery.facts.fact import Entity, Fact
 from discovery.facts.refinement import time_of
+from discovery.facts.words import quantity_in_words, time_in_words, unit_of
 from infra.files.digest import digest_of
 
 ORDER = ("subject", "relation", "kind", "id")
@@ -165,14 +166,17 @@ def _change(
 
 
 def _label(fact: Fact, names: Mapping[str, Entity]) -> str | None:
-    """A value as it is written in a sentence: the label of an entity, a number without its plus
-    sign, other text as it is. None for an entity without a label, a quantity with a unit (whose
-    label is not known here), and an empty value."""
+    """A value as it is written in a sentence: the label of an entity, a date or a quantity in words
+    (`discovery.facts.words`), other text as it is. None for an entity without a label and for an
+    empty value."""
     if fact.value_type == "entity":
         return names[fact.value].label if fact.value in names else None
+    if not fact.value:
+        return None
     if fact.value_type == "quantity":
-        return None if " " in fact.value else fact.value.removeprefix("+")
-    return fact.value or None
+        unit = names.get(unit_of(fact.value))
+        return quantity_in_words(fact.value, unit.label if unit else None)
+    return time_in_words(fact.value) if fact.value_type == "time" else fact.value
 
 
 def window_begins(old: Iterable[Fact], old_day: int | None) -> dict[str, int]:

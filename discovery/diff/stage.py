@@ -43,6 +43,7 @@ from discovery.facts.current_view import Functional, current
 from discovery.facts.dates import to_iso
 from discovery.facts.fact import FACT_SCHEMA, Entity, Fact, Interval
 from discovery.facts.tables import from_table, to_table
+from discovery.facts.words import unit_of
 from discovery.relations.relation import Relation, functional_of
 from discovery.snapshot.output import Snapshot
 from infra.errors import StageError
@@ -158,9 +159,11 @@ class _Judge:
         return derived(changes, self.inverses, self.functional, now, names)
 
     def _names(self, facts: pa.Table) -> dict[str, Entity]:
-        """The entities that occur in facts, by id: from the later snapshot, or else from the
-        earlier one."""
+        """The entities that occur in facts, units of quantities too, by id: from the later
+        snapshot, or else from the earlier one."""
         objects = facts.filter(pc.equal(facts["value_type"], "entity"))["value"]
-        wanted = {*facts["subject"].to_pylist(), *objects.to_pylist()} - {""}
+        amounts = facts.filter(pc.equal(facts["value_type"], "quantity"))["value"]
+        units = map(unit_of, amounts.to_pylist())
+        wanted = {*facts["subject"].to_pylist(), *objects.to_pylist(), *units} - {""}
         sides = [self.old, self.new] if self.old else [self.new]
         return {entity.id: entity for side in sides for entity in side.entities(wanted)}

@@ -116,7 +116,7 @@ def to_iso(interval: Interval) -> str:
     A year or month of the Julian calendar is not one of the Gregorian calendar, and ISO has no text
     for a decade or wider: these are given as `FIRST/LAST`, both days included.
     """
-    first, last = _civil(interval.earliest), _civil(interval.latest - 1)
+    first, last = gregorian_date(interval.earliest), gregorian_date(interval.latest - 1)
     if interval.precision == DAY:
         return _text(*first)
     if interval.precision == MONTH and first[:2] == last[:2]:
@@ -155,14 +155,14 @@ def _interval(
         precision = MONTH
     if precision <= YEAR:
         first_year, last_year = _years(year, precision)
-        first = _day_number(first_year, 1, 1, model)
-        after = _day_number(last_year + 1, 1, 1, model)
+        first = day_number(first_year, 1, 1, model)
+        after = day_number(last_year + 1, 1, 1, model)
     elif precision == MONTH:
         y = _astronomical(year)
-        first = _day_number(y, month, 1, model)
-        after = _day_number(*((y, month + 1) if month < 12 else (y + 1, 1)), 1, model)
+        first = day_number(y, month, 1, model)
+        after = day_number(*((y, month + 1) if month < 12 else (y + 1, 1)), 1, model)
     else:
-        first = _day_number(_astronomical(year), month, day, model)
+        first = day_number(_astronomical(year), month, day, model)
         after = first + 1
     return Interval(first, after, precision), remark
 
@@ -200,7 +200,7 @@ def _month_length(year: int, month: int, model: str) -> int:
     return 29 if month == 2 and leap else _MONTH_LENGTHS[month - 1]
 
 
-def _day_number(year: int, month: int, day: int, model: str) -> int:
+def day_number(year: int, month: int, day: int, model: str) -> int:
     """Days since 1970-01-01 of a date in its own calendar, for any astronomical year.
 
     Not `datetime`'s, which knows the years 1 to 9999 and one calendar; sources date the Big Bang.
@@ -213,14 +213,23 @@ def _day_number(year: int, month: int, day: int, model: str) -> int:
     return 365 * y + leap_days + (153 * m + 2) // 5 + day - 1 - origin
 
 
-def _civil(number: int) -> tuple[int, int, int]:
-    """Year, month and day of the proleptic Gregorian calendar: the inverse of `_day_number`."""
+def gregorian_date(number: int) -> tuple[int, int, int]:
+    """Year, month and day of the proleptic Gregorian calendar: the inverse of `day_number`."""
     era, rest = divmod(number + _GREGORIAN_ORIGIN, 146_097)  # days in 400 years
     year_of_era = (rest - rest // 1460 + rest // 36_524 - rest // 146_096) // 365
     day_of_year = rest - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     m = (5 * day_of_year + 2) // 153
     year = era * 400 + year_of_era + (m > 9)
     return year, (m + 3 if m < 10 else m - 9), day_of_year - (153 * m + 2) // 5 + 1
+
+
+def julian_date(number: int) -> tuple[int, int, int]:
+    """Year, month and day of the Julian calendar: the inverse of `day_number`."""
+    days_since = number + _JULIAN_ORIGIN
+    year = (4 * days_since + 3) // 1461  # days in 4 years
+    day_of_year = days_since - 365 * year - year // 4
+    m = (5 * day_of_year + 2) // 153
+    return year + (m > 9), (m + 3 if m < 10 else m - 9), day_of_year - (153 * m + 2) // 5 + 1
 
 
 _MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from infra.lm.text_tokens import added_in_front, own_tokens
 from infra.models.cache import empty_cache
 
 STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", "Many", "It")
@@ -26,9 +27,10 @@ def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) 
     """
     starters = STARTERS[:num_prefixed]
     device = model.get_input_embeddings().weight.device
+    front = added_in_front(tokenizer)
     by_length: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
     for starter in starters:
-        ids = list(tokenizer(starter)["input_ids"])
+        ids = [*front, *own_tokens(tokenizer, starter)]
         by_length[len(ids)].append((starter, ids))
     texts: dict[str, str] = {}
     for group in by_length.values():

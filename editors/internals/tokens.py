@@ -15,6 +15,7 @@ from torch import Tensor
 
 from editors.request import EditRequest
 from infra.errors import EditError, ModelError
+from infra.lm.text_tokens import added_in_front, cut, num_without_end, own_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,8 @@ def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "")
     text = f"{prompt} {target}" if target else prompt
     encoding = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
-    special = list(encoding["special_tokens_mask"])
-    while special and special[-1] and offsets[-1][0] == offsets[-1][1]:  # an appended end of text
-        ids, offsets, special = ids[:-1], offsets[:-1], special[:-1]
+    kept = num_without_end(tokenizer, encoding["special_tokens_mask"])
+    ids, offsets = ids[:kept], offsets[:kept]
     overlapping = [
         i
         for i, (start, end) in enumerate(offsets)
@@ -97,15 +97,20 @@ def pad(rows: Sequence[Sequence[int]], *, device: torch.device) -> tuple[Tensor,
 def windows(
     tokenizer: Any, texts: Iterable[str], *, max_tokens: int, window: int
 ) -> list[list[int]]:
-    """The first `max_tokens` tokens of the texts, in rows of at most `window`."""
+    """The first `max_tokens` tokens of the texts, in rows of at most `window`.
+
+    Every row begins with what the tokenizer puts in front of a text (`added_in_front`). A row's
+    length includes it, `max_tokens` does not. Raises ConfigError where a window has no room for
+    more.
+    """
     rows: list[list[int]] = []
-    left = max_tokens
+    front, left = added_in_front(tokenizer), max_tokens
     for text in texts:
         if left <= 0:
             break
-        ids = list(tokenizer(text, truncation=False, verbose=False)["input_ids"])[:left]
-        rows += [ids[start : start + window] for start in range(0, len(ids), window)]
-        left -= len(ids)
+        own = own_tokens(tokenizer, text)[:left]
+        rows += cut(front, own, window)
+        left -= len(own)
     return rows
 
 

@@ -29,14 +29,16 @@ def fisher(
     rows: Sequence[Sequence[int]],
     layer: int,
     *,
+    num_front: int = 0,
     group: Group = SINGLE_PROCESS,
 ) -> tuple[Tensor, int]:
     """Σ g gᵀ [D, D] over all tokens of the rows but each one's first, and how many those are.
 
     The site is where values live: the block's output, or its projection's where the block
     normalises it. y is drawn by a generator seeded with the row, so neither batch nor order
-    matters. Use it with a frozen model. The first token is left out: its massive activations drown
-    all others, and no edit reaches it.
+    matters. Use it with a frozen model. The first token is left out, or, where the tokenizer puts
+    `num_front` tokens in front of a text, all of these: their massive activations drown all others,
+    and no edit reaches them.
     """
     block = architecture.blocks[layer]
     site = block.module if block.gain is not None else block.projection
@@ -52,7 +54,7 @@ def fisher(
             drawn_T = _drawn(logits_TV.detach(), batch or [[0, 0]])
             loss = F.cross_entropy(logits_TV.to(work_dtype(logits_TV.dtype)), drawn_T)
             (g_BTD,) = torch.autograd.grad(loss * len(drawn_T), leaf[0])
-        kept_BT[:, 0] = False
+        kept_BT[:, : max(1, num_front)] = False
         g_TD = g_BTD[kept_BT & bool(batch)].to(work_dtype(g_BTD.dtype))
         total_DD = g_TD.T @ g_TD + (total_DD if count else 0)
         count += len(g_TD)

@@ -2,8 +2,10 @@
 where it is wanted, the Fisher information at the site of values (`editors/statistics/fisher.py`).
 
 One pass over the text serves every layer and stops at the deepest. Sums merge, so shards may be
-fitted apart, and neither batch size nor order matters beyond rounding. The first position is kept:
-its massive activations are what protects the attention sink from edits. I: width of a key.
+fitted apart, and neither batch size nor order matters beyond rounding. Every row begins with what
+the tokenizer puts in front of a text. The keys of these tokens are left out: C is a mean over text,
+and they are one key as often as there are rows. Where nothing is put in front, the first token of a
+row is kept, as any other. I: width of a key.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from editors.internals.forward import frozen, recorded, work_dtype
 from editors.internals.tokens import batched, pad, windows
 from infra.distributed.group import SINGLE_PROCESS, Group, share
 from infra.errors import EditError
+from infra.lm.text_tokens import added_in_front
 
 FORMAT = "corrigenda-statistics-1"
 SITE = "site"
@@ -188,10 +191,11 @@ def fit(
 ) -> Statistics:
     """Second moments of `layers` over the first `max_tokens` tokens of `texts`.
 
-    A text longer than `window` tokens, or than the model's positions, is cut into windows; a batch
-    holds about `batch_tokens` of similar length. Merged, the statistics of all parts are those
-    of the whole. The ranks of `group` read the same texts, run a share each of the part's rows, and
-    return the part's sums. Raises EditError when the texts hold no token.
+    A text longer than `window` tokens, or than the model's positions, is cut into windows, each
+    with what the tokenizer puts in front of a text; a batch holds about `batch_tokens` of similar
+    length. Merged, the statistics of all parts are those of the whole. The ranks of `group` read
+    the same texts, run a share each of the part's rows, and return the part's sums. Raises
+    EditError when the texts hold no token.
     """
     architecture = architecture or discover(model)
     window = architecture.longest(window)
@@ -204,7 +208,8 @@ def fit(
     batches = list(batched(rows, batch_tokens))
     device = model.get_input_embeddings().weight.device
     statistics = Statistics(metadata={"window": str(window), "max_tokens": str(max_tokens)})
-    total = sum(len(row) for row in rows)
+    num_front = len(added_in_front(tokenizer))
+    total = sum(len(row) - num_front for row in rows)
     with frozen(model), torch.no_grad():
         dummies = [[]] * (group.max(len(batches)) - len(batches))  # all ranks run every pass
         for batch in [*batches, *dummies]:
@@ -212,6 +217,7 @@ def fit(
             with recorded(projections) as calls:
                 architecture.hidden(ids_BT, torch.ones_like(mask_BT), stop_after=deepest)
             kept_BT = mask_BT.bool() & bool(batch)
+            kept_BT[:, :num_front] = False
             statistics.update({layer: calls[str(layer)].args[0][kept_BT] for layer in layers})
             progress("statistics", statistics.num_tokens, total)
     for layer in statistics.sums:

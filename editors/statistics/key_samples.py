@@ -23,6 +23,7 @@ from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, recorded, tensor_of, work_dtype
 from editors.internals.tokens import bucketed, pad, waste_tokens
 from infra.errors import EditError
+from infra.lm.text_tokens import added_in_front, cut, own_tokens
 
 FORMAT = "corrigenda-keys-1"
 BATCH_TOKENS = 4096
@@ -98,13 +99,16 @@ def sample(
 ) -> KeySample:
     """Keys of the first `prompt_tokens` tokens of each of the first `num_prompts` texts.
 
-    Texts that begin alike count once. Raises EditError when there is no text.
+    These tokens include what the tokenizer puts in front of a text. A text without a token of its
+    own has no key. Texts that begin alike count once. Raises EditError when there is no text,
+    ConfigError where `prompt_tokens` leaves no room for a text's own.
     """
+    front = added_in_front(base.tokenizer)
     beginnings = (
-        tuple(base.tokenizer(text, truncation=False, verbose=False)["input_ids"][:prompt_tokens])
-        for text in texts
+        next(cut(front, own_tokens(base.tokenizer, text), prompt_tokens), [])
+        for text in islice(texts, num_prompts)
     )
-    rows = list(dict.fromkeys(row for row in islice(beginnings, num_prompts) if row))
+    rows = list(dict.fromkeys(tuple(row) for row in beginnings if row))
     if not rows:
         raise EditError("no text to gather keys on; give texts with at least one token.")
     rows = rows[part[0] :: part[1]]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from infra.errors import ModelError
 from infra.lm.question import Question
+from infra.lm.text_tokens import num_without_end
 
 PASS_TOKENS = 1024
 """Tokens of the prompts in one forward pass, padding included; a longer prompt runs alone."""
@@ -56,7 +57,9 @@ class PromptGroup:
 
 
 def encode(tokenizer: Any, number: int, question: Question) -> EncodedQuestion:
-    """Tokenise a question. Prompt and candidate are tokenised as one text.
+    """Tokenise a question. Prompt and candidate are tokenised as one text, which begins as the
+    tokenizer begins a text. What the tokenizer adds behind a text (an end token) is left out: a
+    prompt goes on, and a candidate is scored by its own tokens.
 
     number  index of the question among those asked together
 
@@ -66,8 +69,13 @@ def encode(tokenizer: Any, number: int, question: Question) -> EncodedQuestion:
     texts = [
         f"{question.prompt}{question.joined_by}{candidate}" for candidate in question.candidates
     ]
-    encoded = tokenizer([*texts, question.prompt], return_offsets_mapping=True)
-    *rows, bare = encoded["input_ids"]
+    encoded = tokenizer(
+        [*texts, question.prompt], return_offsets_mapping=True, return_special_tokens_mask=True
+    )
+    *rows, bare = (
+        ids[: num_without_end(tokenizer, mask)]
+        for ids, mask in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
+    )
     starts = [
         next(i for i, (_, end) in enumerate(offsets) if end > boundary)
         for offsets in encoded["offset_mapping"][:-1]

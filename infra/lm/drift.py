@@ -11,8 +11,11 @@ from torch import Tensor
 
 
 @contextmanager
-def measure_drift(reference: Any, model: Any) -> Iterator[dict[str, float]]:
+def measure_drift(reference: Any, model: Any, *, skip: int = 0) -> Iterator[dict[str, float]]:
     """Inside the `with`, a forward pass of `reference` fills the dictionary that this yields.
+
+    skip  positions at the beginning that are left out: those of the tokens that the tokenizer puts
+          in front of a text, where outputs may be far larger than at all others
 
     For each module m of `reference` whose matrix has other weights in `model`, by its name:
     ‖m'(x) - m(x)‖² / ‖m(x)‖², where m' is the module of that name in `model` and x is the input
@@ -23,8 +26,9 @@ def measure_drift(reference: Any, model: Any) -> Iterator[dict[str, float]]:
 
     def compare(name: str) -> Callable[..., None]:
         def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            change = (others[name](*inputs) - output).float()
-            energies[name] = float(change.square().sum() / output.float().square().sum())
+            own = output[..., skip:, :].float()
+            change = (others[name](*inputs) - output)[..., skip:, :].float()
+            energies[name] = float(change.square().sum() / own.square().sum())
 
         return hook
 

@@ -29,6 +29,7 @@ from infra.lm.decoding import DecodeBatch
 from infra.lm.logits import PositionSelector, argmax_last, token_logprobs
 from infra.lm.matching import is_settled
 from infra.lm.question import Answer, Question
+from infra.lm.text_tokens import added_in_front
 from infra.models.cache import empty_cache
 
 CACHED_TOKENS_A_ROW = 64
@@ -63,6 +64,8 @@ class LanguageModel:
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.front_A = added_in_front(tokenizer)
+        """Ids of the tokens that the tokenizer puts in front of a text, [A]."""
         self.max_rows = max_rows
         self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
@@ -195,16 +198,19 @@ class LanguageModel:
     def _score_prompts(
         self, group: Sequence[PromptGroup], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
     ) -> None:
-        """Score the tokens of the prompts themselves, all but the first of each."""
+        """Score the tokens of the prompts themselves: all but those that the tokenizer puts in
+        front, or all but the first where it puts none."""
         ids_K = ids_BT[own_BT]
         # Rows follow each other, so a prompt's last logits meet the next one's first token: unused.
         logp_K, argmax_K = token_logprobs(logits_KV[:-1].clone(), ids_K[1:])
+        num_given = max(1, len(self.front_A))
         start = 0
         for prompt in group:
-            number = len(prompt.tokens) - 1
-            own = slice(start, start + number)
+            end = start + len(prompt.tokens)
+            own = slice(start + num_given - 1, end - 1)
+            number = len(prompt.tokens) - num_given
             prompt.score = logp_K[own].sum().item(), number, int(argmax_K[own].sum())
-            start += number + 1
+            start = end
 
     def _score_candidates(
         self, group: Sequence[PromptGroup], last_BV: Tensor, mask_BT: Tensor, cache: Any

@@ -18,7 +18,8 @@ class Question:
     candidates: tuple[str, ...] = ()
     """Answers to score, without a leading space."""
     whole: bool = False
-    """Whether a score counts the prompt's tokens too, all but the first."""
+    """Whether a score counts the prompt's tokens too: all but those that the tokenizer puts in
+    front, or all but the first where it puts none."""
     greedy: bool = False
     """Whether to continue the prompt greedily."""
     until: tuple[str, ...] | None = None
@@ -58,8 +59,9 @@ class Text:
     id: str
     text: str
     window: int | None = None
-    """Tokens of a window: each window is scored by itself, under the ids `id/0`, `id/1`, and an
-    incomplete last one is not scored. None scores the text as a whole."""
+    """Tokens of a window, with those that the tokenizer puts in front of a text: each window begins
+    with them and is scored by itself, under the ids `id/0`, `id/1`, and an incomplete last one is
+    not scored. None scores the text as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +71,14 @@ class TextScore:
     id: str
     """Id of the text, or of the window."""
     nll: float
-    """Negative log-likelihood in nats, summed over all tokens but the first."""
+    """Negative log-likelihood in nats, summed over the predicted tokens."""
     kl: float | None
     """KL divergence of the predictions from the reference's in nats, summed over positions; None
     without a reference."""
     energy: float | None
     """Relative change of a module's output on the reference's inputs,
-    Σ‖m(x) - m_ref(x)‖² / Σ‖m_ref(x)‖², for the module where it is greatest; 0 where all weights
-    equal the reference's, None without a reference."""
+    Σ‖m(x) - m_ref(x)‖² / Σ‖m_ref(x)‖² over the text's own tokens, for the module where it is
+    greatest; 0 where all weights equal the reference's, None without a reference."""
     num_tokens: int
-    """Number of predicted tokens: all but the first."""
+    """Number of predicted tokens: all but those that the tokenizer puts in front, or all but the
+    first where it puts none."""

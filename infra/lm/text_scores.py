@@ -1,6 +1,9 @@
 """How likely a model finds pieces of text, and how far its predictions are from another model's.
 
-A text is run whole, one at a time, without a cache. Axis letters: T tokens, V vocabulary.
+A text is run whole, one at a time, without a cache. It begins, and each window of it, with the
+tokens that the tokenizer puts in front of a text; these are not predicted, and count in no sum.
+What the tokenizer adds behind a text is left out. Axis letters: T tokens, V vocabulary, A tokens in
+front.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from torch import Tensor
 from infra.lm.drift import measure_drift
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Text, TextScore
+from infra.lm.text_tokens import cut, own_tokens
 
 
 @torch.inference_mode()
@@ -23,17 +27,18 @@ def score_texts(
     model's predictions from the reference's, Σ_v p_ref log(p_ref / p), summed over positions, in
     float32, and the drift of its modules (`infra.lm.drift`).
 
-    A text's first token is not predicted. A text longer than the model's positions is cut there. A
-    text of fewer than two tokens gets no score.
+    The text's own first token is predicted only where the tokenizer puts a token in front. A text
+    longer than the model's positions is cut there. A text without a predicted token gets no score.
     """
     scores = []
+    num_given = max(1, len(lm.front_A))
     for key, ids_T in (window for text in texts for window in _windows(lm, text)):
-        logp_TV = _log_predictions(lm, ids_T)
-        gold_T = ids_T[1:].to(logp_TV.device)
+        logp_TV = _log_predictions(lm, ids_T, num_given)
+        gold_T = ids_T[num_given:].to(logp_TV.device)
         kl = energy = None
         if reference is not None:
-            with measure_drift(reference.model, lm.model) as energies:
-                base_TV = _log_predictions(reference, ids_T)
+            with measure_drift(reference.model, lm.model, skip=len(lm.front_A)) as energies:
+                base_TV = _log_predictions(reference, ids_T, num_given)
             kl = (base_TV.exp() * (base_TV - logp_TV)).sum().item()
             energy = max(energies.values(), default=0.0)
         nll = -logp_TV.gather(1, gold_T[:, None]).sum().item()
@@ -44,18 +49,19 @@ def score_texts(
 def _windows(lm: LanguageModel, text: Text) -> Iterator[tuple[str, Tensor]]:
     """Id and token ids [T] of each piece of the text that gets a score of its own."""
     limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
-    ids_T = lm.tokenizer(text.text, return_tensors="pt")["input_ids"][0].long()
+    own = own_tokens(lm.tokenizer, text.text)
     if text.window is None:
-        if len(ids_T) > 1:
-            yield text.id, ids_T[:limit]
+        ids = [*lm.front_A, *own][:limit]
+        if len(ids) > max(1, len(lm.front_A)):
+            yield text.id, torch.tensor(ids)
         return
     size = min(text.window, limit or text.window)
-    for i, window_T in enumerate(ids_T.split(size)):
-        if len(window_T) == size:
-            yield f"{text.id}/{i}", window_T
+    for i, window in enumerate(cut(lm.front_A, own, size)):
+        if len(window) == size:
+            yield f"{text.id}/{i}", torch.tensor(window)
 
 
-def _log_predictions(lm: LanguageModel, ids_T: Tensor) -> Tensor:
-    """log p of every next token [T - 1, V], float32."""
-    logits = lm.model(ids_T[None].to(lm.device), use_cache=False).logits[0, :-1]
-    return logits.float().log_softmax(-1)
+def _log_predictions(lm: LanguageModel, ids_T: Tensor, num_given: int) -> Tensor:
+    """log p of every token behind the first `num_given` ones [T - num_given, V], float32."""
+    logits_TV = lm.model(ids_T[None].to(lm.device), use_cache=False).logits[0]
+    return logits_TV[num_given - 1 : -1].float().log_softmax(-1)

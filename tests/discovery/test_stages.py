@@ -17,9 +17,11 @@ from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
 from discovery.relations.relation import load_relations
 from discovery.snapshot.output import MANIFEST, Snapshot, bucket_file
+from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.replay.server import ReplayServer
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import WikidataConfig
+from discovery.sources.wikibase.dump import DumpConfig
 from infra.errors import SourceError, StageError
 from pipeline.stages import Stages
 
@@ -122,13 +124,13 @@ def test_an_interrupted_crawl_continues(workspace, runner, monkeypatch):
 
 
 def test_malformed_payloads_stop_the_crawl_in_one_line(workspace, runner, monkeypatch):
-    """HTML instead of JSON is the source's failure: one line, nothing half-written, and the next
-    run works.
+    """HTML instead of JSON at every try is the source's failure: one line, nothing half-written,
+    and the next run works.
     """
 
     def faulty(directory):
         server = ReplayServer(directory)
-        server.fail(1, headers={"Content-Type": "text/html"}, body=b"<html>Sorry!")
+        server.fail(3, headers={"Content-Type": "text/html"}, body=b"<html>Sorry!")
         return server
 
     with monkeypatch.context() as patch:
@@ -222,3 +224,30 @@ def test_local_inputs_follow_the_content(tmp_path):
     assert set(local_inputs(SOURCES, EXAMPLES)) == {"wikidata", "templama"}
     with pytest.raises(SourceError, match="cannot read"):
         local_inputs((config,), tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TableConfig(name="own", path="own.parquet"),
+        TableConfig(name="own", path="own.csv"),
+        DumpConfig(name="own", path="own.json"),
+        RdfConfig(name="own", path="own.nt"),
+    ],
+    ids=lambda config: config.path,
+)
+def test_a_local_file_is_known_by_its_bytes(config, tmp_path):
+    """Of every kind of source, also a file that no reader can read; a directory, or a file that
+    has gone, is one line with its name."""
+    path = tmp_path / config.path
+    found = set()
+    for content in (b"", b"PAR1", b"PAR1\0"):
+        path.write_bytes(content)
+        found.add(local_inputs((config,), tmp_path)["own"])
+    assert len(found) == 3
+    path.unlink()
+    with pytest.raises(SourceError, match=f"cannot read .*{config.path}"):
+        local_inputs((config,), tmp_path)
+    path.mkdir()
+    with pytest.raises(SourceError, match=f"{config.path} is a directory"):
+        local_inputs((config,), tmp_path)

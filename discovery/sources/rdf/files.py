@@ -103,7 +103,8 @@ class RdfSource:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no triple"
                 + (f" ({skips[0].reason}: {skips[0].sample[:60]!r})" if skips else "")
-                + ". Give N-Triples (.nt) or Turtle (.ttl), packed or not."
+                + ". Give N-Triples (.nt) or Turtle (.ttl), packed with gzip, bzip2 or Zstandard "
+                "or not."
             )
         if not found and not any(skip.damage for skip in skips):
             raise SourceError(

@@ -21,7 +21,7 @@ class FeedConfig(NetworkSettings):
 
     kind: Literal["feed"] = "feed"
     feeds: tuple[str, ...] = ()
-    """URLs of RSS or Atom feeds."""
+    """URLs of feeds: RSS, Atom or JSON Feed."""
     pages: tuple[str, ...] = ()
     """URLs of HTML pages."""
     follow: bool = False

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from discovery.sources.observation import MAX_SAMPLE, Signal, Skip
@@ -161,11 +162,12 @@ def follow(
     if "at" not in state:
         return Signal(cursor={**state, "event_id": None, "at": _text(until)}, done=True)
     found = Slice(source, state["event_id"], datetime.fromisoformat(state["at"]))
+    read = partial(read_event, wiki=wiki, namespace=namespace)
     empty, refused, done = 0, False, None
     while empty < MAX_EMPTY:
         before = found.event_id
         try:
-            done = _listen(client, url, wiki, found, until, now, namespace)
+            done = _listen(client, url, read, found, until, now)
         except RefusedError as error:
             if found.event_id is not None and not refused:
                 refused = True
@@ -189,13 +191,14 @@ def follow(
 def _listen(
     client: PoliteClient,
     url: str,
-    wiki: str,
+    read: Callable[[str], ChangedEntity | None],
     found: Slice,
     until: datetime,
     now: datetime,
-    namespace: Namespace,
 ) -> bool | None:
     """Take the events of one connection into `found`, from its position, or else its time.
+
+    read  gives the content of an event
 
     Returns whether the day is done if the slice ends in this connection, else None. Raises
     RefusedError for a position or time that the stream refuses; SourceError.
@@ -208,7 +211,7 @@ def _listen(
                 if found.event_id == position:  # nothing came before it
                     raise RefusedError(_reported(event))
                 return None
-            change = read_event(event.data, wiki, namespace)
+            change = read(event.data)
             if change is None or change.at > now + SKEW:
                 reason = "event is malformed" if change is None else "event is of the future"
                 found.skips.append(Skip(found.source, reason, event.data[:MAX_SAMPLE]))

@@ -148,7 +148,7 @@ class Grace:
     def fit_spec(self) -> list[Any]:
         """What the keys depend on besides model and text, for their content key."""
         config = self.config
-        return ["keys", config.layer, config.num_prompts, config.prompt_tokens]
+        return ["keys-2", config.layer, config.num_prompts, config.prompt_tokens]
 
     def radius(self, fitted: KeySample | None) -> float:
         """The deferral radius. Raises EditError where it cannot be calibrated or would be zero."""

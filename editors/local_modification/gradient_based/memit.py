@@ -35,6 +35,7 @@ from editors.values.config import ValueConfig, check_range
 from editors.values.search import Value, mean_loss, optimise
 from infra.distributed.group import share
 from infra.errors import ConfigError, ModelError
+from infra.lm.text_tokens import added_in_front
 
 FIRST, LAST = 0.1, 0.37
 """Layers by default, over the depth: 3 to 11 of SmolLM2-135M's 30."""
@@ -76,8 +77,9 @@ class MemitConfig:
     """Tokens that the Fisher information at the site of values is estimated from; 0 does without.
     0 to 1e9."""
     window: int = 64
-    """Longest run of text in the statistics, tokens: prompts are short, and first tokens, which
-    short runs have more of, are to be protected. 1 to 1048576."""
+    """Longest run of text in the statistics, tokens, with what the tokenizer puts in front of a
+    text: prompts are short, and first tokens, which short runs have more of, are to be protected.
+    1 to 1048576."""
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -160,6 +162,7 @@ class Memit:
                     architecture,
                     share(rows[part[0] :: part[1]], base.group),
                     layers[-1],
+                    num_front=len(added_in_front(base.tokenizer)),
                     group=base.group,
                 )
         return statistics
@@ -168,7 +171,7 @@ class Memit:
         """What the statistics depend on besides model and text, for their content key."""
         config = self.config
         return [
-            "moments",
+            "moments-2",
             config.layers,
             config.statistics_tokens,
             config.window,

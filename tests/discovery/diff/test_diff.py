@@ -197,3 +197,21 @@ def test_what_is_said_of_a_part_is_not_said_of_the_whole(qualifier):
     narrow = {"qualifiers": f'[["{qualifier}","Q9"]]'}
     assert outcome([A], [A, replace(B, **narrow)]) == [("keep", "21")]
     assert outcome([A], [replace(A, **narrow)]) == [("ignored", "22")]
+
+
+def test_labels_of_dates_and_quantities_are_words():
+    """What goes into sentences is written for people, old values and new ones; values stay
+    canonical."""
+    old = fact("-0043-03-15", "s", relation="P571", value_type="time")
+    new = fact("1701-01-01/1899-12-31", "s", relation="P571", value_type="time")
+    high = fact("+5 Q11573", relation="P2044", value_type="quantity")
+    [dated] = changes([old], [new], functional={"P571": ()})
+    assert (dated.old_labels, dated.new_label) == (("15 March 44 BCE",), "the 18th century")
+    assert (dated.old_values, dated.new_value) == ((old.value,), new.value)
+    metre = Entity(id="Q11573", label="metre", source="wd")
+    labels = [
+        change.new_label
+        for known in ({}, {"Q11573": metre})
+        for change in changes([], [high], entities=known)
+    ]
+    assert labels == ["5 (unit Q11573)", "5 metre"]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from plan_helpers import RELATIONS, change, planned
 
+from discovery.diff.compare import diff_facts
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Fact
 from discovery.facts.tables import from_table
@@ -76,6 +77,24 @@ def test_a_row_says_everything() -> None:
     assert (row.source, row.statement_id, row.revision) == ("wd", "s+329327", 7)
     assert row.references == ("https://a.org",)
     assert (row.since, row.reason, row.contested) == ("v1", NUMBER.reason, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("-0043-03-15", "15 March 44 BCE"),
+        ("1701-01-01/1899-12-31", "the 18th century"),
+        ("1990-01-01/1999-12-31", "the 1990s"),
+        ("1993-05", "May 1993"),
+    ],
+)
+def test_dates_are_told_in_words(value: str, words: str) -> None:
+    """From the diff to the sheet: label and statement are words, the value stays canonical."""
+    founded = fact(value, relation="P571", value_type="time")
+    [learnt] = diff_facts(None, [founded], old_day=None, new_day=DAY, functional=FUNCTIONAL)
+    [row] = sheet_of([(learnt, NUMBER)], world(founded))
+    assert (row.value, row.label) == (value, words)
+    assert row.statement.endswith(f" {words}.") and value not in row.statement
 
 
 def test_labels_are_cleaned() -> None:
