@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from discovery.probe.config import ProbeConfig
 from discovery.probe.route import RouteConfig
-from discovery.sources import SourceConfig
+from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
@@ -139,6 +139,11 @@ class Config(BaseModel):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources have one name ({', '.join(names)})")
+        if apart := different_wikibases(self.sources):
+            raise ValueError(
+                f"sources {apart[0]!r} and {apart[1]!r} are of different Wikibases, where the same "
+                "ids mean other things; give each a config of its own"
+            )
         for name in self.trust.sources:
             if name not in names:
                 raise ValueError(f"trust.sources: {name!r} is no source{nearest(name, names)}")
