@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from discovery.relations.relation import Relation
+from infra.files.digest import digest_of
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
@@ -110,7 +111,8 @@ class Attempts:
         reports = edited.table(REPORTS).to_pylist()
         refused = {r["id"]: r["reason"] for r in reports if r["status"] == "quarantined"}
         quarantined = {**refused, **set_aside}
-        made = EditedModel(self.base, edited.path, edited.digest)
+        identity = digest_of([edited.digest, self.base.hub_id])  # the adapter names the base
+        made = EditedModel(self.base, edited.path, identity)
         evaluated = self.run.make(evaluate, name, self.evaluate_inputs(edits, made))
         yield evaluated
         left = [planned for planned in edits if planned.id not in refused]
@@ -236,7 +238,7 @@ class Attempts:
             history=self.history,
             relations={key: relation.label for key, relation in self.relations.items()},
             provenance={
-                "base": self.base.name,
+                "base": self.base.public_name,
                 "base digest": self.base.digest,
                 "editor": self.run.config.edit.editor,
                 "plan": self.planned.counts["plan_hash"],

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from discovery.probe.config import ProbeConfig
 from discovery.probe.route import RouteConfig
-from discovery.sources import SourceConfig
+from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.loading import EMBEDDED, dtype_name
+from infra.models.public_names import check_hub_id
 from infra.settings import nearest, read_toml, validate
 from pipeline.edit.config import EditConfig, make_editor
 from pipeline.evaluate.capability.measure import require_harness
@@ -32,6 +33,9 @@ class ModelConfig(BaseModel):
 
     name: str = EMBEDDED
     """`smollm2-135m-instruct`, a directory, or a Hugging Face id."""
+    base_model: str | None = None
+    """What releases call the model: its Hugging Face id, `owner/name`. Unset is `name`, if that is
+    such an id; a directory is named by its digest only."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """Where the model runs: `cpu`, `cuda`, or `cuda:1` for one of several GPUs."""
     dtype: str = Field(default="auto", pattern=r"^(auto|float32|bfloat16|float16)$")
@@ -45,6 +49,11 @@ class ModelConfig(BaseModel):
     """Most tokens of a greedily decoded answer; has to exceed the longest object."""
     license: str | None = None
     """Licence of the base model, for the model card."""
+
+    @field_validator("base_model")
+    @classmethod
+    def _hub_id(cls, base_model: str | None) -> str | None:
+        return base_model if base_model is None else check_hub_id(base_model)
 
     @property
     def compute(self) -> Compute:
@@ -130,6 +139,11 @@ class Config(BaseModel):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources have one name ({', '.join(names)})")
+        if apart := different_wikibases(self.sources):
+            raise ValueError(
+                f"sources {apart[0]!r} and {apart[1]!r} are of different Wikibases, where the same "
+                "ids mean other things; give each a config of its own"
+            )
         for name in self.trust.sources:
             if name not in names:
                 raise ValueError(f"trust.sources: {name!r} is no source{nearest(name, names)}")
@@ -157,6 +171,8 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
             if not isinstance(table, dict):
                 raise ConfigError(f"config {path}: [{part}] is not a table.")
         table[last] = value
+        if dotted == "model.name":
+            table.pop("base_model", None)  # it is what the file's own model is called
     config = validate(Config, raw, f"config {path}")
     config = config.model_copy(
         update={

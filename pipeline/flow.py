@@ -21,6 +21,7 @@ from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
 from pipeline.attempt import Attempts
+from pipeline.bases import remember
 from pipeline.config import Edition
 from pipeline.gate.stage import require_passed
 from pipeline.lineage import Parent, left_by, snapshot_before
@@ -41,7 +42,7 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     ModelError for one that does not, and GateError at the first edition whose gate fails; later
     editions are not begun.
     """
-    base = locate(run.config.model.name)
+    base = locate(run.config.model.name, hub_id=run.config.model.base_model)
     run.checked(
         preflight(
             base,
@@ -51,6 +52,7 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
             runner=run.runner,
         )
     )
+    remember(run.workspace.root, base)
     relations_path = run.config.relations and run.config_dir / run.config.relations
     relations = load_relations(relations_path or None)
     for edition in run.config.editions:
@@ -176,6 +178,7 @@ def run_edition(
             parent=parent.version,
             as_of=as_of.isoformat(),
             base=base,
+            base_name=base.public_name,
             license=config.model.license,
             editor={"name": config.edit.editor, "options": dict(config.edit.options)},
             compute={"dtype": compute.dtype, "max_new_tokens": compute.max_new_tokens},

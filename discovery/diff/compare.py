@@ -50,7 +50,7 @@ def diff_facts(
     for subject, relation in keys:
         separators = functional.get(relation, ())
         earlier, later = (side.get((subject, relation), ()) for side in (before, after))
-        if undecided := unreadable(later):
+        if undecided := unreadable(later, separators):
             changes += [_change(subject, relation, "", d, names) for d in undecided]
             continue
         read_before = last_read(earlier, old_day)

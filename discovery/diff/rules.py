@@ -49,10 +49,18 @@ class Decision:
     """The fact after the change, or the one that the decision is about."""
 
 
-def unreadable(facts: Sequence[Fact]) -> list[Decision]:
+def unreadable(facts: Sequence[Fact], separators: Sequence[str] = ()) -> list[Decision]:
     """The decision on the facts of one subject and relation of which a part cannot be read; none
-    where all of them can."""
-    unread = [fact for fact in facts if fact.snaktype == "unreadable"]
+    where all of them can.
+
+    separators  qualifiers that tell several such facts apart, so that they have to be read too
+    """
+    unread = [
+        fact
+        for fact in facts
+        if fact.snaktype == "unreadable"
+        or any(f'["{name}","unreadable"]' in fact.qualifiers for name in separators)
+    ]
     if not unread:
         return []
     reason = f"a part of what {unread[0].source} states cannot be read"

@@ -105,15 +105,19 @@ def merge_parts(parts: pa.Table, order: Mapping[str, int]) -> pa.Table:
 def mentions_of(facts: pa.Table, observed: frozenset[str] = frozenset()) -> pa.Table:
     """The entities that occur in the facts of each source, as rows of `MENTION_SCHEMA`, sorted.
 
-    Values that are entities count. So do subjects, except for the sources in `observed`, which
-    observe each subject itself.
+    Values that are entities count, and relations, which a source may name as entities. So do
+    subjects, except for the sources in `observed`, which observe each subject itself.
     """
     entity = pc.equal(facts["value_type"], "entity")
     values = facts.filter(pc.and_(entity, pc.not_equal(facts["value"], "")))
     by_itself = pc.is_in(facts["source"], pa.array(sorted(observed), pa.string()))
     return merge_mentions(
         pa.table([hashes_of(table[column]), table["source"]], schema=MENTION_SCHEMA)
-        for table, column in ((facts.filter(pc.invert(by_itself)), "subject"), (values, "value"))
+        for table, column in (
+            (facts.filter(pc.invert(by_itself)), "subject"),
+            (values, "value"),
+            (facts.group_by(["relation", "source"]).aggregate([]), "relation"),
+        )
     )
 
 

@@ -9,7 +9,7 @@ Each kind has a config class, and a class with one of two protocols (`discovery.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.feed import FeedSource
 from discovery.sources.wikibase.config import DumpConfig, WikidataConfig
 from discovery.sources.wikibase.dump import DumpSource
+from discovery.sources.wikibase.numbering import numbering_of
 from discovery.sources.wikibase.wikidata import WikidataSource
 
 AskedConfig = WikidataConfig | TableConfig | SqlConfig | FeedConfig
@@ -62,3 +63,18 @@ def make_bulk_source(config: BulkConfig, base_dir: Path = Path()) -> BulkSource:
 def make_source(config: AskedConfig, base_dir: Path = Path()) -> Source:
     """The source of a config; relative paths are below `base_dir`. `parse` does not use it."""
     return SOURCES[config.kind](config, base_dir)
+
+
+def different_wikibases(configs: Sequence[SourceConfig]) -> tuple[str, str] | None:
+    """Names of two sources whose Wikibases number their properties otherwise, so that their items
+    are others too; None where all sources that have Wikibase's ids have the same."""
+    wikibases = [
+        config
+        for config in configs
+        if isinstance(config, WikidataConfig | DumpConfig)
+        or (isinstance(config, RdfConfig) and config.wikibase)
+    ]
+    for config in wikibases[1:]:
+        if numbering_of(config.properties) != numbering_of(wikibases[0].properties):
+            return wikibases[0].name, config.name
+    return None

@@ -6,6 +6,7 @@ name, that is found by the mapping that transformers loads by (`infra/models/nam
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,6 +20,22 @@ from infra.errors import ModelError
 from infra.files.atomic import link_or_copy
 from infra.models.files import model_files, tensor_files
 from infra.models.names import renamed
+from infra.models.public_names import is_local, without_paths
+
+
+def names_a_path(file: Path) -> bool:
+    """Whether the metadata of a safetensors file hold a path of the machine that wrote it."""
+    with safe_open(file, "pt") as stream:
+        return any(is_local(value) for value in (stream.metadata() or {}).values())
+
+
+def public_settings(content: bytes) -> bytes:
+    """A model's or tokenizer's settings as JSON without paths; unchanged where there are none."""
+    settings = json.loads(content)
+    public = without_paths(settings)
+    if public == settings:
+        return content
+    return json.dumps(public, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 class Checkpoint:
@@ -61,7 +78,8 @@ class Checkpoint:
 
         The copy holds the files that a loader takes and no others (`infra/models/files.py`). Files
         of weights in which nothing is replaced are hard links. The division of tensors into files
-        stays, so the index file stays valid. Raises ModelError for an unknown parameter.
+        stays, so the index file stays valid. Paths of the machine that wrote the directory are left
+        out of settings and metadata. Raises ModelError for an unknown parameter.
         """
         new = {self.stored_name(name): tensor for name, tensor in tensors.items()}
         touched = {self.file_of[name] for name in new}
@@ -73,8 +91,13 @@ class Checkpoint:
                 stored |= {key: new[key].contiguous() for key in stored.keys() & new.keys()}
                 copy.unlink(missing_ok=True)  # it may be a link to this very file
                 save_file(stored, copy, {"format": "pt"})
-            elif name in self.files.weights:
+            elif name in self.files.weights and not names_a_path(source):
                 link_or_copy(source, copy)
+            elif name in self.files.weights:
+                copy.unlink(missing_ok=True)
+                save_file(load_file(source), copy, {"format": "pt"})
+            elif name.endswith("config.json"):
+                copy.write_bytes(public_settings(source.read_bytes()))
             else:
                 shutil.copyfile(source, copy)
 

@@ -47,6 +47,14 @@ class ModelRef:
     """Its directory."""
     digest: str
     """SHA-256 over the names and contents of weights, config and tokenizer files."""
+    hub_id: str | None = None
+    """Its id on the Hugging Face hub, `owner/name`; None where that is not known."""
+
+    @property
+    def public_name(self) -> str | None:
+        """What published files call it: its hub id or, of the embedded model, its name. None for a
+        directory, whose path says nothing to others."""
+        return self.hub_id or (EMBEDDED if self.name == EMBEDDED else None)
 
 
 def cache_directory() -> Path:
@@ -54,8 +62,10 @@ def cache_directory() -> Path:
     return Path(os.environ.get("CORRIGENDA_CACHE", "~/.cache/corrigenda")).expanduser()
 
 
-def locate(name: str) -> ModelRef:
+def locate(name: str, *, hub_id: str | None = None) -> ModelRef:
     """The model of this name: `smollm2-135m-instruct`, a directory, or a Hugging Face id.
+
+    hub_id  what a directory's model is called on the hub
 
     The embedded model is converted, and one of the hub downloaded, where that has not been done
     yet. Raises ModelError for a name that leads to no decoder.
@@ -71,7 +81,8 @@ def locate(name: str) -> ModelRef:
         )
     else:
         path = _from_hub(name)
-    return ModelRef(name, path, _digest(path))
+        hub_id = hub_id or name
+    return ModelRef(name, path, _digest(path), hub_id)
 
 
 def download_bytes(name: str) -> int | None:

@@ -38,11 +38,11 @@ def serving_rank(factors: Factors) -> int | None:
 
 
 def write_adapter(
-    path: Path, factors: Factors, *, base: str, transposed: bool, dtype: torch.dtype
+    path: Path, factors: Factors, *, base: str | None, transposed: bool, dtype: torch.dtype
 ) -> int:
     """Write the adapter's directory, and return the rank of its factors.
 
-    base        name of the model that is adapted, as PEFT records it
+    base        hub id of the model that is adapted, as PEFT records it; None where it has none
     transposed  whether the base stores these weights [in, out] (GPT-2's Conv1D)
     dtype       of the stored factors
 

@@ -27,19 +27,21 @@ def ask(
     from infra.lm.inference import ServedModel
     from infra.lm.language_model import LanguageModel
     from infra.lm.question import Question
-    from infra.models.loading import load, locate, quiet_transformers
+    from infra.models.loading import load, quiet_transformers
     from infra.storage.workspace import Workspace
+    from pipeline.bases import base_of
     from pipeline.queries.status import find_release
     from pipeline.release.output import as_released
 
-    found = find_release(Workspace.at(workspace), line, release)
+    place = Workspace.at(workspace)
+    found = find_release(place, line, release)
     version = found.record["version"]
     quiet_transformers()
     questions = [Question(id=str(i), prompt=p.rstrip(), greedy=True) for i, p in enumerate(prompts)]
     manifest = found.json("manifest.json")
     asked = manifest["compute"]
     models = (
-        ServedModel(name="base", path=locate(manifest["base"]["name"]).path),
+        ServedModel(name="base", path=base_of(place.root, manifest["base"]).path),
         as_released(found, version),
     )
     answers = {}

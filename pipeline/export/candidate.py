@@ -42,7 +42,7 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
     adapter = None
     if factors and serving_rank(factors):
         write_adapter(
-            out / ADAPTER, factors, base=base.name, transposed=transposed, dtype=torch.bfloat16
+            out / ADAPTER, factors, base=base.hub_id, transposed=transposed, dtype=torch.bfloat16
         )
         adapter = ServedModel(name="adapter", path=base.path, attach=AttachAdapter(out / ADAPTER))
     return Candidate(

@@ -34,7 +34,7 @@ class EditedModel:
     made: Path
     """Directory of the edit stage's output."""
     digest: str
-    """Digest of that output."""
+    """Digest of that output and of the base's hub id, which the exported adapter has."""
     served_alone: bool = False
     """Whether only the checkpoint is evaluated; if not, so are the delta in memory and the adapter,
     which shows whether the exports agree with the editor's own model."""

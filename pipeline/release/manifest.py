@@ -31,6 +31,8 @@ class ReleaseInputs:
     as_of: str
     """Day of the edition, an ISO date."""
     base: ModelRef
+    base_name: str | None
+    """What the release calls the base; None where it has a digest only."""
     license: str | None
     """Licence of the base model, for the model card."""
     editor: Mapping[str, Any]
@@ -58,8 +60,8 @@ def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
 
     path  directory of the release, in which delta, exports and fact sheet are already
 
-    The release id is the digest of the base and of the batch of edits: the editor, its options, the
-    delta and the ids of the edits.
+    The release id is the digest of the base's digest and of the batch of edits: the editor, its
+    options, the delta and the ids of the edits. What the base is called is no part of it.
     """
     batch = {
         "editor": dict(inputs.editor),
@@ -67,7 +69,7 @@ def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
         "solved_on": inputs.base.digest,
         "edits": [edit.id for edit in inputs.live],
     }
-    core = {"base": {"name": inputs.base.name, "digest": inputs.base.digest}, "batches": [batch]}
+    core = {"base": inputs.base.digest, "batches": [batch]}
     return {
         "schema": 1,
         "name": inputs.version,
@@ -75,7 +77,8 @@ def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:
         "parent": inputs.parent,
         "as_of": inputs.as_of,
         "release_id": digest_of(core),
-        **core,
+        "base": {"name": inputs.base_name, "digest": inputs.base.digest},
+        "batches": [batch],
         "sources": {"snapshot": inputs.snapshot.digest, **inputs.snapshot.counts},
         "plan_hash": inputs.plan.counts["plan_hash"],
         "evaluation": {"digest": inputs.evaluation.digest, **inputs.evaluation.counts},

@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyoxigraph as ox
 from feed_site import Site, article, rss
 from rdf_writer import Writer
+
+from discovery.sources.rdf.triples import FORMATS as RDF_FORMATS
+from infra.files.decompress import suffix_of
 
 OLD, NEW = "Contoso Works", "Fabrikam Yards"
 STAYS, CHANGES, ENDS, WITHDRAWN = "Ada", "Ben", "Cleo", "Dora"
@@ -248,23 +252,30 @@ def dump(suffix: str) -> Source:
     return put
 
 
-def rdf(suffix: str) -> Source:
-    """Wikibase's RDF, or, as N-Triples, a vocabulary of one's own, which has no dates."""
+def rdf(suffix: str, *, of_wikibase: bool) -> Source:
+    """The RDF of a Wikibase, or of a vocabulary of one's own, which has no dates."""
+    form = RDF_FORMATS[suffix_of(f"x{suffix}")]
 
     def put(place: Place, second: bool) -> str:
         path = place.file(suffix)
-        if suffix.startswith(".nt"):
-            path.write_bytes(packed(path.name, triples(place, second).encode()))
+        if not of_wikibase:
+            path.write_bytes(packed(path.name, written(triples(place, second).encode(), form)))
             prefixes = '{ "http://example.org/prop/" = "", "http://example.org/" = "ex:" }'
             return f'kind = "rdf"\npath = "{path.name}"\nprefixes = {prefixes}'
         writer = Writer()
         writer.declare(RELATION, "wikibase-item")
         for found in items(place, second):
             writer.entity(found)
-        path.write_bytes(packed(path.name, writer.text()))
+        path.write_bytes(packed(path.name, written(writer.text(), form)))
         return f'kind = "rdf"\npath = "{path.name}"\nwikibase = true'
 
     return put
+
+
+def written(lines: bytes, form: ox.RdfFormat) -> bytes:
+    """N-Triples in another format, in the same order."""
+    found = ox.parse(lines, format=ox.RdfFormat.N_TRIPLES)
+    return cast(bytes, ox.serialize(found, format=form))
 
 
 def triples(place: Place, second: bool) -> str:

@@ -18,6 +18,7 @@ from infra.errors import GateError, SourceError, StageError
 from infra.models.loading import load
 from infra.storage import workspace as storage
 from infra.storage.workspace import Workspace
+from pipeline.bases import base_of
 from pipeline.flow import run_editions
 from pipeline.gate.output import PAGE
 from pipeline.release import ledger
@@ -207,7 +208,8 @@ def test_a_codebook_is_released_and_consolidated(
     place = Workspace.at(str(root))
     released = place.find("release", VERSIONS[0])
     assert released is not None and released.counts["codebook"] == released.counts["edits"] > 0
-    unedited, _ = load(Path(released.json("manifest.json")["base"]["name"]), dtype=torch.float32)
+    base = base_of(place.root, released.json("manifest.json")["base"])
+    unedited, _ = load(base.path, dtype=torch.float32)
     served, _ = load(released.path / "checkpoint", dtype=torch.float32)
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(unedited(input_ids=ids).logits, served(input_ids=ids).logits)

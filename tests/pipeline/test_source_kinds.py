@@ -62,7 +62,10 @@ WORLDS: dict[str, dict[str, Source]] = {
     "sql": {"sqlite": database("sqlite"), "duckdb": database("duckdb")},
     "feed": {"rss": feed("rss"), "atom": feed("atom"), "page": feed("page")},
     "dump": {form: dump(form) for form in (".json", ".json.gz", ".json.bz2", ".json.zst")},
-    "rdf": {form: rdf(form) for form in (".nt", ".ttl", ".nt.gz", ".ttl.bz2", ".ttl.zst")},
+    "rdf": {
+        **{form: rdf(form, of_wikibase=False) for form in (".nt", ".nq.gz", ".n3", ".rdf", ".owl")},
+        **{form: rdf(form, of_wikibase=True) for form in (".ttl", ".trig.bz2", ".jsonld.zst")},
+    },
 }
 """Kind of source -> format -> what writes it and gives its settings."""
 NUMBERED = [(kind, form) for kind, forms in WORLDS.items() for form in forms]

@@ -41,9 +41,11 @@ def render_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    name = manifest["base"]["name"]
+    hub_id = name if name and "/" in name else None
     front = ModelCardData(
-        base_model=manifest["base"]["name"],
-        base_model_relation="finetune",
+        base_model=hub_id,
+        base_model_relation=hub_id and "finetune",
         license=license,
         tags=["knowledge-editing", "corrigenda"],
         pipeline_tag="text-generation",

@@ -93,6 +93,46 @@ def test_verdicts(scores: Any, said: list[str], expected: str) -> None:
     assert verdict(scores, said) == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "said", "expected"),
+    [
+        ({"new_label": "Serie A", "old_labels": ("Serie B",)}, ["Serie B"] * 3, "stale"),
+        ({"new_label": "C", "old_labels": ("C++",)}, ["C++ is a language"] * 3, "stale"),
+        (
+            {"new_label": "New York", "old_labels": ("New York City",)},
+            ["New York City"] * 3,
+            "stale",
+        ),
+        ({"new_label": "New York City", "old_labels": ("New York",)}, ["New York"] * 3, "stale"),
+        ({"new_label": "The Who", "old_labels": ("Who",)}, ["Who are they"] * 3, "stale"),
+        ({"new_aliases": ("NO", "NOR")}, ["no one", "No. She was", "nor is it"], "unknown"),
+        ({"new_aliases": ("IN", "In")}, ["in the north", "In a village", "in"], "unknown"),
+    ],
+)
+def test_what_another_value_begins_with_is_not_it(
+    settings: Any, said: list[str], expected: str
+) -> None:
+    """An answer is the longest value that it begins with, and a code is no everyday word."""
+    about = change(**settings)
+    names = (about.new_label or "", *about.old_labels, OTHER)
+    wins = OLD_WINS if expected == "stale" else NEW_WINS
+    assert belief([wins] * 3, said, names, about).verdict == expected
+
+
+def test_a_distractor_may_begin_as_a_value_does() -> None:
+    """A longer name of the same relation is another object, and an answer that says it is that
+    object."""
+    changes = [
+        replace(change(), id=f"{n:016x}", new_label=label, new_aliases=())
+        for n, label in enumerate(("Serie B", "Serie", "Serie BB", "the Serie"))
+    ]
+    chosen = choose_candidates(changes, 9)
+    assert set(chosen[changes[1].id][2:]) == {"Serie B", "Serie BB"}
+    names = chosen[changes[1].id]
+    scores = [[-1.0] + [-5.0] * (len(names) - 1)] * 3
+    assert belief(scores, ["Serie B"] * 3, names, changes[1]).verdict == "unknown"
+
+
 def test_the_prior_is_taken_off() -> None:
     """A frequent name that wins everywhere by being frequent does not win."""
     with_prior = belief([(-3.0, -1.0, -9.0)] * 3, [NEW] * 3, priors=[-9.0, -1.0, -9.0], margin=0)

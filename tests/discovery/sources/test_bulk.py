@@ -142,7 +142,7 @@ def test_another_dump_takes_the_place_of_the_last(
     things = spread(40)
     write(tmp_path / "d.json.gz", dump_of(*map(line_of, things)))
     _, first = edition(workspace, tmp_path, runner, sources)
-    write(tmp_path / "d.json.gz", dump_of(*map(line_of, things[20:])))
+    write(tmp_path / "d.json.gz", dump_of(*map(line_of, things[15:])))
     _, second = edition(workspace, tmp_path, runner, sources, "2", previous=first)
     _, alone = edition(workspace, tmp_path, runner, sources, "3")
     assert second.json(MANIFEST)["snapshot_id"] == alone.json(MANIFEST)["snapshot_id"]

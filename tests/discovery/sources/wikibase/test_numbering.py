@@ -18,6 +18,9 @@ from wikibase_site import site_of
 from discovery.facts.current_view import view
 from discovery.facts.dates import iso_interval
 from discovery.facts.fact import Entity, Fact
+from discovery.relations.relation import load_relations
+from discovery.sources import different_wikibases
+from discovery.sources.observation import Partition
 from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.wikibase.config import WikidataConfig
 from discovery.sources.wikibase.entities import parse_entity, parse_labels
@@ -198,11 +201,14 @@ def test_names_are_checked() -> None:
 
 
 def listen(endpoint: str, **more: Any) -> None:
-    source = WikidataSource(config(endpoint, **more))
-    with PoliteClient(
+    with client() as http:
+        WikidataSource(config(endpoint, **more)).listen(date(2023, 6, 30), None, http)
+
+
+def client() -> PoliteClient:
+    return PoliteClient(
         source="own", contact="a@example.org", rate_limit=LocalRateLimit(), min_interval_s=0
-    ) as client:
-        source.listen(date(2023, 6, 30), None, client)
+    )
 
 
 def test_a_site_on_this_machine_must_say_that_it_is_a_copy() -> None:
@@ -221,3 +227,37 @@ def test_properties_are_named_in_labels() -> None:
     payload = {"entities": {"P4": {"id": "P4", "labels": label}, "Q4": {"id": "Q4"}}}
     parsed = parse_labels(payload, "own", PropertyNames(**NAMES).numbering)
     assert [entity.id for entity in parsed.entities] == ["own:P4", "Q4"]
+
+
+def test_the_labels_of_properties_are_fetched() -> None:
+    """Of a Wikibase that is not Wikidata, since its relations have no templates of ours."""
+    one = {**ENTITY, "lastrevid": 5, "modified": "2020-01-01T00:00:00Z"}
+    with on_loopback(site_of({"Q1": one}, namespace=120)) as base:
+        source = WikidataSource(config(base, properties=NAMES, relations=("P4",)))
+        part = Partition(id="0", as_of=date(2023, 6, 30), keys=("Q1",), known=(None,))
+        with client() as http:
+            found = list(source.fetch(part, http))
+    (labels,) = [o for o in found if o.kind == "labels"]
+    assert labels.about == "P4|Q10|Q11"
+    (entity,) = [o for o in found if o.kind == "entity"]
+    assert {fact.relation for fact in source.parse(entity).facts} == {"own:P4"}
+
+
+def test_a_users_relations_name_those_of_a_wikibase(tmp_path: Path) -> None:
+    """By the id with the prefix; those of ours keep their own."""
+    path = tmp_path / "mine.json"
+    fields = {"label": "employer", "object_type": "organisation", "functional": True}
+    path.write_text(json.dumps({"relations": {"own:P4": {**fields, "separators": ["own:P30"]}}}))
+    relations = load_relations(path)
+    assert relations["own:P4"].label == "employer" and relations["P108"].label == "employer"
+
+
+def test_sources_of_two_wikibases_are_refused() -> None:
+    """Their items have the same ids and are others; two sources of one Wikibase are not refused."""
+    own = dump_config("d.json", properties=NAMES)
+    api = config("https://wiki.example.org", properties=NAMES)
+    wikidata = config("https://www.wikidata.org")
+    rdf = RdfConfig(name="rdf", path="d.nt")
+    assert different_wikibases((own, api, rdf)) is None
+    assert different_wikibases((wikidata, dump_config("d.json"), rdf)) is None
+    assert different_wikibases((rdf, wikidata, own)) == ("own", "dump")

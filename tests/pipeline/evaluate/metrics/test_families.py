@@ -54,6 +54,32 @@ def test_an_old_value_is_superseded_by_prompt_and_by_paraphrase() -> None:
     assert value(generation.score(answer_set(answers, gone=gone)), "superseded") == 0
 
 
+def test_an_answer_is_the_longest_value_that_it_begins_with() -> None:
+    """What names an old value, a rival or a neighbour's own object is no target, although the
+    target is its beginning."""
+    fact = case(
+        target="Serie A",
+        accepted=("Serie A", "Serie", "SA"),
+        old=("Serie B",),
+        rivals=("Serie C",),
+        near=(Query(prompt="n plays in", accepted=("Serie D",)),),
+    )
+    for said, right, old in (
+        ("Serie A, of course", 1, 0),
+        ("Serie B, of course", 0, 1),
+        ("Serie C, of course", 0, 0),
+        ("SA", 1, 0),
+        ("Sa and so", 0, 0),
+    ):
+        answers = {"edit/x/0": answer(said), "near/x/0": answer(said)}
+        made = generation.score(answer_set(answers, fact))
+        assert (value(made, "reliability"), value(made, "superseded")) == (right, old), said
+    made = agreement.score(
+        answer_set({"near/x/0": answer("Serie D")}, fact, base={"near/x/0": answer("Serie D")})
+    )
+    assert value(made, "leak") == 0
+
+
 def test_carried_edits_are_retention_not_reliability() -> None:
     """New and old edits are never averaged."""
     answers = {"edit/x/0": answer("New Club"), "edit/y/0": answer("no", new=-3.0)}
