@@ -32,7 +32,8 @@ def init(
             help="Answer to a question about the source, once for each: path, subject, relation, "
             "object, date, start, end (table); connect, query, key and the columns (sql); feeds, "
             "pages, relations, contact (feed); path, relations (dump); path, wikibase, prefixes "
-            "(rdf); entities, query, relations, contact, endpoint (wikidata).",
+            "(rdf); entities, query, relations, contact, endpoint (wikidata); properties (of a "
+            "Wikibase other than Wikidata).",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,

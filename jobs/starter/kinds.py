@@ -5,7 +5,9 @@ A kind that is registered in `discovery.sources` has its line in `KINDS`, which 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from discovery.sources.web.items import is_web
 from infra.errors import ConfigError
@@ -29,6 +31,22 @@ def addresses(text: str, place: Place) -> list[str]:
     for url in found:
         if not is_web(url):
             raise ConfigError(f"{url!r} is no http or https address.")
+    return found
+
+
+def properties(text: str, place: Place) -> Any:
+    """`wikidata`, or the properties of a Wikibase. Raises ConfigError for text that is neither."""
+    if text == "wikidata":
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"properties {text!r} is neither `wikidata` nor a JSON object that says which property "
+            'means what: {"start": "P5", ...}.'
+        )
     return found
 
 
@@ -63,6 +81,13 @@ RELATIONS = Question(
     text="Relations to read, such as P6,P54 (empty for all)",
     comment="The relations that are read, by their ids. Without this line all are.",
     read=words,
+    optional=True,
+)
+PROPERTIES = Question(
+    key="properties",
+    text="Of a copy of Wikidata elsewhere: wikidata. Of another Wikibase: its properties as JSON",
+    comment="What the Wikibase's properties mean (docs/sources.md): `wikidata` for a copy of it.",
+    read=properties,
     optional=True,
 )
 PATH = "File, relative to this config."
@@ -144,6 +169,7 @@ KINDS: Mapping[str, Kind] = {
         questions=(
             Question(key="path", text="File of the dump", comment=PATH, read=a_file),
             RELATIONS,
+            PROPERTIES,
         ),
         unset=(
             Unset('entities = ["Q42"]', "Read the facts of these items alone."),
@@ -171,6 +197,7 @@ KINDS: Mapping[str, Kind] = {
                 read=pairs,
                 optional=True,
             ),
+            PROPERTIES,
         ),
         look_after="path",
         look=look_at_file,
@@ -199,6 +226,7 @@ KINDS: Mapping[str, Kind] = {
                 comment="The site.",
                 default="https://www.wikidata.org",
             ),
+            PROPERTIES,
         ),
         unset=(
             Unset(

@@ -101,8 +101,8 @@ def _content_lines(content: Content) -> Iterator[str]:
         yield f"For example: {sentence}"
     if content.num_unreadable:
         yield (
-            f"{many(content.num_unreadable, 'fact')} cannot be read; what is known of them is "
-            "left as it is."
+            f"{many(content.num_unreadable, 'fact')} cannot be read; what is known of "
+            f"{'it' if content.num_unreadable == 1 else 'them'} is left as it is."
         )
     for skip in content.skips[:MAX_LISTED]:
         lost = "; what is missing counts as unknown, not as gone" if skip.damage else ""
@@ -115,8 +115,8 @@ def _content_lines(content: Content) -> Iterator[str]:
         listed = [f"{key} ({number:,})" for key, number in content.untaught.items()]
         more = ", ..." if len(listed) > MAX_LISTED else ""
         yield (
-            f"{many(total, 'fact')} cannot be taught, since no question is known for their "
-            f"relations: {', '.join(listed[:MAX_LISTED])}{more}. Name these in a file and give it "
+            f"{many(total, 'fact')} cannot be taught, since no question is known for "
+            f"{', '.join(listed[:MAX_LISTED])}{more}. Describe the relations in a file and name it "
             "as `relations`."
         )
 
@@ -212,7 +212,11 @@ def _edition_lines(edition: EditionCheck) -> Iterator[str]:
     done = f"; finished: {', '.join(edition.finished)}" if edition.finished else ""
     yield f"{name}{done}."
     what = "wrong beliefs are corrected"
-    what += " and unknown facts taught" if edition.teaches else ", unknown facts are not taught"
+    what += (
+        " and unknown facts taught"
+        if edition.teaches
+        else ", unknown facts go on the fact sheet (`teach_unknown` in [plan])"
+    )
     yield (
         f"  The model is asked about at most {many(edition.max_asked, 'fact')}, and at most "
         f"{many(edition.max_edits, 'new edit')} made: {what}."

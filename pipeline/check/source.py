@@ -9,6 +9,7 @@ from datetime import date
 
 from discovery.crawl.access import Access
 from discovery.crawl.sample import sample_source
+from discovery.facts.dates import to_iso
 from discovery.facts.fact import Entity, Fact
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
@@ -142,8 +143,9 @@ def _named(relation: str, entities: Mapping[str, Entity]) -> bool:
 def _examples(
     facts: Sequence[Fact], relations: Mapping[str, Relation], entities: Mapping[str, Entity]
 ) -> tuple[str, ...]:
-    """Some facts as sentences: of different relations first, those that can be taught before."""
-    order = sorted(facts, key=lambda fact: fact.relation not in relations)
+    """Some facts as sentences: of different relations first; those that can be taught, and that
+    have not ended, before others."""
+    order = sorted(facts, key=lambda fact: (fact.relation not in relations, fact.end is not None))
     first = {fact.relation: fact for fact in reversed(order)}
     chosen = [fact for fact in order if first.get(fact.relation) is fact]
     chosen += [fact for fact in order if first.get(fact.relation) is not fact]
@@ -162,8 +164,16 @@ def _sentence(fact: Fact, relations: Mapping[str, Relation], entities: Mapping[s
     value = name(fact.value) if fact.value_type == "entity" else clean_label(fact.value)
     relation = relations.get(fact.relation)
     if relation is None or not clean_label(subject):
-        return f"{subject} - {name(fact.relation)} - {value}"
-    return f"{relation.prompt(relation.statements[0], subject).text} {value}."
+        return f"{subject} - {name(fact.relation)} - {value}{_dates(fact)}"
+    told = f"{relation.prompt(relation.statements[0], subject).text} {value}"
+    return f"{told.removesuffix('.')}.{_dates(fact)}"
+
+
+def _dates(fact: Fact) -> str:
+    """When a fact held, in brackets; empty where it has no date."""
+    dated = (("on", fact.point), ("since", fact.start), ("until", fact.end))
+    told = [f"{word} {to_iso(when)}" for word, when in dated if when is not None]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _manners(config: SourceConfig) -> Manners | None:

@@ -37,8 +37,9 @@ WORLDS: dict[str, Source] = {
     "feed rss": feed("rss"),
     "feed page": feed("page"),
     "dump.json.gz": dump(".json.gz"),
-    "rdf.nt": rdf(".nt"),
-    "rdf.ttl.zst": rdf(".ttl.zst"),
+    "rdf.nt": rdf(".nt", of_wikibase=False),
+    "rdf.ttl.zst": rdf(".ttl.zst", of_wikibase=True),
+    "rdf.jsonld": rdf(".jsonld", of_wikibase=True),
     "wikidata": wikibase,
 }
 STAFF = """\
@@ -111,7 +112,7 @@ def test_init_writes_what_check_accepts_and_run_reads(
         content = found["source"][0]["content"]
         assert content["whole"] or form.startswith(("wikidata", "feed"))
         assert content["num_facts"] == 4
-        assert any("works for Contoso Works." in told for told in content["examples"])
+        assert any(" works for Contoso Works." in told for told in content["examples"])
         assert contents(tmp_path / "workspace") == {}
         code, out, _ = corrigenda("run", *where, "--until", "diff", "--json")
         (edition,) = json.loads(out)["editions"]
@@ -134,7 +135,7 @@ def test_check_says_what_a_run_would_do(staff: Callable[..., Path], corrigenda: 
         "For example: Ada Quill works for [bold]Contoso[/bold].",
         "1 fact cannot be read",
         "Not used, 1: row without object",
-        "1 fact cannot be taught, since no question is known for their relations: P99 (1)",
+        "1 fact cannot be taught, since no question is known for P99 (1)",
         "it is your own",
         "LlamaForCausalLM",
         "(the first of its line)",
