@@ -38,21 +38,21 @@ from pipeline.stages import STAGES
 def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     """Make every edition in order, each up to the stage `until`; `run.end` is given each output.
 
-    The base model passes its preflight before anything is read (`pipeline/preflight`). Raises
-    ModelError for one that does not, and GateError at the first edition whose gate fails; later
-    editions are not begun.
+    The base model passes its preflight before anything is read (`pipeline/preflight`), unless the
+    run stops before a model is asked. Raises ModelError for one that does not pass, and GateError
+    at the first edition whose gate fails; later editions are not begun.
     """
     base = locate(run.config.model.name, hub_id=run.config.model.base_model)
-    run.checked(
-        preflight(
+    remember(run.workspace.root, base)
+    if STAGES.index(until) >= STAGES.index("probe"):
+        passed = preflight(
             base,
             edit=run.config.edit,
             compute=run.config.model.compute,
             cache=run.workspace.root / "cache",
             runner=run.runner,
         )
-    )
-    remember(run.workspace.root, base)
+        run.checked(passed)
     relations_path = run.config.relations and run.config_dir / run.config.relations
     relations = load_relations(relations_path or None)
     for edition in run.config.editions:

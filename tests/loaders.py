@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 INDEX = "model.safetensors.index.json"
 
@@ -36,20 +36,27 @@ def llama_cpp_files(path: Path) -> list[str]:
     return sorted(f.name for f in path.iterdir() if fnmatch(f.name, "model*.safetensors"))
 
 
-def served_tensors(path: Path, name: str) -> dict[str, list[Tensor]]:
-    """By loader, every tensor of this name that it would read; a server takes the last."""
+def served_tensors(path: Path, stored: str, loaded: str) -> dict[str, list[Tensor]]:
+    """By loader, every tensor of this name that it would read; a server takes the last.
+
+    stored, loaded  name of the tensor in the files, and in transformers' model
+    """
+    config = AutoConfig.from_pretrained(path)
+    both = AutoModelForCausalLM, AutoModelForImageTextToText
+    auto = next(auto for auto in both if type(config) in auto._model_mapping)
     served: dict[str, list[Tensor]] = {
-        "transformers": [AutoModelForCausalLM.from_pretrained(path).get_parameter(name)]
+        "transformers": [auto.from_pretrained(path).get_parameter(loaded)]
     }
     for loader, files in (("vllm", vllm_files(path)), ("llama.cpp", llama_cpp_files(path))):
         read = [load_file(path / file) for file in files]
-        served[loader] = [tensors[name] for tensors in read if name in tensors]
+        served[loader] = [tensors[stored] for tensors in read if stored in tensors]
     return served
 
 
-def all_serve(path: Path, name: str, expected: Tensor) -> bool:
-    """Whether each loader reads the tensor once, and reads this."""
+def all_serve(path: Path, stored: str, expected: Tensor, loaded: str = "") -> bool:
+    """Whether each loader reads the tensor once, and reads this; `loaded` is empty where the names
+    agree."""
     return all(
         len(tensors) == 1 and torch.equal(tensors[0], expected)
-        for tensors in served_tensors(path, name).values()
+        for tensors in served_tensors(path, stored, loaded or stored).values()
     )

@@ -45,7 +45,7 @@ def discover(model: Any) -> Architecture:
     decoder, modules = _decoder(model, config)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
-        if 0 in whole_shape(parameter) and parameter.ndim > 1:
+        if 0 in whole_shape(parameter):
             raise ModelError(f"{names[id(parameter)]} is empty: load the model's weights first.")
     takes_positions = "position_ids" in inspect.signature(decoder.forward).parameters
     bare = Architecture(model, decoder, (), takes_positions)
@@ -193,6 +193,7 @@ def _projection(
     widest = max(own[path].args[0].shape[-1] for path in apart)
     path = [path for path in apart if own[path].args[0].shape[-1] == widest][-1]
     projection, call = module.get_submodule(path), own[path]
+    require_finite(where, module, own[""].hidden, call.args[0])
     if not _close(_product(projection, call.args[0]), call.output):
         raise ModelError(
             f"{where}: {path} does more than multiply by its weight (an adapter?); merge it."

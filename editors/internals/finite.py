@@ -10,17 +10,18 @@ from infra.errors import ModelError
 
 
 def require_finite(where: str, block: nn.Module, before: Tensor, after: Tensor) -> None:
-    """Raise ModelError where a block's output has NaN or infinity.
+    """Raise ModelError where a block's output has NaN or infinity, or so large values that sums of
+    their squares, which norms and statistics are made of, have.
 
-    where   the block, for the message
+    where   the block or its projection, for the message
     before  hidden states that the block was given
-    after   those that it returned
+    after   what it returned, or what its projection was given
 
     Named is the block's weight that is not finite, else what was given or computed.
     """
-    if bool(after.isfinite().all()):
+    if _sums(after):
         return
-    if not bool(before.isfinite().all()):
+    if not _sums(before):
         raise ModelError(
             f"{where} is given values that are not finite: the embeddings have some. Restore the "
             "checkpoint's files."
@@ -35,6 +36,12 @@ def require_finite(where: str, block: nn.Module, before: Tensor, after: Tensor) 
         f"{where} makes values that are not finite in {after.dtype} of weights that are: its "
         "weights are too large. Restore the checkpoint's files, or compute in a wider dtype."
     )
+
+
+def _sums(states: Tensor) -> bool:
+    """Whether the sum of the squares is finite, in float32 or wider."""
+    wide = states.to(torch.promote_types(states.dtype, torch.float32))
+    return bool(wide.square().sum().isfinite())
 
 
 def not_finite(model: nn.Module) -> str:

@@ -30,7 +30,7 @@ from infra.lm.logits import PositionSelector, argmax_last, token_logprobs
 from infra.lm.matching import is_settled
 from infra.lm.question import Answer, Question
 from infra.lm.text_tokens import added_in_front
-from infra.models.cache import empty_cache
+from infra.models.cache import empty_cache, keeps_states
 
 CACHED_TOKENS_A_ROW = 64
 """Bounds the cache of the rows that are continued: `max_rows` times so many tokens."""
@@ -195,6 +195,18 @@ class LanguageModel:
         output.logits = output.logits.flatten(0, 1)
         return output
 
+    def _continue(self, ids: Tensor, mask: Tensor, cache: Any, at: Tensor) -> Tensor:
+        """Logits [K, V] at the selected positions of rows that go on behind a cache; one token
+        after the other where the cache keeps states."""
+        if not keeps_states(cache):
+            return self._forward(ids, mask, cache, at=at).logits
+        before = mask.shape[1] - ids.shape[1]
+        steps = [
+            self._forward(ids[:, t : t + 1], mask[:, : before + t + 1], cache).logits
+            for t in range(ids.shape[1])
+        ]
+        return torch.stack(steps, dim=1)[at]
+
     def _score_prompts(
         self, group: Sequence[PromptGroup], ids_BT: Tensor, own_BT: Tensor, logits_KV: Tensor
     ) -> None:
@@ -262,7 +274,7 @@ class LanguageModel:
         if ids_NT.shape[1] > 1:
             mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
             prompt_cache, at_NT = copy_cache_rows(cache, owner_N), mask_NT[:, 1:].bool()
-            logits_KV = self._forward(ids_NT[:, :-1], mask, prompt_cache, at=at_NT).logits
+            logits_KV = self._continue(ids_NT[:, :-1], mask, prompt_cache, at_NT)
             logp_K, argmax_K = token_logprobs(logits_KV.float(), ids_NT[:, 1:][at_NT])
             later_NT = logp_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, logp_K)
             logp_NT = torch.cat([logp_NT, later_NT], 1)

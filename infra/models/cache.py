@@ -15,6 +15,7 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
     LinearAttentionAndFullAttentionLayer,
     LinearAttentionAndSlidingWindowAttentionLayer,
+    LinearAttentionCacheLayerMixin,
 )
 
 _UNCUT: dict[type, type] = {
@@ -36,3 +37,9 @@ def empty_cache(model: Any) -> Cache:
     cache = DynamicCache()
     cache.layers = [_UNCUT[type(layer)]() if type(layer) in _UNCUT else layer for layer in layers]
     return cache
+
+
+def keeps_states(cache: Cache) -> bool:
+    """Whether a layer keeps a state, from which only single tokens may go on: some models start
+    from nothing again where several follow at a time."""
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)

@@ -59,8 +59,7 @@ def test_kinds_that_can_be_carried_are(kind: str, tmp_path: Path) -> None:
     name = passed.found.edited[0]
     edited = stored.tensor(name) + 1
     stored.export(tmp_path / "out", {name: edited})
-    if stored.stored_name(name) == name:
-        assert all_serve(tmp_path / "out", name, edited)
+    assert all_serve(tmp_path / "out", stored.stored_name(name), edited, name)
 
 
 @pytest.mark.parametrize("kind", UNEDITABLE)
@@ -107,7 +106,7 @@ def test_values_that_are_not_finite_are_named(what: str, tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("editor", ["grace", "locft_bf", "ft_m"])
+@pytest.mark.parametrize("editor", ["grace", "locft-bf", "ft-m"])
 def test_every_editor_is_tried(editor: str, checkpoint: Any, tmp_path: Path) -> None:
     """Also on a model that keeps states; nothing is left beside what was found."""
     for base in (checkpoint("llama"), saved(make_model("lfm2"), tmp_path / "base")):
@@ -137,5 +136,5 @@ def test_a_run_reads_nothing_before_its_model_has_passed(
     good = saved(make_model("llama"), tmp_path / "good")
     (good / "consolidated.safetensors").write_bytes(b"")
     told: list[Preflight] = []
-    run_editions(job(world(model=str(good)), tmp_path / "two", checked=told.append), until="crawl")
+    run_editions(job(world(model=str(good)), tmp_path / "two", checked=told.append), until="probe")
     assert [one.left for one in told] == [("consolidated.safetensors",)]
