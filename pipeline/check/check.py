@@ -72,7 +72,7 @@ def check(given: Checked) -> Iterator[Part]:
                 check_source(source, as_of, trust=config.trust, relations=relations, access=access)
             )
             yield sources[-1]
-    model = check_model(config)
+    model = check_model(config, place.root / "cache")
     yield model
     cluster = check_cluster(given.address, config.model.compute.resources)
     yield cluster

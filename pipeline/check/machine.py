@@ -81,7 +81,7 @@ def check_machine(
     found = MachineCheck(
         free_bytes=free_bytes(workspace),
         num_releases=num_releases,
-        release_bytes=model.weights_bytes or model.download_bytes or 0,
+        release_bytes=model.release_bytes or model.weights_bytes or model.download_bytes or 0,
         snapshot_bytes=sum(_local_bytes(source, base_dir) for source in sources),
         statistics_bytes=num_edited_layers * (model.inner_size or 0) ** 2 * FLOAT_BYTES,
         memory_bytes=memory_bytes(),

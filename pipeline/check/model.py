@@ -14,11 +14,12 @@ from safetensors import safe_open
 
 from infra.errors import CorrigendaError
 from infra.execution.capacity import memory_bytes
-from infra.execution.runner import set_threads
+from infra.execution.runner import InProcessRunner, set_threads
 from infra.lm.inference import Compute
 from infra.models.files import model_files
 from infra.models.loading import ModelRef, download_bytes, load, locate
 from pipeline.config import Config
+from pipeline.preflight.preflight import preflight
 
 BATCH, LENGTH, PASSES = 8, 32, 3
 """Rows and tokens of the batch that the speed is measured on, and how often it is run."""
@@ -42,6 +43,12 @@ class ModelCheck:
     """In which it is computed."""
     left: tuple[str, ...] = ()
     """Other weights in its directory, which no release will have."""
+    num_blocks: int | None = None
+    """Decoder blocks, and how many of them can be edited; None where the preflight did not pass."""
+    num_editable: int | None = None
+    release_bytes: int | None = None
+    """Size of the weight files that a release has of its own; it shares the others with the
+    base."""
     has_chat_template: bool | None = None
     """Whether its tokenizer says how a chat is written, as those of instruct models do."""
     download_bytes: int | None = None
@@ -59,24 +66,47 @@ class ModelCheck:
         return self.num_parameters * getattr(torch, self.dtype).itemsize
 
 
-def check_model(config: Config) -> ModelCheck:
-    """Find the model, read its config and the heads of its weight files, load it and time it.
+def check_model(config: Config, cache: Path) -> ModelCheck:
+    """Find the model, read its config and the heads of its weight files, take it through the
+    preflight of a run, and time it.
+
+    cache  directory of what is kept by content, on the file system of the outputs
 
     A model of the hub that is not here is not downloaded. What would stop a run is in the result.
     """
     name, compute = config.model.name, config.model.compute
+    found = ModelCheck(name=name, dtype=compute.dtype)
     try:
         wanted = download_bytes(name)
         if wanted is not None:
-            return ModelCheck(name=name, dtype=compute.dtype, download_bytes=wanted)
+            return replace(found, download_bytes=wanted)
         base = locate(name)
         found = _described(base, compute)
         need = found.computed_bytes
         if need is not None and need > memory_bytes():
             return found  # what is too large for the memory is not loaded
+        found = _passed(found, base, config, cache)
         return _with_speed(found, base, compute)
     except CorrigendaError as error:
-        return ModelCheck(name=name, stops=(str(error),))
+        return replace(found, stops=(str(error),))
+
+
+def _passed(found: ModelCheck, base: ModelRef, config: Config, cache: Path) -> ModelCheck:
+    """The result with what the preflight of a run found. Raises ModelError and ConfigError."""
+    passed = preflight(
+        base,
+        edit=config.edit,
+        compute=config.model.compute,
+        cache=cache,
+        runner=InProcessRunner(),
+    )
+    return replace(
+        found,
+        left=passed.left,
+        release_bytes=passed.found.release_bytes,
+        num_editable=passed.found.editable,
+        num_blocks=passed.found.blocks,
+    )
 
 
 def _described(base: ModelRef, compute: Compute) -> ModelCheck:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from begin_helpers import flags_of
 from feed_site import serve
+from safetensors.torch import load_file, save_file
 from source_worlds import (
     Place,
     Source,
@@ -138,6 +140,7 @@ def test_check_says_what_a_run_would_do(staff: Callable[..., Path], corrigenda: 
         "1 fact cannot be taught, since no question is known for P99 (1)",
         "it is your own",
         "LlamaForCausalLM",
+        "can be edited",
         "(the first of its line)",
         "at most 4 facts",
         "are free",
@@ -166,7 +169,7 @@ def test_what_stops_a_run_is_a_line_and_exit_code_1(
     config = staff(*replaced)
     code, out, err = corrigenda("check", "-c", config, "--ray-address", "none")
     assert code == 1 and said in out + err
-    assert "Traceback" not in out + err and not Path("workspace").exists()
+    assert "Traceback" not in out + err and contents(Path("workspace").absolute()) == {}
 
 
 def test_all_faults_of_the_settings_are_told(staff: Callable[..., Path], corrigenda: Any) -> None:
@@ -179,6 +182,17 @@ def test_all_faults_of_the_settings_are_told(staff: Callable[..., Path], corrige
         True,
         True,
     ]
+
+
+def spoilt(model: Path) -> Path:
+    """A copy of a model, in the current directory, with a number that is none."""
+    copy = Path("spoilt").absolute()
+    shutil.copytree(model, copy)
+    (weights,) = copy.glob("*.safetensors")
+    tensors = load_file(weights)
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, weights, {"format": "pt"})
+    return copy
 
 
 def feed_config(url: str, model: Path, contact: str = 'contact = "ops@example.org"') -> str:
@@ -203,6 +217,7 @@ min_interval_s = 0
         ("contact", "is not a URL or an e-mail address"),
         ("host", "none of its addresses gives a feed or a page"),
         ("model", "is no directory"),
+        ("weights", "not finite"),
         ("ray", "no Ray at '127.0.0.1:1'"),
         ("disk", "are free at"),
     ],
@@ -229,6 +244,8 @@ def test_each_part_stops_a_run(
         if fault == "model":
             text = text.replace(str(checkpoint("llama")), "./no-model")
         Path("run.toml").write_text(text)
+        if fault == "weights":
+            text = text.replace(str(checkpoint("llama")), str(spoilt(checkpoint("llama"))))
         if fault == "disk":
             monkeypatch.setattr(capacity.shutil, "disk_usage", lambda _: type("U", (), {"free": 9}))
         address = "127.0.0.1:1" if fault == "ray" else "none"
