@@ -230,8 +230,9 @@ def test_each_part_stops_a_run(
     checkpoint: Callable[[str], Path],
     corrigenda: Any,
 ) -> None:
-    """A site that is closed or away, an operator without a name, a missing model, a cluster that
-    does not answer and a full disk: each is one line and exit code 1, within seconds."""
+    """A site that is closed or away, an operator without a name, a missing model, one with a number
+    that is none, a cluster that does not answer and a full disk: each is one line and exit code 1,
+    within seconds."""
     monkeypatch.chdir(tmp_path)
     with serve() as site:
         feed("rss")(Place(tmp_path, site, "Quill", 7), False)
@@ -243,9 +244,9 @@ def test_each_part_stops_a_run(
             text = text.replace('contact = "ops@example.org"', "")
         if fault == "model":
             text = text.replace(str(checkpoint("llama")), "./no-model")
-        Path("run.toml").write_text(text)
         if fault == "weights":
             text = text.replace(str(checkpoint("llama")), str(spoilt(checkpoint("llama"))))
+        Path("run.toml").write_text(text)
         if fault == "disk":
             monkeypatch.setattr(capacity.shutil, "disk_usage", lambda _: type("U", (), {"free": 9}))
         address = "127.0.0.1:1" if fault == "ray" else "none"
