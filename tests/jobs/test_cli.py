@@ -115,6 +115,8 @@ def test_help_groups_the_commands_by_what_one_wants_to_do(corrigenda: Any) -> No
         elif command := re.match(r"│ ([a-z]+)  +[A-Z][^│]*\.", line):
             found[command[1]] = heading
     assert found == {
+        "init": "Begin",
+        "check": "Begin",
         "run": "Make a release",
         **dict.fromkeys(("ask", "why"), "Ask and understand"),
         **dict.fromkeys(("status", "releases"), "Look around"),
