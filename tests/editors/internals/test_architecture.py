@@ -37,7 +37,8 @@ def test_head_on_hidden_states_equals_the_model(kind: str) -> None:
         found = architecture.logits(architecture.hidden(ids, mask)[[0, 1], [2, 4]])
         alone = model(input_ids=ids[:1, :3]).logits[0, -1]
         full = model(input_ids=ids[1:]).logits[0, -1]
-    torch.testing.assert_close(found, torch.stack([alone, full]), rtol=1e-9, atol=1e-9)
+    near = 1e-5 if kind in STATEFUL else 1e-9  # states are float32 whatever the model's dtype
+    torch.testing.assert_close(found, torch.stack([alone, full]), rtol=near, atol=near)
 
 
 def test_discovery_leaves_the_model_as_it_was() -> None:

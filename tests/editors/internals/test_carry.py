@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from editors_helpers import some_requests
-from tiny_models import KINDS, NORMALISED, STATEFUL, make_model
+from tiny_models import KINDS, NORMALISED, make_model
 
 from editors.internals.carry import Carry
 from editors.internals.discover import discover
@@ -36,7 +36,7 @@ def test_stems_are_what_rows_share_before_their_lookup(tokenizer: Any) -> None:
     assert all(len(stem) >= 6 for stem, _ in found[1:])
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *STATEFUL])
+@pytest.mark.parametrize("kind", [*KINDS, "lfm2", "qwen3_5_text"])
 def test_together_is_each_by_itself(kind: str, tokenizer: Any) -> None:
     """Keys and states of three blocks, the lowest changed; every architecture."""
     model = make_model(kind, torch.float64)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from editors_helpers import some_requests
-from tiny_models import KINDS, NORMALISED, STATEFUL, make_model
+from tiny_models import KINDS, NORMALISED, make_model
 from torch import Tensor
 
 from editors.internals.architecture import Architecture, Block
@@ -99,7 +99,7 @@ def assert_same(found: Sequence[Value], expected: Sequence[Value], tolerance: fl
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=10 * tolerance)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *STATEFUL])
+@pytest.mark.parametrize("kind", [*KINDS, "lfm2", "qwen3_5_text"])
 def test_equals_the_slow_reference(kind: str, tokenizer: Any) -> None:
     """Cached, stubbed, batched and compacted: the same values as whole passes, in float64."""
     model = make_model(kind)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import STATEFUL
 
 from infra.lm.batching import FULL_TOKENS, PADDED_SHARE, chunks
 from infra.lm.language_model import LanguageModel
@@ -18,7 +17,7 @@ from infra.lm.matching import begins_with
 from infra.lm.question import Question
 from infra.models.loading import load
 
-KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox", *STATEFUL]
+KINDS = ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox", "jamba", "lfm2", "qwen3_5_text"]
 QUESTIONS = [
     Question(
         id="a", prompt="Tom Brady plays for", candidates=("Paris", "the Navy", "Derby"), greedy=True

@@ -46,7 +46,14 @@ def saved(model: Any, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "gemma2", *STATEFUL, *PARTLY, *MULTIMODAL])
+QUICK = {"gpt2", "jamba", "lfm2", "deepseek_v3", "gemma4_text", "gemma3", "qwen3_5"}
+CARRIED = [
+    pytest.param(kind, marks=[] if kind in QUICK else [pytest.mark.slow])
+    for kind in ("gpt2", "gemma2", *STATEFUL, *PARTLY, *MULTIMODAL)
+]
+
+
+@pytest.mark.parametrize("kind", CARRIED)
 def test_kinds_that_can_be_carried_are(kind: str, tmp_path: Path) -> None:
     """Asked, edited, exported, loaded again and taken back; what every loader takes of an export is
     the edit, whatever the name it is stored under."""
