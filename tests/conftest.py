@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tiny_models import make_model, make_tokenizer
 from worlds import TEMPLATE
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")  # an example may wait for other work on the machine
 
 PEOPLE = (
     *(("Tom Brady", "P54", "New England Patriots", "Tampa Bay Buccaneers"),),

@@ -70,7 +70,7 @@ def website() -> Iterator[str]:
 
 
 def _asked(origin: str, **settings: Any) -> dict[str, Any]:
-    asked = {"endpoint": origin, "query_endpoint": f"{origin}/sparql"}
+    asked = {"endpoint": origin, "properties": "wikidata", "query_endpoint": f"{origin}/sparql"}
     return {**asked, "relations": RELATIONS, **settings}
 
 
