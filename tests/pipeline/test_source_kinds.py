@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 from feed_site import serve
@@ -81,7 +82,7 @@ DAYS = ("2021-06-30", "2022-06-30")
 
 def last_name(number: int) -> str:
     """The last name of the people of a source."""
-    return f"Quill{chr(ord('A') + number)}"
+    return f"Quill{ascii_lowercase[number // 26]}{ascii_lowercase[number % 26]}"
 
 
 def test_every_kind_and_format_is_in_the_matrix() -> None:
