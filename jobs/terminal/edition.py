@@ -22,7 +22,7 @@ from pipeline.release.pages.figures import ROLES, name_of, ordered
 MAX_REASONS = 8
 """Most reasons in a list; the others are counted in one line."""
 MAX_SAMPLE = 40
-"""Most characters shown of a piece of a source that could not be used."""
+"""Most characters shown of a piece of a source that was left out."""
 MAIN_METRICS = (
     *("reliability", "generality", "retention", "superseded", "near_agreement", "leak"),
     *("perplexity", "capability"),
@@ -132,11 +132,11 @@ def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
 
 
 def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print what could not be used of the sources; every piece is counted in one row."""
+    """Print what was left out of the sources; every piece is counted in one row."""
     if not skips:
         return
     num_pieces = sum(row["count"] for row in skips)
-    _heading(f"Not usable from the sources: {many(num_pieces, 'piece')}", console)
+    _heading(f"Left out of the sources: {many(num_pieces, 'piece')}", console)
     table = Table("source", "reason", "pieces", "example", box=None, padding=(0, 1, 0, 2))
     for row in skips[:MAX_REASONS]:
         sample = " ".join(row["sample"].split())

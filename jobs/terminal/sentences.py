@@ -16,7 +16,7 @@ Counts = Mapping[str, Any]
 
 
 def crawl(counts: Counts) -> str:
-    """How many documents and lines were read from the sources, and how many could not be used."""
+    """How many documents and lines were read from the sources, and how many were left out."""
     sources = sorted(counts.get("sources", {}).items(), key=lambda item: (-item[1], item[0]))
     by_source = _listed(f"{number:,} from {name}" for name, number in sources)
     num_lines = counts.get("lines")
@@ -31,7 +31,7 @@ def crawl(counts: Counts) -> str:
 
 
 def snapshot(counts: Counts) -> str:
-    """How many facts the sources hold, and how many pieces could not be used."""
+    """How many facts the sources hold, and how many pieces were left out."""
     facts = many(counts.get("facts", 0), "fact")
     entities = counts.get("entities", 0)
     named = f" and name {many(entities, 'person or thing', 'people and things')}"
@@ -222,9 +222,9 @@ def _verb(number: int, one: str, more: str) -> str:
 
 
 def _unusable(counts: Counts) -> str:
-    """A clause on what could not be used of the sources, or nothing."""
+    """A clause on what was left out of the sources, or nothing."""
     skipped = counts.get("skipped", {})
-    return _aside("{} could not be used", sum(skipped.values()), skipped)
+    return _aside("{} left out", sum(skipped.values()), skipped)
 
 
 def _damaged(counts: Counts) -> str:
@@ -237,7 +237,7 @@ def _damaged(counts: Counts) -> str:
 
 
 def _aside(words: str, number: int, reasons: Mapping[str, int]) -> str:
-    """A number with its most frequent reason: `36 could not be used (35: no such date)`."""
+    """A number with its most frequent reason: `36 left out (35: no such date)`."""
     if not number:
         return ""
     told = words.format(f"{number:,}")

@@ -79,6 +79,7 @@ IGNORED: Mapping[str, str] = {
     "10": "the dates leave open whether it is true now",
     "15": "the source says that the value is unknown",
     "22": "the source gives no date for it",
+    "23": "a part of what the source says cannot be read",
 }
 """Rule of the diff by which changes are always ignored -> the reason."""
 

@@ -108,7 +108,7 @@ def test_the_main_reason_stands_with_what_was_set_aside() -> None:
     planned = sentence("plan", LATER["plan"])
     assert "160 wait (138: too few sources say so)" in planned
     assert "974 not edited (563: ended before the earlier snapshot)" in planned
-    assert "2 could not be used (late)" in sentence("crawl", {"skipped": {"late": 2}})
+    assert "2 left out (late)" in sentence("crawl", {"skipped": {"late": 2}})
 
 
 def test_one_is_singular() -> None:
