@@ -51,6 +51,7 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
             compute=run.config.model.compute,
             cache=run.workspace.root / "cache",
             runner=run.runner,
+            begin=run.checking,
         )
         run.checked(passed)
     relations_path = run.config.relations and run.config_dir / run.config.relations

@@ -24,6 +24,8 @@ class Run(Stages):
     config: Config
     config_dir: Path
     """Directory of the config file; relative paths in the config begin there."""
+    checking: Callable[[], None] = lambda: None
+    """Called as the preflight of the base model begins, unless the model has passed before."""
     checked: Callable[[Preflight], None] = lambda preflight: None
     """Called with what the preflight of the base model found, before the first stage."""
     replace: bool = False

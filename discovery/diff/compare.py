@@ -10,7 +10,7 @@ from discovery.diff.rules import Decision, decide, unreadable
 from discovery.facts.change import Change
 from discovery.facts.current_view import Functional, scoped
 from discovery.facts.dates import iso_interval, within
-from discovery.facts.fact import Entity, Fact
+from discovery.facts.fact import EVERY_RELATION, Entity, Fact
 from discovery.facts.refinement import time_of
 from discovery.facts.words import quantity_in_words, time_in_words, unit_of
 from infra.files.digest import digest_of
@@ -49,7 +49,10 @@ def diff_facts(
     changes = []
     for subject, relation in keys:
         separators = functional.get(relation, ())
-        earlier, later = (side.get((subject, relation), ()) for side in (before, after))
+        told = dict.fromkeys([(subject, relation), (subject, EVERY_RELATION)])
+        earlier, later = (
+            [fact for key in told for fact in side.get(key, ())] for side in (before, after)
+        )
         if undecided := unreadable(later, separators):
             changes += [_change(subject, relation, "", d, names) for d in undecided]
             continue

@@ -26,6 +26,9 @@ class Interval:
     """Wikibase precision: 9 year, 10 month, 11 day."""
 
 
+EVERY_RELATION = ""
+"""Relation of an unreadable fact that stands for all relations of its subject: it is unknown of
+which one something cannot be read."""
 Rank = Literal["preferred", "normal", "deprecated"]
 SnakType = Literal["value", "somevalue", "novalue", "unreadable"]
 """What a statement says of its value: `value`, that it is this one; `somevalue`, that there is one,

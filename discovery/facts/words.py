@@ -11,6 +11,8 @@ import re
 
 from discovery.facts.dates import GREGORIAN, day_number, gregorian_date, julian_date
 
+REFORM = 1582
+"""Year in which the Gregorian calendar was introduced."""
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -25,14 +27,16 @@ def time_in_words(text: str) -> str:
     century`, `between 1000 and 3000`.
 
     Days are those of the Gregorian calendar, as in the canonical text. Months, years and wider
-    spans that begin and end as those of the Julian calendar do are named so. Raises ValueError for
-    a text that is no canonical date.
+    spans that begin and end as those of the Julian calendar do are named so where both calendars
+    were in use, from 1582 on; before that there was no other. Raises ValueError for a text that is
+    no canonical date.
     """
     first, slash, last = text.partition("/")
     if not slash:
         return _date(_parsed(text))
     begin, end = (day_number(*_parsed(part), GREGORIAN) for part in (first, last))
-    for convert, calendar in ((gregorian_date, ""), (julian_date, " (Julian calendar)")):
+    julian = " (Julian calendar)" if gregorian_date(end)[0] >= REFORM else ""
+    for convert, calendar in ((gregorian_date, ""), (julian_date, julian)):
         if said := _span(convert(begin), convert(end + 1)):
             return said + calendar
     return f"between {_date(_parsed(first))} and {_date(_parsed(last))}"

@@ -17,8 +17,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from discovery.facts.fact import FACT_SCHEMA, Fact, Interval
-from discovery.facts.group import group_keys
+from discovery.facts.fact import EVERY_RELATION, FACT_SCHEMA, Fact, Interval
+from discovery.facts.group import group_keys, subject_keys
 from discovery.facts.tables import from_table, to_table
 
 
@@ -46,26 +46,35 @@ def keep_undecided(
     if not pc.any(marks, min_count=0).as_py():
         return found, stays
     alone = pc.is_in(found["source"], pa.array(sorted(by_statement), pa.string()))
-    undecided = pc.unique(group_keys(found).filter(marks))
-    partial = pc.and_(pc.is_in(group_keys(found), undecided), pc.invert(pc.or_(marks, alone)))
+    partial = pc.and_(_is_in_groups_of(found, found.filter(marks)), pc.invert(pc.or_(marks, alone)))
     unreadable = _dated(found.filter(marks), earlier, day)
     readable = found.filter(pc.invert(pc.or_(marks, partial)))
-    whole = pc.unique(group_keys(found).filter(pc.and_(marks, pc.invert(alone))))
-    held = pc.and_(pc.is_in(group_keys(earlier), whole), pc.invert(_unreadable(earlier)))
+    whole = found.filter(pc.and_(marks, pc.invert(alone)))
+    held = pc.and_(_is_in_groups_of(earlier, whole), pc.invert(_unreadable(earlier)))
     return pa.concat_tables([readable, unreadable]), pc.or_(stays, held)
+
+
+def _is_in_groups_of(facts: pa.Table, unreadable: pa.Table) -> pa.Array:
+    """Whether each fact is of the group of an unreadable one, or of a subject for all of whose
+    relations an unreadable one stands (`EVERY_RELATION`)."""
+    every = pc.equal(unreadable["relation"], EVERY_RELATION)
+    return pc.or_(
+        pc.is_in(group_keys(facts), pc.unique(group_keys(unreadable))),
+        pc.is_in(subject_keys(facts), pc.unique(subject_keys(unreadable.filter(every)))),
+    )
 
 
 def _dated(unreadable: pa.Table, earlier: pa.Table, day: int | None) -> pa.Table:
     """Unreadable facts with the day on which the group of each could be read last: that of the
     earlier snapshot, or of an earlier one if it could not be read there either."""
-    before = earlier.filter(pc.is_in(group_keys(earlier), pc.unique(group_keys(unreadable))))
     known: dict[tuple[str, str, str], Interval | None] = {}
-    for fact in from_table(before, Fact):
+    for fact in from_table(earlier.filter(_is_in_groups_of(earlier, unreadable)), Fact):
         key = (fact.subject, fact.relation, fact.source)
         if fact.snaktype == "unreadable":
             known[key] = fact.point
         elif day is not None:
-            known.setdefault(key, Interval(day, day + 1))
+            for relation in (fact.relation, EVERY_RELATION):
+                known.setdefault((fact.subject, relation, fact.source), Interval(day, day + 1))
     facts = from_table(unreadable, Fact)
     return to_table(
         [replace(f, point=known.get((f.subject, f.relation, f.source))) for f in facts], FACT_SCHEMA

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from discovery.facts.current_view import Functional, current, has_ended
 from discovery.facts.dates import iso_interval
-from discovery.facts.fact import Entity, Fact
+from discovery.facts.fact import EVERY_RELATION, Entity, Fact
 from discovery.snapshot.output import Snapshot
 
 HUMAN = "Q5"
@@ -70,8 +70,11 @@ class Subjects:
     def undecided(self, subject: str, relation: str) -> bool:
         """Whether a part of what the sources state cannot be read, so that nothing follows from
         the rest."""
-        facts = self.facts.get((subject, relation), ())
-        return any(fact.snaktype == "unreadable" for fact in facts)
+        return any(
+            fact.snaktype == "unreadable"
+            for key in (relation, EVERY_RELATION)
+            for fact in self.facts.get((subject, key), ())
+        )
 
     def agreeing(self, subject: str, relation: str, value: str, source: str) -> frozenset[str]:
         """Names of the sources other than `source` in which the value is current on the day."""

@@ -121,6 +121,8 @@ def _run(
         with recorded(paths) as calls:
             cache = empty_cache(bare.model)
             bare.hidden(ids, torch.ones_like(ids), cache=cache)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # the machine's fault, which says nothing of the model
     except Exception as error:  # any module of any model
         raise ModelError(
             f"{kind} does not run on {PROBE_TOKENS} tokens with a cache ({first_line(error)}): "

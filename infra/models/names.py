@@ -76,6 +76,17 @@ def renamed(path: Path, stored: Iterable[str]) -> dict[str, str]:
     return {loaded: name for loaded, name in found if times[loaded] == 1}
 
 
+def advice(error: Exception) -> str:
+    """What to do about an error of loading, running or writing a model: whether the machine is at
+    fault or the model."""
+    text = str(error).lower()
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+        return "The machine has too little memory: use a larger one, or a narrower `dtype`."
+    if isinstance(error, OSError) or "no space left" in text:
+        return "See to the disk, then run the same command again."
+    return "Choose another model."
+
+
 def first_line(error: Exception) -> str:
     """First line of an error's message, behind the error's type where the message may not tell what
     is wrong: all but errors of files and values."""

@@ -89,6 +89,7 @@ def run(
             replace=replace,
             restart=not resume,
             stamp={"commit": _commit(), "runner": runner.name},
+            checking=watch.checking,
             checked=watch.checked,
             begin=watch.begin,
             end=watch.end,

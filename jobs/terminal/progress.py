@@ -142,8 +142,17 @@ class StageWatch:
             self.bar.stop()
         self.console.print(f"{duration(self.clock() - self.started)} in all")
 
+    def checking(self) -> None:
+        """Print that the model is tried before anything is read."""
+        self._print_line("model", "trying whether it can be asked, edited and released")
+
     def checked(self, preflight: Preflight) -> None:
-        """Print which weights beside the model no release will have, if there are any."""
+        """Print what trying the model has shown, if it was tried now, and which weights beside it
+        no release will have, if there are any."""
+        if preflight.seconds:
+            blocks = f"{preflight.found.editable} of its {preflight.found.blocks} blocks"
+            told = f"it can: {blocks} can be edited  ({duration(preflight.seconds)})"
+            self._print_line("model", told)
         if preflight.left:
             told = f"{', '.join(preflight.left)} beside the weights: no release will have them"
             self._print_line("model", told)

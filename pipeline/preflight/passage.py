@@ -26,7 +26,7 @@ from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef, load
-from infra.models.names import first_line
+from infra.models.names import advice, first_line
 from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, make_editor, paragraphs
 from pipeline.export.candidate import CHECKPOINT, export
@@ -146,7 +146,7 @@ def step(what: str, name: str) -> Iterator[None]:
         raise
     except Exception as error:  # any module of any model
         raise ModelError(
-            f"model {name} fails when it is {what}: {first_line(error)}. Choose another model."
+            f"model {name} fails when it is {what}: {first_line(error)}. {advice(error)}"
         ) from error
 
 

@@ -71,13 +71,21 @@ class Passage:
 
 
 def preflight(
-    base: ModelRef, *, edit: EditConfig, compute: Compute, cache: Path, runner: Runner
+    base: ModelRef,
+    *,
+    edit: EditConfig,
+    compute: Compute,
+    cache: Path,
+    runner: Runner,
+    begin: Callable[[], None] = lambda: None,
 ) -> Preflight:
     """Carry a base model through once, or find that it has passed before.
 
     edit     the editor and its settings
     compute  how the model is run
     cache    directory of what is kept by content, on the file system of the outputs
+    begin    called before the model is carried through, which takes seconds to minutes; not where
+             it has passed before
 
     Raises ModelError, or ConfigError for settings that do not fit the model: one line, which names
     the tensor or block at fault and says what to do.
@@ -89,6 +97,7 @@ def preflight(
     path = place / f"{digest_of([CODE, base.digest, settings, versions])}.json"
     if known := _read(path):
         return Preflight(model=base.name, found=Found.of(known), left=left, seconds=0.0)
+    begin()
     started = time.monotonic()
     scratch = place / f".{path.stem[:16]}.tmp"
     passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)

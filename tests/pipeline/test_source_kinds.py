@@ -30,19 +30,24 @@ from source_worlds import (
     json_array,
     json_lines,
     rdf,
+    rows,
     separated,
     table,
     wikibase,
 )
 from worlds import TEMPLATE
 
+from discovery.diff.output import CHANGES as CHANGES_FILE
 from discovery.facts.tables import from_table
 from discovery.probe.intake import Intake
+from discovery.snapshot.output import MANIFEST
+from discovery.snapshot.wave import held_by_source
 from discovery.sources import BULK_SOURCES, SOURCES
 from discovery.sources.rdf.triples import FORMATS as RDF_FORMATS
 from discovery.sources.tabular.table import FORMATS as TABLE_FORMATS
 from infra.execution.runner import InProcessRunner
 from infra.files.decompress import PACKED, suffix_of
+from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.flow import run_editions
@@ -50,6 +55,8 @@ from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.output import EDITS, Plan
 from pipeline.run import Run
 
+PLAIN_RDF = (".nt", ".nq.gz", ".n3", ".rdf", ".owl")
+"""Formats in which RDF of a vocabulary of one's own is written, which has no dates."""
 WORLDS: dict[str, dict[str, Source]] = {
     "wikidata": {"api": wikibase},
     "table": {
@@ -64,7 +71,7 @@ WORLDS: dict[str, dict[str, Source]] = {
     "feed": {"rss": feed("rss"), "atom": feed("atom"), "page": feed("page")},
     "dump": {form: dump(form) for form in (".json", ".json.gz", ".json.bz2", ".json.zst")},
     "rdf": {
-        **{form: rdf(form, of_wikibase=False) for form in (".nt", ".nq.gz", ".n3", ".rdf", ".owl")},
+        **{form: rdf(form, of_wikibase=False) for form in PLAIN_RDF},
         **{form: rdf(form, of_wikibase=True) for form in (".ttl", ".trig.bz2", ".jsonld.zst")},
     },
 }
@@ -126,12 +133,12 @@ class Editions:
                 )
                 text = "\n".join([self.head, *sources, self.rest, TRUST, trusted])
                 self._run(text, day, until="plan")
-                plan = Plan.read(self._output("plan", day))
+                plan = Plan.read(self.output("plan", second))
                 waiting = [h.change.id for h in plan.held if h.state == "held"]
                 self._run(text, day, approve=waiting)
-                self.plans.append(Plan.read(self._output("plan", day)))
+                self.plans.append(Plan.read(self.output("plan", second)))
                 self.released.append(
-                    from_table(self._output("release", day).table(EDITS), PlannedEdit)
+                    from_table(self.output("release", second).table(EDITS), PlannedEdit)
                 )
 
     def _run(
@@ -150,14 +157,15 @@ class Editions:
             until=until,
         )
 
-    def _output(self, stage: str, day: str):
-        found = self.place.find(stage, day.replace("-", "."))
+    def output(self, stage: str, number: int) -> Artifact:
+        """What a stage made in an edition."""
+        found = self.place.find(stage, DAYS[number].replace("-", "."))
         assert found is not None
         return found
 
     def intake(self, number: int) -> Intake:
         """The changes of an edition."""
-        return Intake.read(self._output("probe", DAYS[number]), [])
+        return Intake.read(self.output("probe", number), [])
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +215,18 @@ def test_every_change_is_accounted_for(number: int, editions: Editions) -> None:
             removal.id for removal in plan.removals
         }
         assert all(removal.reason for removal in plan.removals)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_fact_is_accounted_for(number: int, editions: Editions) -> None:
+    """Of every source, a snapshot holds as many facts as its rows state; the diff says something of
+    each subject that has a value on the day."""
+    snapshot, changed = editions.output("snapshot", number), editions.output("diff", number)
+    held = held_by_source(snapshot.json(MANIFEST), [last_name(n) for n in range(len(NUMBERED))])
+    for n, (kind, form) in enumerate(NUMBERED):
+        undated = kind == "feed" or (kind == "rdf" and form in PLAIN_RDF)
+        assert held[last_name(n)] == len(rows("X", bool(number), ends=not undated)), (kind, form)
+    told = {change["subject_label"] for change in changed.table(CHANGES_FILE).to_pylist()}
+    for n in range(len(NUMBERED)):
+        people = (STAYS, CHANGES, *(() if number else (ENDS, WITHDRAWN)))
+        assert {f"{first} {last_name(n)}" for first in people} <= told

@@ -21,7 +21,7 @@ from discovery.sources.wikibase.statements import (
     MALFORMED,
     Origin,
     read_statement,
-    unread,
+    unread_subject,
     without_id,
 )
 
@@ -108,7 +108,10 @@ def parse_entity(
     relations  property ids that are read, as the Wikibase has them; None reads all
     numbering  how the Wikibase's ids are known in facts
     late       whether the entity was modified after the day that is wanted: what its statements
-               were on that day is then unknown, so all facts are unreadable, without skips
+               were on that day is then unknown, without a skip
+
+    Where it is unknown of which relations something cannot be read, there is one unreadable fact
+    for all of them (`EVERY_RELATION`).
     """
     facts: list[Fact] = []
     skips: list[Skip] = []
@@ -116,18 +119,18 @@ def parse_entity(
     key = str(entity["id"])
     revision, modified, user = _stamp(entity)
     origin = Origin(key, source, numbering, revision, modified, user)
+    unknown = late
     if not has_statements(entity):
-        skips.append(Skip(source, NO_STATEMENTS, key, damage=True))
-    for name, position, statement in _statements(entity, relations):
+        unknown = True
+        skips.append(Skip(source, NO_STATEMENTS, key))
+    for name, position, statement in () if late else _statements(entity, relations):
         try:
             relation = numbering.property(name)
         except ValueError:
-            skips.append(Skip(source, NO_RELATION, _sample(key, name, statement), damage=True))
+            unknown = True
+            skips.append(Skip(source, NO_RELATION, _sample(key, name, statement)))
             continue
         read = read_statement(origin, relation, position, statement)
-        if late:
-            facts.append(unread(read.fact))
-            continue
         if (known := seen.setdefault(read.fact.statement_id, read.fact)) is not read.fact:
             if known == read.fact:
                 skips.append(Skip(source, REPEATED, read.fact.statement_id))
@@ -137,6 +140,8 @@ def parse_entity(
         if read.fault is not None:
             skips.append(Skip(source, read.fault, _sample(key, name, statement)))
         skips += [Skip(source, f"remark: {text}", read.fact.statement_id) for text in read.remarks]
+    if unknown:
+        facts.append(unread_subject(origin))
     types = {f.value for f in facts if f.relation == INSTANCE_OF and f.rank != "deprecated"} - {""}
     named, faults = name_entity(entity, key, source, numbering, types)
     skips += [Skip(source, text, key) for text in faults]

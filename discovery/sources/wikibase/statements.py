@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from discovery.facts.fact import Fact, Interval, Rank, SnakType, ValueType
+from discovery.facts.fact import EVERY_RELATION, Fact, Interval, Rank, SnakType, ValueType
 from discovery.sources.wikibase.numbering import (
     END,
     POINT,
@@ -130,6 +130,22 @@ def without_id(read: Statement, position: int) -> Statement:
 def unread(fact: Fact) -> Fact:
     """The fact as one that is unreadable."""
     return replace(fact, value="", bounds=None, value_type="other", snaktype=UNREADABLE)
+
+
+def unread_subject(origin: Origin) -> Fact:
+    """An unreadable fact for all relations of an entity."""
+    return Fact(
+        statement_id=origin.subject,
+        subject=origin.subject,
+        relation=EVERY_RELATION,
+        value="",
+        value_type="other",
+        snaktype=UNREADABLE,
+        source=origin.source,
+        revision=origin.revision,
+        revision_time=origin.modified,
+        user=origin.user,
+    )
 
 
 def reason_of(error: Exception, otherwise: str) -> str:

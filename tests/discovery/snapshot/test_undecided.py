@@ -18,7 +18,7 @@ from discovery_helpers import diff_of, make_crawl, make_fact, put_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.facts.fact import FACT_SCHEMA, Fact, Interval
+from discovery.facts.fact import EVERY_RELATION, FACT_SCHEMA, Fact, Interval
 from discovery.facts.tables import from_table, to_table
 from discovery.snapshot.coverage import Replaced
 from discovery.snapshot.merge import gather_facts
@@ -90,6 +90,28 @@ def test_a_group_that_was_never_readable_is_learnt_as_at_first():
     assert [(c.kind, c.rule) for c in changes(None, first, old_day=None)] == [("ignored", "23")]
     [change] = changes(first, [ADA], old_day=FIRST, new_day=SECOND)
     assert (change.kind, change.rule, change.new_value) == ("learn", "first", "Q10")
+
+
+def test_a_subject_of_which_it_is_unknown_what_cannot_be_read():
+    """Nothing is concluded of any relation, also of one of which nothing is said any more. What
+    happened meanwhile is found once it can be read again; a new subject is learnt as at first."""
+    spouse = make_fact("Q9", "Q1$s", relation="P26", start="2012")
+    mark = replace(unreadable(ADA), statement_id="Q1", relation=EVERY_RELATION)
+    fresh = replace(unreadable(OTHER), statement_id="Q3", subject="Q3", relation=EVERY_RELATION)
+    one = gathered([], [ADA, spouse], None)
+    two = gathered(one, [INES, mark, fresh], FIRST)
+    assert {f for f in two if f.snaktype == "value"} == {ADA, spouse}
+    found = changes(one, two, old_day=FIRST, new_day=SECOND)
+    assert {(c.kind, c.rule) for c in found} == {("ignored", "23")}
+    assert Subjects.of(two, day=SECOND).taken_back("Q1", "P26", "Q8", "Q1$x") is None
+    new = replace(OTHER, subject="Q3")
+    three = gathered(two, [INES, replace(ADA, end=INES.start), new], SECOND)
+    through = changes(two, three, old_day=SECOND, new_day=THIRD)
+    assert [(c.subject, c.relation, c.kind, c.rule) for c in through] == [
+        ("Q1", "P26", "forget", "13"),
+        ("Q1", "P6", "replace", "11"),
+        ("Q3", "P6", "learn", "first"),
+    ]
 
 
 def test_rows_that_a_source_gives_one_by_one_are_kept_one_by_one():

@@ -106,8 +106,9 @@ def test_objects_are_named(workspace: Workspace, runner: Runner, tmp_path: Path)
     _, fewer = edition(
         workspace, tmp_path, runner, (DUMP.model_copy(update={"names": "facts"}),), version="2"
     )
-    assert rows(fewer, "facts", Fact) == facts
-    assert {e.id for e in rows(fewer, "entities", Entity)} == {fact.subject for fact in facts}
+    with_facts = [fact for fact in facts if int(fact.subject[1:]) % 3]
+    assert rows(fewer, "facts", Fact) == with_facts
+    assert {e.id for e in rows(fewer, "entities", Entity)} == {fact.subject for fact in with_facts}
 
 
 def test_an_entity_that_is_there_twice(

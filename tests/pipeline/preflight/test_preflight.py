@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from loaders import all_serve
+from safetensors import SafetensorError
 from tiny_models import (
     MULTIMODAL,
     PARTLY,
@@ -27,6 +28,7 @@ from infra.models.checkpoint import Checkpoint
 from infra.models.loading import locate
 from pipeline.edit.config import EditConfig
 from pipeline.flow import run_editions
+from pipeline.preflight.passage import step
 from pipeline.preflight.preflight import Preflight, preflight
 
 
@@ -44,6 +46,27 @@ def saved(model: Any, path: Path) -> Path:
     model.float().save_pretrained(path)
     make_tokenizer().save_pretrained(path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "too little memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "too little memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "too little memory",
+        ),
+        (OSError(28, "No space left on device"), "See to the disk"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "See to the disk"),
+        (IndexError("list index out of range"), "Choose another model"),
+    ],
+)
+def test_a_fault_of_the_machine_is_none_of_the_model(error: Exception, words: str) -> None:
+    """One line that says whose fault it is, and what to do."""
+    with pytest.raises(ModelError, match=words) as caught, step("exported", "mine"):
+        raise error
+    assert "\n" not in str(caught.value)
 
 
 QUICK = {"gpt2", "jamba", "lfm2", "deepseek_v3", "gemma4_text", "gemma3", "qwen3_5"}
@@ -142,6 +165,10 @@ def test_a_run_reads_nothing_before_its_model_has_passed(
     assert not (tmp_path / "one" / "crawl").exists()
     good = saved(make_model("llama"), tmp_path / "good")
     (good / "consolidated.safetensors").write_bytes(b"")
-    told: list[Preflight] = []
-    run_editions(job(world(model=str(good)), tmp_path / "two", checked=told.append), until="probe")
-    assert [one.left for one in told] == [("consolidated.safetensors",)]
+    told: list[Preflight | str] = []
+    watch = {"checking": lambda: told.append("begins"), "checked": told.append}
+    for _ in range(2):  # the second time it has passed before
+        run_editions(job(world(model=str(good)), tmp_path / "two", **watch), until="probe")
+    assert told[0] == "begins" and "begins" not in told[1:]
+    left = [one.left for one in told if isinstance(one, Preflight)]
+    assert left == [("consolidated.safetensors",)] * 2

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rdf_writer import Writer
 
 from discovery.facts.dates import iso_interval
-from discovery.facts.fact import Fact
+from discovery.facts.fact import EVERY_RELATION, Fact
 from discovery.sources.observation import Skip
 from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.wikibase.entities import REPEATED, parse_entity
@@ -173,14 +173,24 @@ def test_a_property_whose_statements_are_no_list() -> None:
         assert len(skips) == 1
 
 
-def test_what_may_hide_facts_of_any_relation_is_damage() -> None:
-    """No map of statements, or a property that is none, also where relations are chosen."""
+def test_what_may_hide_facts_of_any_relation_makes_all_of_the_subject_unreadable() -> None:
+    """No map of statements, or a property that is none, also where relations are chosen. Other
+    subjects are not touched by it."""
     for odd in (None, "text", 7, [statement()]):
-        _, (skip,) = parsed(entity(claims=odd))
-        assert skip.damage
+        (fact,), (skip,) = parsed(entity(claims=odd))
+        assert (fact.relation, fact.snaktype) == (EVERY_RELATION, "unreadable")
+        assert not skip.damage
     value = entity(claims={"p6": [statement()], "": [statement()]})
     made = parse_entity(value, "wd", ("P6",))
-    assert made.facts == () and [skip.damage for skip in made.skips] == [True, True]
+    assert [(f.relation, f.snaktype) for f in made.facts] == [(EVERY_RELATION, "unreadable")]
+    assert [skip.damage for skip in made.skips] == [False, False]
+
+
+def test_of_an_entity_of_a_later_day_nothing_is_known_of_any_relation() -> None:
+    """One unreadable fact for all relations, also of those of which it says nothing now."""
+    made = parse_entity(entity(claims={"P6": [statement()]}), "wd", late=True)
+    assert [(f.relation, f.snaktype) for f in made.facts] == [(EVERY_RELATION, "unreadable")]
+    assert made.skips == ()
 
 
 def as_dump(value: Any, place: Path) -> list[Fact]:
