@@ -63,7 +63,6 @@ export_loss = 1.0
 adapter_loss = 1.0
 quarantined = 1.0
 bisect = false
-worst_relation = 0.0
 [[editions]]
 as_of = 2016-06-30
 [[editions]]

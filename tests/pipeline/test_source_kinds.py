@@ -111,9 +111,13 @@ class Editions:
         head, _, rest = config.read_text().partition("[[sources]]")
         self.head = head.replace("shard_size = 8", "shard_size = 64")
         rest = rest[rest.index("[probe]") : rest.index("[[editions]]")]
-        self.rest = rest.replace("max_edits = 6", "max_edits = 1000").replace(
-            "max_changes = 100", "max_changes = 1000"
-        )
+        for given, wanted in (
+            ("max_edits = 6", "max_edits = 1000"),
+            ("max_changes = 100", "max_changes = 1000"),
+            ("bisect = false", "bisect = false\nworst_relation = 0.0"),
+        ):
+            rest = rest.replace(given, wanted)
+        self.rest = rest
 
     def make(self) -> None:
         """Run both editions. What waits for a person is approved."""
