@@ -121,13 +121,17 @@ class FeedSource:
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
         """Each item of the partition, with the triples that the extractor finds in it.
 
-        Raises SourceError where the address cannot be fetched, ConfigError for an unknown relation.
+        Raises SourceError where the address gives no feed or page any more, ConfigError for an
+        unknown relation.
         """
         assert client is not None
         url, *wanted = partition.keys
         items, page, faults = self._items(url, client)
-        if page is None:  # else its items would count as read
-            raise SourceError(faults[0].sample)
+        if items is None or page is None:  # else its items would count as read
+            raise SourceError(
+                f"source {self.name}: {url} was read a moment ago, and now: {faults[0].reason}: "
+                f"{faults[0].sample}. Run the same command again."
+            )
         found = {item.id: item for item in items or ()}
         for key in wanted:
             if key not in found:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_feed import ADA, BOB, FILLER
 
 from discovery.sources.web import items, sandbox
+from discovery.sources.web.feed import FeedSource
 from discovery.sources.web.items import MAX_BYTES, UnreadableDocument, read_feed, read_page
 from infra.errors import SourceError
 
@@ -297,3 +298,19 @@ def test_names_of_megabytes(site):
     crawled = crawl_feed(feeds=(url, other))
     assert crawled.said == {("Bob Smith", "P108", "Acme")}
     assert crawled.reasons == [f"larger than {MAX_BYTES} bytes"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 200])
+def test_a_feed_that_goes_between_its_two_readings_loses_nothing(site, monkeypatch, status):
+    """Its entries were heard of and cannot be read: an error, since they would count as read."""
+    url = site.put("/feed", rss(ADA))
+    listen = FeedSource.listen
+
+    def then_gone(self, *given):
+        signal = listen(self, *given)
+        site.put("/feed", "no feed", status=status)
+        return signal
+
+    monkeypatch.setattr(FeedSource, "listen", then_gone)
+    with pytest.raises(SourceError, match="was read a moment ago.*Run the same command again"):
+        crawl_feed(feeds=(url,))
