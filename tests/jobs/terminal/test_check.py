@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from jobs.terminal.check import about
+from jobs.terminal.check import _heading, _lines, about
+from pipeline.check.check import Part
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,10 @@ def test_a_duration_is_a_range_without_false_precision(
 ) -> None:
     """No seconds, no odd minutes of many."""
     assert about(low_s, high_s) == words
+
+
+@pytest.mark.parametrize("kind", get_args(Part))
+def test_every_part_of_a_check_has_words(kind: type) -> None:
+    """A part that is added without a heading and lines of its own would end the command."""
+    for told in (_heading, _lines):
+        assert told.dispatch(kind) is not told.dispatch(object)

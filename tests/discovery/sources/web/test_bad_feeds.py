@@ -312,5 +312,5 @@ def test_a_feed_that_goes_between_its_two_readings_loses_nothing(site, monkeypat
         return signal
 
     monkeypatch.setattr(FeedSource, "listen", then_gone)
-    with pytest.raises(SourceError, match="was read a moment ago.*Run the same command again"):
+    with pytest.raises(SourceError, match=r"was read a moment ago.*Run the same command again"):
         crawl_feed(feeds=(url,))
