@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from discovery.crawl.parsed import merge_parsed, parsed_table, read_parsed
+from discovery.crawl.parsed import count_parsed, merge_parsed, parsed_table, read_parsed
 from discovery.sources import BulkConfig, make_bulk_source
 from discovery.sources.blocks import Block
 from discovery.sources.observation import Skip
+from infra.errors import SourceError
 from infra.execution.garbage import no_collection
 from infra.execution.runner import Runner
 from infra.storage.stage_dir import Shard, StageDir
@@ -75,8 +76,16 @@ def read_bulk(
     files = out.map_tables(runner, _merge, groups)
     for path in files:
         out.keep(path, f"{PARSED}/{path.name}")
-    skips, _ = read_parsed(files, "skip")
-    into.skips += [Skip(**row) for row in skips.to_pylist()]
+    rows, _ = read_parsed(files, "skip")
+    skips = [Skip(**row) for row in rows.to_pylist()]
+    into.skips += skips
+    read_nothing = all(count_parsed(files, kind, 1).sum() == 0 for kind in ("fact", "entity"))
+    if read_nothing and skips and all(skip.damage for skip in skips):
+        raise SourceError(
+            f"source {config.name}: nothing in it can be read: {skips[0].reason}, "
+            f"{skips[0].count:,} times ({skips[0].sample[:80]!r}). Check that `path` leads to a "
+            f"file of the kind {config.kind}."
+        )
 
 
 @dataclass(frozen=True)

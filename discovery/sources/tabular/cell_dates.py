@@ -2,8 +2,9 @@
 
 Read are a year (`2015`), a month (`2015-03`), a day (`2015-03-01`, `2015-3-1`, `2015/03/01`,
 `20150301`, `2015-060`, `2015-W09-7`: ISO 8601 extended, basic, ordinal and week dates) and a time
-stamp, of which the day counts as it is written. Whole numbers are read as such texts. Nothing is
-guessed: `01/03/2015`, a count of seconds or days, and any other number are refused.
+stamp, of which the day counts as it is written. Unknown parts may be `00`, `##` (temporal knowledge
+graphs) or `XX` (ISO 8601-2): `1926-##-##` is a year. Whole numbers are read as such texts. Nothing
+is guessed: `01/03/2015`, a count of seconds or days, and any other number are refused.
 
 Some values stand for no date: a missing cell and the words for it, day 00 of month 00 of year 0000
 (MySQL), 0001-01-01 (the zero of .NET, Go and SQL Server), and as an end infinity and the year 9999.
@@ -34,6 +35,7 @@ _BASIC = re.compile(rf"(\d{{4}})(\d\d)(\d\d)(?:{_TIME})?")
 _MONTH = re.compile(r"[+-]?\d{4}(?:-\d\d)?")
 _ORDINAL = re.compile(r"(\d{4})-(\d{3})")
 _WEEK = re.compile(r"(\d{4})-?W(\d\d)-?(\d)")
+_MASKED = re.compile(r"(?:[+-]?\d{4}|####|XXXX)-(?:\d\d|##|XX)-(?:##|XX)")
 _NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 _DAY_LAST = re.compile(r"\d\d?([./-])\d\d?\1\d\d(?:\d\d)?(?:[T ].*)?")
 
@@ -51,6 +53,8 @@ def read_date(text: str, role: str) -> Interval | None:
         return None
     if text.casefold() == ("infinity" if role == "end" else "-infinity"):
         return None
+    if _MASKED.fullmatch(text):
+        text = re.sub("[#X]", "0", text)
     if number := _NUMBER.fullmatch(text):
         text = number[1]
         if len(text.lstrip("+-")) not in (4, 8):

@@ -93,6 +93,26 @@ def test_a_dump_becomes_a_snapshot(workspace: Workspace, runner: Runner, tmp_pat
     assert made.counts["skipped"] == {}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"head": {"vars": ["item"]}, "results": {"bindings": [{"item": {"value": "x"}}]}}',
+        b'{"subject": "Ada", "relation": "P108", "object": "Navy"}\n' * 3,
+        b'{"meta": {"domain": "www.wikidata.org"}, "item": "Q1", "revision": 5}\n' * 3,
+    ],
+    ids=["SPARQL results", "table", "events"],
+)
+def test_a_file_of_another_kind_is_no_empty_dump(
+    workspace: Workspace, runner: Runner, tmp_path: Path, content: bytes
+) -> None:
+    """JSON that holds no entity ends the crawl, in one line that shows what was found."""
+    (tmp_path / "d.json").write_bytes(content)
+    config = DumpConfig(name="d", path="d.json")
+    with pytest.raises(SourceError, match="nothing in it can be read: line is no entity") as caught:
+        edition(workspace, tmp_path, runner, (config,))
+    assert "\n" not in str(caught.value)
+
+
 def test_objects_are_named(workspace: Workspace, runner: Runner, tmp_path: Path) -> None:
     """Entities without a wanted fact are in the snapshot as far as a fact speaks of them."""
     write(tmp_path / "d.json.gz", dump_of(*map(line_of, spread(30))))
