@@ -12,7 +12,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,15 @@ class Workshop:
         return proposal.delta
 
     def export(self, name: str, delta: Delta) -> Candidate:
-        """The delta as a release exports it."""
+        """The delta as a release exports it.
+
+        That the loaded model holds what was edited is not asked here: it would stop a damaged
+        export before the checks that are tried on it.
+        """
         made = self.root / name / "edit"
         keep(delta, Checkpoint(self.ref.path), made)
-        return export(self.ref, made, self.root / name / "evaluate")
+        candidate = export(self.ref, made, self.root / name / "evaluate")
+        return replace(candidate, served=replace(candidate.served, holds=None))
 
     def judge(
         self,
