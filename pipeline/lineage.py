@@ -20,7 +20,7 @@ from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.fact_sheet import SHEET, SheetRow
 from pipeline.plan.output import EDITS, HELD
 from pipeline.release.alias import Alias
-from pipeline.release.output import QUARANTINED, as_released
+from pipeline.release.output import QUARANTINED, as_released, require_release
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
@@ -67,7 +67,11 @@ class Parent:
 
     @classmethod
     def of(cls, workspace: Workspace, alias: Alias, version: str) -> Parent:
-        """The release that production pointed at before this version was first released."""
+        """The release that production pointed at before this version was first released.
+
+        Raises StageError where it is damaged. Its large files are read where this version is yet to
+        be released.
+        """
         before = []
         for move in alias.history():
             if move.version == version:
@@ -76,6 +80,8 @@ class Parent:
         found = workspace.find("release", before[-1]) if before else None
         if found is None:
             return cls()
+        builds = workspace.find("release", version) is None
+        require_release(found, thorough=builds)
         seen = workspace.find("snapshot", found.record["version"])
         return cls(
             release=found,

@@ -36,6 +36,10 @@ class Run(Stages):
         """Whether outputs of this version may be discarded; never those of a released edition."""
         return self.replace and not self.workspace.find("release", edition_of(version))
 
+    def may_remake(self, version: str) -> bool:
+        """Whether a damaged output of this version is made anew; never that of a release."""
+        return not self.workspace.directory("release", edition_of(version)).exists()
+
 
 def attempts_at(workspace: Workspace, edition: str) -> list[str]:
     """Versions of the attempts at an edition, the first one first.

@@ -40,6 +40,8 @@ class Stages:
     values are cached by content outside of it, and are reused all the same."""
     begin: Callable[[str, str], None] = lambda stage, version: None
     """Called with the stage's name and the version as each stage begins."""
+    tell: Callable[[str], None] = lambda line: None
+    """Called with a line on what a user should know, such as a damaged output that is made anew."""
     end: Callable[[Artifact], None] = lambda artifact: None
     """Called with each output, new or reused."""
 
@@ -50,7 +52,7 @@ class Stages:
 
         An output is reused if it was made from the same inputs by the same version of the stage's
         code. `volatile` names files that the output's digest leaves out. Raises StageError if this
-        version exists already, made from other inputs, and may not be replaced.
+        version exists already and may not be replaced: made from other inputs, or damaged.
         """
         name = stage.__name__
         self.begin(name, version)
@@ -62,6 +64,7 @@ class Stages:
             body=lambda out: stage(inputs, out, self.runner),
             replace=self.may_replace(version),
             restart=self.restart,
+            remake=self.tell if self.may_remake(version) else None,
             stamp=self.stamp,
             volatile=volatile,
         )
@@ -71,3 +74,7 @@ class Stages:
     def may_replace(self, version: str) -> bool:
         """Whether an existing output made from other inputs is discarded; if not, it is refused."""
         return False
+
+    def may_remake(self, version: str) -> bool:
+        """Whether a damaged output is made anew from the same inputs; if not, it is an error."""
+        return True

@@ -25,7 +25,8 @@ def redirects_of(snapshot: Snapshot) -> dict[str, str]:
 
     Entities whose redirects lead into a circle are left out.
     """
-    entities = ds.dataset(snapshot.path / "entities", schema=ENTITY_SCHEMA, format="parquet")
+    paths = [str(snapshot.bucket("entities", number)) for number in range(snapshot.num_buckets)]
+    entities = ds.dataset(paths, schema=ENTITY_SCHEMA, format="parquet")
     table = entities.to_table(columns=["id", "redirect"], filter=pc.field("redirect").is_valid())
     step = dict(zip(table["id"].to_pylist(), table["redirect"].to_pylist(), strict=True))
     found = {}

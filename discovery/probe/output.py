@@ -104,9 +104,9 @@ def read_verdicts(probed: Artifact, name: str) -> dict[str, Verdict]:
     """Change id -> verdict, for the changes that the model was asked about.
 
     probed  output of the probe stage
-    name    file of the verdicts, below that output; where it is absent the result is empty
+    name    file of the verdicts, below that output; where it has none the result is empty
     """
-    if not (probed.path / name).exists():
+    if not probed.has(name):
         return {}
     asked = set(probed.json(ASKED))
     found = from_table(probed.table(name), Verdict)

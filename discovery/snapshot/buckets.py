@@ -32,6 +32,7 @@ from discovery.snapshot.output import bucket_file
 from discovery.snapshot.wave import vanished
 from infra.files.atomic import write_table
 from infra.files.digest import table_digest
+from infra.storage.integrity import whole_file
 
 MADE_SCHEMA = pa.schema(
     [
@@ -89,7 +90,7 @@ class _Make:
         """The earlier snapshot's rows of a bucket."""
         if self.previous is None:
             return schema.empty_table()
-        return pq.read_table(self.previous / bucket_file(kind, bucket), schema=schema)
+        return pq.read_table(whole_file(self.previous, bucket_file(kind, bucket)), schema=schema)
 
     def _write(
         self,

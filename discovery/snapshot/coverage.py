@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from discovery.crawl.output import CRAWL, OBSERVATIONS
 from discovery.crawl.parsed import read_parsed
@@ -150,7 +149,7 @@ def observed_of(observations: Artifact, crawled: dict[str, Any], kinds: Sequence
     covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
     wanted = pc.field("kind").isin(kinds) & pc.field("source").isin(pa.array(covered, pa.string()))
     columns = ["source", "about", "revision"]
-    table = pq.read_table(observations.path / OBSERVATIONS, columns=columns, filters=wanted)
+    table = observations.table(OBSERVATIONS, columns=columns, filters=wanted)
     table = table.rename_columns(["source", "subject", "revision"])
     latest = table.group_by(["source", "subject"]).aggregate([("revision", "max")])
     return latest.rename_columns(["source", "subject", "revision"])
@@ -160,8 +159,10 @@ def _entries(observations: Artifact, crawled: dict[str, Any]) -> dict[str, pa.Ar
     """Source -> prefixes of the statement ids of its observed entries."""
     covered = [name for name, about in crawled.items() if about["coverage"] == "entry"]
     wanted = pc.field("source").isin(pa.array(covered, pa.string())) & pc.field("absent").is_null()
-    path, columns = observations.path / OBSERVATIONS, ["source", "about"]
-    rows = pq.read_table(path, columns=columns, filters=wanted).to_pylist() if covered else []
+    columns = ["source", "about"]
+    rows = []
+    if covered:
+        rows = observations.table(OBSERVATIONS, columns=columns, filters=wanted).to_pylist()
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(row["source"], []).append(entry_prefix(row["source"], row["about"]))

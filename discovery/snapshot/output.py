@@ -24,6 +24,7 @@ from discovery.facts.hashing import bucket_of, hash_of
 from discovery.facts.tables import from_table
 from discovery.sources.observation import Since
 from infra.storage.artifact import Artifact
+from infra.storage.integrity import whole_file
 
 MANIFEST = "manifest.json"
 REVISIONS = "revisions.parquet"
@@ -90,12 +91,12 @@ class Snapshot:
 
     def manifest(self) -> dict[str, Any]:
         """The content of `manifest.json`."""
-        return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        return json.loads(whole_file(self.path, MANIFEST).read_text(encoding="utf-8"))
 
     def bucket(self, kind: str, number: int) -> Path:
-        """Path of a bucket's file; `kind` is `facts`, `entities`, `groups`, `parts` or
-        `mentions`."""
-        return self.path / bucket_file(kind, number)
+        """Path of a bucket's file, after a check; `kind` is `facts`, `entities`, `groups`, `parts`
+        or `mentions`. Raises StageError where it is missing or damaged."""
+        return whole_file(self.path, bucket_file(kind, number))
 
     def rows(self, kind: Literal["facts", "entities"], ids: Collection[str]) -> pa.Table:
         """The facts of some subjects, or some entities, as a table; `ids` are ids of entities.
@@ -126,7 +127,9 @@ class Snapshot:
     def since(self, source: str) -> Since:
         """What was found of one source, from which the next crawl continues."""
         manifest = self.manifest()
-        table = pq.read_table(self.path / REVISIONS, filters=pc.field("source") == source)
+        table = pq.read_table(
+            whole_file(self.path, REVISIONS), filters=pc.field("source") == source
+        )
         columns = table["subject"].to_pylist(), table["revision"].to_pylist()
         return Since(
             cursor=manifest["cursors"].get(source),

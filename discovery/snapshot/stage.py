@@ -50,6 +50,7 @@ from infra.errors import StageError
 from infra.execution.runner import Runner
 from infra.files.digest import digest_of, table_digest
 from infra.storage.artifact import Artifact
+from infra.storage.integrity import whole_file
 from infra.storage.stage_dir import Shard, StageDir
 
 SCHEMA = 3
@@ -104,7 +105,7 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
         )
     num_buckets = before["num_buckets"] if before else inputs.num_buckets
     asked = _parse(observations, sources, out, runner)
-    parsed = asked + sorted((observations.path / PARSED).glob("*.parquet"))
+    parsed = asked + observations.files(PARSED)
     crawled = observations.json(CRAWL)["sources"]
     observed = observed_of(observations, crawled, WHOLE)
     faults = observed_of(observations, crawled, ("fault",))
@@ -152,7 +153,7 @@ def _parse(
     observations: Artifact, sources: Sequence[SourceConfig], out: StageDir, runner: Runner
 ) -> list[Path]:
     """Parse all observations; the files of the parsed tables."""
-    path = observations.path / OBSERVATIONS
+    path = observations.file(OBSERVATIONS)
     shards = [
         Shard(f"parsed-{n:07d}", n) for n in range(pq.ParquetFile(path).metadata.num_row_groups)
     ]
@@ -171,7 +172,7 @@ def _revisions(
     """
     keys, tables = ["source", "subject"], [*found]
     if previous is not None:
-        earlier = pq.read_table(previous.path / REVISIONS)
+        earlier = pq.read_table(whole_file(previous.path, REVISIONS))
         tables.append(earlier.filter(pc.is_in(earlier["source"], pa.array(configured))))
     table = tables[0]
     for older in tables[1:]:

@@ -11,10 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from infra.errors import StageError
+from infra.storage.integrity import LARGE_BYTES, Fault, damage, faults, whole_file
+
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished output of a stage: a directory of tables and JSON files with a record."""
+    """A finished output of a stage: a directory of tables and JSON files with a record.
+
+    A file is checked when it is first read. What reads one raises StageError where it is missing or
+    damaged (`infra.storage.integrity`).
+    """
 
     path: Path
     """Its directory."""
@@ -33,10 +40,40 @@ class Artifact:
         """What the stage counted while it made the output, by name."""
         return self.record["counts"]
 
-    def table(self, name: str) -> pa.Table:
-        """The Parquet file of this name, whole. Raises FileNotFoundError where there is none."""
-        return pq.read_table(self.path / name)
+    def has(self, name: str) -> bool:
+        """Whether the output has a file of this name, as its record says."""
+        return name in self.record.get("files", ())
+
+    def file(self, name: str) -> Path:
+        """The path of the file of this name, after a check."""
+        return whole_file(self.path, name)
+
+    def files(self, folder: str) -> list[Path]:
+        """The paths of the files in a folder of the output, after a check, sorted."""
+        names = sorted(n for n in self.record.get("files", ()) if n.startswith(f"{folder}/"))
+        return [self.file(name) for name in names]
+
+    def table(self, name: str, **options: Any) -> pa.Table:
+        """The Parquet file of this name, whole; `options` of pyarrow's `read_table` read less."""
+        path = self.file(name)
+        try:
+            return pq.read_table(path, **options)
+        except (pa.ArrowException, OSError) as error:
+            raise StageError(damage(Fault(path, f"unreadable ({error})"))) from None
 
     def json(self, name: str) -> Any:
-        """The value of the JSON file of this name. Raises FileNotFoundError where there is none."""
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+        """The value of the JSON file of this name."""
+        path = self.file(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise StageError(damage(Fault(path, f"unreadable ({error})"))) from None
+
+    def require_whole(self, *, thorough: bool = False) -> None:
+        """Raise StageError unless all files are there and whole.
+
+        thorough  whether the contents of large files are read too
+        """
+        limit = None if thorough else LARGE_BYTES
+        if fault := next(faults(self.path, self.record, up_to=limit), None):
+            raise StageError(damage(fault))

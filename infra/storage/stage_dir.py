@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from infra.execution.runner import Resources, Runner
 from infra.files.atomic import ROWS_PER_GROUP, link_or_copy, write_atomic, write_json, write_table
+from infra.storage.integrity import recorded_bytes
 from infra.telemetry.progress import Meter
 
 SHARDS = "shards"
@@ -42,6 +43,8 @@ class StageDir:
         self.path = path
         self.digests: dict[str, str] = {}
         """File name -> its digest, where that is known without reading the file."""
+        self.bytes: dict[str, dict[str, Any]] = {}
+        """File name -> size and SHA-256 of its bytes, where known without reading the file."""
 
     def write_table(
         self, name: str, table: pa.Table, *, rows_per_group: int = ROWS_PER_GROUP
@@ -58,6 +61,8 @@ class StageDir:
         """
         write_atomic(self.path / name, lambda temporary: link_or_copy(made / name, temporary))
         self.digests[name] = digest
+        if known := recorded_bytes(made, name):
+            self.bytes[name] = known
 
     def keep(self, path: Path, name: str) -> None:
         """Make the file of a finished shard part of the output, as the file `name`."""

@@ -26,10 +26,17 @@ from infra.errors import ConfigError, StageError
 from infra.files.atomic import LockHeld, exclusive_lock, write_json
 from infra.files.digest import canonical_json, content_digest, digest_of
 from infra.storage.artifact import Artifact
+from infra.storage.integrity import (
+    BYTES,
+    RECORD,
+    bytes_of,
+    damage,
+    faults,
+    read_record,
+    sealed,
+)
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 
-RECORD = "record.json"
-"""File that says what an output was made from, and its digests and counts."""
 FINGERPRINT = "fingerprint.json"
 SCHEMA = 2
 """Of a record: 1 had other fingerprints."""
@@ -63,13 +70,9 @@ class Workspace:
         is damaged."""
         path = self.directory(stage, version)
         try:
-            return Artifact(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            return Artifact(path, read_record(path))
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as error:
-            raise StageError(
-                f"{path / RECORD} is not JSON ({error}). Delete {path} and run again."
-            ) from error
 
     def versions(self, stage: str) -> list[str]:
         """Versions of a stage's finished outputs, sorted."""
@@ -85,6 +88,7 @@ class Workspace:
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
         restart: bool = False,
+        remake: Callable[[str], object] | None = None,
         stamp: Mapping[str, Any] | None = None,
         volatile: Sequence[str] = (),
     ) -> Artifact:
@@ -99,19 +103,29 @@ class Workspace:
         replace    discard a finished output of this version with another fingerprint; otherwise it
                    raises StageError
         restart    discard the files of an interrupted run
+        remake     called with a line before a damaged output is made anew, which must give the same
+                   content; without it, a damaged output is an error. With it, contents of finished
+                   files are read; otherwise only their sizes and headers
         stamp      additions to the record that are not part of the fingerprint (commit, hardware)
         volatile   names of files that the digest leaves out, because they hold times or the like
 
-        Raises StageError where another process makes the same output or a file cannot be written,
-        and what `body` raises.
+        Raises StageError where another process makes the same output, a file cannot be written or a
+        finished one is damaged, and what `body` raises.
         """
         fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
         final = self.directory(stage, version)
         found = self.find(stage, version)
+        old_digest = None
         if found and found.record["fingerprint"] == key:
-            return found
-        if found and not replace:
+            fault = next(faults(final, found.record, up_to=None if remake else 0), None)
+            if fault is None:
+                return found
+            if remake is None:
+                raise StageError(damage(fault))
+            remake(f"{fault}; this output is made anew")
+            old_digest = None if replace else found.digest
+        elif found and not replace:
             raise StageError(_conflict(final, found.record, fingerprint))
         partial = final.with_name(final.name + ".partial")
         about = {
@@ -125,7 +139,9 @@ class Workspace:
             with exclusive_lock(final.with_name(f".{final.name}.lock")):
                 if restart:
                     shutil.rmtree(partial, ignore_errors=True)
-                record = {**about, **_made(partial, key, body, volatile), **(stamp or {})}
+                record = sealed({**about, **_made(partial, key, body, volatile), **(stamp or {})})
+                if old_digest not in (None, record["digest"]):
+                    raise StageError(_differs(final))
                 write_json(partial / RECORD, record)
                 if final.exists():
                     shutil.rmtree(final)
@@ -158,14 +174,21 @@ def _made(
     shutil.rmtree(partial / SHARDS, ignore_errors=True)
     (partial / FINGERPRINT).unlink()
     (partial / PROGRESS).unlink(missing_ok=True)
-    files = {
-        name: out.digests.get(name) or content_digest(path)
+    paths = {
+        path.relative_to(partial).as_posix(): path
         for path in sorted(partial.rglob("*"))
-        if path.is_file() and (name := path.relative_to(partial).as_posix())
+        if path.is_file()
+    }
+    sizes = {name: out.bytes.get(name) or bytes_of(path) for name, path in paths.items()}
+    files = {
+        name: out.digests.get(name)
+        or (content_digest(path) if path.suffix == ".parquet" else sizes[name]["sha256"])
+        for name, path in paths.items()
     }
     return {
         "digest": digest_of({k: v for k, v in files.items() if k not in volatile}),
         "files": files,
+        BYTES: sizes,
         "counts": counts,
         "duration_s": round(time.monotonic() - started, 3),
     }
@@ -204,6 +227,15 @@ def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) 
     return (
         f"{path} was made from something else ({shown}). A version means one thing for ever: give "
         "the edition another version, or pass --replace to discard unreleased output of this one."
+    )
+
+
+def _differs(path: Path) -> str:
+    """The error message for a damaged output that comes out differently when made anew."""
+    return (
+        f"{path} is damaged, and made anew it holds something else: a source, a library or the "
+        "machine has changed. Restore it from a backup, or pass --replace to go on with the new "
+        "one."
     )
 
 

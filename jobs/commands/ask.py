@@ -31,10 +31,11 @@ def ask(
     from infra.storage.workspace import Workspace
     from pipeline.bases import base_of
     from pipeline.queries.status import find_release
-    from pipeline.release.output import as_released
+    from pipeline.release.output import as_released, require_release
 
     place = Workspace.at(workspace)
     found = find_release(place, line, release)
+    require_release(found)
     version = found.record["version"]
     quiet_transformers()
     questions = [Question(id=str(i), prompt=p.rstrip(), greedy=True) for i, p in enumerate(prompts)]

@@ -104,6 +104,7 @@ def evaluate(
             workspace=place,
             runner=runner,
             begin=watch.begin,
+            tell=watch.tell,
             end=watch.end,
         )
         rows = table_rows(comparison, systems, alone=alone, steps=steps)

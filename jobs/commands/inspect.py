@@ -31,15 +31,19 @@ def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False
         table.add_row(version, *stages.values())
     console.print(table)
     for name, version in state["production"].items():
-        console.print(f"{name}: production is {version}")
+        console.print(f"{name}: production is {version or 'not known'}")
+    for line in state["damage"]:
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
     """List the releases, how well each knows its facts, and where its report is."""
     from infra.storage.workspace import Workspace
+    from pipeline.queries.status import in_production
     from pipeline.queries.status import releases as read_releases
 
-    rows = read_releases(Workspace.at(workspace))
+    place = Workspace.at(workspace)
+    rows = read_releases(place)
     if as_json:
         print(json.dumps(rows))
         return
@@ -47,14 +51,22 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
     table = Table(*heads, box=None, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(
-            *(row["version"], row["line"], row["as_of"], str(row["edits"])),
+            *(row["version"], row["line"] or "", row["as_of"] or "", _number(row["edits"], "d")),
             *(_number(row["reliability"], ".0%"), _number(row["perplexity"], ".2f")),
-            *(row["release_id"][:12], "production" if row["production"] else ""),
+            (row["release_id"] or "")[:12],
+            ", ".join(word for word in ("production", "damage") if row[word]),
         )
     console = Console(highlight=False)
     console.print(table if rows else "no releases yet")
     for row in rows:
-        console.print(f"report of {row['version']}: {row['page']}", soft_wrap=True)
+        told = (
+            f"damage: {row['damage']}"
+            if row["damage"]
+            else f"report of {row['version']}: {row['page']}"
+        )
+        console.print(told, soft_wrap=True, markup=False)
+    for line in in_production(place)[1]:
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def why(

@@ -24,15 +24,15 @@ def rollback(
     from infra.storage.workspace import Workspace
     from pipeline.queries.status import find_release, one_line
     from pipeline.release.alias import Alias
+    from pipeline.release.output import MANIFEST, require_release
 
     place = Workspace.at(workspace)
     alias = Alias(place.root, one_line(place, line))
-    current = find_release(place, line, None)
-    target = version or current.json("manifest.json")["parent"]
-    if target is None:
-        raise ConfigError(f"release {alias.current()} has no parent; there is nothing before it.")
-    find_release(place, line, target)
     before = alias.current()
+    target = version or find_release(place, line, None).json(MANIFEST)["parent"]
+    if target is None:
+        raise ConfigError(f"release {before} has no parent; there is nothing before it.")
+    require_release(find_release(place, line, target), thorough=True)
     alias.move(target, f"rollback from {before}")
     if as_json:
         print(json.dumps({"from": before, "to": target}))

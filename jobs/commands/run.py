@@ -92,6 +92,7 @@ def run(
             checking=watch.checking,
             checked=watch.checked,
             begin=watch.begin,
+            tell=watch.tell,
             end=watch.end,
         )
         try:

@@ -20,6 +20,7 @@ from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.models.lora import AttachAdapter, Factors, serving_rank, write_adapter
 from infra.models.names import skeleton
+from infra.storage.integrity import whole_file
 from pipeline.edit.attach import AttachDelta, as_exported
 from pipeline.edit.output import DELTA, WEIGHTS
 
@@ -35,9 +36,9 @@ def export(base: ModelRef, made: Path, out: Path) -> Candidate:
     made  directory of the edit stage's output
     out   directory that the exports are written into
     """
-    weights = load_file(made / WEIGHTS)
+    weights = load_file(whole_file(made, WEIGHTS))
     Checkpoint(base.path).export(out / CHECKPOINT, weights)
-    delta = Delta.load(made / DELTA)
+    delta = Delta.load(whole_file(made, DELTA))
     factors, transposed = low_rank(delta, base)
     adapter = None
     if factors and serving_rank(factors):

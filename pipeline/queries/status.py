@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from infra.errors import ConfigError, StageError
 from infra.storage.artifact import Artifact
+from infra.storage.integrity import faults
 from infra.storage.stage_dir import read_progress
 from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
+from pipeline.release.output import MANIFEST, wrong_manifest
 from pipeline.run import ATTEMPTED, attempts_at, edition_of
 from pipeline.stages import STAGES
+
+LISTED_BYTES = 1 << 26
+"""Size of a file up to which its content is checked when releases are listed."""
+ROW = (
+    *("version", "line", "parent", "as_of", "release_id", "edits", "reliability", "perplexity"),
+    *("production", "path", "page", "damage"),
+)
+"""Values of a release in a list."""
 
 
 def lines(workspace: Workspace) -> list[str]:
@@ -53,42 +64,70 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
 
 def releases(workspace: Workspace) -> list[dict[str, Any]]:
     """Every release as JSON values: version, id, number of edits, main metrics, paths of its files,
-    and whether it is in production."""
-    current = {line: Alias(workspace.root, line).current() for line in lines(workspace)}
-    rows = []
-    for version in workspace.versions("release"):
+    whether it is in production, and what is damaged of it (`ROW`).
+
+    Contents of files up to `LISTED_BYTES` are checked, and sizes of the others.
+    """
+    current, _ = in_production(workspace)
+    return [_release_row(workspace, version, current) for version in workspace.versions("release")]
+
+
+def in_production(workspace: Workspace) -> tuple[dict[str, str | None], list[str]]:
+    """Line -> version in production, and a sentence for each line whose log is damaged."""
+    current: dict[str, str | None] = {}
+    damage = []
+    for line in lines(workspace):
+        try:
+            current[line] = Alias(workspace.root, line).current()
+        except StageError as error:
+            current[line] = None
+            damage.append(str(error))
+    return current, damage
+
+
+def _release_row(
+    workspace: Workspace, version: str, current: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """One row of `releases`; without its values where they cannot be read."""
+    row: dict[str, Any] = dict.fromkeys(ROW)
+    row |= {"version": version, "path": str(workspace.directory("release", version))}
+    row["production"] = version in current.values()
+    try:
         artifact = workspace.find("release", version)
         assert artifact is not None
-        manifest = artifact.json("manifest.json")
+        manifest = artifact.json(MANIFEST)
         evaluation = manifest["evaluation"]
-        rows.append(
-            {
-                "version": version,
-                "line": manifest["line"],
-                "parent": manifest["parent"],
-                "as_of": manifest["as_of"],
-                "release_id": manifest["release_id"],
-                "edits": len(manifest["batches"][0]["edits"]),
-                "reliability": evaluation.get("reliability"),
-                "perplexity": evaluation.get("perplexity"),
-                "production": current.get(manifest["line"]) == version,
-                "path": str(artifact.path),
-                "page": str(artifact.path / manifest["page"]["file"]),
-            }
-        )
-    return rows
+        row |= {
+            "line": manifest["line"],
+            "parent": manifest["parent"],
+            "as_of": manifest["as_of"],
+            "release_id": manifest["release_id"],
+            "edits": len(manifest["batches"][0]["edits"]),
+            "reliability": evaluation.get("reliability"),
+            "perplexity": evaluation.get("perplexity"),
+            "production": current.get(manifest["line"]) == version,
+            "page": str(artifact.path / manifest["page"]["file"]),
+        }
+        fault = next(faults(artifact.path, artifact.record, up_to=LISTED_BYTES), None)
+        row["damage"] = str(fault) if fault else wrong_manifest(artifact)
+    except StageError as error:
+        row["damage"] = str(error)
+    return row
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
     """The workspace as JSON values: state of each stage of each edition, and each line's release.
 
     A state is `done`, `failed` (a gate), `begun`, tasks done of all tasks as `3/8`, or `-` for a
-    stage that was not begun.
+    stage that was not begun; `damaged` where a file is missing, or not of its size. `damage` has a
+    sentence for each log of production that cannot be read.
     """
+    current, damage = in_production(workspace)
     versions = sorted({edition_of(v) for stage in STAGES for v in _names(workspace.root / stage)})
     return {
         "workspace": str(workspace.root),
-        "production": {line: Alias(workspace.root, line).current() for line in lines(workspace)},
+        "production": current,
+        "damage": damage,
         "versions": {v: {stage: _state(workspace, stage, v) for stage in STAGES} for v in versions},
     }
 
@@ -100,9 +139,19 @@ def _names(directory: Path) -> set[str]:
 
 def _state(workspace: Workspace, stage: str, edition: str) -> str:
     """State of a stage of an edition; of edit, evaluate and gate, that of the last attempt."""
+    try:
+        return _found_state(workspace, stage, edition)
+    except StageError:
+        return "damaged"
+
+
+def _found_state(workspace: Workspace, stage: str, edition: str) -> str:
+    """`_state`. Raises StageError where a record is damaged."""
     version = attempts_at(workspace, edition)[-1] if stage in ATTEMPTED else edition
     artifact = workspace.find(stage, version)
     if artifact is not None:
+        if any(faults(artifact.path, artifact.record, up_to=0)):
+            return "damaged"
         if stage == "gate" and not artifact.counts["passed"]:
             return "failed"
         return "done"

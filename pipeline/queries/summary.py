@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from discovery.crawl.output import OBSERVATIONS, SKIPS
 from infra.lm.matching import begins_with
 from infra.storage.artifact import Artifact
@@ -46,8 +44,8 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
             "path": str(made["release"].path),
             "edits": made["release"].counts["edits"],
         }
-    pages = [made[name].path / PAGE for name in ("release", "gate") if name in made]
-    summary["page"] = next((str(page) for page in pages if page.exists()), None)
+    pages = [made[name] for name in ("release", "gate") if name in made and made[name].has(PAGE)]
+    summary["page"] = next((str(made.file(PAGE)) for made in pages), None)
     return summary
 
 
@@ -89,7 +87,7 @@ def details(artifact: Artifact) -> dict[str, Any]:
     stage = artifact.record["stage"]
     if stage == "crawl":
         columns = ["source", "absent"]
-        table = pq.read_table(artifact.path / OBSERVATIONS, columns=columns)
+        table = artifact.table(OBSERVATIONS, columns=columns)
         rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
         return {**artifact.counts, "sources": Counter(name for name, absent in rows if not absent)}
     if stage == "gate":

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from discovery.probe.output import ASSESSMENTS, CHANGES, DROPPED, TAKEN_UP, UNEDITED, VERDICTS
 from infra.errors import ConfigError
@@ -116,7 +115,7 @@ def _named(workspace: Workspace, version: str) -> Iterator[tuple[str, str | None
     for artifact, name, wanted in tables:
         if artifact is None:
             continue
-        table = pq.read_table(artifact.path / name, columns=wanted)
+        table = artifact.table(name, columns=wanted)
         for row in table.to_pylist():
             yield row["subject"], row["subject_label"], row.get("subject_aliases", [])
 
@@ -170,15 +169,15 @@ def _rows(artifact: Artifact | None, name: str, subjects: set[str]) -> list[Row]
     if artifact is None:
         return []
     wanted = pc.field("subject").isin(pa.array(sorted(subjects), pa.string()))
-    return pq.read_table(artifact.path / name, filters=wanted).to_pylist()
+    return artifact.table(name, filters=wanted).to_pylist()
 
 
 def _by_change(artifact: Artifact | None, name: str, ids: Mapping[str, Any]) -> list[Row]:
     """Rows of a table that belong to the changes."""
-    if artifact is None or not (artifact.path / name).exists():
+    if artifact is None or not artifact.has(name):
         return []
     wanted = pc.field("change_id").isin(pa.array(sorted(ids), pa.string()))
-    return pq.read_table(artifact.path / name, filters=wanted).to_pylist()
+    return artifact.table(name, filters=wanted).to_pylist()
 
 
 def _outcomes(workspace: Workspace, version: str) -> dict[str, str]:

@@ -11,7 +11,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.errors import StageError
 from infra.files.atomic import put_if_absent
+from infra.files.digest import digest_of
 
 PRODUCTION = "production"
 """Alias of the release that is served."""
@@ -35,11 +37,17 @@ class Alias:
         self.directory = root / "aliases" / line / name
 
     def history(self) -> list[Move]:
-        """All entries of the log, the present one last."""
-        files = sorted(self.directory.glob("[0-9]*.json"))
-        return [
-            Move(int(file.stem), **json.loads(file.read_text(encoding="utf-8"))) for file in files
-        ]
+        """All entries of the log, the present one last. Raises StageError where one is missing or
+        is not what was written."""
+        files = sorted(file for file in self.directory.glob("*.json") if file.stem.isdigit())
+        moves = [_read(file) for file in files]
+        for seq, move in enumerate(moves, 1):
+            if move.seq != seq:
+                raise StageError(
+                    f"{self.directory} has no entry {seq}, but later ones. Restore the file from a "
+                    "backup."
+                )
+        return moves
 
     def current(self) -> str | None:
         """Version of the release that the alias points at; None if it was never set."""
@@ -51,6 +59,29 @@ class Alias:
         while True:
             history = self.history()
             seq = history[-1].seq + 1 if history else 1
-            text = json.dumps({"version": version, "reason": reason}, sort_keys=True)
+            entry = {"version": version, "reason": reason}
+            text = json.dumps({**entry, "digest": _digest(seq, entry)}, sort_keys=True)
             if put_if_absent(self.directory / f"{seq:08d}.json", text + "\n"):
                 return Move(seq, version, reason)
+
+
+def _read(file: Path) -> Move:
+    """The entry in a file. Raises StageError."""
+    try:
+        entry = json.loads(file.read_text(encoding="utf-8"))
+        move = Move(int(file.stem), entry["version"], entry["reason"])
+        said = {"version": move.version, "reason": move.reason}
+        whole = entry.keys() == said.keys() or entry["digest"] == _digest(move.seq, said)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole, move = False, None
+    if move is None or not whole:
+        raise StageError(
+            f"{file} is cut or altered. Restore it from a backup; or, where it is the last entry, "
+            "delete it and say with `corrigenda rollback VERSION` which release is in production."
+        )
+    return move
+
+
+def _digest(seq: int, entry: dict[str, str]) -> str:
+    """Digest of an entry and its number. Entries of earlier versions have none."""
+    return digest_of([seq, entry])

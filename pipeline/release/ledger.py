@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from discovery.trust.backlog import HeldChange
+from infra.errors import StageError
 from infra.files.atomic import write_table
 from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
 from pipeline.plan.output import Plan
 
+LEDGER = "ledger"
+"""Directory of the ledger in a workspace."""
 Event = Literal[
     "planned", "applied", "quarantined", "superseded", "skipped", "rejected", "held", "routed"
 ]
@@ -127,16 +130,25 @@ def record(
 
 def append(root: Path, version: str, rows: Sequence[dict[str, Any]]) -> Path:
     """Write the rows of one version as its file, atomically; return the file's path."""
-    path = root / "ledger" / f"{version}.parquet"
+    path = root / LEDGER / f"{version}.parquet"
     write_table(path, pa.Table.from_pylist(list(rows), schema=LEDGER_SCHEMA))
     return path
 
 
 def read(root: Path) -> pa.Table:
-    """All events of a workspace, files in the order of their names."""
-    files = sorted((root / "ledger").glob("*.parquet"))
-    tables = [pq.read_table(file, schema=LEDGER_SCHEMA) for file in files]
+    """All events of a workspace, files in the order of their names. Raises StageError."""
+    tables = [read_file(file) for file in sorted((root / LEDGER).glob("*.parquet"))]
     return pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
+
+
+def read_file(file: Path) -> pa.Table:
+    """The events in one file. Raises StageError where it cannot be read."""
+    try:
+        return pq.read_table(file, schema=LEDGER_SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise StageError(
+            f"{file} cannot be read ({error}). Run the edition's config again: it is written anew."
+        ) from None
 
 
 def _waiting(h: HeldChange) -> dict[str, Any]:

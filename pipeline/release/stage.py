@@ -32,12 +32,12 @@ from pipeline.release.pages.page import render_page
 def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Write the release; return its id, and counts of its edits and facts. Starts no worker."""
     live = inputs.live
-    shutil.copyfile(inputs.edit.path / DELTA, out.path / DELTA)
+    shutil.copyfile(inputs.edit.file(DELTA), out.path / DELTA)
     for name in (REPORT, FACTS):
-        shutil.copyfile(inputs.evaluation.path / name, out.path / name)
-    shutil.copyfile(inputs.gate.path / GATE, out.path / GATE)
+        shutil.copyfile(inputs.evaluation.file(name), out.path / name)
+    shutil.copyfile(inputs.gate.file(GATE), out.path / GATE)
     for name in (SHEET, SHEET_LINES):
-        shutil.copyfile(inputs.plan.path / name, out.path / name)
+        shutil.copyfile(inputs.plan.file(name), out.path / name)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
     aside = [edit for edit, _ in inputs.page.quarantined]
     out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))

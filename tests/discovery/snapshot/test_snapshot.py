@@ -14,6 +14,7 @@ import pytest
 from discovery_helpers import diff_of, make_fact, put_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worlds import reseal
 
 from discovery.crawl.output import CRAWL, OBSERVATIONS
 from discovery.facts.fact import FACT_SCHEMA, Entity, Fact
@@ -322,6 +323,7 @@ def test_a_snapshot_of_an_older_format_is_refused(tmp_path):
     old = made(tmp_path, "old", FIRST)
     manifest = {**old.json(MANIFEST), "schema": 1}
     (old.path / MANIFEST).write_text(json.dumps(manifest))
+    reseal(old.path)
     with pytest.raises(StageError, match=r"format 1.*Make the first snapshot again"):
         made(tmp_path, "new", Step(), old)
 

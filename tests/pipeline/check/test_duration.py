@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.storage.workspace import RECORD, Workspace
+from infra.storage.integrity import NEEDED, RECORD
+from infra.storage.workspace import Workspace
 from pipeline.check.duration import check_duration
 from pipeline.check.editions import EditionCheck
 from pipeline.stages import STAGES
@@ -30,7 +31,8 @@ def test_records_of_an_edition_are_taken(tmp_path: Path) -> None:
     """Each stage is to take what it took; a stage that is finished takes nothing."""
     for number, stage in enumerate(STAGES, 1):
         (tmp_path / stage / "v1").mkdir(parents=True)
-        (tmp_path / stage / "v1" / RECORD).write_text(json.dumps({"duration_s": 100.0 * number}))
+        record = dict.fromkeys(NEEDED) | {"duration_s": 100.0 * number}
+        (tmp_path / stage / "v1" / RECORD).write_text(json.dumps(record))
     found = check_duration(
         [edition("crawl", "snapshot")], [], workspace=Workspace(tmp_path), tokens_s=1.0, workers=1
     )
