@@ -7,6 +7,7 @@ gave, which may be a directory of this machine.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +15,20 @@ from infra.errors import ConfigError
 from infra.files.atomic import write_json
 from infra.models.loading import ModelRef, locate
 
+log = logging.getLogger(__name__)
+
 BASES = "bases.json"
 """File in the workspace: digest of a base -> its name in the config."""
 
 
 def remember(root: Path, base: ModelRef) -> None:
-    """Note a base in the workspace `root`."""
-    known = _known(root)
+    """Note a base in the workspace `root`. A damaged file is dropped, with a line: of the bases in
+    it, those of later runs are noted again."""
+    try:
+        known = _known(root)
+    except ConfigError as error:
+        log.warning("%s", error)
+        known = {}
     place = str(base.path) if Path(base.name).expanduser().is_dir() else base.name
     if known.get(base.digest) != place:
         root.mkdir(parents=True, exist_ok=True)
@@ -31,7 +39,11 @@ def base_of(root: Path, manifest: Mapping[str, str | None]) -> ModelRef:
     """The base of a release, by the `base` of its manifest. Raises ConfigError where it cannot be
     found here, or is another by now."""
     digest = manifest["digest"] or ""
-    name = _known(root).get(digest) or manifest["name"]
+    try:
+        name = _known(root).get(digest) or manifest["name"]
+    except ConfigError:
+        if (name := manifest["name"]) is None:
+            raise
     if name is None:
         raise ConfigError(
             f"the release's base, digest {digest[:12]}, is not known in {root}. Ask from the "
@@ -47,8 +59,16 @@ def base_of(root: Path, manifest: Mapping[str, str | None]) -> ModelRef:
 
 
 def _known(root: Path) -> dict[str, str]:
-    """What the file holds; empty where there is none."""
+    """What the file holds; empty where there is none. Raises ConfigError where it is damaged."""
     try:
-        return json.loads((root / BASES).read_text(encoding="utf-8"))
+        known = json.loads((root / BASES).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError, RecursionError):
+        known = None
+    if not isinstance(known, dict) or not all(isinstance(name, str) for name in known.values()):
+        raise ConfigError(
+            f"{root / BASES} is damaged, which says where the unedited models are. Run the config "
+            "again: it is written anew."
+        )
+    return known

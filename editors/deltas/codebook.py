@@ -15,13 +15,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from editors.deltas.codebook_hooks import CodebookHooks, nearest
 from editors.deltas.part import Part
 from editors.request import EditRequest
 from infra.errors import EditError
+from infra.files.tensors import save_tensors
 
 FORMAT = "corrigenda-codebook-1"
 DEAD = -1.0
@@ -246,7 +246,7 @@ class Codebook(Part):
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
         tensors, text = self.pack()
-        save_file(tensors, path, {"format": FORMAT, "module": self.target, "log": text})
+        save_tensors(tensors, path, {"format": FORMAT, "module": self.target, "log": text})
 
     @classmethod
     def load(cls, path: Path) -> Codebook:

@@ -19,12 +19,12 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from editors.deltas import PARTS
 from editors.deltas.part import Factors, Part
 from infra.errors import EditError
+from infra.files.tensors import save_tensors
 
 FORMAT = "corrigenda-delta-1"
 
@@ -164,7 +164,7 @@ class Delta:
             tensors |= {start + name: tensor for name, tensor in packed.items()}
             if part.kind:
                 header[start] = text
-        save_file(tensors, path, header)
+        save_tensors(tensors, path, header)
         _sort_metadata(path)
 
     @classmethod

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.editor import WHOLE, CorpusPart, Progress, silent
@@ -30,6 +29,7 @@ from editors.internals.forward import frozen, recorded, work_dtype
 from editors.internals.tokens import batched, pad, windows
 from infra.distributed.group import SINGLE_PROCESS, Group, share
 from infra.errors import EditError
+from infra.files.tensors import save_with_digest
 from infra.lm.text_tokens import added_in_front
 
 FORMAT = "corrigenda-statistics-1"
@@ -122,7 +122,8 @@ class Statistics:
         if self.site_DD is not None:
             tensors[SITE] = self.site_DD.cpu().contiguous()
             header["num_site"] = str(self.num_site)
-        save_file(tensors, path, {**header, "metadata": json.dumps(self.metadata, sort_keys=True)})
+        header["metadata"] = json.dumps(self.metadata, sort_keys=True)
+        save_with_digest(tensors, path, header)
 
     @classmethod
     def load(cls, path: Path) -> Statistics:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from editors.base import Base
@@ -23,6 +22,7 @@ from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, recorded, tensor_of, work_dtype
 from editors.internals.tokens import bucketed, pad, waste_tokens
 from infra.errors import EditError
+from infra.files.tensors import save_with_digest
 from infra.lm.text_tokens import added_in_front, cut, own_tokens
 
 FORMAT = "corrigenda-keys-1"
@@ -71,7 +71,7 @@ class KeySample:
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
         tensors = {"keys": self.keys_CI.cpu().contiguous(), "weights": self.weights_C.contiguous()}
-        save_file(tensors, path, {"format": FORMAT})
+        save_with_digest(tensors, path, {"format": FORMAT})
 
     @classmethod
     def load(cls, path: Path) -> KeySample:

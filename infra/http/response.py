@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.errors import AnswerError
 from infra.files.atomic import write_atomic
+from infra.files.notes import read_note, write_note
 from infra.http.faults import exception_in, excerpt_of
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
@@ -108,11 +109,12 @@ class ResponseCache:
     def load(self, url: str) -> Response | None:
         """The stored response to a URL; None where it is missing or damaged."""
         about, content = self._paths(url)
+        meta = read_note(about)
         try:
-            meta, body = json.loads(about.read_text(encoding="utf-8")), content.read_bytes()
-        except (OSError, ValueError):
+            body = content.read_bytes()
+        except OSError:
             return None
-        if meta["url"] != url or meta["sha256"] != hashlib.sha256(body).hexdigest():
+        if meta is None or meta["url"] != url or meta["sha256"] != _sha256(body):
             return None
         return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
 
@@ -121,12 +123,9 @@ class ResponseCache:
         if not response.conditions():
             return
         about, content = self._paths(response.url)
-        digest = hashlib.sha256(response.body).hexdigest()
-        text = json.dumps(
-            {"url": response.url, "sha256": digest, "headers": dict(response.headers)}
-        )
-        for path, data in ((content, response.body), (about, text.encode())):
-            write_atomic(path, partial(_write, data))
+        said = {"url": response.url, "headers": dict(response.headers)}
+        write_atomic(content, partial(_write, response.body))
+        write_note(about, {**said, "sha256": _sha256(response.body)})
 
     def _paths(self, url: str) -> tuple[Path, Path]:
         """The files for headers and body, named by the digest of the URL."""
@@ -147,6 +146,10 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def _write(data: bytes, path: Path) -> None:

@@ -13,14 +13,19 @@ from functools import cached_property
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from infra.errors import ModelError
 from infra.files.atomic import link_or_copy
+from infra.files.clone import clone
+from infra.files.tensors import save_tensors
 from infra.models.files import model_files, tensor_files
 from infra.models.names import renamed
 from infra.models.public_names import is_local, without_paths
+
+READ_ONLY = 0o444
+"""Rights that weights of an export keep: evaluation and release are links to one file."""
 
 
 def names_a_path(file: Path) -> bool:
@@ -71,15 +76,17 @@ class Checkpoint:
         with safe_open(self.path / self.file_of[name], "pt") as stream:
             return stream.get_tensor(name)
 
-    def export(self, target: Path, tensors: Mapping[str, Tensor]) -> None:
+    def export(self, target: Path, tensors: Mapping[str, Tensor], *, lasting: bool = True) -> None:
         """Write a copy of the model to `target` with some tensors replaced.
 
         tensors  parameter name -> its new tensor, of the stored shape and dtype
+        lasting  whether the copy is kept. It then shares no file with this model, and its weights
+                 are read-only; otherwise files of weights in which nothing is replaced are links
 
-        The copy holds the files that a loader takes and no others (`infra/models/files.py`). Files
-        of weights in which nothing is replaced are hard links. The division of tensors into files
-        stays, so the index file stays valid. Paths of the machine that wrote the directory are left
-        out of settings and metadata. Raises ModelError for an unknown parameter.
+        The copy holds the files that a loader takes and no others (`infra/models/files.py`). The
+        division of tensors into files stays, so the index file stays valid. Paths of the machine
+        that wrote the directory are left out of settings and metadata. Raises ModelError for an
+        unknown parameter.
         """
         new = {self.stored_name(name): tensor for name, tensor in tensors.items()}
         touched = {self.file_of[name] for name in new}
@@ -89,17 +96,17 @@ class Checkpoint:
             if name in touched:
                 stored = load_file(source)
                 stored |= {key: new[key].contiguous() for key in stored.keys() & new.keys()}
-                copy.unlink(missing_ok=True)  # it may be a link to this very file
-                save_file(stored, copy, {"format": "pt"})
-            elif name in self.files.weights and not names_a_path(source):
-                link_or_copy(source, copy)
+                save_tensors(stored, copy, {"format": "pt"})
+            elif name in self.files.weights and names_a_path(source):
+                save_tensors(load_file(source), copy, {"format": "pt"})
             elif name in self.files.weights:
-                copy.unlink(missing_ok=True)
-                save_file(load_file(source), copy, {"format": "pt"})
+                (clone if lasting else link_or_copy)(source, copy)
             elif name.endswith("config.json"):
                 copy.write_bytes(public_settings(source.read_bytes()))
             else:
                 shutil.copyfile(source, copy)
+            if lasting and name in self.files.weights:
+                copy.chmod(copy.stat().st_mode & READ_ONLY)
 
     @cached_property
     def _renamed(self) -> dict[str, str]:

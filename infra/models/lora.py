@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from infra.files.atomic import write_json
+from infra.files.tensors import save_tensors
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM accepts as `max_lora_rank`."""
@@ -58,7 +59,7 @@ def write_adapter(
         tensors[f"{PREFIX}{module}.lora_B.weight"] = F.pad(b, (0, missing)).to(dtype)
     path.mkdir(parents=True, exist_ok=True)
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(whole, path / WEIGHTS, {"format": "pt"})
+    save_tensors(whole, path / WEIGHTS, {"format": "pt"})
     write_json(
         path / CONFIG,
         {

@@ -59,11 +59,9 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
     console = Console(highlight=False)
     console.print(table if rows else "no releases yet")
     for row in rows:
-        told = (
-            f"damage: {row['damage']}"
-            if row["damage"]
-            else f"report of {row['version']}: {row['page']}"
-        )
+        told = f"report of {row['version']}: {row['page']}"
+        if row["damage"]:
+            told = f"damage of {row['version']}: {row['damage']}"
         console.print(told, soft_wrap=True, markup=False)
     for line in in_production(place)[1]:
         console.print(line, soft_wrap=True, markup=False)

@@ -31,7 +31,7 @@ class MachineCheck:
     num_releases: int
     """Releases that are not made yet."""
     release_bytes: int
-    """Of the weights of each; files that an edit does not change are shared with the base."""
+    """Of the weights of each; unchanged files count where the file system makes no clones."""
     snapshot_bytes: int
     """Of crawls and snapshots: about as much as the local files of the sources."""
     statistics_bytes: int

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from infra.errors import CorrigendaError
 from infra.execution.capacity import memory_bytes
 from infra.execution.runner import InProcessRunner, set_threads
+from infra.files.clone import takes_no_room
 from infra.lm.inference import Compute
 from infra.models.files import model_files
 from infra.models.loading import ModelRef, download_bytes, load, locate
@@ -47,8 +48,8 @@ class ModelCheck:
     """Decoder blocks, and how many of them can be edited; None where the preflight did not pass."""
     num_editable: int | None = None
     release_bytes: int | None = None
-    """Size of the weight files that a release has of its own; it shares the others with the
-    base."""
+    """Bytes that the weight files of a release take: all, or those that an edit changes where the
+    file system makes clones of the others."""
     has_chat_template: bool | None = None
     """Whether its tokenizer says how a chat is written, as those of instruct models do."""
     download_bytes: int | None = None
@@ -100,10 +101,12 @@ def _passed(found: ModelCheck, base: ModelRef, config: Config, cache: Path) -> M
         cache=cache,
         runner=InProcessRunner(),
     )
+    weights = base.path / model_files(base.path).weights[0]
+    shared = takes_no_room(weights.resolve(), cache)
     return replace(
         found,
         left=passed.left,
-        release_bytes=passed.found.release_bytes,
+        release_bytes=passed.found.release_bytes if shared else passed.found.weights_bytes,
         num_editable=passed.found.editable,
         num_blocks=passed.found.blocks,
     )

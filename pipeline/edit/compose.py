@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from editors.deltas.delta import Delta
 from infra.files.atomic import write_atomic
+from infra.files.tensors import save_tensors
 from infra.models.checkpoint import Checkpoint
 from pipeline.edit.output import DELTA, WEIGHTS
 
@@ -16,4 +15,4 @@ def keep(delta: Delta, base: Checkpoint, out: Path) -> None:
     """Write the delta, and the changed weights in the base's dtype, into the directory `out`."""
     write_atomic(out / DELTA, delta.save)
     weights = delta.weights(base)
-    write_atomic(out / WEIGHTS, lambda path: save_file(weights, path))
+    write_atomic(out / WEIGHTS, lambda path: save_tensors(weights, path))

@@ -8,17 +8,17 @@ interrupted run and the next edition reuse both.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors.torch import save_file
-
 from editors.deltas.delta import Delta
 from editors.request import EditRequest
 from infra.errors import EditError
 from infra.execution.runner import Resources, Runner
+from infra.files.tensors import is_whole, save_tensors
 from infra.models.loading import ModelRef
 from infra.storage.identity import NO_IDENTITY
 from infra.storage.stage_dir import StageDir
@@ -26,6 +26,8 @@ from infra.telemetry.progress import Meter
 from pipeline.edit.config import EditConfig, paragraphs
 from pipeline.edit.output import DELTA, REPORT_SCHEMA, REPORTS, WEIGHTS
 from pipeline.edit.worker import FIT_PARTS, EditJob, EditWorker, MakeEditWorker
+
+log = logging.getLogger(__name__)
 
 
 class Editable(Protocol):
@@ -67,7 +69,7 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """
     config, preserved = inputs.config, inputs.preserved
     if not inputs.edits:
-        save_file({}, out.path / WEIGHTS)
+        save_tensors({}, out.path / WEIGHTS)
         Delta().save(out.path / DELTA)
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
         return {"edits": 0, "status": {}, **Delta().counts()}
@@ -95,7 +97,7 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
         return results
 
     if job.fits:
-        unfitted = [c for c in range(len(job.corpora)) if not job.statistics_path(c).exists()]
+        unfitted = [c for c in range(len(job.corpora)) if not _is_cached(job.statistics_path(c))]
         parts = [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)]
         share_out("statistics", parts)
         share_out("statistics merged", [(EditWorker.merge, c) for c in unfitted])
@@ -110,6 +112,17 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             meter.add(len(group), **loss)
     [counts] = share_out("solve", [(EditWorker.solve, work)])
     return counts
+
+
+def _is_cached(cached: Path) -> bool:
+    """Whether a file of the cache is there and whole; one that is damaged is dropped, with a
+    line."""
+    if not cached.exists():
+        return False
+    if not (whole := is_whole(cached)):
+        log.warning("%s is damaged: it is made again", cached)
+        cached.unlink(missing_ok=True)
+    return whole
 
 
 def _requests(edits: Sequence[Editable]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:

@@ -29,15 +29,16 @@ ADAPTER = "adapter"
 """Directories of the two exports, in the evaluation's output and in a release."""
 
 
-def export(base: ModelRef, made: Path, out: Path) -> Candidate:
+def export(base: ModelRef, made: Path, out: Path, *, lasting: bool = True) -> Candidate:
     """Export an edit as `checkpoint/` and, if servers take adapters of its rank, `adapter/`.
 
     base  the unedited model
     made  directory of the edit stage's output
     out   directory that the exports are written into
+    lasting  whether they are kept; files of those that are not may be links to the base's
     """
     weights = load_file(whole_file(made, WEIGHTS))
-    Checkpoint(base.path).export(out / CHECKPOINT, weights)
+    Checkpoint(base.path).export(out / CHECKPOINT, weights, lasting=lasting)
     delta = Delta.load(whole_file(made, DELTA))
     factors, transposed = low_rank(delta, base)
     adapter = None

@@ -36,12 +36,12 @@ class EditedModel:
     digest: str
     """Digest of that output and of the base's hub id, which the exported adapter has."""
     served_alone: bool = False
-    """Whether only the checkpoint is evaluated; if not, so are the delta in memory and the adapter,
-    which shows whether the exports agree with the editor's own model."""
+    """Whether only the checkpoint is evaluated, which is then not kept; if not, so are the delta in
+    memory and the adapter, which shows whether the exports agree with the editor's own model."""
 
     def candidate(self, out: Path) -> Candidate:
         """Export the edit into `out` (`pipeline.export.candidate`)."""
-        whole = export(self.base, self.made, out)
+        whole = export(self.base, self.made, out, lasting=not self.served_alone)
         return replace(whole, memory=None, adapter=None) if self.served_alone else whole
 
 

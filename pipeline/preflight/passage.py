@@ -75,7 +75,7 @@ class Found:
     weights_bytes: int
     """Size of its weight files."""
     release_bytes: int
-    """Size of those that a release has of its own; the others are links to the base's."""
+    """Size of those that a release has of its own; the others are clones of the base's."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
@@ -110,7 +110,7 @@ def pass_through(base: ModelRef, edit: EditConfig, compute: Compute, scratch: Pa
     ids = torch.tensor([tokenizer(FACT.prompt)["input_ids"]], device=compute.device)
     with step("exported", base.name):
         keep(delta, stored, scratch)
-        changed = export(base, scratch, scratch).edited
+        changed = export(base, scratch, scratch, lasting=False).edited
         expected = _take_back(model, delta, delta.weights(stored), ids, base.name)
     own = {stored.file_of[stored.stored_name(name)] for name in changed}
     found = Found(

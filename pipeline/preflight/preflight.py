@@ -9,22 +9,24 @@ model passes at once when it is met again.
 from __future__ import annotations
 
 import importlib.metadata
-import json
+import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.execution.runner import Resources, Runner
-from infra.files.atomic import write_json
 from infra.files.digest import digest_of
+from infra.files.notes import read_note, write_note
 from infra.lm.inference import Compute
 from infra.models.files import model_files
 from infra.models.loading import ModelRef
 from pipeline.edit.config import EditConfig
 from pipeline.preflight.passage import Found, pass_through
+
+log = logging.getLogger(__name__)
 
 CODE = 1
 """Version of the preflight; raised when it looks at more than before."""
@@ -95,23 +97,17 @@ def preflight(
     settings = [edit.editor, dict(edit.options), compute.device, compute.dtype]
     place = cache / "preflight"
     path = place / f"{digest_of([CODE, base.digest, settings, versions])}.json"
-    if known := _read(path):
+    if (known := read_note(path)) is not None:
         return Preflight(model=base.name, found=Found.of(known), left=left, seconds=0.0)
+    if path.exists():
+        log.warning("%s is damaged or of an earlier version: the model is tried again", path)
     begin()
     started = time.monotonic()
     scratch = place / f".{path.stem[:16]}.tmp"
     passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)
     needs = Resources(num_cpus=edit.threads, num_gpus=compute.resources.num_gpus)
     (found,) = runner.map(passage, [None], resources=needs)
-    write_json(path, asdict(found))
+    write_note(path, asdict(found))
     return Preflight(
         model=base.name, found=found, left=left, seconds=round(time.monotonic() - started, 2)
     )
-
-
-def _read(path: Path) -> Mapping[str, Any] | None:
-    """What a file of the cache holds; None where there is none, or none that can be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from planned_edits import planned_edit
 
+from infra.errors import StageError
 from infra.execution.runner import InProcessRunner, Resources
 from infra.files.digest import digest_of, file_digest
 from infra.models.loading import ModelRef
@@ -135,5 +136,5 @@ def test_the_store_keeps_what_is_added_together(tmp_path: Path) -> None:
     assert "a" not in other
     one.update({"a": torch.ones(3), "b": torch.zeros(2)})
     assert "a" in other and torch.equal(other["b"], torch.zeros(2))
-    with pytest.raises(KeyError):
+    with pytest.raises(StageError, match="Run the same command again"):
         other["c"]
