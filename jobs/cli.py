@@ -16,6 +16,7 @@ from jobs.commands.init import init
 from jobs.commands.inspect import releases, status, why
 from jobs.commands.release import rollback
 from jobs.commands.run import run
+from jobs.commands.verify import verify
 
 app = typer.Typer(
     add_completion=False,
@@ -32,6 +33,7 @@ app.command(rich_help_panel="Ask and understand")(ask)
 app.command(rich_help_panel="Ask and understand")(why)
 app.command(rich_help_panel="Look around")(status)
 app.command(rich_help_panel="Look around")(releases)
+app.command(rich_help_panel="Look around")(verify)
 app.command(rich_help_panel="Undo")(rollback)
 app.command("eval", rich_help_panel="Compare editors")(evaluate)
 

@@ -25,7 +25,7 @@ def remember(root: Path, base: ModelRef) -> None:
     """Note a base in the workspace `root`. A damaged file is dropped, with a line: of the bases in
     it, those of later runs are noted again."""
     try:
-        known = _known(root)
+        known = known_bases(root)
     except ConfigError as error:
         log.warning("%s", error)
         known = {}
@@ -40,7 +40,7 @@ def base_of(root: Path, manifest: Mapping[str, str | None]) -> ModelRef:
     found here, or is another by now."""
     digest = manifest["digest"] or ""
     try:
-        name = _known(root).get(digest) or manifest["name"]
+        name = known_bases(root).get(digest) or manifest["name"]
     except ConfigError:
         if (name := manifest["name"]) is None:
             raise
@@ -58,7 +58,7 @@ def base_of(root: Path, manifest: Mapping[str, str | None]) -> ModelRef:
     return base
 
 
-def _known(root: Path) -> dict[str, str]:
+def known_bases(root: Path) -> dict[str, str]:
     """What the file holds; empty where there is none. Raises ConfigError where it is damaged."""
     try:
         known = json.loads((root / BASES).read_text(encoding="utf-8"))

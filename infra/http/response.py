@@ -127,6 +127,15 @@ class ResponseCache:
         write_atomic(content, partial(_write, response.body))
         write_note(about, {**said, "sha256": _sha256(response.body)})
 
+    def damaged(self) -> list[Path]:
+        """Files with headers that `load` does not take: damaged, or with another body beside."""
+        found = []
+        for about in sorted(self.directory.glob("[!.]*.json")):
+            meta = read_note(about)
+            if meta is None or self.load(meta["url"]) is None:
+                found.append(about)
+        return found
+
     def _paths(self, url: str) -> tuple[Path, Path]:
         """The files for headers and body, named by the digest of the URL."""
         stem = hashlib.sha256(url.encode()).hexdigest()

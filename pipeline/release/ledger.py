@@ -115,7 +115,14 @@ def record(
 
     quarantined  edit id -> reason, for edits that were refused or set aside
     """
-    rows = events(
+    path = root / LEDGER / f"{version}.parquet"
+    write_table(path, rows(version, plan_hash, plan, quarantined))
+    return path
+
+
+def rows(version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]) -> pa.Table:
+    """The events of a release's plan, as `record` writes them."""
+    found = events(
         version,
         plan_hash,
         plan.edits,
@@ -125,14 +132,7 @@ def record(
         plan.held,
         plan.sheet,
     )
-    return append(root, version, rows)
-
-
-def append(root: Path, version: str, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write the rows of one version as its file, atomically; return the file's path."""
-    path = root / LEDGER / f"{version}.parquet"
-    write_table(path, pa.Table.from_pylist(list(rows), schema=LEDGER_SCHEMA))
-    return path
+    return pa.Table.from_pylist(found, schema=LEDGER_SCHEMA)
 
 
 def read(root: Path) -> pa.Table:

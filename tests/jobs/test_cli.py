@@ -119,7 +119,7 @@ def test_help_groups_the_commands_by_what_one_wants_to_do(corrigenda: Any) -> No
         "check": "Begin",
         "run": "Make a release",
         **dict.fromkeys(("ask", "why"), "Ask and understand"),
-        **dict.fromkeys(("status", "releases"), "Look around"),
+        **dict.fromkeys(("status", "releases", "verify"), "Look around"),
         "rollback": "Undo",
         "eval": "Compare editors",
     }
