@@ -58,3 +58,8 @@ class ProtocolError(CorrigendaError, ValueError):
 
 class GateError(CorrigendaError):
     """The evaluation of a candidate release is outside the gate's bounds."""
+
+
+def reason(error: OSError) -> str:
+    """What the system says of an error, on one line; some libraries give a text only."""
+    return error.strerror or (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from infra.errors import CorrigendaError
+from infra.errors import CorrigendaError, reason
 from jobs.commands.ask import ask
 from jobs.commands.check import check
 from jobs.commands.evaluate import evaluate
@@ -50,6 +50,16 @@ def main() -> None:
         if "--json" in sys.argv:
             print(json.dumps({"error": str(error), "kind": type(error).__name__}))
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        said = f"cannot read or write {error.filename or 'a file'}: {reason(error)}"
+        if "--json" in sys.argv:
+            print(json.dumps({"error": said, "kind": "StageError"}))
+        print(
+            f"StageError: {said}. What was finished is kept; mend this and run the same command "
+            "again.",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, run the same command again", file=sys.stderr)

@@ -43,6 +43,7 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     at the first edition whose gate fails; later editions are not begun.
     """
     base = locate(run.config.model.name, hub_id=run.config.model.base_model)
+    run.workspace.remove_leftovers()
     remember(run.workspace.root, base)
     if STAGES.index(until) >= STAGES.index("probe"):
         passed = preflight(

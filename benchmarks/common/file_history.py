@@ -2,8 +2,8 @@
 step, and how much of that is durable.
 
 `Recorder` looks at the tree before each of the program's operations on files, and notes what is
-flushed (fsync of a file: its content; of a directory: its names). `after_kill` gives the tree that a
-killed program leaves at a step, `after_power_cut` that of a machine that lost its power.
+flushed (fsync of a file: its content; of a directory: its names). `after_kill` gives the tree that
+a killed program leaves at a step, `after_power_cut` that of a machine that lost its power.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def after_kill(step: Step) -> Tree:
 
 
 def after_power_cut(step: Step, *, names: bool, contents: bool) -> Tree:
-    """What a power cut leaves where all unflushed names, and all unflushed contents, survived or not.
+    """What a power cut leaves; all unflushed names, and all unflushed contents, survived or not.
 
     A file whose content was never flushed, and whose name is there, is empty. (ext4 keeps the names
     and loses the contents: its delayed allocation.)

@@ -1,4 +1,8 @@
-"""Files that exist whole or not at all: written under a temporary name, then renamed."""
+"""Files that exist whole or not at all: written under a temporary name, then renamed.
+
+A rename alone does not survive a power cut, nor does the content before it: file systems write
+both later, in any order. `Flush` says how much is written to the disk before a function returns.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ import fcntl
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +26,99 @@ ROWS_PER_GROUP = 1 << 16
 """Rows in one row group of a Parquet file."""
 
 
+LEFTOVER_S = 3600.0
+"""Age above which a temporary file has no writer any more."""
+NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EISDIR)
+"""Errors by which a file system says that it flushes no directories."""
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+"""Errors by which a file system says that it has no hard links."""
+
+
+class Flush(Enum):
+    """What of a write survives a power cut as soon as the write is over."""
+
+    NOTHING = "nothing"
+    """For what is flushed later (`flush_tree`), or can be made again and is checked when read."""
+    CONTENT = "content"
+    """The file may be gone, but under its name is never half of it."""
+    NAME = "name"
+    """The file is there, whole."""
+
+
 def _temporary_path(path: Path) -> Path:
     """A hidden, unique name in the same directory as `path`."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], *, flush: Flush = Flush.NAME) -> None:
     """Call `write` with a temporary path in the same directory, then rename that file to `path`.
 
     Readers see the whole file or none. Missing parent directories are made. What `write` raises is
     raised here, and the temporary file is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent, flush=flush)
     temporary = _temporary_path(path)
     try:
         write(temporary)
+        if flush is not Flush.NOTHING:
+            flush_file(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    if flush is Flush.NAME:
+        flush_directory(path.parent)
+
+
+def make_directory(path: Path, *, flush: Flush = Flush.NAME) -> None:
+    """Make a directory and its missing parents, unless it exists."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_directory(path.parent, flush=flush)
+    path.mkdir(exist_ok=True)
+    if flush is Flush.NAME:
+        flush_directory(path.parent)
+
+
+def flush_file(path: Path) -> None:
+    """Write a file's content to the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def flush_directory(path: Path) -> None:
+    """Write the names in a directory to the disk, where the file system can. Raises OSError."""
+    try:
+        flush_file(path)
+    except OSError as error:
+        if error.errno not in NOT_OFFERED:
+            raise
+
+
+def flush_tree(root: Path) -> None:
+    """Write all files and names under a directory, and its own names, to the disk."""
+    for directory, _, names in os.walk(root, topdown=False):
+        for name in names:
+            flush_file(Path(directory, name))
+        flush_directory(Path(directory))
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove the temporary files under a directory that killed processes left, if they are old.
+
+    Age is told by the clock of the file system's machine as far as the two agree.
+    """
+    for path in root.rglob(".*.tmp"):
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime > LEFTOVER_S:
+                path.unlink()
+        except OSError:
+            continue  # its writer has just renamed it, or it is another user's
 
 
 def write_table(
@@ -46,6 +127,7 @@ def write_table(
     *,
     rows_per_group: int = ROWS_PER_GROUP,
     distinct: Collection[str] = (),
+    flush: Flush = Flush.NAME,
 ) -> None:
     """Write a Parquet file (zstd) atomically.
 
@@ -57,7 +139,7 @@ def write_table(
     if distinct:
         repeated = [name for name in table.column_names if name not in distinct]
         options["use_dictionary"] = repeated
-    write_atomic(path, lambda temporary: pq.write_table(table, temporary, **options))
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary, **options), flush=flush)
 
 
 def link_or_copy(source: Path | str, target: Path | str) -> None:
@@ -85,7 +167,7 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     The lock ends with the process, also when it is killed. Raises LockHeld where another process
     holds it. On a file system without locks nothing is locked.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
@@ -110,27 +192,63 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """`exclusive_lock`, taken as soon as no other process holds it."""
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(exclusive_lock(path))
+                break
+            except LockHeld:
+                time.sleep(0.01)
+        yield
+
+
+def write_json(path: Path, value: Any, *, flush: Flush = Flush.NAME) -> None:
     """Write an indented JSON file with sorted keys atomically.
 
     Raises ValueError for NaN and infinity, which JSON does not have.
     """
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text, flush=flush)
+
+
+def write_text(path: Path, text: str, *, flush: Flush = Flush.NAME) -> None:
+    """Write a text file, UTF-8, atomically."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), flush=flush)
 
 
 def put_if_absent(path: Path, text: str) -> bool:
     """Create a file with this content unless the file exists; whether it was created.
 
     The test and the creation are one step, so of several processes exactly one creates the file.
+    On a file system without hard links they are one step under a lock. The file survives a power
+    cut.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = _temporary_path(path)
-    temporary.write_text(text, encoding="utf-8")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        flush_file(temporary)
+        created = _link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    flush_directory(path.parent)
+    return created
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file a second name, or move it there under a lock; False where that name is taken."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    finally:
-        temporary.unlink()
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with waiting_lock(path.with_name(".lock")):
+            if path.exists():
+                return False
+            os.rename(temporary, path)
     return True

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from infra.files.atomic import write_atomic
+from infra.files.atomic import Flush, write_atomic
 
 FICLONE = 0x40049409
 """Request of ioctl_ficlone(2): the copy shares the original's blocks until either is written."""
@@ -19,9 +19,10 @@ def clone(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all, with the rights of a new file.
 
     A reflink where the file system has them (Btrfs, XFS, bcachefs), else a copy by the kernel,
-    which some file systems make on the server, else an ordinary one. Raises OSError.
+    which some file systems make on the server, else an ordinary one. The copy is not flushed.
+    Raises OSError.
     """
-    write_atomic(target, lambda temporary: _copy(source.resolve(), temporary))
+    write_atomic(target, lambda temporary: _copy(source.resolve(), temporary), flush=Flush.NOTHING)
 
 
 def takes_no_room(source: Path, directory: Path) -> bool:

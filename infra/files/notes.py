@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra.files.atomic import write_json
+from infra.files.atomic import Flush, write_json
 from infra.files.digest import digest_of
 
 
 def write_note(path: Path, value: Any) -> None:
-    """Write a JSON value with its digest, atomically."""
-    write_json(path, {"value": value, "sha256": digest_of(value)})
+    """Write a JSON value with its digest, atomically. It is not flushed, since the digest tells."""
+    write_json(path, {"value": value, "sha256": digest_of(value)}, flush=Flush.NOTHING)
 
 
 def read_note(path: Path) -> Any | None:

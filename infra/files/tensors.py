@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,8 @@ DIGEST = "sha256"
 """Key of a file's metadata: SHA-256 over its header without this key, and its tensors' bytes."""
 PLACE = "0" * 64
 """Stands in the file where the digest is written once it is known."""
+SYSTEM_ERROR = re.compile(r"Os { code: (\d+)")
+"""How the library tells an error of the system, such as a full disk."""
 PIECE_BYTES = 1 << 22
 """Bytes that are read at a time."""
 
@@ -27,11 +31,17 @@ def save_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file with the rights that any new file has; the library's own are those
-    of its owner alone. A file of this name, which may be a link, is replaced."""
+    of its owner alone. A file of this name, which may be a link, is replaced. Raises OSError."""
     path.unlink(missing_ok=True)
     path.touch()
     rights = stat.S_IMODE(path.stat().st_mode)
-    save_file(dict(tensors), path, dict(metadata) if metadata else None)
+    try:
+        save_file(dict(tensors), path, dict(metadata) if metadata else None)
+    except SafetensorError as error:
+        if (number := SYSTEM_ERROR.search(str(error))) is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
     path.chmod(rights)
 
 

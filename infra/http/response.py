@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -11,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.errors import AnswerError
-from infra.files.atomic import write_atomic
+from infra.errors import AnswerError, reason
+from infra.files.atomic import Flush, write_atomic
 from infra.files.notes import read_note, write_note
 from infra.http.faults import exception_in, excerpt_of
+
+log = logging.getLogger(__name__)
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 """Response header -> request header that makes the next one conditional (RFC 9110 section 13)."""
@@ -119,13 +122,19 @@ class ResponseCache:
         return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
 
     def save(self, response: Response) -> None:
-        """Store a response, if it can be requested conditionally; others are ignored."""
+        """Store a response, if it can be requested conditionally; others are ignored.
+
+        Where the store cannot be written, that is said in a line, and the response is not stored.
+        """
         if not response.conditions():
             return
         about, content = self._paths(response.url)
         said = {"url": response.url, "headers": dict(response.headers)}
-        write_atomic(content, partial(_write, response.body))
-        write_note(about, {**said, "sha256": _sha256(response.body)})
+        try:
+            write_atomic(content, partial(_write, response.body), flush=Flush.NOTHING)
+            write_note(about, {**said, "sha256": _sha256(response.body)})
+        except OSError as error:
+            log.warning("%s cannot be written (%s): the run goes on", about, reason(error))
 
     def damaged(self) -> list[Path]:
         """Files with headers that `load` does not take: damaged, or with another body beside."""

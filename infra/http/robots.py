@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,8 +18,11 @@ from pathlib import Path
 
 from protego import Protego
 
-from infra.files.atomic import write_atomic
+from infra.errors import reason
+from infra.files.atomic import Flush, write_atomic
 from infra.http.addresses import origin_of
+
+log = logging.getLogger(__name__)
 
 PRODUCT = "corrigenda"
 """Our product token (RFC 9309 section 2.2.1)."""
@@ -123,12 +127,17 @@ class Robots:
             return None
 
     def _save(self, origin: str, rules: Rules) -> None:
-        """Store a site's rules, unless its robots.txt could not be fetched."""
+        """Store a site's rules, unless its robots.txt could not be fetched. Where they cannot be
+        written, that is said in a line."""
         if self._directory is None or rules.failure:
             return
         fields = {"text": rules.text, "fetched_s": rules.fetched_s}
         text = json.dumps({"origin": origin, "rules": fields})
-        write_atomic(self._path(origin), partial(_write, text))
+        path = self._path(origin)
+        try:
+            write_atomic(path, partial(_write, text), flush=Flush.NOTHING)
+        except OSError as error:
+            log.warning("%s cannot be written (%s): the run goes on", path, reason(error))
 
     def _path(self, origin: str) -> Path:
         """The file of a site's stored rules."""

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from infra.errors import ModelError
+from infra.files.atomic import flush_directory, flush_tree
 from infra.files.digest import canonical_json, file_digest
 from infra.models.files import model_files, read_config
 from infra.models.names import first_line, model_class
@@ -240,10 +241,15 @@ def _embedded() -> Path:
     version = importlib.metadata.version(EMBEDDED_PACKAGE)
     final = cache_directory() / "models" / f"{EMBEDDED}-{version}-bf16"
     if not final.is_dir():
+        for leftover in final.parent.glob(f".{final.name}.*.tmp"):  # of a process that was killed
+            if not _lives(leftover.name.split(".")[-2]):
+                shutil.rmtree(leftover, ignore_errors=True)
         temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
         try:
             _convert_gguf(next(Path(spec.origin).parent.glob("*.gguf")), temporary)
+            flush_tree(temporary)
             temporary.rename(final)
+            flush_directory(final.parent)
         except OSError as error:
             if not final.is_dir():
                 raise ModelError(
@@ -253,6 +259,17 @@ def _embedded() -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return final
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, ValueError):
+        return False
+    return True
 
 
 def _convert_gguf(source: Path, target: Path) -> None:

@@ -12,7 +12,17 @@ from typing import Any
 import pyarrow as pa
 
 from infra.execution.runner import Resources, Runner
-from infra.files.atomic import ROWS_PER_GROUP, link_or_copy, write_atomic, write_json, write_table
+from infra.files.atomic import (
+    ROWS_PER_GROUP,
+    Flush,
+    link_or_copy,
+    make_directory,
+    write_atomic,
+    write_json,
+    write_table,
+    write_text,
+)
+from infra.files.clone import clone
 from infra.storage.integrity import recorded_bytes
 from infra.telemetry.progress import Meter
 
@@ -34,7 +44,11 @@ class Shard:
 
 
 class StageDir:
-    """The directory of an output while a stage makes it. Every file in it is written atomically."""
+    """The directory of an output while a stage makes it.
+
+    Every file is written atomically. What is flushed at once is shards, which a later run may find;
+    the rest is flushed when the output is finished (`Workspace.run_stage`).
+    """
 
     def __init__(self, path: Path) -> None:
         """
@@ -51,7 +65,8 @@ class StageDir:
     ) -> None:
         """Write a table as the Parquet file `name`, with at most `rows_per_group` rows in a row
         group."""
-        write_table(self.path / name, table, rows_per_group=rows_per_group)
+        path = self.path / name
+        write_table(path, table, rows_per_group=rows_per_group, flush=Flush.NOTHING)
 
     def reuse(self, made: Path, name: str, *, digest: str) -> None:
         """Take over the file `name` of a finished output, as a hard link or a copy.
@@ -59,18 +74,37 @@ class StageDir:
         made    directory of the finished output
         digest  of the file, as the record of that output has it
         """
-        write_atomic(self.path / name, lambda temporary: link_or_copy(made / name, temporary))
+        self.keep(made / name, name)
         self.digests[name] = digest
         if known := recorded_bytes(made, name):
             self.bytes[name] = known
 
     def keep(self, path: Path, name: str) -> None:
-        """Make the file of a finished shard part of the output, as the file `name`."""
-        write_atomic(self.path / name, lambda temporary: link_or_copy(path, temporary))
+        """Make a finished file part of the output, as the file `name`: a hard link or a copy."""
+        write_atomic(
+            self.path / name,
+            lambda temporary: link_or_copy(path, temporary),
+            flush=Flush.NOTHING,
+        )
+
+    def copy(self, path: Path, name: str) -> None:
+        """Make a copy of a finished file part of the output, as the file `name`."""
+        clone(path, self.path / name)
+
+    def keep_tree(self, directory: Path, name: str) -> None:
+        """Make all files of a finished directory part of the output, as the directory `name`."""
+        make_directory(self.path / name, flush=Flush.NOTHING)
+        for path in sorted(directory.rglob("*")):
+            if path.is_file():
+                self.keep(path, f"{name}/{path.relative_to(directory).as_posix()}")
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as the JSON file `name`. Raises ValueError for NaN and infinity."""
-        write_json(self.path / name, value)
+        write_json(self.path / name, value, flush=Flush.NOTHING)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write the text file `name`, UTF-8."""
+        write_text(self.path / name, text, flush=Flush.NOTHING)
 
     def read_json(self, name: str) -> Any:
         """The value of the JSON file `name`. Raises FileNotFoundError where there is none."""
@@ -78,7 +112,8 @@ class StageDir:
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Write how many units of the stage's work are done, of how many, for `read_progress`."""
-        write_json(self.path / PROGRESS, {"done": done, "total": total, "text": text})
+        said = {"done": done, "total": total, "text": text}
+        write_json(self.path / PROGRESS, said, flush=Flush.NOTHING)
 
     def shard_path(self, shard: Shard) -> Path:
         """The Parquet file of a shard's table, which exists once the shard is finished."""
@@ -146,7 +181,7 @@ class _WriteTable:
 
         def run(task: tuple[Any, Path]) -> None:
             payload, path = task
-            write_table(path, worker(payload))
+            write_table(path, worker(payload), flush=Flush.CONTENT)
 
         return run
 

@@ -4,6 +4,9 @@
     <workspace>/<stage>/<version>.partial/    an unfinished one; its finished shards are kept
 
 A stage writes into the second directory, which is renamed to the first when all files are written.
+The files are flushed to the disk before the record is written, and the record before the rename: an
+output that has a record is whole, also after a power cut.
+
 The *fingerprint* of an output is a digest of everything that it depends on: stage, code version,
 settings, digests of the inputs. Its *digest* is that of its files. An output that exists is not
 computed again for the same fingerprint. Another fingerprint under the same version is refused, so
@@ -22,8 +25,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from infra.errors import ConfigError, StageError
-from infra.files.atomic import LockHeld, exclusive_lock, write_json
+from infra.errors import ConfigError, StageError, reason
+from infra.files.atomic import (
+    Flush,
+    LockHeld,
+    exclusive_lock,
+    flush_directory,
+    flush_tree,
+    make_directory,
+    remove_leftovers,
+    write_json,
+)
 from infra.files.digest import canonical_json, content_digest, digest_of
 from infra.storage.artifact import Artifact
 from infra.storage.integrity import (
@@ -37,10 +49,14 @@ from infra.storage.integrity import (
 )
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
 
+PARTIAL = ".partial"
+"""Suffix of the directory of an unfinished output."""
+ASIDE = ".replaced.tmp"
+"""Suffix of the directory, with a dot in front, of an output while it is replaced by another."""
 FINGERPRINT = "fingerprint.json"
+"""File with the fingerprint of an unfinished output, removed when it is finished."""
 SCHEMA = 2
 """Of a record: 1 had other fingerprints."""
-"""File with the fingerprint of an unfinished output, removed when it is finished."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,14 @@ class Workspace:
 
     def versions(self, stage: str) -> list[str]:
         """Versions of a stage's finished outputs, sorted."""
-        return sorted(record.parent.name for record in (self.root / stage).glob(f"*/{RECORD}"))
+        found = (record.parent.name for record in (self.root / stage).glob(f"[!.]*/{RECORD}"))
+        return sorted(name for name in found if not name.endswith(PARTIAL))
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left beside the outputs: temporary files that are old. In an
+        unfinished output they are removed when its stage goes on."""
+        for name in ("aliases", "ledger", "cache"):
+            remove_leftovers(self.root / name)
 
     def run_stage(
         self,
@@ -127,7 +150,7 @@ class Workspace:
             old_digest = None if replace else found.digest
         elif found and not replace:
             raise StageError(_conflict(final, found.record, fingerprint))
-        partial = final.with_name(final.name + ".partial")
+        partial = final.with_name(final.name + PARTIAL)
         about = {
             "schema": SCHEMA,
             "stage": stage,
@@ -139,13 +162,14 @@ class Workspace:
             with exclusive_lock(final.with_name(f".{final.name}.lock")):
                 if restart:
                     shutil.rmtree(partial, ignore_errors=True)
-                record = sealed({**about, **_made(partial, key, body, volatile), **(stamp or {})})
-                if old_digest not in (None, record["digest"]):
-                    raise StageError(_differs(final))
-                write_json(partial / RECORD, record)
-                if final.exists():
-                    shutil.rmtree(final)
-                os.rename(partial, final)
+                if (record := _unnamed(partial, key)) is None:
+                    made = _made(partial, key, body, volatile)
+                    record = sealed({**about, **made, **(stamp or {})})
+                    if old_digest not in (None, record["digest"]):
+                        raise StageError(_differs(final))
+                    flush_tree(partial)
+                    write_json(partial / RECORD, record)
+                _give_name(partial, final)
         except LockHeld:
             raise StageError(
                 f"{stage} {version}: another process is making it in {self.root}. Wait until it "
@@ -153,10 +177,31 @@ class Workspace:
             ) from None
         except OSError as error:
             raise StageError(
-                f"{stage} {version}: cannot write {error.filename or partial}: {error.strerror}. "
+                f"{stage} {version}: cannot write {error.filename or partial}: {reason(error)}. "
                 "What was finished is kept; mend this and run the same command again."
             ) from error
         return Artifact(final, record, made_now=True)
+
+
+def _unnamed(partial: Path, key: str) -> dict[str, Any] | None:
+    """The record of an output that was finished when the process ended, but not renamed yet."""
+    try:
+        record = read_record(partial)
+    except (FileNotFoundError, NotADirectoryError, StageError):
+        return None
+    return record if record["fingerprint"] == key else None
+
+
+def _give_name(partial: Path, final: Path) -> None:
+    """Rename a finished output, in place of an older one of its version. It then survives a power
+    cut."""
+    aside = final.with_name(f".{final.name}{ASIDE}")
+    shutil.rmtree(aside, ignore_errors=True)
+    if final.exists():
+        os.rename(final, aside)
+    os.rename(partial, final)
+    flush_directory(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _made(
@@ -198,13 +243,21 @@ def _open_partial(partial: Path, key: str) -> None:
     """Make the directory of an unfinished output, unless an interrupted run with the same
     fingerprint left it; leftovers of another fingerprint are removed."""
     marker = partial / FINGERPRINT
-    if marker.exists() and json.loads(marker.read_text()) == key:
+    if _read_marker(marker) == key:
         for unfinished in partial.rglob(".*.tmp"):  # files of a process killed during a write
             unfinished.unlink()
         return
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_json(marker, key)
+    make_directory(partial)
+    write_json(marker, key, flush=Flush.CONTENT)
+
+
+def _read_marker(marker: Path) -> str | None:
+    """The fingerprint of an unfinished output; None where there is none, or it is cut."""
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, reason
 from infra.files.atomic import write_atomic
 from jobs.starter.kinds import KINDS
 from pipeline.config import load_config
@@ -94,7 +94,7 @@ def write_config(path: Path, text: str, *, force: bool) -> None:
     try:
         write_atomic(path, write)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}. Give another FILE.") from error
+        raise ConfigError(f"cannot write {path}: {reason(error)}. Give another FILE.") from error
 
 
 def as_toml(value: Any) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from infra.errors import StageError
-from infra.files.atomic import write_atomic
+from infra.files.atomic import Flush, write_atomic
 from infra.files.digest import canonical_json
 from infra.files.tensors import is_whole, save_with_digest
 
@@ -52,7 +52,11 @@ class ValueStore:
         """Write the tensors into one new file."""
         name = hashlib.sha256(canonical_json(sorted(tensors))).hexdigest()[:32]
         whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        write_atomic(self.root / f"{name}.safetensors", lambda path: save_with_digest(whole, path))
+        write_atomic(
+            self.root / f"{name}.safetensors",
+            lambda path: save_with_digest(whole, path),
+            flush=Flush.NOTHING,  # damaged values are found again
+        )
 
     def _look(self) -> None:
         """Open the files that were added since the last look."""

@@ -16,7 +16,7 @@ from editors import EDITORS
 from editors.base import Base
 from editors.editor import Corpus, EditorCall, EditReport, Work
 from editors.request import EditRequest
-from infra.files.atomic import write_atomic
+from infra.files.atomic import Flush, write_atomic
 from infra.files.digest import digest_of
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef, load
@@ -104,13 +104,13 @@ class EditWorker:
             texts = self.job.corpora[corpus]
             piece = Corpus(texts, (part, FIT_PARTS), general=corpus == 0)
             made = self.editor.fit(EditorCall(self.base), piece)
-            write_atomic(path, made.save)
+            write_atomic(path, made.save, flush=Flush.CONTENT)
 
     def merge(self, corpus: int) -> None:
         """Merge the statistics of a corpus's parts, and write them into the cache."""
         parts = [self.editor.Fitted.load(self._part(corpus, part)) for part in range(FIT_PARTS)]
         whole = reduce(lambda one, other: one.merge(other), parts)
-        write_atomic(self.job.statistics_path(corpus), whole.save)
+        write_atomic(self.job.statistics_path(corpus), whole.save, flush=Flush.CONTENT)
 
     def prepare(self) -> Work:
         """Sort the requests into refused ones and groups whose values are not in the store yet."""

@@ -75,7 +75,7 @@ def gate(inputs: GateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     }
     out.write_json(GATE, verdict)
     if not passed and inputs.explain:
-        (out.path / PAGE).write_text(inputs.explain(verdict), encoding="utf-8")
+        out.write_text(PAGE, inputs.explain(verdict))
     return {
         "passed": passed,
         "culprits": searched["culprits"] if searched else {},

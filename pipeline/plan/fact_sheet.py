@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -23,7 +22,6 @@ from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
 from discovery.trust.assessment import stated_values
 from discovery.trust.subjects import Subjects
-from infra.files.atomic import write_atomic
 from infra.files.digest import digest_of
 from infra.storage.stage_dir import StageDir
 from pipeline.plan.edits import PlannedEdit
@@ -139,11 +137,7 @@ def write_sheet(rows: Sequence[SheetRow], out: StageDir) -> None:
     """Write the sheet into a stage's directory, as Parquet and as JSON Lines."""
     out.write_table(SHEET, to_table(rows, SHEET_SCHEMA))
     lines = [json.dumps(asdict(row), ensure_ascii=False, sort_keys=True) + "\n" for row in rows]
-
-    def write(path: Path) -> None:
-        path.write_text("".join(lines), encoding="utf-8")
-
-    write_atomic(out.path / SHEET_LINES, write)
+    out.write_text(SHEET_LINES, "".join(lines))
 
 
 def _holds(row: SheetRow, subjects: Subjects) -> bool:

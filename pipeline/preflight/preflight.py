@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.errors import reason
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of
 from infra.files.notes import read_note, write_note
@@ -107,7 +108,10 @@ def preflight(
     passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)
     needs = Resources(num_cpus=edit.threads, num_gpus=compute.resources.num_gpus)
     (found,) = runner.map(passage, [None], resources=needs)
-    write_note(path, asdict(found))
+    try:
+        write_note(path, asdict(found))
+    except OSError as error:
+        log.warning("%s cannot be written (%s): the run goes on", path, reason(error))
     return Preflight(
         model=base.name, found=found, left=left, seconds=round(time.monotonic() - started, 2)
     )

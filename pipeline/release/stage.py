@@ -7,14 +7,12 @@ very files that were evaluated.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from typing import Any
 
 from discovery.facts.tables import to_table
 from editors.deltas.delta import recorded_counts
 from infra.execution.runner import Runner
-from infra.files.atomic import link_or_copy
 from infra.files.digest import file_digest
 from infra.storage.stage_dir import StageDir
 from pipeline.edit.output import DELTA
@@ -32,22 +30,22 @@ from pipeline.release.pages.page import render_page
 def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Write the release; return its id, and counts of its edits and facts. Starts no worker."""
     live = inputs.live
-    shutil.copyfile(inputs.edit.file(DELTA), out.path / DELTA)
+    out.copy(inputs.edit.file(DELTA), DELTA)
     for name in (REPORT, FACTS):
-        shutil.copyfile(inputs.evaluation.file(name), out.path / name)
-    shutil.copyfile(inputs.gate.file(GATE), out.path / GATE)
+        out.copy(inputs.evaluation.file(name), name)
+    out.copy(inputs.gate.file(GATE), GATE)
     for name in (SHEET, SHEET_LINES):
-        shutil.copyfile(inputs.plan.file(name), out.path / name)
+        out.copy(inputs.plan.file(name), name)
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
     aside = [edit for edit, _ in inputs.page.quarantined]
     out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))
     for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
         if (made := inputs.evaluation.path / kind).is_dir():
-            shutil.copytree(made, out.path / kind, copy_function=link_or_copy)
+            out.keep_tree(made, kind)
     manifest = make_manifest(inputs, out.path)
     said = {"release id": manifest["release_id"], **inputs.page.provenance}
     page = render_page(replace(inputs.page, provenance=said))
-    (out.path / PAGE).write_text(page, encoding="utf-8")
+    out.write_text(PAGE, page)
     manifest["page"] = {"file": PAGE, "digest": file_digest(out.path / PAGE)}
     card = render_card(
         manifest,
@@ -57,8 +55,8 @@ def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, A
         plan=inputs.plan.counts,
         live=live,
     )
-    for path in (out.path / CARD, out.path / CHECKPOINT / CARD):
-        path.write_text(card, encoding="utf-8")
+    for name in (CARD, f"{CHECKPOINT}/{CARD}"):
+        out.write_text(name, card)
     out.write_json(MANIFEST, manifest)
     return {
         "release_id": manifest["release_id"],

@@ -45,7 +45,6 @@ from discovery.probe.output import (
 from discovery.probe.property_labels import check_labels, with_fallbacks
 from discovery.relations.relation import Relation
 from infra.execution.runner import Runner
-from infra.files.atomic import write_atomic
 from infra.lm.inference import Compute, Questionnaire, ServedModel, ask_models
 from infra.lm.question import Answer
 from infra.storage.stage_dir import StageDir
@@ -121,7 +120,7 @@ def ask_beliefs(
     found = curves(dated, {key: relation.label for key, relation in relations.items()}, today)
     out.write_json(CUTOFF, as_json(found))
     page = as_page(found, served.name)
-    write_atomic(out.path / CUTOFF_PAGE, lambda path: path.write_text(page, encoding="utf-8"))
+    out.write_text(CUTOFF_PAGE, page)
     counts = Counter(row.verdict or "not probed" for row in rows)
     skipped = Counter(row.reason for row in rows if row.verdict is None)
     return {
