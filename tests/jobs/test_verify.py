@@ -147,9 +147,7 @@ def test_what_is_not_released_is_made_anew_and_is_the_same(
     for stage, name in spoilt:
         path = finished / stage / VERSIONS[1] / name
         path.write_bytes(flipped(path.read_bytes()))
-    for path in (
-        p for name in ("statistics", "values") for p in (finished / "cache" / name).glob("*")
-    ):
+    for path in (finished / "cache" / "statistics").iterdir():  # values depend on their batch
         path.write_bytes(flipped(path.read_bytes()))
     told: list[str] = []
     run_editions(job(released[0], finished, tell=told.append))
