@@ -30,6 +30,7 @@ from pipeline.preflight.preflight import preflight
 from pipeline.release import ledger
 from pipeline.release.alias import Alias
 from pipeline.release.manifest import ReleaseInputs
+from pipeline.release.output import require_release
 from pipeline.release.stage import release
 from pipeline.run import Run
 from pipeline.stages import STAGES
@@ -196,5 +197,6 @@ def run_edition(
     plan_hash = planned.counts["plan_hash"]
     ledger.record(run.workspace.root, version, plan_hash, made.plan, final.quarantined)
     if version not in {move.version for move in alias.history()}:
+        require_release(released, thorough=not released.made_now)
         alias.move(version, f"passed the gate, plan {plan_hash[:12]}")
     yield released

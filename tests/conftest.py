@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from tiny_models import make_model, make_tokenizer
-from worlds import TEMPLATE
+from worlds import TEMPLATE, job
+
+from pipeline.flow import run_editions
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")  # an example may wait for other work on the machine
@@ -49,23 +51,38 @@ def world(tmp_path: Path, checkpoint: Callable[[str], Path]) -> Callable[..., Pa
     """Writes a config of two editions over a small table, on a tiny Llama; returns its path."""
 
     def write(text: str = "", **settings: Any) -> Path:
-        rows = [
-            {"subject": s, "relation": r, "object": o, "date": year}
-            for s, r, old, new in PEOPLE
-            for o, year in ((old, "2015"), (new, "2020"))
-        ]
-        table = tmp_path / "people.jsonl"
-        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (tmp_path / "text.txt").write_text("The Navy is in London. Paris is a city.\n\n" * 200)
-        path = tmp_path / "config.toml"
-        values = {
-            "line": "tiny",
-            "workspace": str(tmp_path / "workspace"),
-            "model": str(checkpoint("llama")),
-            "reliability": 0.0,
-            **settings,
-        }
-        path.write_text(TEMPLATE.format(**values) + text)
-        return path
+        return write_world(tmp_path, checkpoint("llama"), text, **settings)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def released(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], Path]
+) -> tuple[Path, Path]:
+    """Config and workspace of the small world after a run, with two releases; to be copied."""
+    folder = tmp_path_factory.mktemp("released")
+    config = write_world(folder, checkpoint("llama"))
+    run_editions(job(config, folder / "workspace"))
+    return config, folder / "workspace"
+
+
+def write_world(folder: Path, model: Path, text: str = "", **settings: Any) -> Path:
+    """Write the small world into a directory, with `text` behind its config; the config's path."""
+    rows = [
+        {"subject": s, "relation": r, "object": o, "date": year}
+        for s, r, old, new in PEOPLE
+        for o, year in ((old, "2015"), (new, "2020"))
+    ]
+    (folder / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "text.txt").write_text("The Navy is in London. Paris is a city.\n\n" * 200)
+    path = folder / "config.toml"
+    values = {
+        "line": "tiny",
+        "workspace": str(folder / "workspace"),
+        "model": str(model),
+        "reliability": 0.0,
+        **settings,
+    }
+    path.write_text(TEMPLATE.format(**values) + text)
+    return path

