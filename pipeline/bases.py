@@ -13,11 +13,13 @@ from pathlib import Path
 from infra.errors import ConfigError
 from infra.files.atomic import write_json
 from infra.models.loading import ModelRef, locate
+from infra.storage.writing import written
 
 BASES = "bases.json"
 """File in the workspace: digest of a base -> its name in the config."""
 
 
+@written("the list of base models")
 def remember(root: Path, base: ModelRef) -> None:
     """Note a base in the workspace `root`."""
     known = _known(root)

@@ -26,14 +26,19 @@ from infra.errors import ConfigError, StageError
 from infra.files.atomic import LockHeld, exclusive_lock, write_json
 from infra.files.digest import canonical_json, content_digest, digest_of
 from infra.storage.artifact import Artifact
+from infra.storage.names import LOCK, PARTIAL, is_name, path_part
+from infra.storage.removal import (
+    FINGERPRINT,
+    RECORD,
+    put_in_place,
+    remove_leftovers,
+    remove_unfinished,
+)
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
+from infra.storage.writing import cannot_write
 
-RECORD = "record.json"
-"""File that says what an output was made from, and its digests and counts."""
-FINGERPRINT = "fingerprint.json"
 SCHEMA = 2
 """Of a record: 1 had other fingerprints."""
-"""File with the fingerprint of an unfinished output, removed when it is finished."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,42 @@ class Workspace:
 
     @classmethod
     def at(cls, uri: str) -> Workspace:
-        """The workspace at a path or a `file://` URI. Raises ConfigError for another scheme."""
-        parts = urlsplit(uri)
+        """The workspace at a path or a `file://` URI.
+
+        Raises ConfigError for another scheme, and for a path that leads to or through a file.
+        """
+        try:
+            parts = urlsplit(uri)
+        except ValueError as error:
+            raise ConfigError(f"workspace {uri!r}: {error}. Give a directory.") from None
         if parts.scheme not in ("", "file"):
             raise ConfigError(
                 f"workspace {uri!r}: scheme {parts.scheme!r} is not supported. "
                 "Give a directory or a file:// URI (a mount of the object store works)."
             )
-        return cls(Path(unquote(parts.path) if parts.scheme else uri).expanduser().absolute())
+        given = Path(unquote(parts.path) if parts.scheme else uri)
+        try:
+            root = given.expanduser().absolute()
+            there = next(path for path in (root, *root.parents) if os.path.lexists(path))
+            is_directory = there.is_dir()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+            raise ConfigError(f"workspace {uri!r}: {reason}. Give a directory.") from None
+        if not is_directory:
+            kind = "a link that leads to no directory" if there.is_symlink() else "a file"
+            raise ConfigError(f"workspace {uri!r}: {there} is {kind}. Give a directory.")
+        return cls(root)
 
     def directory(self, stage: str, version: str) -> Path:
-        """The directory of a stage's output of a version, whether or not it exists."""
-        return self.root / stage / version
+        """The directory of a stage's output of a version, whether or not it exists: always one
+        below the stage's, which is one below the workspace. Raises StageError for other names."""
+        return self.root / path_part(stage) / path_part(version)
+
+    def partial(self, stage: str, version: str) -> Path:
+        """The directory of an unfinished output, whether or not it exists; otherwise as
+        `directory`."""
+        final = self.directory(stage, version)
+        return final.with_name(final.name + PARTIAL)
 
     def find(self, stage: str, version: str) -> Artifact | None:
         """The finished output of a stage and version, or None. Raises StageError where its record
@@ -64,16 +93,20 @@ class Workspace:
         path = self.directory(stage, version)
         try:
             return Artifact(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StageError(
                 f"{path / RECORD} is not JSON ({error}). Delete {path} and run again."
             ) from error
+        except OSError as error:
+            raise StageError(f"cannot read {path / RECORD}: {error.strerror}.") from error
 
     def versions(self, stage: str) -> list[str]:
-        """Versions of a stage's finished outputs, sorted."""
-        return sorted(record.parent.name for record in (self.root / stage).glob(f"*/{RECORD}"))
+        """Versions of a stage's finished outputs, sorted. Directories with other names than a
+        version has, such as copies of a program that synchronises files, do not count."""
+        found = (record.parent.name for record in (self.root / stage).glob(f"*/{RECORD}"))
+        return sorted(filter(is_name, found))
 
     def run_stage(
         self,
@@ -113,7 +146,7 @@ class Workspace:
             return found
         if found and not replace:
             raise StageError(_conflict(final, found.record, fingerprint))
-        partial = final.with_name(final.name + ".partial")
+        partial = self.partial(stage, version)
         about = {
             "schema": SCHEMA,
             "stage": stage,
@@ -122,24 +155,21 @@ class Workspace:
             "made_from": json.loads(canonical_json(fingerprint)),
         }
         try:
-            with exclusive_lock(final.with_name(f".{final.name}.lock")):
+            with exclusive_lock(final.with_name(f".{final.name}{LOCK}")):
+                remove_leftovers(final)
                 if restart:
-                    shutil.rmtree(partial, ignore_errors=True)
+                    remove_unfinished(partial)
                 record = {**about, **_made(partial, key, body, volatile), **(stamp or {})}
                 write_json(partial / RECORD, record)
-                if final.exists():
-                    shutil.rmtree(final)
-                os.rename(partial, final)
+                (partial / FINGERPRINT).unlink()
+                put_in_place(partial, final, replace=replace)
         except LockHeld:
             raise StageError(
                 f"{stage} {version}: another process is making it in {self.root}. Wait until it "
                 "has ended, or give another --workspace."
             ) from None
         except OSError as error:
-            raise StageError(
-                f"{stage} {version}: cannot write {error.filename or partial}: {error.strerror}. "
-                "What was finished is kept; mend this and run the same command again."
-            ) from error
+            raise cannot_write(f"{stage} {version}", error, partial) from error
         return Artifact(final, record, made_now=True)
 
 
@@ -156,12 +186,12 @@ def _made(
     out = StageDir(partial)
     counts = dict(body(out))
     shutil.rmtree(partial / SHARDS, ignore_errors=True)
-    (partial / FINGERPRINT).unlink()
     (partial / PROGRESS).unlink(missing_ok=True)
     files = {
         name: out.digests.get(name) or content_digest(path)
         for path in sorted(partial.rglob("*"))
-        if path.is_file() and (name := path.relative_to(partial).as_posix())
+        if path.is_file()
+        and (name := path.relative_to(partial).as_posix()) not in (FINGERPRINT, RECORD)
     }
     return {
         "digest": digest_of({k: v for k, v in files.items() if k not in volatile}),
@@ -175,13 +205,21 @@ def _open_partial(partial: Path, key: str) -> None:
     """Make the directory of an unfinished output, unless an interrupted run with the same
     fingerprint left it; leftovers of another fingerprint are removed."""
     marker = partial / FINGERPRINT
-    if marker.exists() and json.loads(marker.read_text()) == key:
+    if _fingerprint_in(marker) == key:
         for unfinished in partial.rglob(".*.tmp"):  # files of a process killed during a write
             unfinished.unlink()
         return
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_unfinished(partial)
     partial.mkdir(parents=True)
     write_json(marker, key)
+
+
+def _fingerprint_in(marker: Path) -> str | None:
+    """The fingerprint in an unfinished output; None where there is none that can be read."""
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
 
 
 def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

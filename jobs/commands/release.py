@@ -28,7 +28,7 @@ def rollback(
     place = Workspace.at(workspace)
     alias = Alias(place.root, one_line(place, line))
     current = find_release(place, line, None)
-    target = version or current.json("manifest.json")["parent"]
+    target = current.json("manifest.json")["parent"] if version is None else version
     if target is None:
         raise ConfigError(f"release {alias.current()} has no parent; there is nothing before it.")
     find_release(place, line, target)

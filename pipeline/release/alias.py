@@ -8,13 +8,20 @@ that write the same number at once, one fails and tries the next number.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.errors import ConfigError, StageError
 from infra.files.atomic import put_if_absent
+from infra.storage.names import check_name
+from infra.storage.writing import written
 
 PRODUCTION = "production"
 """Alias of the release that is served."""
+_ENTRY = re.compile(r"[0-9]{8}\.json")
+"""Names of entries. Other files in the directory, such as the copies that a program makes which
+synchronises files, are no entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +39,20 @@ class Alias:
     """One alias of one model line."""
 
     def __init__(self, root: Path, line: str, name: str = PRODUCTION) -> None:
-        self.directory = root / "aliases" / line / name
+        self.directory = root / "aliases" / check_name(line, "line") / name
 
     def history(self) -> list[Move]:
-        """All entries of the log, the present one last."""
-        files = sorted(self.directory.glob("[0-9]*.json"))
-        return [
-            Move(int(file.stem), **json.loads(file.read_text(encoding="utf-8"))) for file in files
-        ]
+        """All entries of the log, the present one last. Raises StageError where one cannot be read
+        or names no version."""
+        files = self.directory.iterdir() if self.directory.is_dir() else ()
+        return [_entry(file) for file in sorted(files) if _ENTRY.fullmatch(file.name)]
 
     def current(self) -> str | None:
         """Version of the release that the alias points at; None if it was never set."""
         history = self.history()
         return history[-1].version if history else None
 
+    @written("the log of production")
     def move(self, version: str, reason: str) -> Move:
         """Point the alias at a release, atomically; return the new entry of the log."""
         while True:
@@ -54,3 +61,18 @@ class Alias:
             text = json.dumps({"version": version, "reason": reason}, sort_keys=True)
             if put_if_absent(self.directory / f"{seq:08d}.json", text + "\n"):
                 return Move(seq, version, reason)
+
+
+def _entry(file: Path) -> Move:
+    """The entry in a file. Raises StageError."""
+    try:
+        row = json.loads(file.read_text(encoding="utf-8"))
+        move = Move(int(file.stem), row["version"], row["reason"])
+        check_name(move.version, "version")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        said = str(error).rstrip(".") if isinstance(error, ConfigError) else "it cannot be read"
+        raise StageError(
+            f"{file} is no entry of the log: {said}. Restore it from a backup, or move it "
+            "elsewhere: production is then what the entry before it names."
+        ) from None
+    return move

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from discovery.trust.backlog import HeldChange
 from infra.files.atomic import write_table
+from infra.storage.writing import written
 from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
 from pipeline.plan.output import Plan
@@ -125,6 +126,7 @@ def record(
     return append(root, version, rows)
 
 
+@written("the ledger")
 def append(root: Path, version: str, rows: Sequence[dict[str, Any]]) -> Path:
     """Write the rows of one version as its file, atomically; return the file's path."""
     path = root / "ledger" / f"{version}.parquet"
