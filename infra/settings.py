@@ -116,11 +116,16 @@ def _explain(model: type[Any], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"setting {path!r} is missing."
     if fault["type"] == "value_error":  # a check of our own, whose message says what was given
-        return f"{str(fault.get('ctx', {}).get('error')).rstrip('.')}."
+        return f"{_printable(str(fault.get('ctx', {}).get('error'))).rstrip('.')}."
     given = repr(fault["input"])
     if len(given) > MAX_SHOWN:
         given = f"{given[:MAX_SHOWN]}..."
-    return f"setting {path!r} = {given}: {fault['msg']}."
+    return f"setting {path!r} = {given}: {_printable(fault['msg'])}."
+
+
+def _printable(text: str) -> str:
+    """The text on one line: what cannot be printed is written as in a string of Python."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _unfit(value: Any, path: tuple[str, ...] = ()) -> str | None:

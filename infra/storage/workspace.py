@@ -39,6 +39,8 @@ from infra.storage.writing import cannot_write
 
 SCHEMA = 2
 """Of a record: 1 had other fingerprints."""
+RECORDED = frozenset({"schema", "stage", "version", "fingerprint", "made_from", "digest", "counts"})
+"""Values that every record has."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,16 @@ class Workspace:
         is damaged."""
         path = self.directory(stage, version)
         try:
-            return Artifact(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
+            record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not RECORDED <= record.keys():
+                raise ValueError("values are missing")
+            return Artifact(path, record)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, RecursionError) as error:
             raise StageError(
-                f"{path / RECORD} is not JSON ({error}). Delete {path} and run again."
+                f"{path / RECORD} is no record of an output ({error}). Restore it from a backup; "
+                f"what was not released can also be made again, once {path} is moved elsewhere."
             ) from error
         except OSError as error:
             raise StageError(f"cannot read {path / RECORD}: {error.strerror}.") from error
