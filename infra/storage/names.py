@@ -46,18 +46,23 @@ def is_name(name: str) -> bool:
 def path_part(name: str) -> str:
     """The name of a stage or an output, unchanged. Raises StageError unless it is one visible entry
     of a directory that the workspace does not use for something else."""
-    if (
-        name.startswith(".")
-        or not name.isprintable()
-        or not 0 < len(name.encode(errors="replace")) <= MAX_PART_BYTES
-        or set(name) & set("/\\")
-        or _reserved(name, RESERVED)
-    ):
+    if not is_path_part(name):
         raise StageError(
             f"{_shown(name)} is no name of an output: it must be one visible directory name of at "
             f"most {MAX_PART_BYTES} bytes, without {PARTIAL}, {LOCK} or {TEMPORARY} at its end."
         )
     return name
+
+
+def is_path_part(name: str) -> bool:
+    """Whether `path_part` accepts a name."""
+    return (
+        name.isprintable()
+        and 0 < len(name.encode(errors="replace")) <= MAX_PART_BYTES
+        and not name.startswith(".")
+        and not set(name) & set("/\\")
+        and not _reserved(name, RESERVED)
+    )
 
 
 def as_path_part(text: str) -> str:

@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ class Workspace:
         given = Path(unquote(parts.path) if parts.scheme else uri)
         try:
             root = given.expanduser().absolute()
+            with suppress(FileNotFoundError):
+                root.stat()
             there = next(path for path in (root, *root.parents) if os.path.lexists(path))
             is_directory = there.is_dir()
         except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
@@ -95,7 +98,7 @@ class Workspace:
         path = self.directory(stage, version)
         try:
             record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or not RECORDED <= record.keys():
+            if not isinstance(record, dict) or not record.keys() >= RECORDED:
                 raise ValueError("values are missing")
             return Artifact(path, record)
         except (FileNotFoundError, NotADirectoryError):

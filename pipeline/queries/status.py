@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.errors import ConfigError, StageError
 from infra.storage.artifact import Artifact
-from infra.storage.names import PARTIAL, check_name, is_name
+from infra.storage.names import PARTIAL, check_name, is_name, is_path_part
 from infra.storage.stage_dir import read_progress
 from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
@@ -101,8 +101,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
 def _names(directory: Path) -> set[str]:
     found = directory.iterdir() if directory.is_dir() else ()
-    visible = (path for path in found if path.is_dir() and not path.name.startswith("."))
-    return {path.name.removesuffix(PARTIAL) for path in visible}
+    names = (path.name.removesuffix(PARTIAL) for path in found if path.is_dir())
+    return set(filter(is_path_part, names))
 
 
 def _state(workspace: Workspace, stage: str, edition: str) -> str:

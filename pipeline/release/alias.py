@@ -69,7 +69,7 @@ def _entry(file: Path) -> Move:
         row = json.loads(file.read_text(encoding="utf-8"))
         move = Move(int(file.stem), row["version"], row["reason"])
         check_name(move.version, "version")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         said = str(error).rstrip(".") if isinstance(error, ConfigError) else "it cannot be read"
         raise StageError(
             f"{file} is no entry of the log: {said}. Restore it from a backup, or move it "

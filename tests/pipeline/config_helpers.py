@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import date, datetime, time
@@ -66,29 +65,15 @@ def places(model: Any = Config, raw: Any = None, path: tuple[Any, ...] = ()) -> 
 def put(raw: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     """The config with a value at a path; tables on the way that were left out are made."""
     place: Any = raw
-    for key in path[:-1]:
-        if isinstance(place, list):
-            place = place[key]
-        else:
-            place = place.setdefault(key, {})
-        if not isinstance(place, list | dict):
+    for n, key in enumerate(path):
+        fits = key < len(place) if isinstance(key, int) and isinstance(place, list) else False
+        if not fits and not (isinstance(place, dict) and isinstance(key, str)):
             return raw  # another value was put on the way
-    if isinstance(place, dict) or path[-1] < len(place):
-        place[path[-1]] = value
+        if n == len(path) - 1:
+            place[key] = value
+        else:
+            place = place[key] if fits else place.setdefault(key, {})
     return raw
-
-
-def as_toml(value: Any) -> str:
-    """A value as TOML on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{as_toml(str(k))} = {as_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(as_toml, value)) + "]"
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 1 << 64:
-        return "9" * 5000
-    return str(value) if isinstance(value, float) else json.dumps(value)
 
 
 def _is_kind(model: type[BaseModel], raw: Mapping[str, Any]) -> bool:
