@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import date, datetime, time
@@ -66,13 +67,13 @@ def put(raw: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any
     """The config with a value at a path; tables on the way that were left out are made."""
     place: Any = raw
     for n, key in enumerate(path):
-        fits = key < len(place) if isinstance(key, int) and isinstance(place, list) else False
-        if not fits and not (isinstance(place, dict) and isinstance(key, str)):
+        there = isinstance(key, int) and isinstance(place, list) and key < len(place)
+        if not there and not (isinstance(key, str) and isinstance(place, dict)):
             return raw  # another value was put on the way
         if n == len(path) - 1:
-            place[key] = value
+            operator.setitem(place, key, value)
         else:
-            place = place[key] if fits else place.setdefault(key, {})
+            place = operator.getitem(place, key) if there else dict.setdefault(place, key, {})
     return raw
 
 
