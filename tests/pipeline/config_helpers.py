@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import date, datetime, time
@@ -67,13 +66,13 @@ def put(raw: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any
     """The config with a value at a path; tables on the way that were left out are made."""
     place: Any = raw
     for n, key in enumerate(path):
-        there = isinstance(key, int) and isinstance(place, list) and key < len(place)
-        if not there and not (isinstance(key, str) and isinstance(place, dict)):
+        kind, wanted = type(place), list if isinstance(key, int) else dict
+        if kind is not wanted or (kind is list and key >= len(place)):
             return raw  # another value was put on the way
         if n == len(path) - 1:
-            operator.setitem(place, key, value)
+            place[key] = value
         else:
-            place = operator.getitem(place, key) if there else dict.setdefault(place, key, {})
+            place = place[key] if kind is list else place.setdefault(key, {})
     return raw
 
 
