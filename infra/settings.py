@@ -109,7 +109,7 @@ def literal(text: str) -> Any:
 def _explain(model: type[Any], fault: Mapping[str, Any]) -> str:
     """One line on a thing that pydantic found wrong, an entry of `ValidationError.errors`."""
     *parents, last = fault["loc"] or ("",)
-    path = ".".join(map(str, fault["loc"]))
+    path = ".".join(map(str, fault["loc"]))[:MAX_SHOWN]
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _fields(model, parents)
         return f"setting {path!r} is unknown{nearest(str(last), known)}. Known: {', '.join(known)}."
