@@ -6,6 +6,7 @@ An unknown key is refused with the nearest known one.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -19,6 +20,13 @@ from infra.errors import ConfigError
 
 M = TypeVar("M")
 
+MAX_DEPTH = 32
+"""Levels of tables and lists in a config."""
+MAX_INT = (1 << 63) - 1
+"""The greatest integer that TOML asks of its readers."""
+MAX_SHOWN = 200
+"""Characters of a wrong value that an error shows."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file. Raises ConfigError where it cannot be read or parsed."""
@@ -29,6 +37,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"config {path}: {reason}. Give a TOML file.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path} is not TOML: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"config {path} is nested too deep to be read.") from None
+    except ValueError:  # what Python says of such an integer is no advice for a config
+        raise ConfigError(f"config {path} has an integer of thousands of digits.") from None
 
 
 def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
@@ -38,6 +50,8 @@ def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
 
     Raises ConfigError, one line that names the first setting that is wrong.
     """
+    if fault := _unfit(raw):
+        raise ConfigError(f"{where}: {fault}")
     try:
         return TypeAdapter(model).validate_python(dict(raw))
     except ValidationError as error:
@@ -46,6 +60,8 @@ def validate(model: type[M], raw: Mapping[str, Any], where: str) -> M:
 
 def faults(model: type[Any], raw: Mapping[str, Any]) -> list[str]:
     """A line on each setting in `raw` that is wrong for `model`; empty where all are right."""
+    if fault := _unfit(raw):
+        return [fault]
     try:
         TypeAdapter(model).validate_python(dict(raw))
     except ValidationError as error:
@@ -62,7 +78,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def nested(pairs: Sequence[str]) -> dict[str, Any]:
     """Settings of `key=value` words: `a.b=1` gives {"a": {"b": 1}}. Of equal keys the last counts.
 
-    Raises ConfigError for a word without `=`.
+    Raises ConfigError for a word without `=`, and for one below a key that has a value itself.
     """
     result: dict[str, Any] = {}
     for pair in pairs:
@@ -73,6 +89,10 @@ def nested(pairs: Sequence[str]) -> dict[str, Any]:
         place = result
         for part in parents:
             place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ConfigError(
+                    f"setting {pair!r}: {part!r} has a value, so nothing is below it."
+                )
         place[last] = literal(value)
     return result
 
@@ -82,22 +102,58 @@ def literal(text: str) -> Any:
     the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return [literal(part) for part in text.split(",")] if "," in text else text
 
 
 def _explain(model: type[Any], fault: Mapping[str, Any]) -> str:
     """One line on a thing that pydantic found wrong, an entry of `ValidationError.errors`."""
     *parents, last = fault["loc"] or ("",)
-    path = ".".join(map(str, fault["loc"]))
+    path = ".".join(map(str, fault["loc"]))[:MAX_SHOWN]
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _fields(model, parents)
         return f"setting {path!r} is unknown{nearest(str(last), known)}. Known: {', '.join(known)}."
     if fault["type"] == "missing":
         return f"setting {path!r} is missing."
     if fault["type"] == "value_error":  # a check of our own, whose message says what was given
-        return f"{str(fault.get('ctx', {}).get('error')).rstrip('.')}."
-    return f"setting {path!r} = {fault['input']!r}: {fault['msg']}."
+        return f"{_printable(str(fault.get('ctx', {}).get('error'))).rstrip('.')}."
+    given = repr(fault["input"])
+    if len(given) > MAX_SHOWN:
+        given = f"{given[:MAX_SHOWN]}..."
+    return f"setting {path!r} = {given}: {_printable(fault['msg'])}."
+
+
+def _printable(text: str) -> str:
+    """The text on one line: what cannot be printed is written as in a string of Python."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _unfit(value: Any, path: tuple[str, ...] = ()) -> str | None:
+    """A line on the first value in a setting that no setting can have, since it cannot be recorded
+    as JSON of any reader; None where there is none."""
+    where = f"setting {'.'.join(path)[:MAX_SHOWN]!r}"
+    if len(path) > MAX_DEPTH:
+        return f"{where} is nested deeper than {MAX_DEPTH} levels."
+    if isinstance(value, Mapping | list | tuple):
+        named = value.items() if isinstance(value, Mapping) else enumerate(value)
+        found = (_unfit(key) or _unfit(item, (*path, str(key))) for key, item in named)
+        return next(filter(None, found), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{where} = {value}: give a finite number."
+    if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
+        return f"{where}: the integer has more than 64 bits."
+    if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+        return f"{where} = {value[:MAX_SHOWN]!r}: text has no NUL and no half of a character."
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fields(model: Any, parents: Iterable[Any]) -> list[str]:

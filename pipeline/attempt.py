@@ -17,6 +17,7 @@ from infra.files.digest import digest_of
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
+from pipeline.config import RETRY
 from pipeline.edit.output import REPORTS
 from pipeline.edit.stage import EditInputs, edit
 from pipeline.evaluate.output import FACTS, REPORT, Report
@@ -34,7 +35,7 @@ from pipeline.plan.output import Plan
 from pipeline.plan.triage import as_refusals
 from pipeline.release.output import as_released
 from pipeline.release.pages.page import PageInputs, render_page
-from pipeline.run import RETRY, Run
+from pipeline.run import Run
 
 
 @dataclass(frozen=True)

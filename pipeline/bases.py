@@ -14,6 +14,7 @@ from pathlib import Path
 from infra.errors import ConfigError
 from infra.files.atomic import write_json
 from infra.models.loading import ModelRef, locate
+from infra.storage.writing import written
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ BASES = "bases.json"
 """File in the workspace: digest of a base -> its name in the config."""
 
 
+@written("the list of base models")
 def remember(root: Path, base: ModelRef) -> None:
     """Note a base in the workspace `root`. A damaged file is dropped, with a line: of the bases in
     it, those of later runs are noted again."""

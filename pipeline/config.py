@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from discovery.probe.config import ProbeConfig
 from discovery.probe.route import RouteConfig
+from discovery.relations.relation import load_relations
 from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
 from infra.errors import ConfigError
@@ -18,12 +20,18 @@ from infra.lm.inference import Compute
 from infra.models.loading import EMBEDDED, dtype_name
 from infra.models.public_names import check_hub_id
 from infra.settings import nearest, read_toml, validate
-from pipeline.edit.config import EditConfig, make_editor
+from infra.storage.names import check_name
+from pipeline.edit.config import EditConfig, make_editor, paragraphs
 from pipeline.evaluate.capability.measure import require_harness
 from pipeline.evaluate.capability.tasks import below, read_tasks
-from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.config import EvaluateConfig, read_text
 from pipeline.gate.bounds import GateConfig
 from pipeline.plan.config import PlanConfig
+
+RETRY = "-without-culprits"
+"""Ending of the version of a second attempt at an edition, which leaves the culprits out."""
+YEARS = range(1000, 9000)
+"""Years of an edition's day: they have four digits, and days before and after can be counted."""
 
 
 class ModelConfig(BaseModel):
@@ -73,9 +81,9 @@ class Edition(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     as_of: date = Field(default_factory=date.today)
-    """The day; unset is today."""
-    version: str = Field(default="", pattern=r"^[A-Za-z0-9._-]+$")
-    """Name of the release; unset is the day, as `2026.11.23`."""
+    """The day; unset is today. Of a time, the day that is written in it."""
+    version: str = ""
+    """Name of the release; unset is the day, as `2026.11.23`. Never empty once it is validated."""
     teach_unknown: bool | None = None
     """Overrides plan.teach_unknown for this edition."""
     approve: tuple[str, ...] = ()
@@ -86,17 +94,22 @@ class Edition(BaseModel):
     def _approvals(cls, approve: tuple[str, ...]) -> tuple[str, ...]:
         return check_approvals(approve)
 
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _day(cls, as_of: Any) -> date:
+        return day_of(as_of)
+
+    @field_validator("version")
+    @classmethod
+    def _name(cls, version: str) -> str:
+        return check_name(version, "version", reserved=(RETRY,))
+
     @model_validator(mode="before")
     @classmethod
-    def _name_by_date(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        as_of = raw.get("as_of") or date.today()
-        if isinstance(as_of, str):
-            try:
-                as_of = date.fromisoformat(as_of)
-            except ValueError:
-                return raw  # refused by its own field
-        if isinstance(as_of, date):
-            return {"version": as_of.strftime("%Y.%m.%d"), **raw, "as_of": as_of}
+    def _name_by_day(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and "version" not in raw:
+            day = day_of(raw["as_of"]) if "as_of" in raw else date.today()
+            return {**raw, "as_of": day, "version": day.strftime("%Y.%m.%d")}
         return raw
 
     def policy(self, plan: PlanConfig) -> PlanConfig:
@@ -115,7 +128,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    line: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    line: str
     """Name of the model line; each release of a line has the one before it as its parent."""
     workspace: str = "workspace"
     """Directory (or file:// URI) for all outputs; relative to the directory of the command."""
@@ -131,8 +144,13 @@ class Config(BaseModel):
     edit: EditConfig = EditConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
-    editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),))
+    editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),), min_length=1)
     """Releases to be made, in the order of their days; unset is one for today."""
+
+    @field_validator("line")
+    @classmethod
+    def _line(cls, line: str) -> str:
+        return check_name(line, "line")
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -150,14 +168,44 @@ class Config(BaseModel):
         days = [edition.as_of for edition in self.editions]
         if days != sorted(set(days)):
             raise ValueError("editions must be in the order of their as_of dates, each later")
+        versions = [edition.version for edition in self.editions]
+        if len({version.lower() for version in versions}) < len(versions):
+            raise ValueError(
+                f"two editions have one version ({', '.join(versions)}); upper and lower case are "
+                "the same to some file systems"
+            )
         return self
+
+
+def day_of(given: Any) -> date:
+    """The day of an `as_of`: a date, a time, or either as ISO 8601 text.
+
+    The day is the one that is written, in whatever time zone. Raises ValueError for anything else,
+    such as seconds, which are of different days in different places.
+    """
+    day = given
+    if isinstance(given, str):
+        try:
+            day = datetime.fromisoformat(given)
+        except ValueError:
+            day = None
+    if isinstance(day, datetime):
+        day = day.date()
+    if not isinstance(day, date) or day.year not in YEARS:
+        shown = given if isinstance(given, date) else reprlib.repr(given)
+        raise ValueError(
+            f"as_of = {shown} is no day of the years {YEARS[0]} to {YEARS[-1]}. Write "
+            "as_of = 2026-11-23"
+        )
+    return day
 
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read and validate a config file.
 
     `overrides` maps settings, named with dots as `plan.max_edits`, to values that replace the
-    file's; None replaces nothing. Settings of the editor and of capability tasks are checked too.
+    file's; None replaces nothing. Settings of the editor and of capability tasks are checked too,
+    and whether files of text and of relations can be read.
     Raises ConfigError with one line: the file, the setting, what was given and what is allowed.
     """
     raw = read_toml(path)
@@ -181,6 +229,10 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
         }
     )
     make_editor(config.edit)  # refuses bad settings now, not hours later at the edit stage
+    paragraphs(config.edit)
+    read_text(config.evaluate)
+    if config.relations is not None:
+        load_relations(path.parent / config.relations)
     if config.evaluate.capability:
         require_harness()
         read_tasks(config.evaluate.capability, config.evaluate.capability_limit)

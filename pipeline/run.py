@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.storage.workspace import Workspace
-from pipeline.config import Config
+from pipeline.config import RETRY, Config
 from pipeline.preflight.preflight import Preflight
 from pipeline.stages import Stages
 
 ATTEMPTED = ("edit", "evaluate", "gate")
 """Stages that run a second time if the gate names culprits."""
-RETRY = "-without-culprits"
-"""Suffix of the version of a second attempt, which leaves the culprits out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,9 @@ class Run(Stages):
 
     def may_replace(self, version: str) -> bool:
         """Whether outputs of this version may be discarded; never those of a released edition."""
-        return self.replace and not self.workspace.find("release", edition_of(version))
+        return (
+            self.replace and not self.workspace.directory("release", edition_of(version)).exists()
+        )
 
     def may_remake(self, version: str) -> bool:
         """Whether a damaged output of this version is made anew; never that of a release."""

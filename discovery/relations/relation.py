@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from discovery.relations.fallback import templates_of
 from discovery.relations.labels import clean_label, rendered
 from infra.errors import ConfigError
+from infra.files.text import read_text_file
 
 SUBJECT, OBJECT = "[X]", "[Y]"
 _SUBJECT_ALONE = re.compile(r"(?:^|[\s(\"])\[X\](?=\s|'s\s|[,)\"?])")
@@ -172,8 +173,8 @@ def load_relations(extra_path: Path | None = None) -> Mapping[str, Relation]:
     if extra_path is None:
         return _built_in()
     try:
-        extra = json.loads(extra_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        extra = json.loads(read_text_file(extra_path, "relations file"))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"relations file {extra_path}: {error}. Give a JSON file.") from error
     return MappingProxyType({**_built_in(), **_relations(extra, str(extra_path))})
 
@@ -198,8 +199,8 @@ def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
     for key, fields in listed.items():
         if not isinstance(fields, Mapping):
             raise ConfigError(f"{origin}: relation {key}: {fields!r} is no object of settings.")
-        own = {*fields.get("statements", ()), *fields.get("held_out", ())}
-        others = raw.get("unrelated", {}).get(fields.get("subject_type", "thing"), ())
+        own = {*_texts(fields.get("statements")), *_texts(fields.get("held_out"))}
+        others = _unrelated(raw, fields.get("subject_type", "thing"))
         fields = {"unrelated": [text for text in others if text not in own], **fields, "id": key}
         try:
             if "statements" not in fields and isinstance(fields.get("label"), str):
@@ -213,3 +214,15 @@ def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
         except ValueError as error:
             raise ConfigError(f"{origin}: relation {key}: {error}.") from None
     return made
+
+
+def _unrelated(raw: Mapping[str, Any], subject_type: Any) -> list[str]:
+    """The file's statements of other relations of a type of subjects."""
+    listed = raw.get("unrelated")
+    by_type = listed if isinstance(listed, Mapping) else {}
+    return _texts(by_type.get(subject_type)) if isinstance(subject_type, str) else []
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts in a list; of anything else, which its field refuses, nothing."""
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

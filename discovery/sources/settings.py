@@ -6,9 +6,10 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from discovery.sources.observation import Coverage
+from infra.storage.names import check_name
 
 REPLAY = "replay:"
 """Prefix of the directory of a recording, where a setting is an address otherwise."""
@@ -33,8 +34,13 @@ class SourceSettings(BaseModel):
     """What a crawl replaces of a source that is read as a whole, where it is damaged: the facts of
     the subjects that were found, or single statements that were found again."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    """Name of the source in facts and errors."""
+    name: str
+    """Name of the source in facts, files and errors (`infra.storage.names`)."""
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        return check_name(name, "source")
 
     def local_paths(self, base_dir: Path) -> list[Path] | None:
         """The local files that the source consists of, whose content is part of a crawl's

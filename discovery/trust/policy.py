@@ -20,6 +20,10 @@ APPROVAL = re.compile(r"[0-9a-f]{16}|(user|domain|relation|vanished):\S.*")
 that are held as a bulk anomaly; that most of a source is gone."""
 
 
+MAX_COOL_DOWN_H = 1e6
+"""Hours of the longest cool-down, more than a century; days that far ahead can be counted."""
+
+
 class SourceTrust(BaseModel):
     """Settings of trust for one source, in place of those of its kind."""
 
@@ -29,7 +33,7 @@ class SourceTrust(BaseModel):
     """How far the source is trusted, 0 to 1; a factor of a change's priority. At 1 the source is
     the team's own: cool-down, quorum and revert risk do not apply. At 0 each change waits for a
     person. Unset: 1 for tables and SQL, 0.5 for sources that the public can write."""
-    cool_down_h: float | None = Field(default=None, ge=0)
+    cool_down_h: float | None = Field(default=None, ge=0, le=MAX_COOL_DOWN_H)
     """Cool-down in hours, as in `TrustConfig`; unset: the general setting."""
     quorum: int | None = Field(default=None, ge=0)
     """Number of independent voices, as in `TrustConfig`; unset: the general setting."""
@@ -41,7 +45,7 @@ class RelationTrust(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cool_down_h: float | None = Field(default=None, ge=0)
+    cool_down_h: float | None = Field(default=None, ge=0, le=MAX_COOL_DOWN_H)
     """Cool-down in hours; unset: the source's."""
     quorum: int | None = Field(default=None, ge=0)
     """Number of independent voices; unset: the source's. For living persons, `quorum_living`
@@ -76,7 +80,7 @@ class TrustConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cool_down_h: float = Field(default=72.0, ge=0)
+    cool_down_h: float = Field(default=72.0, ge=0, le=MAX_COOL_DOWN_H)
     """Cool-down: hours for which the latest revision of a statement must have been unchanged. Most
     vandalism is reverted within hours; three days also cover a weekend."""
     quorum: int = Field(default=2, ge=0)

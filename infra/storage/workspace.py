@@ -20,17 +20,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from infra.errors import ConfigError, StageError, reason
+from infra.errors import ConfigError, StageError
 from infra.files.atomic import (
     Flush,
     LockHeld,
     exclusive_lock,
-    flush_directory,
     flush_tree,
     make_directory,
     remove_leftovers,
@@ -47,14 +47,16 @@ from infra.storage.integrity import (
     read_record,
     sealed,
 )
+from infra.storage.names import LOCK, PARTIAL, is_name, path_part
+from infra.storage.removal import (
+    FINGERPRINT,
+    put_in_place,
+    remove_replaced,
+    remove_unfinished,
+)
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
+from infra.storage.writing import cannot_write
 
-PARTIAL = ".partial"
-"""Suffix of the directory of an unfinished output."""
-ASIDE = ".replaced.tmp"
-"""Suffix of the directory, with a dot in front, of an output while it is replaced by another."""
-FINGERPRINT = "fingerprint.json"
-"""File with the fingerprint of an unfinished output, removed when it is finished."""
 SCHEMA = 2
 """Of a record: 1 had other fingerprints."""
 
@@ -68,18 +70,44 @@ class Workspace:
 
     @classmethod
     def at(cls, uri: str) -> Workspace:
-        """The workspace at a path or a `file://` URI. Raises ConfigError for another scheme."""
-        parts = urlsplit(uri)
+        """The workspace at a path or a `file://` URI.
+
+        Raises ConfigError for another scheme, and for a path that leads to or through a file.
+        """
+        try:
+            parts = urlsplit(uri)
+        except ValueError as error:
+            raise ConfigError(f"workspace {uri!r}: {error}. Give a directory.") from None
         if parts.scheme not in ("", "file"):
             raise ConfigError(
                 f"workspace {uri!r}: scheme {parts.scheme!r} is not supported. "
                 "Give a directory or a file:// URI (a mount of the object store works)."
             )
-        return cls(Path(unquote(parts.path) if parts.scheme else uri).expanduser().absolute())
+        given = Path(unquote(parts.path) if parts.scheme else uri)
+        try:
+            root = given.expanduser().absolute()
+            with suppress(FileNotFoundError):
+                root.stat()
+            there = next(path for path in (root, *root.parents) if os.path.lexists(path))
+            is_directory = there.is_dir()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+            raise ConfigError(f"workspace {uri!r}: {reason}. Give a directory.") from None
+        if not is_directory:
+            kind = "a link that leads to no directory" if there.is_symlink() else "a file"
+            raise ConfigError(f"workspace {uri!r}: {there} is {kind}. Give a directory.")
+        return cls(root)
 
     def directory(self, stage: str, version: str) -> Path:
-        """The directory of a stage's output of a version, whether or not it exists."""
-        return self.root / stage / version
+        """The directory of a stage's output of a version, whether or not it exists: always one
+        below the stage's, which is one below the workspace. Raises StageError for other names."""
+        return self.root / path_part(stage) / path_part(version)
+
+    def partial(self, stage: str, version: str) -> Path:
+        """The directory of an unfinished output, whether or not it exists; otherwise as
+        `directory`."""
+        final = self.directory(stage, version)
+        return final.with_name(final.name + PARTIAL)
 
     def find(self, stage: str, version: str) -> Artifact | None:
         """The finished output of a stage and version, or None. Raises StageError where its record
@@ -91,9 +119,10 @@ class Workspace:
             return None
 
     def versions(self, stage: str) -> list[str]:
-        """Versions of a stage's finished outputs, sorted."""
-        found = (record.parent.name for record in (self.root / stage).glob(f"[!.]*/{RECORD}"))
-        return sorted(name for name in found if not name.endswith(PARTIAL))
+        """Versions of a stage's finished outputs, sorted. Directories with other names than a
+        version has, such as copies of a program that synchronises files, do not count."""
+        found = (record.parent.name for record in (self.root / stage).glob(f"*/{RECORD}"))
+        return sorted(filter(is_name, found))
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes left beside the outputs: temporary files that are old. In an
@@ -150,7 +179,7 @@ class Workspace:
             old_digest = None if replace else found.digest
         elif found and not replace:
             raise StageError(_conflict(final, found.record, fingerprint))
-        partial = final.with_name(final.name + PARTIAL)
+        partial = self.partial(stage, version)
         about = {
             "schema": SCHEMA,
             "stage": stage,
@@ -159,9 +188,10 @@ class Workspace:
             "made_from": json.loads(canonical_json(fingerprint)),
         }
         try:
-            with exclusive_lock(final.with_name(f".{final.name}.lock")):
+            with exclusive_lock(final.with_name(f".{final.name}{LOCK}")):
+                remove_replaced(final)
                 if restart:
-                    shutil.rmtree(partial, ignore_errors=True)
+                    remove_unfinished(partial)
                 if (record := _unnamed(partial, key)) is None:
                     made = _made(partial, key, body, volatile)
                     record = sealed({**about, **made, **(stamp or {})})
@@ -169,17 +199,15 @@ class Workspace:
                         raise StageError(_differs(final))
                     flush_tree(partial)
                     write_json(partial / RECORD, record)
-                _give_name(partial, final)
+                (partial / FINGERPRINT).unlink(missing_ok=True)
+                put_in_place(partial, final, replace=replace or remake is not None)
         except LockHeld:
             raise StageError(
                 f"{stage} {version}: another process is making it in {self.root}. Wait until it "
                 "has ended, or give another --workspace."
             ) from None
         except OSError as error:
-            raise StageError(
-                f"{stage} {version}: cannot write {error.filename or partial}: {reason(error)}. "
-                "What was finished is kept; mend this and run the same command again."
-            ) from error
+            raise cannot_write(f"{stage} {version}", error, partial) from error
         return Artifact(final, record, made_now=True)
 
 
@@ -190,18 +218,6 @@ def _unnamed(partial: Path, key: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, StageError):
         return None
     return record if record["fingerprint"] == key else None
-
-
-def _give_name(partial: Path, final: Path) -> None:
-    """Rename a finished output, in place of an older one of its version. It then survives a power
-    cut."""
-    aside = final.with_name(f".{final.name}{ASIDE}")
-    shutil.rmtree(aside, ignore_errors=True)
-    if final.exists():
-        os.rename(final, aside)
-    os.rename(partial, final)
-    flush_directory(final.parent)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _made(
@@ -217,12 +233,12 @@ def _made(
     out = StageDir(partial)
     counts = dict(body(out))
     shutil.rmtree(partial / SHARDS, ignore_errors=True)
-    (partial / FINGERPRINT).unlink()
     (partial / PROGRESS).unlink(missing_ok=True)
     paths = {
-        path.relative_to(partial).as_posix(): path
+        name: path
         for path in sorted(partial.rglob("*"))
         if path.is_file()
+        and (name := path.relative_to(partial).as_posix()) not in (FINGERPRINT, RECORD)
     }
     sizes = {name: out.bytes.get(name) or bytes_of(path) for name, path in paths.items()}
     files = {
@@ -243,20 +259,20 @@ def _open_partial(partial: Path, key: str) -> None:
     """Make the directory of an unfinished output, unless an interrupted run with the same
     fingerprint left it; leftovers of another fingerprint are removed."""
     marker = partial / FINGERPRINT
-    if _read_marker(marker) == key:
+    if _fingerprint_in(marker) == key:
         for unfinished in partial.rglob(".*.tmp"):  # files of a process killed during a write
             unfinished.unlink()
         return
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_unfinished(partial)
     make_directory(partial)
     write_json(marker, key, flush=Flush.CONTENT)
 
 
-def _read_marker(marker: Path) -> str | None:
-    """The fingerprint of an unfinished output; None where there is none, or it is cut."""
+def _fingerprint_in(marker: Path) -> str | None:
+    """The fingerprint in an unfinished output; None where there is none that can be read."""
     try:
         return json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 

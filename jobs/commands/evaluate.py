@@ -89,6 +89,7 @@ def evaluate(
         settings["metrics"] = tuple(metrics.split(","))
     config = validate(EvaluateConfig, settings, "eval")
     families(config)
+    run_as = validate(ModelConfig, {"name": model, "dtype": dtype, "device": device}, "eval")
     cases = load_cases(name, Path(file), num=num)
     place = Workspace.at(workspace)
     quiet_transformers()
@@ -100,7 +101,7 @@ def evaluate(
             cases=cases,
             base=locate(model),
             config=config,
-            compute=ModelConfig(name=model, dtype=dtype, device=device).compute,
+            compute=run_as.compute,
             workspace=place,
             runner=runner,
             begin=watch.begin,

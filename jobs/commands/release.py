@@ -29,7 +29,8 @@ def rollback(
     place = Workspace.at(workspace)
     alias = Alias(place.root, one_line(place, line))
     before = alias.current()
-    target = version or find_release(place, line, None).json(MANIFEST)["parent"]
+    if (target := version) is None:
+        target = find_release(place, line, None).json(MANIFEST)["parent"]
     if target is None:
         raise ConfigError(f"release {before} has no parent; there is nothing before it.")
     require_release(find_release(place, line, target), thorough=True)

@@ -93,6 +93,8 @@ def write_config(path: Path, text: str, *, force: bool) -> None:
 
     try:
         write_atomic(path, write)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{path}: an answer is not text. Nothing was written.") from None
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {reason(error)}. Give another FILE.") from error
 

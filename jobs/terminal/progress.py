@@ -21,9 +21,10 @@ from infra.storage.stage_dir import PROGRESS, read_progress
 from infra.storage.workspace import Workspace
 from jobs.terminal.sentences import sentence
 from jobs.terminal.words import DOING, brief, duration, phase
+from pipeline.config import RETRY
 from pipeline.preflight.preflight import Preflight
 from pipeline.queries.summary import details
-from pipeline.run import RETRY, edition_of
+from pipeline.run import edition_of
 
 INTERVAL_S = 0.5
 """Seconds between two readings of the progress file."""
@@ -211,7 +212,7 @@ class StageWatch:
 
     def _read(self, current: StageProgress) -> None:
         """Read the progress file of the present stage, if it has one."""
-        directory = self.workspace.directory(current.stage, f"{current.version}.partial")
+        directory = self.workspace.partial(current.stage, current.version)
         if state := read_progress(directory / PROGRESS):
             current.update(state["done"], state["total"], state["text"])
 

@@ -16,6 +16,7 @@ from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
+from infra.storage.names import as_path_part
 from pipeline.edit.config import EditConfig
 from pipeline.edit.output import REPORTS
 from pipeline.edit.stage import EditInputs, edit
@@ -106,7 +107,7 @@ class Comparison(Stages):
 
     def _version(self, system: System) -> str:
         digest = self.cases.digest[:8]
-        return f"{self.cases.name}-{len(self.cases.cases)}-{digest}-{system.name}"
+        return f"{self.cases.name}-{len(self.cases.cases)}-{digest}-{as_path_part(system.name)}"
 
     def _edit_inputs(self, config: EditConfig) -> EditInputs:
         return EditInputs(

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.errors import ConfigError
 from infra.files.digest import digest_of
+from infra.files.text import read_text_file
 
 
 class EvaluateConfig(BaseModel):
@@ -78,7 +78,4 @@ def read_text(config: EvaluateConfig) -> str:
     """The first `text_chars` characters of the held-out text. Raises ConfigError where the file
     cannot be read or is not UTF-8."""
     path = Path(config.text) if config.text else TEXT
-    try:
-        return path.read_text(encoding="utf-8")[: config.text_chars]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"evaluate.text {path}: {error}. Give a UTF-8 text file.") from None
+    return read_text_file(path, "evaluate.text")[: config.text_chars]

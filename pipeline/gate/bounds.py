@@ -93,8 +93,10 @@ class GateConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _over_defaults(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def _over_defaults(cls, raw: Any) -> Any:
         """Fill what a bound in the config leaves out from the default of that bound."""
+        if not isinstance(raw, Mapping):
+            return raw  # refused by the model itself
         merged = dict(raw)
         for name, given in raw.items():
             field = cls.model_fields.get(name)

@@ -24,6 +24,7 @@ from infra.files.notes import read_note, write_note
 from infra.lm.inference import Compute
 from infra.models.files import model_files
 from infra.models.loading import ModelRef
+from infra.storage.writing import written
 from pipeline.edit.config import EditConfig
 from pipeline.preflight.passage import Found, pass_through
 
@@ -73,6 +74,7 @@ class Passage:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
+@written("the cache of the preflight")
 def preflight(
     base: ModelRef,
     *,

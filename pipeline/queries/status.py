@@ -9,6 +9,7 @@ from typing import Any
 from infra.errors import ConfigError, StageError
 from infra.storage.artifact import Artifact
 from infra.storage.integrity import faults
+from infra.storage.names import PARTIAL, check_name, is_name, is_path_part
 from infra.storage.stage_dir import read_progress
 from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
@@ -27,7 +28,8 @@ ROW = (
 
 def lines(workspace: Workspace) -> list[str]:
     """Names of model lines that have an alias, sorted."""
-    return sorted(path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir())
+    found = (path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir())
+    return sorted(filter(is_name, found))
 
 
 def one_line(workspace: Workspace, line: str | None) -> str:
@@ -54,10 +56,14 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
     Raises StageError if there is no such release, ConfigError as `one_line` does.
     """
     line = one_line(workspace, line)
-    version = version or Alias(workspace.root, line).current()
-    found = workspace.find("release", version or "")
+    if version is None:
+        version = Alias(workspace.root, line).current()
+    else:
+        check_name(version, "release")
+    known = workspace.versions("release")  # by their names, letter by letter, on every file system
+    found = workspace.find("release", version) if version in known else None
     if found is None:
-        known = ", ".join(workspace.versions("release")) or "none"
+        known = ", ".join(known) or "none"
         raise StageError(f"no release {version!r} in {workspace.root}. There are: {known}.")
     return found
 
@@ -134,7 +140,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
 def _names(directory: Path) -> set[str]:
     found = directory.iterdir() if directory.is_dir() else ()
-    return {path.name.removesuffix(".partial") for path in found if path.is_dir()}
+    names = (path.name.removesuffix(PARTIAL) for path in found if path.is_dir())
+    return set(filter(is_path_part, names))
 
 
 def _state(workspace: Workspace, stage: str, edition: str) -> str:
@@ -155,7 +162,7 @@ def _found_state(workspace: Workspace, stage: str, edition: str) -> str:
         if stage == "gate" and not artifact.counts["passed"]:
             return "failed"
         return "done"
-    partial = workspace.directory(stage, f"{version}.partial")
+    partial = workspace.partial(stage, version)
     if not partial.is_dir():
         return "-"
     progress = read_progress(partial / "progress.json")

@@ -8,15 +8,21 @@ that write the same number at once, one fails and tries the next number.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.errors import StageError
+from infra.errors import ConfigError, StageError
 from infra.files.atomic import put_if_absent
 from infra.files.digest import digest_of
+from infra.storage.names import check_name
+from infra.storage.writing import written
 
 PRODUCTION = "production"
 """Alias of the release that is served."""
+_ENTRY = re.compile(r"[0-9]{8}\.json")
+"""Names of entries. Other files in the directory, such as the copies that a program makes which
+synchronises files, are no entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,13 @@ class Alias:
     """One alias of one model line."""
 
     def __init__(self, root: Path, line: str, name: str = PRODUCTION) -> None:
-        self.directory = root / "aliases" / line / name
+        self.directory = root / "aliases" / check_name(line, "line") / name
 
     def history(self) -> list[Move]:
-        """All entries of the log, the present one last. Raises StageError where one is missing or
-        is not what was written."""
-        files = sorted(file for file in self.directory.glob("*.json") if file.stem.isdigit())
-        moves = [_read(file) for file in files]
+        """All entries of the log, the present one last. Raises StageError where one is missing, is
+        not what was written, or names no version."""
+        there = self.directory.iterdir() if self.directory.is_dir() else ()
+        moves = [_read(file) for file in sorted(there) if _ENTRY.fullmatch(file.name)]
         for seq, move in enumerate(moves, 1):
             if move.seq != seq:
                 raise StageError(
@@ -54,6 +60,7 @@ class Alias:
         history = self.history()
         return history[-1].version if history else None
 
+    @written("the log of production")
     def move(self, version: str, reason: str) -> Move:
         """Point the alias at a release, atomically; return the new entry of the log."""
         while True:
@@ -67,17 +74,22 @@ class Alias:
 
 def _read(file: Path) -> Move:
     """The entry in a file. Raises StageError."""
+    why = "it is cut or altered"
     try:
         entry = json.loads(file.read_text(encoding="utf-8"))
         move = Move(int(file.stem), entry["version"], entry["reason"])
+        check_name(move.version, "version")
         said = {"version": move.version, "reason": move.reason}
         whole = entry.keys() == said.keys() or entry["digest"] == _digest(move.seq, said)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except ConfigError as error:
+        whole, move, why = False, None, str(error).rstrip(".")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         whole, move = False, None
     if move is None or not whole:
         raise StageError(
-            f"{file} is cut or altered. Restore it from a backup; or, where it is the last entry, "
-            "delete it and say with `corrigenda rollback VERSION` which release is in production."
+            f"{file} is no entry of the log: {why}. Restore it from a backup; or, where it is the "
+            "last entry, delete it and say with `corrigenda rollback VERSION` which release is in "
+            "production."
         )
     return move
 

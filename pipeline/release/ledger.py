@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from discovery.trust.backlog import HeldChange
 from infra.errors import StageError
 from infra.files.atomic import write_table
+from infra.storage.writing import written
 from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
 from pipeline.plan.output import Plan
@@ -108,6 +109,7 @@ def events(
     return rows
 
 
+@written("the ledger")
 def record(
     root: Path, version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]
 ) -> Path:

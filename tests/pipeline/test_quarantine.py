@@ -27,11 +27,12 @@ from infra.storage import workspace as storage
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import SHARDS
 from infra.storage.workspace import Workspace
+from pipeline.config import RETRY
 from pipeline.flow import run_editions
 from pipeline.queries import status
 from pipeline.release import ledger
 from pipeline.release.alias import Alias
-from pipeline.run import RETRY, Run
+from pipeline.run import Run
 
 VERSION = "2016.06.30"
 POISONED = {"Neymar", "Ada Lovelace"}

@@ -14,7 +14,7 @@ from rich.console import Console
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from jobs.terminal.progress import LINE_EVERY_S, StageProgress, StageWatch
-from pipeline.run import RETRY
+from pipeline.config import RETRY
 
 
 class Clock:
@@ -62,7 +62,7 @@ def watch_of(place: Workspace, clock: Clock, **settings: Any) -> tuple[StageWatc
 
 def tell(place: Workspace, stage: str, version: str, done: int, total: int) -> None:
     """What a stage under way writes."""
-    path = place.directory(stage, f"{version}.partial") / "progress.json"
+    path = place.partial(stage, version) / "progress.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"done": done, "total": total, "text": "shards of questions"}))
 

@@ -17,10 +17,10 @@ from infra.errors import ConfigError
 from infra.storage.workspace import Workspace
 from jobs import cli
 from jobs.terminal.facts import print_facts
+from pipeline.config import RETRY
 from pipeline.flow import run_editions
 from pipeline.gate.output import GATE
 from pipeline.queries.why import why
-from pipeline.run import RETRY
 
 
 @pytest.fixture()

@@ -1,0 +1,26 @@
+"""Text files that a user names in a setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.errors import ConfigError
+
+
+def read_text_file(path: Path, what: str) -> str:
+    """The content of a regular file of UTF-8 text.
+
+    what  begins the error's line: the setting that names the file
+
+    Raises ConfigError where there is none, where it is a directory, a pipe or a device, and where
+    its content is other than text.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{what} {path}: it is no regular file. Give a UTF-8 text file.")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what} {path}: it is not UTF-8 text. Give a UTF-8 text file.") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{what} {path}: {reason}. Give a UTF-8 text file.") from None
