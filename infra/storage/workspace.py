@@ -16,7 +16,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ class Workspace:
         made_from: Mapping[str, Any],
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
+        outdated: Callable[[Artifact, Collection[str]], bool] | None = None,
+        fixed_by: tuple[str, str] | None = None,
         restart: bool = False,
         stamp: Mapping[str, Any] | None = None,
         volatile: Sequence[str] = (),
@@ -98,6 +101,10 @@ class Workspace:
                    again after an interruption, it finds the files that were finished
         replace    discard a finished output of this version with another fingerprint; otherwise it
                    raises StageError
+        outdated   given such an output and the names of the inputs that differ: whether it is
+                   discarded although `replace` is false
+        fixed_by   stage and version of an output for which this one was used: once it is finished,
+                   nothing is discarded
         restart    discard the files of an interrupted run
         stamp      additions to the record that are not part of the fingerprint (commit, hardware)
         volatile   names of files that the digest leaves out, because they hold times or the like
@@ -108,11 +115,22 @@ class Workspace:
         fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
         final = self.directory(stage, version)
-        found = self.find(stage, version)
-        if found and found.record["fingerprint"] == key:
+
+        def reused() -> Artifact | None:
+            """The finished output with this fingerprint; None where it is to be made. Raises
+            StageError for one with another fingerprint that may not be discarded."""
+            found = self.find(stage, version)
+            if found is None or found.record["fingerprint"] == key:
+                return found
+            differing = _differing(found.record, fingerprint)
+            if fixed_by is not None and self.directory(*fixed_by).exists():
+                raise StageError(_conflict(final, found.record, fingerprint))
+            if not replace and not (outdated and outdated(found, differing)):
+                raise StageError(_conflict(final, found.record, fingerprint))
+            return None
+
+        if found := reused():
             return found
-        if found and not replace:
-            raise StageError(_conflict(final, found.record, fingerprint))
         partial = final.with_name(final.name + ".partial")
         about = {
             "schema": SCHEMA,
@@ -122,17 +140,23 @@ class Workspace:
             "made_from": json.loads(canonical_json(fingerprint)),
         }
         try:
-            with exclusive_lock(final.with_name(f".{final.name}.lock")):
+            with exclusive_lock(self._lock(stage, version)):
+                if found := reused():  # another process has finished it meanwhile
+                    return found
                 if restart:
                     shutil.rmtree(partial, ignore_errors=True)
                 record = {**about, **_made(partial, key, body, volatile), **(stamp or {})}
                 write_json(partial / RECORD, record)
-                if final.exists():
-                    shutil.rmtree(final)
-                os.rename(partial, final)
-        except LockHeld:
+                with self._while_unfinished(fixed_by if final.exists() else None):
+                    reused()  # raises where it may no longer be discarded
+                    if final.exists():
+                        shutil.rmtree(final)
+                    os.rename(partial, final)
+        except LockHeld as error:
+            held = Path(error.args[0])
             raise StageError(
-                f"{stage} {version}: another process is making it in {self.root}. Wait until it "
+                f"{held.parent.name} {held.name.removeprefix('.').removesuffix('.lock')}: another "
+                f"process is making it in {self.root}. Wait until it "
                 "has ended, or give another --workspace."
             ) from None
         except OSError as error:
@@ -141,6 +165,15 @@ class Workspace:
                 "What was finished is kept; mend this and run the same command again."
             ) from error
         return Artifact(final, record, made_now=True)
+
+    def _while_unfinished(self, output: tuple[str, str] | None) -> AbstractContextManager[None]:
+        """Keep other processes from finishing an output while a block runs; None is no output.
+        Raises LockHeld where one is making it."""
+        return exclusive_lock(self._lock(*output)) if output else nullcontext()
+
+    def _lock(self, stage: str, version: str) -> Path:
+        """The lock file of whoever makes an output."""
+        return self.root / stage / f".{version}.lock"
 
 
 def _made(
@@ -193,8 +226,7 @@ def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) 
             "fingerprints: it can be read and built on, but not found again. Leave finished "
             "editions out of the config and go on with a later one, or give another --workspace."
         )
-    old = _flat(_inputs(record["made_from"]))
-    new = _flat(_inputs(json.loads(canonical_json(wanted))))
+    old, new = (_flat(inputs) for inputs in _both(record, wanted))
     changed = [
         f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}"
         for key in sorted(old.keys() | new.keys())
@@ -205,6 +237,19 @@ def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) 
         f"{path} was made from something else ({shown}). A version means one thing for ever: give "
         "the edition another version, or pass --replace to discard unreleased output of this one."
     )
+
+
+def _differing(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> set[str]:
+    """Names of the inputs in which a finished output and a wanted one differ."""
+    old, new = _both(record, wanted)
+    return {name for name in {*old, *new} if old.get(name) != new.get(name)}
+
+
+def _both(
+    record: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The inputs of a finished output and of a wanted one, as JSON values by name."""
+    return _inputs(record["made_from"]), _inputs(json.loads(canonical_json(wanted)))
 
 
 def _inputs(made_from: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, StageError
 from jobs.commands.options import JsonOption, LineOption, WorkspaceOption
 
 
@@ -24,16 +24,21 @@ def rollback(
     from infra.storage.workspace import Workspace
     from pipeline.queries.status import find_release, one_line
     from pipeline.release.alias import Alias
+    from pipeline.release.production import releases_of, unnamed
 
     place = Workspace.at(workspace)
-    alias = Alias(place.root, one_line(place, line))
-    current = find_release(place, line, None)
-    target = version or current.json("manifest.json")["parent"]
+    line = one_line(place, line)
+    alias = Alias(place.root, line)
+    target = version or find_release(place, line, None).json("manifest.json")["parent"]
     if target is None:
         raise ConfigError(f"release {alias.current()} has no parent; there is nothing before it.")
-    find_release(place, line, target)
-    before = alias.current()
-    alias.move(target, f"rollback from {before}")
+    if target not in (known := releases_of(place, line)):
+        raise StageError(
+            f"{target!r} is no release of line {line} in {place.root}. There are: "
+            f"{', '.join(known) or 'none'}."
+        )
+    before = alias.last()
+    alias.move(target, f"rollback from {before}", kept=unnamed(place, alias, but=target))
     if as_json:
         print(json.dumps({"from": before, "to": target}))
         return

@@ -167,6 +167,11 @@ class StageWatch:
         self.current = StageProgress(stage, version, self.clock)
         self.show()
 
+    def tell(self, line: str) -> None:
+        """Print a line about the present stage."""
+        with self._lock:
+            self._print_line(self.current.stage if self.current else "", line)
+
     def end(self, artifact: Artifact) -> None:
         """Print what a stage did, from its finished output."""
         assert self.current is not None

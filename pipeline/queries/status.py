@@ -10,13 +10,16 @@ from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import read_progress
 from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
+from pipeline.release.production import line_of, releases_of
 from pipeline.run import ATTEMPTED, attempts_at, edition_of
 from pipeline.stages import STAGES
 
 
 def lines(workspace: Workspace) -> list[str]:
-    """Names of model lines that have an alias, sorted."""
-    return sorted(path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir())
+    """Names of model lines that have an alias or a release, sorted."""
+    found = {path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir()}
+    made = (line_of(workspace, "release", version) for version in workspace.versions("release"))
+    return sorted(found.union(filter(None, made)))
 
 
 def one_line(workspace: Workspace, line: str | None) -> str:
@@ -44,7 +47,13 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
     """
     line = one_line(workspace, line)
     version = version or Alias(workspace.root, line).current()
-    found = workspace.find("release", version or "")
+    if version is None:
+        raise StageError(
+            f"no log in {workspace.root / 'aliases'} says which release of {line} is in "
+            "production: restore it from a backup, or say it with `corrigenda rollback VERSION`. "
+            f"There are: {', '.join(releases_of(workspace, line)) or 'none'}."
+        )
+    found = workspace.find("release", version)
     if found is None:
         known = ", ".join(workspace.versions("release")) or "none"
         raise StageError(f"no release {version!r} in {workspace.root}. There are: {known}.")

@@ -2,19 +2,26 @@
 
 An alias is a log of numbered files, `aliases/<line>/<alias>/<seq>.json`; the file with the highest
 number names the present release. A file is created only if it does not exist, so of two processes
-that write the same number at once, one fails and tries the next number.
+that write the same number at once, one fails and tries the next number. `head.json` beside them has
+the number of the last entry, so that a lost one is noticed.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from infra.files.atomic import put_if_absent
+from infra.errors import StageError
+from infra.files.atomic import put_if_absent, write_json
 
 PRODUCTION = "production"
 """Alias of the release that is served."""
+HEAD = "head.json"
+"""File with the number of the last entry of a log. It is written after the entry, so it may be
+behind the log, and never before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +33,105 @@ class Move:
     version: str
     """Version of the release."""
     reason: str
+    kept: tuple[str, ...] = ()
+    """Finished releases that the alias does not point at, and never did: they were finished when
+    it had moved elsewhere, or their own entries are lost."""
 
 
 class Alias:
     """One alias of one model line."""
 
     def __init__(self, root: Path, line: str, name: str = PRODUCTION) -> None:
+        self.line = line
         self.directory = root / "aliases" / line / name
 
     def history(self) -> list[Move]:
         """All entries of the log, the present one last."""
         files = sorted(self.directory.glob("[0-9]*.json"))
+        rows = [(int(file.stem), json.loads(file.read_text(encoding="utf-8"))) for file in files]
         return [
-            Move(int(file.stem), **json.loads(file.read_text(encoding="utf-8"))) for file in files
+            Move(seq, row["version"], row["reason"], tuple(row.get("kept", ())))
+            for seq, row in rows
         ]
 
     def current(self) -> str | None:
-        """Version of the release that the alias points at; None if it was never set."""
+        """Version of the release that the alias points at; None if it was never set. Raises
+        StageError where the last entry of the log is lost."""
+        self.require_last()
+        return self.last()
+
+    def last(self) -> str | None:
+        """Version of the release that the last entry there is names, lost ones aside; None where
+        there is none."""
         history = self.history()
         return history[-1].version if history else None
 
-    def move(self, version: str, reason: str) -> Move:
-        """Point the alias at a release, atomically; return the new entry of the log."""
+    def known(self) -> frozenset[str]:
+        """Versions of all releases that the log names: they were pointed at, or are kept beside."""
+        return frozenset(v for move in self.history() for v in (move.version, *move.kept))
+
+    def require_last(self) -> None:
+        """Raises StageError where the last entry of the log is lost."""
+        head, history = self._head(), self.history()
+        last = history[-1].seq if history else 0
+        if last < head:
+            raise StageError(
+                f"{self.directory} is not whole: its last entry was number {head}, and now it is "
+                f"{last or 'none'}, so nobody knows which release of {self.line} is in production. "
+                "Restore the file from a backup, or say it with `corrigenda rollback VERSION`; "
+                "`corrigenda run --from VERSION` builds on a release in any case."
+            )
+
+    def move(self, version: str, reason: str, *, kept: Sequence[str] = ()) -> Move:
+        """Point the alias at a release, atomically; return the new entry of the log.
+
+        kept  finished releases that the log does not name otherwise
+        """
         while True:
-            history = self.history()
-            seq = history[-1].seq + 1 if history else 1
-            text = json.dumps({"version": version, "reason": reason}, sort_keys=True)
-            if put_if_absent(self.directory / f"{seq:08d}.json", text + "\n"):
-                return Move(seq, version, reason)
+            head, history = self._head(), self.history()
+            if move := self._put(head, history, version, reason, kept):
+                return move
+
+    def move_from(
+        self, present: str | None, version: str, reason: str, *, kept: Sequence[str] = ()
+    ) -> Move | None:
+        """Point the alias at a release if it points at `present` now (compare and swap); return the
+        new entry, or None where the alias points elsewhere."""
+        while True:
+            head, history = self._head(), self.history()
+            if (history[-1].version if history else None) != present:
+                return None
+            if move := self._put(head, history, version, reason, kept):
+                return move
+
+    def _put(
+        self, head: int, history: Sequence[Move], version: str, reason: str, kept: Sequence[str]
+    ) -> Move | None:
+        """Write the entry after `history`; None where another process was faster.
+
+        head  number of the last entry, read before `history`: an entry that is added between the
+              two is then in `history`, and none is taken for lost
+        """
+        seq = max(history[-1].seq if history else 0, head) + 1
+        row: dict[str, Any] = {"version": version, "reason": reason}
+        if kept:
+            row["kept"] = sorted(kept)
+        text = json.dumps(row, sort_keys=True) + "\n"
+        if not put_if_absent(self.directory / f"{seq:08d}.json", text):
+            return None
+        write_json(self.directory / HEAD, {"seq": seq})
+        return Move(seq, version, reason, tuple(sorted(kept)))
+
+    def _head(self) -> int:
+        """Number of the last entry by the file beside the log; 0 where there is none, as beside a
+        log that an earlier version wrote. Raises StageError where it cannot be read."""
+        path = self.directory / HEAD
+        try:
+            return int(json.loads(path.read_text(encoding="utf-8"))["seq"])
+        except FileNotFoundError:
+            return 0
+        except (ValueError, KeyError, TypeError) as error:
+            raise StageError(
+                f"{path} is damaged: it should be JSON with a number `seq`. Write the number of "
+                "the last entry beside it, or restore it from a backup."
+            ) from error
