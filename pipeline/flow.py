@@ -94,7 +94,8 @@ def run_edition(
     trust, compute = edition.trusting(config.trust), config.model.compute
     alias = Alias(run.workspace.root, config.line)
     present = alias.last()
-    parent = Parent.of(run.workspace, parent_of(run.workspace, alias, version, chosen))
+    follows = parent_of(run.workspace, alias, version, chosen)
+    parent = Parent.of(run.workspace, config.line, follows, chosen=chosen is not None)
     run = replace(run, parent=parent.version)
     earlier = left_by(run.workspace, parent.release)
     unedited = ServedModel(name="base", path=base.path, digest=base.digest)

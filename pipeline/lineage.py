@@ -23,7 +23,7 @@ from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.fact_sheet import SHEET, SheetRow
 from pipeline.plan.output import EDITS, HELD
 from pipeline.release.output import MANIFEST, QUARANTINED, as_released
-from pipeline.release.production import BASE, line_of, made_from
+from pipeline.release.production import BASE, line_of, made_from, releases_of
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
@@ -58,14 +58,24 @@ class Parent:
         return self.release.record["version"] if self.release else None
 
     @classmethod
-    def of(cls, workspace: Workspace, version: str | None) -> Parent:
-        """The release of a version (`parent_of`), or the empty value. Raises StageError where the
-        release or its snapshot is not there."""
+    def of(
+        cls, workspace: Workspace, line: str, version: str | None, *, chosen: bool = False
+    ) -> Parent:
+        """The release of a version of a line (`parent_of`), or the empty value.
+
+        chosen  whether a person has named it: it is then followed although changes that it held,
+                and its counts of changes, are lost
+
+        Raises StageError where an output that is needed of it is not there.
+        """
         if version is None:
             return cls()
+        needed = ("release", "snapshot") if chosen else ("release", "snapshot", "plan", "probe")
+        for stage in needed:
+            if workspace.find(stage, version) is None:
+                raise StageError(_lost(workspace, line, stage, version))
         found, seen = (workspace.find(stage, version) for stage in ("release", "snapshot"))
-        if found is None or seen is None:
-            raise StageError(_lost(workspace, "snapshot" if found else "release", version))
+        assert found is not None and seen is not None
         return cls(
             release=found,
             snapshot=Snapshot.of(seen),
@@ -76,15 +86,14 @@ class Parent:
         )
 
 
-def _lost(workspace: Workspace, stage: str, version: str) -> str:
-    """The error message for a release to be followed that is not there, or not its snapshot."""
-    rest = [v for v in workspace.versions("release") if workspace.find("snapshot", v)]
+def _lost(workspace: Workspace, line: str, stage: str, version: str) -> str:
+    """The error message for a release to be followed of which an output is not there."""
+    rest = [v for v in releases_of(workspace, line) if workspace.find("snapshot", v)]
     return (
         f"{workspace.directory(stage, version)} is not there or has no record.json, and the "
         f"edition follows release {version}. Restore it from a backup, run the config of {version} "
         "again, or choose what to build on: `corrigenda run --from VERSION` with "
-        f"{', '.join([*(v for v in rest if v != version), BASE])}, where {BASE} is the unedited "
-        "model."
+        f"{', '.join([*rest, BASE])}, where {BASE} is the unedited model."
     )
 
 

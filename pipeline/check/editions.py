@@ -70,7 +70,8 @@ def check_editions(
         parent = found[-1].version if found else None
         if not found or found[-1].released:
             try:
-                parent = Parent.of(workspace, parent_of(workspace, alias, version)).version
+                follows = parent_of(workspace, alias, version)
+                parent = Parent.of(workspace, config.line, follows).version
             except StageError as error:
                 parent = None
                 stops.append(str(error))

@@ -62,6 +62,8 @@ LOST = (
     "release/2/record.json",
     "snapshot/2",
     "snapshot/2/record.json",
+    "plan/2",
+    "probe/2",
     "aliases/a/production/00000002.json",
     "aliases/a/production",
     "aliases",
@@ -86,7 +88,7 @@ def test_a_new_edition_refuses_where_state_is_lost_and_from_goes_on(root: Path, 
     assert releases(root)["4"][0] == "3"
 
 
-@pytest.mark.parametrize("lost", LOST[4:])
+@pytest.mark.parametrize("lost", LOST[6:])
 def test_a_rollback_says_what_is_in_production_where_the_log_is_lost(root: Path, lost: str) -> None:
     """The log then names every release again, and a run goes on."""
     path = root / "workspace" / lost
@@ -95,6 +97,19 @@ def test_a_rollback_says_what_is_in_production_where_the_log_is_lost(root: Path,
     alias(root).move("1", "rollback", kept=unnamed(place, alias(root), but="1"))
     run_editions(root, "a", THIRD)
     assert releases(root)["3"][0] == "1"
+
+
+@pytest.mark.parametrize("lost", ["plan/2", "probe/2"])
+def test_a_release_that_a_person_names_is_followed_without_what_it_held(
+    root: Path, lost: str
+) -> None:
+    """The refusal names it too: what waited with it is then forgotten, and a person knows."""
+    run_editions(root, "b", {"b1": "2020-01-10"})
+    shutil.rmtree(root / "workspace" / lost)
+    with pytest.raises(StageError, match="with 1, 2, base, where base"):
+        run_editions(root, "a", THIRD)
+    run_editions(root, "a", THIRD, start="2")
+    assert releases(root)["3"][0] == "2"
 
 
 def test_a_log_of_an_earlier_version_goes_on(root: Path) -> None:
