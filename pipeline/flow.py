@@ -8,6 +8,7 @@ a repeated command makes nothing new.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from discovery.crawl.output import VOLATILE
 from discovery.crawl.stage import CrawlInputs, crawl, local_inputs
@@ -17,6 +18,7 @@ from discovery.relations.relation import Relation, load_relations
 from discovery.snapshot.output import Snapshot
 from discovery.snapshot.stage import SnapshotInputs, snapshot
 from discovery.trust.policy import standings
+from infra.errors import ConfigError
 from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
@@ -31,6 +33,7 @@ from pipeline.release import ledger
 from pipeline.release.alias import Alias
 from pipeline.release.manifest import ReleaseInputs
 from pipeline.release.output import require_release
+from pipeline.release.production import parent_of, put_in_production, unnamed
 from pipeline.release.stage import release
 from pipeline.run import Run
 from pipeline.stages import STAGES
@@ -58,27 +61,55 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
         run.checked(passed)
     relations_path = run.config.relations and run.config_dir / run.config.relations
     relations = load_relations(relations_path or None)
+    alias = Alias(run.workspace.root, run.config.line)
+    start = run.start
     for edition in run.config.editions:
-        for artifact in run_edition(run, edition, base, relations):
+        chosen = None if edition.version in alias.known() else start
+        if chosen is not None:
+            start = None
+        for artifact in run_edition(run, edition, base, relations, chosen):
             if artifact.record["stage"] == until:
                 break
+    if start is not None:
+        raise ConfigError(
+            f"--from {start!r}: all editions of the config are released. Give a new one under "
+            "[[editions]]."
+        )
 
 
 def run_edition(
-    run: Run, edition: Edition, base: ModelRef, relations: Mapping[str, Relation]
+    run: Run,
+    edition: Edition,
+    base: ModelRef,
+    relations: Mapping[str, Relation],
+    chosen: str | None = None,
 ) -> Iterator[Artifact]:
     """Run the nine stages of one edition, and yield each output as soon as it is finished.
 
+    chosen  the release that it follows, instead of the one in production (`parent_of`)
+
     Raises GateError after the gate if the edited model failed a check that blocks; the gate's
-    output has been yielded by then.
+    output has been yielded by then. Raises StageError after the release if production was moved
+    meanwhile.
     """
     config, version, as_of = run.config, edition.version, edition.as_of
     trust, compute = edition.trusting(config.trust), config.model.compute
     alias = Alias(run.workspace.root, config.line)
-    parent = Parent.of(run.workspace, alias, version)
+    present = alias.last()
+    follows = parent_of(run.workspace, alias, version, chosen)
+    parent = Parent.of(
+        run.workspace,
+        config.line,
+        follows,
+        chosen=chosen is not None,
+        thorough=run.workspace.find("release", version) is None,
+    )
+    run = replace(run, parent=parent.version)
     earlier = left_by(run.workspace, parent.release)
     unedited = ServedModel(name="base", path=base.path, digest=base.digest)
-    before = snapshot_before(run.workspace, as_of)
+    before = snapshot_before(
+        run.workspace, version, as_of, line=config.line, sources=config.sources
+    )
 
     crawled = run.make(
         crawl,
@@ -196,7 +227,14 @@ def run_edition(
     )
     plan_hash = planned.counts["plan_hash"]
     ledger.record(run.workspace.root, version, plan_hash, made.plan, final.quarantined)
-    if version not in {move.version for move in alias.history()}:
+    if version not in alias.known():
         require_release(released, thorough=not released.made_now)
-        alias.move(version, f"passed the gate, plan {plan_hash[:12]}")
+        put_in_production(
+            alias,
+            version,
+            after=parent.version if chosen is None else present,
+            reason=f"passed the gate, plan {plan_hash[:12]}"
+            + (f", built on {chosen} by --from" if chosen else ""),
+            kept=unnamed(run.workspace, alias, but=version) if chosen else (),
+        )
     yield released

@@ -9,9 +9,12 @@ from datetime import date
 from discovery.facts.tables import from_table
 from discovery.probe.intake import Earlier
 from discovery.probe.output import ACTIVITY
-from discovery.snapshot.output import MANIFEST, Snapshot
+from discovery.snapshot.output import MANIFEST as SNAPSHOT_MANIFEST
+from discovery.snapshot.output import Snapshot
+from discovery.sources import SourceConfig
 from discovery.trust.anomalies import Activity
 from discovery.trust.backlog import HeldChange, read_held
+from infra.errors import StageError
 from infra.lm.inference import ServedModel
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
@@ -19,8 +22,8 @@ from pipeline.evaluate.output import REPORT, Report
 from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.fact_sheet import SHEET, SheetRow
 from pipeline.plan.output import EDITS, HELD
-from pipeline.release.alias import Alias
-from pipeline.release.output import QUARANTINED, as_released, require_release
+from pipeline.release.output import MANIFEST, QUARANTINED, as_released, require_release
+from pipeline.release.production import BASE, line_of, made_from, releases_of
 
 
 def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, Report]]:
@@ -28,20 +31,9 @@ def ancestors(workspace: Workspace, parent: Artifact | None) -> list[tuple[str, 
     found: list[tuple[str, Report]] = []
     while parent:
         found.append((parent.record["version"], parent.json(REPORT)))
-        before = parent.json("manifest.json")["parent"]
+        before = parent.json(MANIFEST)["parent"]
         parent = workspace.find("release", before) if before else None
     return found[::-1]
-
-
-def snapshot_before(workspace: Workspace, as_of: date) -> Snapshot | None:
-    """The latest snapshot of an earlier day, which the crawl continues; None if there is none."""
-    found = (workspace.find("snapshot", version) for version in workspace.versions("snapshot"))
-    earlier = [
-        (made.json(MANIFEST)["as_of"], made.record["version"], made)
-        for made in found
-        if made is not None and made.json(MANIFEST)["as_of"] < as_of.isoformat()
-    ]
-    return Snapshot.of(max(earlier, key=lambda known: known[:2])[2]) if earlier else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,31 +58,99 @@ class Parent:
         return self.release.record["version"] if self.release else None
 
     @classmethod
-    def of(cls, workspace: Workspace, alias: Alias, version: str) -> Parent:
-        """The release that production pointed at before this version was first released.
+    def of(
+        cls,
+        workspace: Workspace,
+        line: str,
+        version: str | None,
+        *,
+        chosen: bool = False,
+        thorough: bool = True,
+    ) -> Parent:
+        """The release of a version of a line (`parent_of`), or the empty value.
 
-        Raises StageError where it is damaged. Its large files are read where this version is yet to
-        be released.
+        chosen    whether a person has named it: it is then followed although changes that it held,
+                  and its counts of changes, are lost
+        thorough  whether its large files are read too, as before an edition builds on them
+
+        Raises StageError where an output that is needed of it is not there, or it is damaged.
         """
-        before = []
-        for move in alias.history():
-            if move.version == version:
-                break
-            before.append(move.version)
-        found = workspace.find("release", before[-1]) if before else None
-        if found is None:
+        if version is None:
             return cls()
-        builds = workspace.find("release", version) is None
-        require_release(found, thorough=builds)
-        seen = workspace.find("snapshot", found.record["version"])
+        needed = ("release", "snapshot") if chosen else ("release", "snapshot", "plan", "probe")
+        for stage in needed:
+            if workspace.find(stage, version) is None:
+                raise StageError(_lost(workspace, line, stage, version))
+        found, seen = (workspace.find(stage, version) for stage in ("release", "snapshot"))
+        assert found is not None and seen is not None
+        require_release(found, thorough=thorough)
         return cls(
             release=found,
-            snapshot=Snapshot.of(seen) if seen else None,
+            snapshot=Snapshot.of(seen),
             served=as_released(found, "parent"),
             live=from_table(found.table(EDITS), PlannedEdit),
             aside=from_table(found.table(QUARANTINED), PlannedEdit),
             sheet=from_table(found.table(SHEET), SheetRow),
         )
+
+
+def _lost(workspace: Workspace, line: str, stage: str, version: str) -> str:
+    """The error message for a release to be followed of which an output is not there."""
+    rest = [v for v in releases_of(workspace, line) if workspace.find("snapshot", v)]
+    return (
+        f"{workspace.directory(stage, version)} is not there or has no record.json, and the "
+        f"edition follows release {version}. Restore it from a backup, run the config of {version} "
+        "again, or choose what to build on: `corrigenda run --from VERSION` with "
+        f"{', '.join([*rest, BASE])}, where {BASE} is the unedited model."
+    )
+
+
+def snapshot_before(
+    workspace: Workspace,
+    version: str,
+    as_of: date,
+    *,
+    line: str,
+    sources: Sequence[SourceConfig],
+) -> Snapshot | None:
+    """The snapshot that the crawl of an edition continues; None if there is none.
+
+    It is fixed when the crawl is finished. Before, it is the latest of an earlier day, of the same
+    line, or of any line that reads the same sources.
+
+    Raises StageError where the crawl is finished and what it continued is not there any more.
+    """
+    made = workspace.find("crawl", version) or workspace.find("snapshot", version)
+    found = [(v, workspace.find("snapshot", v)) for v in workspace.versions("snapshot")]
+    if made is not None and "previous" in (given := made_from(made)):
+        fixed = given["previous"]
+        if fixed is None:
+            return None
+        same = [seen for _, seen in found if seen is not None and seen.digest == fixed]
+        if not same:
+            raise StageError(
+                f"{made.path} continues a snapshot that is not in {workspace.root} any more. "
+                f"Restore it from a backup, or delete {made.path} to read the sources anew."
+            )
+        return Snapshot.of(same[0])
+    earlier = [
+        (seen.json(SNAPSHOT_MANIFEST)["as_of"], v, seen)
+        for v, seen in found
+        if seen is not None
+        and seen.json(SNAPSHOT_MANIFEST)["as_of"] < as_of.isoformat()
+        and (line_of(workspace, "snapshot", v) == line or _same_sources(seen, sources))
+    ]
+    return Snapshot.of(max(earlier, key=lambda known: known[:2])[2]) if earlier else None
+
+
+def _same_sources(seen: Artifact, sources: Sequence[SourceConfig]) -> bool:
+    """Whether a snapshot was made from all the given sources, by settings that make them say the
+    same."""
+    recorded = {about["name"]: about for about in made_from(seen).get("sources", ())}
+    return all(
+        config.name in recorded and config.says_the_same(recorded[config.name])
+        for config in sources
+    )
 
 
 def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:
@@ -106,6 +166,6 @@ def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:
         version = parent.record["version"]
         if (probed := workspace.find("probe", version)) is not None:
             counted.append(from_table(probed.table(ACTIVITY), Activity))
-        before = parent.json("manifest.json")["parent"]
+        before = parent.json(MANIFEST)["parent"]
         parent = workspace.find("release", before) if before else None
     return Earlier(held=held, history=counted[::-1])

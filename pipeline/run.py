@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.config import RETRY, Config
 from pipeline.preflight.preflight import Preflight
-from pipeline.stages import Stages
+from pipeline.stages import FOLLOWS_PARENT, Stages
 
 ATTEMPTED = ("edit", "evaluate", "gate")
 """Stages that run a second time if the gate names culprits."""
@@ -26,9 +28,33 @@ class Run(Stages):
     """Called as the preflight of the base model begins, unless the model has passed before."""
     checked: Callable[[Preflight], None] = lambda preflight: None
     """Called with what the preflight of the base model found, before the first stage."""
+    start: str | None = None
+    """The release that the first edition without one of its own follows, instead of the one in
+    production; `pipeline.lineage.BASE` for none."""
+    parent: str | None = None
+    """The release that the present edition follows."""
     replace: bool = False
     """Whether an unreleased output that was made from other inputs is discarded; if not, it is an
     error."""
+
+    def stamp_of(self, stage: str) -> Mapping[str, Any]:
+        """The run's own stamp, the line and, where it matters, the release that is followed."""
+        parent = {"parent": self.parent} if stage in FOLLOWS_PARENT else {}
+        return {**(self.stamp or {}), "line": self.config.line, **parent}
+
+    def fixed_by(self, stage: str, version: str) -> tuple[str, str] | None:
+        """The release of the edition."""
+        return None if stage == "release" else ("release", edition_of(version))
+
+    def why_outdated(self, found: Artifact, differing: Collection[str]) -> str | None:
+        """That it was made before it was settled which release the edition follows; None where it
+        follows the same one, or other inputs differ too."""
+        record = found.record
+        follows = FOLLOWS_PARENT.get(record["stage"], frozenset())
+        if record.get("parent", self.parent) == self.parent or not follows.issuperset(differing):
+            return None
+        before, now = (v or "the unedited model" for v in (record["parent"], self.parent))
+        return f"made anew: the edition followed {before} when it was made, and now follows {now}"
 
     def may_replace(self, version: str) -> bool:
         """Whether outputs of this version may be discarded; never those of a released edition."""

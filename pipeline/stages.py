@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,17 @@ CODE: dict[str, int] = {
     **{"edit": 2, "evaluate": 3, "gate": 2, "release": 4},
 }
 """Version of each stage's code; raised when the same inputs give another output than before."""
+
+FOLLOWS_PARENT: dict[str, frozenset[str]] = {
+    "diff": frozenset({"old"}),
+    "probe": frozenset({"diff", "earlier", "live", "serving"}),
+    "plan": frozenset({"parent", "diff", "probe", "history", "live", "aside", "sheet"}),
+    "edit": frozenset({"edits", "preserved"}),
+    "evaluate": frozenset({"cases", "parent", "edited", "seen"}),
+    "gate": frozenset({"report", "num_planned", "num_quarantined", "history", "searched"}),
+}
+"""Stage -> its inputs that come from the release before, which is settled late: directly, or
+through a stage before. All others are settings, or what the sources say."""
 
 Stage = Callable[[Any, StageDir, Runner], Mapping[str, Any]]
 """A stage: takes its frozen inputs, a directory and a runner; writes files into the directory and
@@ -41,7 +52,7 @@ class Stages:
     begin: Callable[[str, str], None] = lambda stage, version: None
     """Called with the stage's name and the version as each stage begins."""
     tell: Callable[[str], None] = lambda line: None
-    """Called with a line on what a user should know, such as a damaged output that is made anew."""
+    """Called with a line on what a user should know, such as an output that is made anew."""
     end: Callable[[Artifact], None] = lambda artifact: None
     """Called with each output, new or reused."""
 
@@ -56,6 +67,15 @@ class Stages:
         """
         name = stage.__name__
         self.begin(name, version)
+        told: list[str] = []
+
+        def outdated(found: Artifact, differing: Collection[str]) -> bool:
+            why = self.why_outdated(found, differing)
+            if why and not told:
+                told.append(why)
+                self.tell(why)
+            return why is not None
+
         artifact = self.workspace.run_stage(
             name,
             version,
@@ -63,13 +83,31 @@ class Stages:
             made_from=identity_of(inputs),
             body=lambda out: stage(inputs, out, self.runner),
             replace=self.may_replace(version),
+            outdated=outdated,
+            fixed_by=self.fixed_by(name, version),
             restart=self.restart,
             remake=self.tell if self.may_remake(version) else None,
-            stamp=self.stamp,
+            stamp=self.stamp_of(name),
             volatile=volatile,
         )
         self.end(artifact)
         return artifact
+
+    def stamp_of(self, stage: str) -> Mapping[str, Any]:
+        """What is added to the record of a stage's output, without effect on its identity."""
+        return self.stamp or {}
+
+    def fixed_by(self, stage: str, version: str) -> tuple[str, str] | None:
+        """Stage and version of the output for which an output is used, and which fixes it once it
+        is finished; None where nothing does."""
+        return None
+
+    def why_outdated(self, found: Artifact, differing: Collection[str]) -> str | None:
+        """Why a finished output is made anew without being asked for; None where it is not.
+
+        differing  names of the inputs that are others than those that it was made from
+        """
+        return None
 
     def may_replace(self, version: str) -> bool:
         """Whether an existing output made from other inputs is discarded; if not, it is refused."""

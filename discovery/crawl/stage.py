@@ -92,14 +92,15 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
                 read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
                 about[config.name] = {
                     "coverage": "source",
+                    "settings": config.identity,
                     "cursor": None,
                     "gaps": [],
                     "bulk": True,
                 }
                 continue
-            source, settings = make_source(config, base_dir), _settings(config)
+            source, settings = make_source(config, base_dir), config.identity
             since = inputs.previous.since(config.name) if inputs.previous else Since()
-            if since.settings != settings:  # earlier findings are those of other settings
+            if since.settings != settings:  # earlier findings are those of another source
                 since = Since()
             cursor = since.cursor
             signals = _signals(out, runner, _Listen(*access, config, as_of), cursor)
@@ -126,13 +127,6 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     counts = _write(out, observed, [*skips, *bulk.skips])
     read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
     return {**counts, **(read if bulk.num_lines else {})}
-
-
-def _settings(config: SourceConfig) -> str:
-    """Digest of the settings that decide which facts a source gives. A crawl does not continue from
-    one that had another digest."""
-    manners = {"contact", "min_interval_s"}
-    return digest_of(config.model_dump(mode="json", exclude=manners))
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:

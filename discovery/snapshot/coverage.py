@@ -43,6 +43,9 @@ class Replaced:
     damaged: frozenset[str] = frozenset()
     """Sources that were read only in part, so that what is not found may still be there. Of those
     that are read as a whole, only what was found again is replaced."""
+    unread: Mapping[str, pa.Array] = field(default_factory=dict)
+    """Source in `whole` -> ids of subjects that were asked for and could not be read. Their rows
+    stay."""
     observed: frozenset[str] = frozenset()
     """Sources that observe each subject itself (coverage `subject`). Their facts mention the
     entities that are values, not the subjects."""
@@ -53,6 +56,9 @@ class Replaced:
         subject  the column of entity ids: `subject` in facts, `id` in parts
         """
         keep = pc.invert(pc.is_in(table["source"], pa.array(sorted(self.whole), pa.string())))
+        for source, keys in self.unread.items():
+            asked = pc.and_(pc.equal(table["source"], source), pc.is_in(table[subject], keys))
+            keep = pc.or_(keep, asked)
         pairs = [(subject, self.subjects)]
         if "statement_id" in table.column_names:
             pairs.append(("statement_id", self.statements))
@@ -78,15 +84,19 @@ def replaced_by(
     sources: Sequence[SourceConfig],
     before: dict[str, Any] | None,
     observed: pa.Table,
+    faults: pa.Table,
     parsed: Sequence[Path],
 ) -> Replaced:
-    """The rows of the earlier snapshot that a crawl replaces, and all rows of sources that are no
-    longer configured.
+    """The rows of the earlier snapshot that a crawl replaces.
+
+    They include all rows of sources that are no longer configured, and of those that are others
+    than before under the same name (`other_sources`).
 
     observations  output of the crawl
     sources       the configured sources
     before        manifest of the earlier snapshot; None where there is none
     observed      the observed subjects (`observed_of`)
+    faults        the subjects that could not be read, likewise
     parsed        files of parsed tables
     """
     crawled = observations.json(CRAWL)["sources"]
@@ -96,6 +106,7 @@ def replaced_by(
     if before is None:
         return Replaced(bulk=bulk, observed=own, damaged=damaged)
     configured = {config.name for config in sources}
+    others = other_sources(before, crawled)
     in_part = {config.name: config.if_damaged for config in sources if config.name in damaged}
     coverage = {name: about["coverage"] for name, about in crawled.items()}
     coverage |= {name: kind for name, kind in in_part.items() if coverage[name] == "source"}
@@ -111,7 +122,7 @@ def replaced_by(
     }
     whole = {name for name, kind in coverage.items() if kind == "source"}
     return Replaced(
-        whole=frozenset(whole | (set(before["sources"]) - configured)),
+        whole=frozenset(whole | others | (set(before["sources"]) - configured)),
         subjects=subjects,
         statements={
             name: _found(parsed, name, "statement_id")
@@ -121,8 +132,24 @@ def replaced_by(
         entries=_entries(observations, crawled),
         bulk=bulk,
         damaged=damaged,
+        unread={
+            name: faults.filter(pc.equal(faults["source"], name))["subject"].combine_chunks()
+            for name in others & own
+        },
         observed=own,
     )
+
+
+def other_sources(before: Mapping[str, Any] | None, crawled: Mapping[str, Any]) -> set[str]:
+    """Names under which a crawl read another source than the snapshot before: another query,
+    address or filter. A snapshot that does not say what a source was is taken at its name.
+
+    before   manifest of the earlier snapshot; None where there is none
+    crawled  what `crawl.json` says, by source
+    """
+    known = before["settings"] if before else {}
+    both = {name: {known.get(name), about.get("settings")} for name, about in crawled.items()}
+    return {name for name, digests in both.items() if None not in digests and len(digests) > 1}
 
 
 def _damaged(parsed: Sequence[Path]) -> frozenset[str]:

@@ -39,7 +39,7 @@ from discovery.crawl.output import CRAWL, OBSERVATIONS, SKIPS, count_skips
 from discovery.crawl.parsed import WHOLE, count_parsed, read_parsed
 from discovery.facts.hashing import bucket_of, hash_of, hash_range
 from discovery.snapshot.buckets import MADE_SCHEMA, MakeEntities, MakeFacts
-from discovery.snapshot.coverage import Replaced, observed_of, replaced_by
+from discovery.snapshot.coverage import Replaced, observed_of, other_sources, replaced_by
 from discovery.snapshot.merge import merge_mentions
 from discovery.snapshot.output import MANIFEST, REVISIONS, Snapshot, bucket_file
 from discovery.snapshot.parse import ParseObservations
@@ -109,7 +109,7 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
     crawled = observations.json(CRAWL)["sources"]
     observed = observed_of(observations, crawled, WHOLE)
     faults = observed_of(observations, crawled, ("fault",))
-    replaced = replaced_by(observations, sources, before, observed, parsed)
+    replaced = replaced_by(observations, sources, before, observed, faults, parsed)
     step = _Step(previous, before, num_buckets, parsed, replaced, out, runner)
     files = step.facts()
     configured = [config.name for config in sources]
@@ -121,7 +121,8 @@ def snapshot(inputs: SnapshotInputs, out: StageDir, runner: Runner) -> dict[str,
     skipped = read_parsed(asked, "skip")[0].to_pylist()  # bulk sources: counted by the crawl
     skips, counts = count_skips([Skip(**row) for row in skipped])
     out.write_table(SKIPS, skips)
-    out.write_table(REVISIONS, _revisions(previous, (observed, faults), configured))
+    same = [name for name in configured if name not in other_sources(before, crawled)]
+    out.write_table(REVISIONS, _revisions(previous, (observed, faults), same))
     rows = {
         kind: sum(about["rows"] for name, about in files.items() if name.startswith(f"{kind}/"))
         for kind in ("facts", "entities")
@@ -161,19 +162,20 @@ def _parse(
 
 
 def _revisions(
-    previous: Snapshot | None, found: Sequence[pa.Table], configured: Sequence[str]
+    previous: Snapshot | None, found: Sequence[pa.Table], same: Sequence[str]
 ) -> pa.Table:
     """The revisions of the earlier snapshot, updated with those that were found now.
 
     found       tables of source, subject and revision: the observed subjects, then those that could
                 not be read; where a subject is in both, the first counts. An unreadable subject has
                 no revision, so that the next crawl fetches it again
-    configured  names of the configured sources; the revisions of others are left out
+    same        names of the sources that are configured as before; the revisions of others are left
+                out
     """
     keys, tables = ["source", "subject"], [*found]
     if previous is not None:
         earlier = pq.read_table(whole_file(previous.path, REVISIONS))
-        tables.append(earlier.filter(pc.is_in(earlier["source"], pa.array(configured))))
+        tables.append(earlier.filter(pc.is_in(earlier["source"], pa.array(same, pa.string()))))
     table = tables[0]
     for older in tables[1:]:
         kept = older.join(table.select(keys), keys, join_type="left anti")

@@ -73,9 +73,9 @@ class Vanished:
             raise SourceError(
                 f"source {source}: {num:,} of its {num_held:,} facts are gone at once, more than "
                 f"the share of {limit:g} that [trust] max_vanished allows. Most likely its copy is "
-                "not whole, or its ids are others than before: put it right and run again with "
-                f'--replace. Where it is right, set approve = ["vanished:{source}"] under '
-                "[[editions]]."
+                "not whole, its ids are others than before, or its settings select less: put it "
+                "right and run again with --replace. Where it is right, set approve = "
+                f'["vanished:{source}"] under [[editions]].'
             )
 
 

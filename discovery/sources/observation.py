@@ -35,7 +35,7 @@ class Since:
     """Subject -> revision, for a source whose coverage is `subject`. None is a subject that was
     absent or unreadable, which is fetched again."""
     settings: str | None = None
-    """Digest of the source's settings in that crawl."""
+    """Identity of the source in that crawl, a digest of the settings that decide what it says."""
 
 
 class Known(Protocol):

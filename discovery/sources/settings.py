@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from discovery.sources.observation import Coverage
+from infra.files.digest import digest_of
 from infra.storage.names import check_name
 
 REPLAY = "replay:"
 """Prefix of the directory of a recording, where a setting is an address otherwise."""
 OWN_TRUST, PUBLIC_TRUST = 1.0, 0.5
 """Base trust of a team's own sources, and of sources that the public can write."""
+POLITENESS = frozenset({"contact", "min_interval_s"})
+"""Settings of how a source is asked, on which it does not depend what it says."""
 
 
 class SourceSettings(BaseModel):
@@ -34,6 +38,9 @@ class SourceSettings(BaseModel):
     """What a crawl replaces of a source that is read as a whole, where it is damaged: the facts of
     the subjects that were found, or single statements that were found again."""
 
+    renamed: ClassVar[frozenset[str]] = frozenset()
+    """Settings that may be others for each copy of one source, such as the name of a file."""
+
     name: str
     """Name of the source in facts, files and errors (`infra.storage.names`)."""
 
@@ -41,6 +48,21 @@ class SourceSettings(BaseModel):
     @classmethod
     def _name(cls, name: str) -> str:
         return check_name(name, "source")
+
+    @property
+    def identity(self) -> str:
+        """Digest of the settings that decide what the source says: its kind, address, query,
+        columns, filters. With another one it is another source, though it has the same name."""
+        return digest_of(self.model_dump(mode="json", exclude={*POLITENESS, *self.renamed}))
+
+    def says_the_same(self, recorded: Mapping[str, Any]) -> bool:
+        """Whether recorded settings are the same as these, in all that decides what the source
+        says, the name of a file included.
+
+        recorded  as the record of an output has them: JSON values
+        """
+        kept = {name: value for name, value in recorded.items() if name not in POLITENESS}
+        return kept == self.model_dump(mode="json", exclude={*POLITENESS})
 
     def local_paths(self, base_dir: Path) -> list[Path] | None:
         """The local files that the source consists of, whose content is part of a crawl's

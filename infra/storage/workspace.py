@@ -19,8 +19,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ class Workspace:
         made_from: Mapping[str, Any],
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
+        outdated: Callable[[Artifact, Collection[str]], bool] | None = None,
+        fixed_by: tuple[str, str] | None = None,
         restart: bool = False,
         remake: Callable[[str], object] | None = None,
         stamp: Mapping[str, Any] | None = None,
@@ -154,6 +156,10 @@ class Workspace:
                    again after an interruption, it finds the files that were finished
         replace    discard a finished output of this version with another fingerprint; otherwise it
                    raises StageError
+        outdated   given such an output and the names of the inputs that differ: whether it is
+                   discarded although `replace` is false
+        fixed_by   stage and version of an output for which this one was used: once it is finished,
+                   nothing is discarded
         restart    discard the files of an interrupted run
         remake     called with a line before a damaged output is made anew, which must give the same
                    content; without it, a damaged output is an error. With it, contents of finished
@@ -167,19 +173,34 @@ class Workspace:
         fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
         final = self.directory(stage, version)
-        found = self.find(stage, version)
-        old_digest = None
-        if found and found.record["fingerprint"] == key:
-            fault = next(faults(final, found.record, up_to=None if remake else 0), None)
-            if fault is None:
-                return found
-            if remake is None:
-                raise StageError(damage(fault))
-            remake(f"{fault}; this output is made anew")
-            old_digest = None if replace else found.digest
-        elif found and not replace:
-            raise StageError(_conflict(final, found.record, fingerprint))
         partial = self.partial(stage, version)
+        damaged: list[str] = []  # digest of a finished output that is damaged
+
+        def reused() -> Artifact | None:
+            """The finished output with this fingerprint; None where it is to be made. Raises
+            StageError for another one, or a damaged one, that may not be discarded."""
+            found = self.find(stage, version)
+            if found is None:
+                return None
+            if found.record["fingerprint"] == key:
+                fault = next(faults(final, found.record, up_to=None if remake else 0), None)
+                if fault is None:
+                    return found
+                if remake is None:
+                    raise StageError(damage(fault))
+                if not damaged:
+                    remake(f"{fault}; this output is made anew")
+                    damaged.append(found.digest)
+                return None
+            differing = _differing(found.record, fingerprint)
+            if fixed_by is not None and self.directory(*fixed_by).exists():
+                raise StageError(_conflict(final, found.record, fingerprint))
+            if not replace and not (outdated and outdated(found, differing)):
+                raise StageError(_conflict(final, found.record, fingerprint))
+            return None
+
+        if found := reused():
+            return found
         about = {
             "schema": SCHEMA,
             "stage": stage,
@@ -188,27 +209,42 @@ class Workspace:
             "made_from": json.loads(canonical_json(fingerprint)),
         }
         try:
-            with exclusive_lock(final.with_name(f".{final.name}{LOCK}")):
+            with exclusive_lock(self._lock(stage, version)):
+                if found := reused():  # another process has finished it meanwhile
+                    return found
                 remove_replaced(final)
                 if restart:
                     remove_unfinished(partial)
                 if (record := _unnamed(partial, key)) is None:
                     made = _made(partial, key, body, volatile)
                     record = sealed({**about, **made, **(stamp or {})})
-                    if old_digest not in (None, record["digest"]):
+                    if damaged and not replace and damaged[0] != record["digest"]:
                         raise StageError(_differs(final))
                     flush_tree(partial)
                     write_json(partial / RECORD, record)
                 (partial / FINGERPRINT).unlink(missing_ok=True)
-                put_in_place(partial, final, replace=replace or remake is not None)
-        except LockHeld:
+                with self._while_unfinished(fixed_by if final.exists() else None):
+                    reused()  # raises where it may no longer be discarded
+                    put_in_place(partial, final, replace=True)
+        except LockHeld as error:
+            held = Path(error.args[0])
             raise StageError(
-                f"{stage} {version}: another process is making it in {self.root}. Wait until it "
+                f"{held.parent.name} {held.name.removeprefix('.').removesuffix(LOCK)}: another "
+                f"process is making it in {self.root}. Wait until it "
                 "has ended, or give another --workspace."
             ) from None
         except OSError as error:
             raise cannot_write(f"{stage} {version}", error, partial) from error
         return Artifact(final, record, made_now=True)
+
+    def _while_unfinished(self, output: tuple[str, str] | None) -> AbstractContextManager[None]:
+        """Keep other processes from finishing an output while a block runs; None is no output.
+        Raises LockHeld where one is making it."""
+        return exclusive_lock(self._lock(*output)) if output else nullcontext()
+
+    def _lock(self, stage: str, version: str) -> Path:
+        """The lock file of whoever makes an output."""
+        return self.root / stage / f".{version}{LOCK}"
 
 
 def _unnamed(partial: Path, key: str) -> dict[str, Any] | None:
@@ -285,8 +321,7 @@ def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) 
             "fingerprints: it can be read and built on, but not found again. Leave finished "
             "editions out of the config and go on with a later one, or give another --workspace."
         )
-    old = _flat(_inputs(record["made_from"]))
-    new = _flat(_inputs(json.loads(canonical_json(wanted))))
+    old, new = (_flat(inputs) for inputs in _both(record, wanted))
     changed = [
         f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}"
         for key in sorted(old.keys() | new.keys())
@@ -306,6 +341,19 @@ def _differs(path: Path) -> str:
         "machine has changed. Restore it from a backup, or pass --replace to go on with the new "
         "one."
     )
+
+
+def _differing(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> set[str]:
+    """Names of the inputs in which a finished output and a wanted one differ."""
+    old, new = _both(record, wanted)
+    return {name for name in {*old, *new} if old.get(name) != new.get(name)}
+
+
+def _both(
+    record: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The inputs of a finished output and of a wanted one, as JSON values by name."""
+    return _inputs(record["made_from"]), _inputs(json.loads(canonical_json(wanted)))
 
 
 def _inputs(made_from: Mapping[str, Any]) -> dict[str, Any]:

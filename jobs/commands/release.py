@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, StageError
 from jobs.commands.options import JsonOption, LineOption, WorkspaceOption
 
 
@@ -25,16 +25,24 @@ def rollback(
     from pipeline.queries.status import find_release, one_line
     from pipeline.release.alias import Alias
     from pipeline.release.output import MANIFEST, require_release
+    from pipeline.release.production import releases_of, unnamed
 
     place = Workspace.at(workspace)
-    alias = Alias(place.root, one_line(place, line))
-    before = alias.current()
+    line = one_line(place, line)
+    alias = Alias(place.root, line)
     if (target := version) is None:
         target = find_release(place, line, None).json(MANIFEST)["parent"]
     if target is None:
-        raise ConfigError(f"release {before} has no parent; there is nothing before it.")
-    require_release(find_release(place, line, target), thorough=True)
-    alias.move(target, f"rollback from {before}")
+        raise ConfigError(f"release {alias.current()} has no parent; there is nothing before it.")
+    release = find_release(place, line, target)
+    if target not in (known := releases_of(place, line)):
+        raise StageError(
+            f"{target!r} is no release of line {line} in {place.root}. There are: "
+            f"{', '.join(known) or 'none'}."
+        )
+    require_release(release, thorough=True)
+    before = alias.last()
+    alias.move(target, f"rollback from {before}", kept=unnamed(place, alias, but=target))
     if as_json:
         print(json.dumps({"from": before, "to": target}))
         return

@@ -43,6 +43,14 @@ def run(
             "--replace", help="Discard output of other settings that has not been released."
         ),
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Release that the next edition follows, instead of the one in production; `base` "
+            "for none.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -86,6 +94,7 @@ def run(
             config_dir=config.parent.absolute(),
             workspace=place,
             runner=runner,
+            start=start,
             replace=replace,
             restart=not resume,
             stamp={"commit": _commit(), "runner": runner.name},

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from infra.errors import StageError
 from infra.storage.workspace import Workspace
 from pipeline.config import Config
+from pipeline.lineage import Parent
 from pipeline.release.alias import Alias
+from pipeline.release.production import parent_of
 from pipeline.stages import STAGES
 
 
@@ -58,25 +61,33 @@ def check_editions(
 
     num_facts  facts in each source; None where they are not known without a crawl
     """
-    moves = [move.version for move in Alias(workspace.root, config.line).history()]
+    alias = Alias(workspace.root, config.line)
     known = None if num_facts is None else sum(num_facts)
     found: list[EditionCheck] = []
+    stops: list[str] = []
     for edition in config.editions:
         version = edition.version
-        before = moves[: moves.index(version)] if version in moves else moves
-        if found and not found[-1].released:
-            before = [found[-1].version]
+        parent = found[-1].version if found else None
+        if not found or found[-1].released:
+            try:
+                follows = parent_of(workspace, alias, version)
+                parent = Parent.of(workspace, config.line, follows).version
+            except StageError as error:
+                parent = None
+                stops.append(str(error))
         asked = config.probe.max_changes if known is None else min(config.probe.max_changes, known)
         plan = edition.policy(config.plan)
         found.append(
             EditionCheck(
                 version=version,
                 as_of=edition.as_of,
-                parent=before[-1] if before else None,
+                parent=parent,
                 finished=tuple(s for s in STAGES if workspace.find(s, version)),
-                max_asked=asked + (config.probe.max_unchanged if before else 0),
+                max_asked=asked + (config.probe.max_unchanged if parent else 0),
                 max_edits=min(plan.max_edits, asked),
                 teaches=plan.teach_unknown,
             )
         )
-    return EditionsCheck(editions=tuple(found), workspace=str(workspace.root))
+    return EditionsCheck(
+        editions=tuple(found), workspace=str(workspace.root), stops=tuple(dict.fromkeys(stops))
+    )

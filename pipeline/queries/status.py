@@ -14,6 +14,7 @@ from infra.storage.stage_dir import read_progress
 from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
 from pipeline.release.output import MANIFEST, wrong_manifest
+from pipeline.release.production import line_of, releases_of
 from pipeline.run import ATTEMPTED, attempts_at, edition_of
 from pipeline.stages import STAGES
 
@@ -27,9 +28,10 @@ ROW = (
 
 
 def lines(workspace: Workspace) -> list[str]:
-    """Names of model lines that have an alias, sorted."""
-    found = (path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir())
-    return sorted(filter(is_name, found))
+    """Names of model lines that have an alias or a release, sorted."""
+    found = {path.name for path in (workspace.root / "aliases").glob("*") if path.is_dir()}
+    made = (line_of(workspace, "release", version) for version in workspace.versions("release"))
+    return sorted(filter(is_name, found.union(filter(None, made))))
 
 
 def one_line(workspace: Workspace, line: str | None) -> str:
@@ -61,6 +63,12 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
     else:
         check_name(version, "release")
     known = workspace.versions("release")  # by their names, letter by letter, on every file system
+    if version is None:
+        raise StageError(
+            f"no log in {workspace.root / 'aliases'} says which release of {line} is in "
+            "production: restore it from a backup, or say it with `corrigenda rollback VERSION`. "
+            f"There are: {', '.join(releases_of(workspace, line)) or 'none'}."
+        )
     found = workspace.find("release", version) if version in known else None
     if found is None:
         known = ", ".join(known) or "none"

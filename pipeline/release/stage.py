@@ -12,9 +12,11 @@ from typing import Any
 
 from discovery.facts.tables import to_table
 from editors.deltas.delta import recorded_counts
+from infra.errors import StageError
 from infra.execution.runner import Runner
 from infra.files.digest import file_digest
 from infra.storage.stage_dir import StageDir
+from infra.storage.workspace import Workspace
 from pipeline.edit.output import DELTA
 from pipeline.evaluate.output import FACTS, REPORT
 from pipeline.export.candidate import ADAPTER, CHECKPOINT
@@ -28,7 +30,11 @@ from pipeline.release.pages.page import render_page
 
 
 def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
-    """Write the release; return its id, and counts of its edits and facts. Starts no worker."""
+    """Write the release; return its id, and counts of its edits and facts. Starts no worker.
+
+    Raises StageError where another process has replaced an output that the release is made from.
+    """
+    _require_unchanged(inputs)
     live = inputs.live
     out.copy(inputs.edit.file(DELTA), DELTA)
     for name in (REPORT, FACTS):
@@ -64,3 +70,16 @@ def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, A
         **recorded_counts(manifest),
         "fact_sheet": manifest["fact_sheet"]["rows"],
     }
+
+
+def _require_unchanged(inputs: ReleaseInputs) -> None:
+    """Raises StageError where an output that a release is made from is not what it was when this
+    run made or found it. While the release is made, none is replaced (`Workspace.run_stage`)."""
+    for made in (inputs.snapshot, inputs.plan, inputs.edit, inputs.evaluation, inputs.gate):
+        stage, version = made.record["stage"], made.record["version"]
+        now = Workspace(made.path.parents[1]).find(stage, version)
+        if now is None or now.digest != made.digest:
+            raise StageError(
+                f"{stage} {version} was replaced by another process meanwhile. Run the same "
+                "command again when it has ended."
+            )

@@ -25,10 +25,9 @@ from pipeline.flow import run_editions
 from pipeline.gate.output import GATE
 from pipeline.lineage import Parent
 from pipeline.queries.verify import Damage, verify_rest, verify_version
-from pipeline.release.alias import PRODUCTION, Alias
+from pipeline.release.alias import HEAD, PRODUCTION
 from pipeline.release.output import MANIFEST
 
-NEXT = "2022.06.30"
 """An edition that is not made yet."""
 
 
@@ -113,13 +112,13 @@ def _refused(root: Path, corrigenda: Any, *, listed: bool) -> None:
 @pytest.mark.parametrize("name", ["checkpoint/model.safetensors", "edits.parquet", "gate.json"])
 def test_an_edition_does_not_build_on_a_damaged_release(finished: Path, name: str) -> None:
     """A target that was changed would be carried into every later edition."""
-    workspace, alias = Workspace.at(str(finished)), Alias(finished, "tiny")
-    assert Parent.of(workspace, alias, NEXT).version == VERSIONS[1]
+    workspace = Workspace.at(str(finished))
+    assert Parent.of(workspace, "tiny", VERSIONS[1]).version == VERSIONS[1]
     with (
         damaged(finished / "release" / VERSIONS[1] / name, "flipped"),
         pytest.raises(StageError, match=rf"{name} is altered.*Restore it from a backup"),
     ):
-        Parent.of(workspace, alias, NEXT)
+        Parent.of(workspace, "tiny", VERSIONS[1])
 
 
 def test_a_manifest_of_another_base_is_noticed(finished: Path) -> None:
@@ -130,7 +129,7 @@ def test_a_manifest_of_another_base_is_noticed(finished: Path) -> None:
     (place / MANIFEST).write_text(json.dumps(manifest))
     reseal(place)
     with pytest.raises(StageError, match="names another base"):
-        Parent.of(Workspace.at(str(finished)), Alias(finished, "tiny"), NEXT)
+        Parent.of(Workspace.at(str(finished)), "tiny", VERSIONS[1])
     assert any("names another base" in damage.what for damage in damage_of(finished))
 
 
@@ -142,7 +141,9 @@ def test_what_is_not_released_is_made_anew_and_is_the_same(
     before = place.find("release", VERSIONS[1])
     assert before is not None
     shutil.rmtree(before.path)
-    (finished / "aliases" / "tiny" / PRODUCTION / "00000002.json").unlink()
+    log = finished / "aliases" / "tiny" / PRODUCTION
+    (log / "00000002.json").unlink()
+    write_json(log / HEAD, {"seq": 1})  # as if the edition had not been released
     spoilt = ("plan", "edits.parquet"), ("edit", "delta.safetensors"), ("gate", GATE)
     for stage, name in spoilt:
         path = finished / stage / VERSIONS[1] / name
@@ -169,12 +170,12 @@ def test_a_record_of_an_earlier_version_is_read_and_said_to_have_no_digest_of_by
         write_json(path, record)
     code, out, _ = corrigenda("verify", "-w", finished)
     assert code == 0 and "without digests of bytes" in out
-    assert Parent.of(Workspace.at(str(finished)), Alias(finished, "tiny"), NEXT).live
+    assert Parent.of(Workspace.at(str(finished)), "tiny", VERSIONS[1]).live
     edits = finished / "release" / VERSIONS[1] / "edits.parquet"
     table = pq.read_table(edits)
     wrong = pa.array(["Atlantis"] * table.num_rows)
     pq.write_table(table.set_column(table.schema.get_field_index("target"), "target", wrong), edits)
     with pytest.raises(StageError, match=r"edits\.parquet is altered"):
-        Parent.of(Workspace.at(str(finished)), Alias(finished, "tiny"), NEXT)
+        Parent.of(Workspace.at(str(finished)), "tiny", VERSIONS[1])
     code, out, _ = corrigenda("verify", VERSIONS[1], "-w", finished)
     assert code == 1 and str(edits) in out

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -33,6 +33,8 @@ from infra.files.decompress import suffix_of
 
 class RdfConfig(SourceSettings):
     """Settings of an RDF file."""
+
+    renamed: ClassVar[frozenset[str]] = frozenset({"path"})
 
     kind: Literal["rdf"] = "rdf"
     path: str

@@ -57,6 +57,8 @@ class TableConfig(SourceSettings):
 
     base_trust: ClassVar[float] = OWN_TRUST
 
+    renamed: ClassVar[frozenset[str]] = frozenset({"path"})
+
     kind: Literal["table"] = "table"
     path: str
     """File, relative to the config file: `.jsonl` or `.json` (an object a line, or one array),

@@ -109,6 +109,8 @@ class DumpConfig(SourceSettings):
 
     if_damaged: ClassVar[Coverage] = "subject"
 
+    renamed: ClassVar[frozenset[str]] = frozenset({"path"})
+
     kind: Literal["dump"] = "dump"
     path: str
     """File, relative to the config file: JSON, plain or packed with gzip, bzip2 or Zstandard."""

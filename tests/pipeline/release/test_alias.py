@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
+from infra.errors import StageError
 from pipeline.release.alias import Alias
 
 
@@ -30,3 +33,26 @@ def test_two_movers_both_land(tmp_path: Path) -> None:
     for mover in movers:
         mover.join()
     assert [m.seq for m in Alias(tmp_path, "line").history()] == list(range(1, 9))
+
+
+def test_a_move_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Compare and swap: of two movers that began with the same release, one lands."""
+    alias = Alias(tmp_path, "line")
+    assert alias.move_from(None, "v1", "first") is not None
+    assert alias.move_from("v1", "v2", "second") is not None
+    assert alias.move_from("v1", "v3", "too late") is None
+    alias.move("v2", "v3 is kept", kept=["v3"])
+    assert alias.current() == "v2" and alias.known() == {"v1", "v2", "v3"}
+
+
+def test_a_lost_last_entry_is_noticed(tmp_path: Path) -> None:
+    """By the number beside the log; the next move gets a number of its own, and heals it."""
+    alias = Alias(tmp_path, "line")
+    for version in ("v1", "v2"):
+        alias.move(version, "passed")
+    (alias.directory / "00000002.json").unlink()
+    with pytest.raises(StageError, match=r"last entry was number 2, and now it is 1"):
+        alias.current()
+    assert alias.last() == "v1"
+    assert alias.move("v2", "said by a person").seq == 3
+    assert alias.current() == "v2"
