@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from infra.errors import ConfigError
+from infra.secrets.masks import mask_message, mask_setting
 
 M = TypeVar("M")
 
@@ -96,8 +97,9 @@ def _explain(model: type[Any], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"setting {path!r} is missing."
     if fault["type"] == "value_error":  # a check of our own, whose message says what was given
-        return f"{str(fault.get('ctx', {}).get('error')).rstrip('.')}."
-    return f"setting {path!r} = {fault['input']!r}: {fault['msg']}."
+        return f"{mask_message(str(fault.get('ctx', {}).get('error'))).rstrip('.')}."
+    given = repr(mask_setting(str(last), fault["input"]))
+    return f"setting {path!r} = {mask_message(given)}: {fault['msg']}."
 
 
 def _fields(model: Any, parents: Iterable[Any]) -> list[str]:

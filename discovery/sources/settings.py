@@ -6,9 +6,10 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from discovery.sources.observation import Coverage
+from infra.secrets.settings import SecretSettings
 
 REPLAY = "replay:"
 """Prefix of the directory of a recording, where a setting is an address otherwise."""
@@ -16,10 +17,8 @@ OWN_TRUST, PUBLIC_TRUST = 1.0, 0.5
 """Base trust of a team's own sources, and of sources that the public can write."""
 
 
-class SourceSettings(BaseModel):
+class SourceSettings(SecretSettings):
     """Settings of a source. A kind with other class variables sets them on its own class."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_trust: ClassVar[float] = PUBLIC_TRUST
     """How far sources of this kind are trusted, 0 to 1, unless `[trust.sources]` has another value:

@@ -122,9 +122,8 @@ class ResponseCache:
             return
         about, content = self._paths(response.url)
         digest = hashlib.sha256(response.body).hexdigest()
-        text = json.dumps(
-            {"url": response.url, "sha256": digest, "headers": dict(response.headers)}
-        )
+        headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
+        text = json.dumps({"url": response.url, "sha256": digest, "headers": headers})
         for path, data in ((content, response.body), (about, text.encode())):
             write_atomic(path, partial(_write, data))
 

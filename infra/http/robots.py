@@ -18,7 +18,7 @@ from pathlib import Path
 from protego import Protego
 
 from infra.files.atomic import write_atomic
-from infra.http.addresses import origin_of
+from infra.http.addresses import origin_of, shown
 
 PRODUCT = "corrigenda"
 """Our product token (RFC 9309 section 2.2.1)."""
@@ -67,7 +67,7 @@ class Rules:
         if self.delay_s > MAX_DELAY_S:
             return f"{site} asks for {self.delay_s:g} s between requests. Leave the site out."
         if not self._parsed.can_fetch(url, PRODUCT):
-            return f"{site} does not allow {url}. Leave it out, or ask its operator."
+            return f"{site} does not allow {shown(url)}. Leave it out, or ask its operator."
         return ""
 
     def is_fresh(self, now_s: float) -> bool:

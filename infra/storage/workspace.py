@@ -82,6 +82,7 @@ class Workspace:
         *,
         code: int,
         made_from: Mapping[str, Any],
+        written: Mapping[str, Any] | None = None,
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
         restart: bool = False,
@@ -94,6 +95,8 @@ class Workspace:
                    same inputs
         made_from  name -> JSON value, for everything that the output depends on: settings, and
                    digests of inputs (`infra.storage.identity`)
+        written    the same as it is written into the record, without what may be a secret; None
+                   where that is no other
         body       writes the files into the directory, and returns counts for the record. Called
                    again after an interruption, it finds the files that were finished
         replace    discard a finished output of this version with another fingerprint; otherwise it
@@ -107,19 +110,20 @@ class Workspace:
         """
         fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
+        written_down = {**fingerprint, "inputs": dict(made_from if written is None else written)}
         final = self.directory(stage, version)
         found = self.find(stage, version)
         if found and found.record["fingerprint"] == key:
             return found
         if found and not replace:
-            raise StageError(_conflict(final, found.record, fingerprint))
+            raise StageError(_conflict(final, found.record, written_down))
         partial = final.with_name(final.name + ".partial")
         about = {
             "schema": SCHEMA,
             "stage": stage,
             "version": version,
             "fingerprint": key,
-            "made_from": json.loads(canonical_json(fingerprint)),
+            "made_from": json.loads(canonical_json(written_down)),
         }
         try:
             with exclusive_lock(final.with_name(f".{final.name}.lock")):
