@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from infra.errors import ConfigError
+from infra.secrets.masks import mask_message, mask_setting
 
 M = TypeVar("M")
 
@@ -116,8 +117,9 @@ def _explain(model: type[Any], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"setting {path!r} is missing."
     if fault["type"] == "value_error":  # a check of our own, whose message says what was given
-        return f"{_printable(str(fault.get('ctx', {}).get('error'))).rstrip('.')}."
-    given = repr(fault["input"])
+        said = mask_message(str(fault.get("ctx", {}).get("error")))
+        return f"{_printable(said).rstrip('.')}."
+    given = mask_message(repr(mask_setting(str(last), fault["input"])))
     if len(given) > MAX_SHOWN:
         given = f"{given[:MAX_SHOWN]}..."
     return f"setting {path!r} = {given}: {_printable(fault['msg'])}."

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from infra.errors import CorrigendaError, reason
+from infra.secrets.masks import mask_message
 from jobs.commands.ask import ask
 from jobs.commands.check import check
 from jobs.commands.evaluate import evaluate
@@ -47,9 +48,10 @@ def main() -> None:
     try:
         app()
     except CorrigendaError as error:
+        said = mask_message(str(error))
         if "--json" in sys.argv:
-            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            print(json.dumps({"error": said, "kind": type(error).__name__}))
+        print(f"{type(error).__name__}: {said}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         said = f"cannot read or write {error.filename or 'a file'}: {reason(error)}"

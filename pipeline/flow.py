@@ -46,6 +46,11 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     run stops before a model is asked. Raises ModelError for one that does not pass, and GateError
     at the first edition whose gate fails; later editions are not begun.
     """
+    if any(run.workspace.find("crawl", e.version) is None for e in run.config.editions):
+        for source in run.config.sources:  # a secret that is missing is known before a model loads
+            source.filled(f"source {source.name}")
+        if run.config.trust.revert_risk is not None:
+            run.config.trust.revert_risk.filled("trust.revert_risk")
     base = locate(run.config.model.name, hub_id=run.config.model.base_model)
     run.workspace.remove_leftovers()
     remember(run.workspace.root, base)

@@ -81,6 +81,7 @@ class Stages:
             version,
             code=CODE[name],
             made_from=identity_of(inputs),
+            written=identity_of(inputs, written=True),
             body=lambda out: stage(inputs, out, self.runner),
             replace=self.may_replace(version),
             outdated=outdated,

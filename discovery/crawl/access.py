@@ -11,6 +11,7 @@ from discovery.sources import AskedConfig, SourceConfig
 from discovery.sources.replay.server import ReplayServer
 from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.http.client import PoliteClient
+from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit
 
 ANSWER_S = 65.0
@@ -52,6 +53,7 @@ class Access:
             timeout_s=timeout_s,
             max_attempts=tries,
             origins=self.origins,
+            addresses=PrivateAddresses(config.addresses, config.scrubber),
             robots=config.obeys_robots,
             cross_host=config.obeys_robots,
         )

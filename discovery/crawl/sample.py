@@ -53,7 +53,12 @@ def sample_source(config: SourceConfig, as_of: date, access: Access) -> Sampled:
     A stream of changes is not followed. Raises SourceError where the source cannot be read, and
     ConfigError where its settings do not fit.
     """
-    found = _of_bulk(config, as_of, access) if is_bulk(config) else _of_asked(config, as_of, access)
+    config = config.filled(f"source {config.name}")
+    with config.scrubber.guarded():
+        if is_bulk(config):
+            found = _of_bulk(config, as_of, access)
+        else:
+            found = _of_asked(config, as_of, access)
     sample, parsed = found.sample, found.sample.parsed
     counted = replace(sample, parsed=replace(parsed, skips=tuple(tally(parsed.skips))))
     return replace(found, sample=counted)

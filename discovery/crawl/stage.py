@@ -77,7 +77,8 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     rate limits, one for each host; different hosts are asked at the same time. Recordings are
     served by this process on this machine, so their workers must run here too.
 
-    Raises SourceError where a source cannot be read, and ConfigError where its settings do not fit.
+    Raises SourceError where a source cannot be read, and ConfigError where its settings do not fit
+    or name a secret that is not there.
     """
     sources, as_of, base_dir = inputs.sources, inputs.as_of, inputs.base_dir
     shards: list[tuple[int, Shard]] = []
@@ -87,18 +88,18 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     with ExitStack() as stack:
         origins = serve_recordings(sources, base_dir, stack)
         access = (runner.rate_limit(), origins, inputs.cache, base_dir)
-        for config in sources:
+        for config in [config.filled(f"source {config.name}") for config in sources]:
             if is_bulk(config):
                 read_bulk(config, as_of, bulk, out=out, runner=runner, base_dir=base_dir)
                 about[config.name] = {
                     "coverage": "source",
-                    "settings": config.identity,
+                    "settings": config.source_id,
                     "cursor": None,
                     "gaps": [],
                     "bulk": True,
                 }
                 continue
-            source, settings = make_source(config, base_dir), config.identity
+            source, settings = make_source(config, base_dir), config.source_id
             since = inputs.previous.since(config.name) if inputs.previous else Since()
             if since.settings != settings:  # earlier findings are those of another source
                 since = Since()
@@ -182,7 +183,8 @@ class _Listen(Access):
         source, client = make_source(self.config, self.base_dir), self.client(self.config)
 
         def run(cursor: Any) -> pa.Table:
-            signal = source.listen(self.as_of, cursor, client)
+            with self.config.scrubber.guarded():
+                signal = source.listen(self.as_of, cursor, client)
             if signal is None:
                 return SIGNAL_SCHEMA.empty_table()
             row = {**asdict(signal), "cursor": json.dumps(signal.cursor)}
@@ -200,10 +202,11 @@ class _Fetch(Access):
 
         def run(task: tuple[AskedConfig, Partition]) -> pa.Table:
             config, partition = task
-            if config.name not in clients:
-                clients[config.name] = self.client(config)
-            source = make_source(config, self.base_dir)
-            return to_table(source.fetch(partition, clients[config.name]), OBSERVATION_SCHEMA)
+            with config.scrubber.guarded():
+                if config.name not in clients:
+                    clients[config.name] = self.client(config)
+                source = make_source(config, self.base_dir)
+                return to_table(source.fetch(partition, clients[config.name]), OBSERVATION_SCHEMA)
 
         return run
 

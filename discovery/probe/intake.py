@@ -36,6 +36,7 @@ from discovery.trust.policy import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
 from infra.http.client import PoliteClient
+from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
@@ -233,9 +234,11 @@ def rater(
     def rate(changes: Sequence[Change]) -> Mapping[int, float]:
         if config is None:
             return {}
+        filled = config.filled("trust.revert_risk")
         with PoliteClient(
             source="revert risk",
             contact=config.contact,
+            addresses=PrivateAddresses(filled.addresses, filled.scrubber),
             rate_limit=rate_limit,
             min_interval_s=config.min_interval_s,
         ) as client:

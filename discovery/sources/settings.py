@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from discovery.sources.observation import Coverage
 from infra.files.digest import digest_of
+from infra.secrets.settings import SecretSettings
 from infra.storage.names import check_name
 
 REPLAY = "replay:"
@@ -21,10 +22,8 @@ POLITENESS = frozenset({"contact", "min_interval_s"})
 """Settings of how a source is asked, on which it does not depend what it says."""
 
 
-class SourceSettings(BaseModel):
+class SourceSettings(SecretSettings):
     """Settings of a source. A kind with other class variables sets them on its own class."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_trust: ClassVar[float] = PUBLIC_TRUST
     """How far sources of this kind are trusted, 0 to 1, unless `[trust.sources]` has another value:
@@ -50,10 +49,10 @@ class SourceSettings(BaseModel):
         return check_name(name, "source")
 
     @property
-    def identity(self) -> str:
+    def source_id(self) -> str:
         """Digest of the settings that decide what the source says: its kind, address, query,
         columns, filters. With another one it is another source, though it has the same name."""
-        return digest_of(self.model_dump(mode="json", exclude={*POLITENESS, *self.renamed}))
+        return digest_of(self.identity(without={*POLITENESS, *self.renamed}))
 
     def says_the_same(self, recorded: Mapping[str, Any]) -> bool:
         """Whether recorded settings are the same as these, in all that decides what the source

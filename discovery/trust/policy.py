@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from discovery.sources.settings import PUBLIC_TRUST, SourceSettings
+from infra.secrets.masks import SettingKind
+from infra.secrets.settings import SecretSettings
 
 APPROVAL = re.compile(r"[0-9a-f]{16}|(user|domain|relation|vanished):\S.*")
 """What a person may approve: one change by its id; all changes of a user, a domain or a relation
@@ -52,10 +54,10 @@ class RelationTrust(BaseModel):
     applies where it is greater."""
 
 
-class RevertRiskConfig(BaseModel):
+class RevertRiskConfig(SecretSettings):
     """A service that rates how likely a revision is to be reverted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    may_hold_secrets: ClassVar[Mapping[str, SettingKind]] = {"endpoint": "address"}
 
     endpoint: str = Field(
         default="https://api.wikimedia.org/service/lw/inference", pattern=r"^https?://\S+$"

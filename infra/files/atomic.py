@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,21 @@ def flush_tree(root: Path) -> None:
         flush_directory(Path(directory))
 
 
-def remove_leftovers(root: Path) -> None:
-    """Remove the temporary files under a directory that killed processes left, if they are old.
+def remove_leftovers(root: Path, *, deep: bool = True) -> None:
+    """Remove the temporary files and directories in a directory that killed processes left, if they
+    are old.
+
+    deep  whether in the directories below too
 
     Age is told by the clock of the file system's machine as far as the two agree.
     """
-    for path in root.rglob(".*.tmp"):
+    for path in [*(root.rglob if deep else root.glob)(".*.tmp")]:
         try:
-            if path.is_file() and time.time() - path.stat().st_mtime > LEFTOVER_S:
+            if time.time() - path.lstat().st_mtime < LEFTOVER_S:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
                 path.unlink()
         except OSError:
             continue  # its writer has just renamed it, or it is another user's
@@ -192,19 +199,6 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextmanager
-def waiting_lock(path: Path) -> Iterator[None]:
-    """`exclusive_lock`, taken as soon as no other process holds it."""
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(exclusive_lock(path))
-                break
-            except LockHeld:
-                time.sleep(0.01)
-        yield
-
-
 def write_json(path: Path, value: Any, *, flush: Flush = Flush.NAME) -> None:
     """Write an indented JSON file with sorted keys atomically.
 
@@ -223,8 +217,8 @@ def put_if_absent(path: Path, text: str) -> bool:
     """Create a file with this content unless the file exists; whether it was created.
 
     The test and the creation are one step, so of several processes exactly one creates the file.
-    On a file system without hard links they are one step under a lock. The file survives a power
-    cut.
+    The file survives a power cut. On a file system without hard links the file is created empty
+    first, which one process can do, and then replaced.
     """
     make_directory(path.parent)
     temporary = _temporary_path(path)
@@ -239,7 +233,7 @@ def put_if_absent(path: Path, text: str) -> bool:
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Give a file a second name, or move it there under a lock; False where that name is taken."""
+    """Give a file a second name, or another one; False where that name is taken."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -247,8 +241,9 @@ def _link(temporary: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        with waiting_lock(path.with_name(".lock")):
-            if path.exists():
-                return False
-            os.rename(temporary, path)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
     return True

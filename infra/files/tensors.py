@@ -21,7 +21,7 @@ DIGEST = "sha256"
 """Key of a file's metadata: SHA-256 over its header without this key, and its tensors' bytes."""
 PLACE = "0" * 64
 """Stands in the file where the digest is written once it is known."""
-SYSTEM_ERROR = re.compile(r"Os { code: (\d+)")
+SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|Os { code: (\d+)")
 """How the library tells an error of the system, such as a full disk."""
 PIECE_BYTES = 1 << 22
 """Bytes that are read at a time."""
@@ -40,7 +40,7 @@ def save_tensors(
     except SafetensorError as error:
         if (number := SYSTEM_ERROR.search(str(error))) is None:
             raise
-        code = int(number[1])
+        code = int(number[1] or number[2])
         raise OSError(code, os.strerror(code), str(path)) from error
     path.chmod(rights)
 

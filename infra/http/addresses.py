@@ -16,6 +16,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from infra.errors import AddressError
+from infra.secrets.masks import public_link
 
 Reach = Literal["any", "local", "public"]
 """Which addresses a request may go to: `any` for the host that the operator configured; for other
@@ -47,9 +48,10 @@ def origin_of(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """An address as errors show it: at most 300 characters, and `...` for the value of a parameter
-    that is longer than 64, which is a query or a list of ids."""
-    short = _LONG_VALUE.sub("...", url)
+    """An address as errors show it: without user info and values of parameters that have a secret's
+    name; at most 300 characters, and `...` for a value that is longer than 64, which is a query or
+    a list of ids."""
+    short = _LONG_VALUE.sub("...", public_link(url))
     return short if len(short) <= _SHOWN_CHARS else f"{short[: _SHOWN_CHARS - 3]}..."
 
 

@@ -17,15 +17,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from infra.errors import AnswerError, ConfigError, HostError
-from infra.http.addresses import shown
+from infra.errors import AnswerError, ConfigError, HostError, SourceError
 from infra.http.connection import LIBRARY, Connection, OpenResponse
 from infra.http.faults import (
     MAXLAG_S,
@@ -38,6 +37,7 @@ from infra.http.faults import (
     fault_of_api,
 )
 from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
+from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit
 from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
@@ -73,6 +73,7 @@ class PoliteClient:
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
         origins: Mapping[str, str] | None = None,
+        addresses: PrivateAddresses | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -89,6 +90,7 @@ class PoliteClient:
         max_body_bytes  bytes of the largest body, after decompression
         max_attempts    tries of one request while its host is at fault (`infra.http.faults`)
         origins         prefix of configured URLs -> the origin that serves them now (replay)
+        addresses       of the settings, where they hold secrets
         clock           seconds since 1970
 
         Raises ConfigError where the contact is missing or neither a URL nor an e-mail address.
@@ -100,9 +102,13 @@ class PoliteClient:
             )
         self.source, self.cache = source, ResponseCache(cache) if cache else None
         self.cross_host = cross_host
+        self.addresses = addresses or PrivateAddresses()
         self.origins, self.clock = dict(origins or {}), clock
         self.connection = Connection(
-            timeout_s=timeout_s, deadline_s=deadline_s, max_body_bytes=max_body_bytes
+            timeout_s=timeout_s,
+            deadline_s=deadline_s,
+            max_body_bytes=max_body_bytes,
+            show=self.addresses.shown,
         )
         user_agent = f"corrigenda/{_version()} ({contact}) {LIBRARY}"
         self.fetcher = Fetcher(
@@ -114,6 +120,7 @@ class PoliteClient:
             clock=clock,
             min_interval_s=min_interval_s,
             max_attempts=max_attempts,
+            addresses=self.addresses,
         )
 
     def __enter__(self) -> PoliteClient:
@@ -149,7 +156,8 @@ class PoliteClient:
         if stored:
             headers = {**request.headers, **stored.conditions()}
             request = replace(request, headers=headers)
-        response = self.fetcher.fetch(request, stored)
+        with self._scrubbed():
+            response = self.fetcher.fetch(request, stored)
         is_new = response.status == 200 and not response.revalidated
         if self.cache and is_new and request.posted is None:
             self.cache.save(response)
@@ -236,7 +244,7 @@ class PoliteClient:
 
     def _where(self, response: Response) -> str:
         """Begins an error: the source, and the address that answered."""
-        return f"source {self.source}: {shown(self._served_at(response.url))}"
+        return f"source {self.source}: {self.addresses.shown(self._served_at(response.url))}"
 
     def stream(
         self,
@@ -269,17 +277,29 @@ class PoliteClient:
         at = self._served_at(url)
         request = Request(url, at, at, headers=headers, setting="stream")
         with ExitStack() as stack:
-            response = self.fetcher.connect(request, read_timeout_s, stack)
+            with self._scrubbed():
+                response = self.fetcher.connect(request, read_timeout_s, stack)
             if response.status != 204:
-                where = f"source {self.source}: {shown(response.url)}"
-                yield from read_events(_until_broken(response, where), where)
+                where = f"source {self.source}: {self.addresses.shown(response.url)}"
+                clean = self.addresses.scrubber.link
+                for event in read_events(_until_broken(response, where), where):
+                    yield replace(event, data=clean(event.data))
+
+    @contextmanager
+    def _scrubbed(self) -> Generator[None, None, None]:
+        """Take the secrets out of the messages of errors, which a caller may cut."""
+        try:
+            yield
+        except SourceError as error:
+            error.args = (self.addresses.scrubber.text(str(error)),)
+            raise
 
     def _served_at(self, url: str) -> str:
-        """The address that serves a configured URL now, by `origins`."""
+        """The address that serves a configured URL now, by `origins` and `addresses`."""
         for prefix, origin in self.origins.items():
             if url.startswith(prefix):
                 return origin + url[len(prefix) :]
-        return url
+        return self.addresses.at(url)
 
 
 def _until_broken(response: OpenResponse, where: str) -> Iterator[bytes]:

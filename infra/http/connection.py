@@ -59,12 +59,21 @@ class OpenResponse:
 class Connection:
     """Sends requests over connections that are kept open, within bounds of time and size."""
 
-    def __init__(self, *, timeout_s: float, deadline_s: float, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        deadline_s: float,
+        max_body_bytes: int,
+        show: Callable[[str], str] = shown,
+    ) -> None:
         """
         timeout_s       longest time, in seconds, to connect and to wait for the next byte
         deadline_s      longest time, in seconds, of an exchange as a whole
         max_body_bytes  bytes of the largest body, after decompression
+        show            how errors show an address
         """
+        self.show = show
         self.timeout_s, self.deadline_s = timeout_s, deadline_s
         self.max_body_bytes = max_body_bytes
         self._sessions: dict[tuple[str, Reach], requests.Session] = {}
@@ -99,21 +108,21 @@ class Connection:
                 body = read_body(response.chunks, coding, self.max_body_bytes)
             except BodyTooLarge:
                 raise AnswerError(
-                    f"{shown(url)} answers more than {self.max_body_bytes} bytes. "
+                    f"{self.show(url)} answers more than {self.max_body_bytes} bytes. "
                     "Ask for less, or raise the cap if the size is right."
                 ) from None
             except (ConnectionBroken, BodyDamaged) as error:
                 self._check_time(url, end_s)
                 if isinstance(error, ConnectionBroken):
                     raise
-                text = f"the answer of {shown(url)} is damaged: {error}"
+                text = f"the answer of {self.show(url)} is damaged: {error}"
                 raise BodyUnreadable(text) from error
             finally:
                 watchdog.cancel()
             self._check_time(url, end_s)  # a body without a length ends where it is cut
             framed = "content-length" in response.headers or "transfer-encoding" in response.headers
             if response.status == 200 and not body and not framed:  # as where headers are cut off
-                raise ConnectionBroken(f"the answer of {shown(url)} broke off: no body")
+                raise ConnectionBroken(f"the answer of {self.show(url)} broke off: no body")
         return response, body
 
     @contextmanager
@@ -147,15 +156,15 @@ class Connection:
             self._check_time(url, end_s)
             fault = _cause(error) if isinstance(error, ValueError) else fault_of_address(error)
             if fault is not None:
-                text = f"cannot reach {shown(url)}: {fault}. Check the address."
+                text = f"cannot reach {self.show(url)}: {fault}. Check the address."
                 raise SourceError(text) from error
-            raise ConnectionBroken(f"cannot reach {shown(url)}: {_cause(error)}") from error
+            raise ConnectionBroken(f"cannot reach {self.show(url)}: {_cause(error)}") from error
         with response:
             yield OpenResponse(
                 url,
                 response.status_code,
                 {name.lower(): text for name, text in response.headers.items()},
-                _chunks(url, response.raw),
+                _chunks(self.show(url), response.raw),
                 response.raw.shutdown,
             )
 
@@ -163,8 +172,8 @@ class Connection:
         """Raises HostError if the exchange's deadline has passed."""
         if time.monotonic() >= end_s:
             raise HostError(
-                f"{shown(url)} has not answered in full after {self.deadline_s:g} s. Ask for less, "
-                "or run the same command later to continue."
+                f"{self.show(url)} has not answered in full after {self.deadline_s:g} s. Ask for "
+                "less, or run the same command later to continue."
             )
 
     def _session(self, url: str, reach: Reach) -> requests.Session:
@@ -178,15 +187,18 @@ class Connection:
         return self._sessions[key]
 
 
-def _chunks(url: str, raw: Any) -> Iterator[bytes]:
-    """The body of a urllib3 response as it comes. Raises ReadTimeout, ConnectionBroken."""
+def _chunks(where: str, raw: Any) -> Iterator[bytes]:
+    """The body of a urllib3 response as it comes; `where` names it in errors.
+
+    Raises ReadTimeout, ConnectionBroken.
+    """
     try:
         while chunk := raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
     except (ReadTimeoutError, TimeoutError) as error:
-        raise ReadTimeout(f"the answer of {shown(url)} broke off: timed out") from error
+        raise ReadTimeout(f"the answer of {where} broke off: timed out") from error
     except (requests.RequestException, HTTPError, OSError) as error:
-        text = f"the answer of {shown(url)} broke off: {_cause(error)}"
+        text = f"the answer of {where} broke off: {_cause(error)}"
         raise ConnectionBroken(text) from error
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from urllib.parse import urldefrag, urljoin
 
 from infra.errors import AddressError, HostError, RefusedError, RobotsError, SourceError
-from infra.http.addresses import Reach, check_number, host_of, is_loopback, shown
+from infra.http.addresses import Reach, check_number, host_of, is_loopback
 from infra.http.connection import Connection, OpenResponse
 from infra.http.faults import (
     ConnectionBroken,
@@ -28,6 +28,7 @@ from infra.http.faults import (
     is_too_long,
     refusal,
 )
+from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit, turn
 from infra.http.request import Request
 from infra.http.response import Response, retry_after_s
@@ -60,6 +61,8 @@ class Fetcher:
     """Seconds between the starts of two exchanges with one host."""
     max_attempts: int
     """Tries of one request while its host is at fault."""
+    addresses: PrivateAddresses = field(default_factory=PrivateAddresses)
+    """How requested addresses are written."""
     reached: set[str] = field(default_factory=set)
     """Hosts that have answered."""
     down: set[str] = field(default_factory=set)
@@ -87,13 +90,19 @@ class Fetcher:
                 if request.as_post is not None and is_too_long(response.status, response.body):
                     return self.fetch(request.by_post())
                 with self._source_named():
-                    raise refusal(shown(at), response.status, response.excerpt, request.setting)
+                    raise refusal(
+                        self._shown(at), response.status, response.excerpt, request.setting
+                    )
             fault = request.fault(response)
             if fault is None:
                 return response
             self._give_up(host_of(at), fault, attempt, began_s)
             self._pause(host_of(at), fault, attempt)
         raise AssertionError("the loop ends by returning or raising")
+
+    def _shown(self, url: str) -> str:
+        """A requested address as errors show it."""
+        return self.addresses.shown(url)
 
     def _is_last(self, host: str, fault: HostFault, attempt: int) -> bool:
         """Whether a request is not sent again after try number `attempt` (0 is the first)."""
@@ -127,17 +136,20 @@ class Fetcher:
                 return Response(
                     url=request.url,
                     status=response.status,
-                    headers=response.headers,
+                    headers={
+                        name: self.addresses.scrubber.link(text)
+                        for name, text in response.headers.items()
+                    },
                     body=body,
                     fetched_at=moment,
                 ), at
             if response.status == 303:  # RFC 9110 section 15.4.4: the answer is there, to a GET
                 request = replace(request, posted=None)
-            where = f"source {self.source}: {shown(seen[0])}"
+            where = f"source {self.source}: {self._shown(seen[0])}"
             if target in seen:
                 raise SourceError(
-                    f"{where} redirects in a circle (back to {shown(target)} after {len(seen)}). "
-                    "Check the address."
+                    f"{where} redirects in a circle (back to {self._shown(target)} after "
+                    f"{len(seen)}). Check the address."
                 )
             if len(seen) > MAX_REDIRECTS:
                 raise SourceError(
@@ -147,7 +159,7 @@ class Fetcher:
                 stays = host_of(target) == host_of(at)
             if not stays and not request.cross_host:
                 raise SourceError(
-                    f"{where} redirects to another host ({shown(target)}). "
+                    f"{where} redirects to another host ({self._shown(target)}). "
                     "Set that address as the endpoint if you trust it."
                 )
             at = target
@@ -166,6 +178,7 @@ class Fetcher:
         ):
             try:
                 response, body = self.connection.exchange(at, headers, reach, request.posted)
+                body = self.addresses.scrubber.content(body)
             except ConnectionBroken as error:
                 fault = fault_of_break(error, reached=host in self.reached)
             else:
@@ -215,12 +228,17 @@ class Fetcher:
             else:
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 fault = self._fault(response, b"")
-                fault = fault or fault_of_stream(shown(at), response.status, kind)
+                fault = fault or fault_of_stream(self._shown(at), response.status, kind)
                 if self._answered(host, fault) is None:
                     if response.status in (200, 204):
                         return response
                     stack.close()
-                    raise refusal(shown(at), response.status, "no event stream", request.setting)
+                    raise refusal(
+                        self._shown(at),
+                        response.status,
+                        "no event stream",
+                        request.setting,
+                    )
             stack.close()
             assert fault is not None
             self._pause(host, fault, attempt)
@@ -239,11 +257,11 @@ class Fetcher:
         Raises SourceError if the host asks to wait for more than `MAX_WAIT_S`.
         """
         wait_s = retry_after_s(response.headers, self.clock())
-        fault = fault_of_status(shown(response.url), response.status, body, wait_s)
+        fault = fault_of_status(self._shown(response.url), response.status, body, wait_s)
         if fault is not None and wait_s is not None and wait_s > MAX_WAIT_S:
             raise HostError(
-                f"{shown(response.url)} asks to wait for {wait_s:.3g} s, more than a day. Run the "
-                "same command later to continue."
+                f"{self._shown(response.url)} asks to wait for {wait_s:.3g} s, more than a day. "
+                "Run the same command later to continue."
             )
         return fault
 

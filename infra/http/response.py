@@ -129,10 +129,11 @@ class ResponseCache:
         if not response.conditions():
             return
         about, content = self._paths(response.url)
-        said = {"url": response.url, "headers": dict(response.headers)}
+        headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
+        said = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
         try:
             write_atomic(content, partial(_write, response.body), flush=Flush.NOTHING)
-            write_note(about, {**said, "sha256": _sha256(response.body)})
+            write_note(about, said)
         except OSError as error:
             log.warning("%s cannot be written (%s): the run goes on", about, reason(error))
 

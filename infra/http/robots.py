@@ -20,7 +20,7 @@ from protego import Protego
 
 from infra.errors import reason
 from infra.files.atomic import Flush, write_atomic
-from infra.http.addresses import origin_of
+from infra.http.addresses import origin_of, shown
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Rules:
         if self.delay_s > MAX_DELAY_S:
             return f"{site} asks for {self.delay_s:g} s between requests. Leave the site out."
         if not self._parsed.can_fetch(url, PRODUCT):
-            return f"{site} does not allow {url}. Leave it out, or ask its operator."
+            return f"{site} does not allow {shown(url)}. Leave it out, or ask its operator."
         return ""
 
     def is_fresh(self, now_s: float) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from infra.files.digest import digest_of
+from infra.secrets.settings import SecretSettings
 
 MAX_CHARS = 2000
 """Characters above which a value other than settings is recorded as its digest."""
@@ -27,8 +28,10 @@ NO_IDENTITY: Mapping[str, bool] = MappingProxyType({"identity": False})
 """Metadata for a field of a dataclass that does not change the output, such as a cache."""
 
 
-def identity_of(inputs: Any) -> dict[str, Any]:
+def identity_of(inputs: Any, *, written: bool = False) -> dict[str, Any]:
     """Field name -> its value as JSON, for the fields of a dataclass that are part of the identity.
+
+    written  as it is written into a record, without what may be a secret
 
     Raises TypeError for a value that has no identity, such as a path.
     """
@@ -37,10 +40,18 @@ def identity_of(inputs: Any) -> dict[str, Any]:
         if field.metadata == NO_IDENTITY:
             continue
         given = getattr(inputs, field.name)
-        value = _json(given, field.name)
+        value = _json(_written(given) if written else given, field.name)
         long = len(repr(value)) > MAX_CHARS and not _is_settings(given)
         found[field.name] = digest_of(value) if long else value
     return found
+
+
+def _written(value: Any) -> Any:
+    """Settings that may hold secrets, or a list of them, as JSON that may be written; any other
+    value itself."""
+    if isinstance(value, list | tuple):
+        return [_written(item) for item in value]
+    return value.model_dump(mode="json") if isinstance(value, SecretSettings) else value
 
 
 def _is_settings(value: Any) -> bool:

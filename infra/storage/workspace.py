@@ -28,7 +28,6 @@ from urllib.parse import unquote, urlsplit
 
 from infra.errors import ConfigError, StageError
 from infra.files.atomic import (
-    Flush,
     LockHeld,
     exclusive_lock,
     flush_tree,
@@ -129,6 +128,7 @@ class Workspace:
         unfinished output they are removed when its stage goes on."""
         for name in ("aliases", "ledger", "cache"):
             remove_leftovers(self.root / name)
+        remove_leftovers(self.root, deep=False)
 
     def run_stage(
         self,
@@ -137,6 +137,7 @@ class Workspace:
         *,
         code: int,
         made_from: Mapping[str, Any],
+        written: Mapping[str, Any] | None = None,
         body: Callable[[StageDir], Mapping[str, Any]],
         replace: bool = False,
         outdated: Callable[[Artifact, Collection[str]], bool] | None = None,
@@ -152,6 +153,8 @@ class Workspace:
                    same inputs
         made_from  name -> JSON value, for everything that the output depends on: settings, and
                    digests of inputs (`infra.storage.identity`)
+        written    the same as it is written into the record, without what may be a secret; None
+                   where that is no other
         body       writes the files into the directory, and returns counts for the record. Called
                    again after an interruption, it finds the files that were finished
         replace    discard a finished output of this version with another fingerprint; otherwise it
@@ -172,6 +175,7 @@ class Workspace:
         """
         fingerprint = {"stage": stage, "code": code, "inputs": dict(made_from)}
         key = digest_of(fingerprint)
+        written_down = {**fingerprint, "inputs": dict(made_from if written is None else written)}
         final = self.directory(stage, version)
         partial = self.partial(stage, version)
         damaged: list[str] = []  # digest of a finished output that is damaged
@@ -192,11 +196,11 @@ class Workspace:
                     remake(f"{fault}; this output is made anew")
                     damaged.append(found.digest)
                 return None
-            differing = _differing(found.record, fingerprint)
+            differing = _differing(found.record, written_down)
             if fixed_by is not None and self.directory(*fixed_by).exists():
-                raise StageError(_conflict(final, found.record, fingerprint))
+                raise StageError(_conflict(final, found.record, written_down))
             if not replace and not (outdated and outdated(found, differing)):
-                raise StageError(_conflict(final, found.record, fingerprint))
+                raise StageError(_conflict(final, found.record, written_down))
             return None
 
         if found := reused():
@@ -206,7 +210,7 @@ class Workspace:
             "stage": stage,
             "version": version,
             "fingerprint": key,
-            "made_from": json.loads(canonical_json(fingerprint)),
+            "made_from": json.loads(canonical_json(written_down)),
         }
         try:
             with exclusive_lock(self._lock(stage, version)):
@@ -301,7 +305,7 @@ def _open_partial(partial: Path, key: str) -> None:
         return
     remove_unfinished(partial)
     make_directory(partial)
-    write_json(marker, key, flush=Flush.CONTENT)
+    write_json(marker, key)
 
 
 def _fingerprint_in(marker: Path) -> str | None:

@@ -30,6 +30,7 @@ def check(
     from infra.models.loading import quiet_transformers
     from infra.storage.workspace import Workspace
     from jobs.terminal.check import print_part, print_verdict
+    from jobs.terminal.secrets import warn_of_secrets
     from pipeline.check.check import Checked, faults_of_settings
     from pipeline.check.check import check as check_parts
     from pipeline.config import load_config
@@ -42,6 +43,7 @@ def check(
         console.print(f"[bold]Settings of {escape(str(config))}[/]", soft_wrap=True)
     if not wrong:
         settings = load_config(config, {"workspace": workspace})
+        warn_of_secrets(settings.sources)
         quiet_transformers()
         given = Checked(
             config=settings,

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from infra.errors import ConfigError, CorrigendaError
+from infra.secrets.masks import mask_message
 from jobs.commands.options import ConfigOption, JsonOption, RayOption, VerboseOption
 
 
@@ -72,6 +73,7 @@ def run(
     from infra.storage.workspace import Workspace
     from jobs.terminal.edition import print_edition, print_next
     from jobs.terminal.progress import StageWatch
+    from jobs.terminal.secrets import warn_of_secrets
     from pipeline.config import load_config
     from pipeline.flow import run_editions
     from pipeline.queries.summary import summarise
@@ -82,6 +84,7 @@ def run(
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
     given = {"workspace": workspace, "model.name": model, "plan.max_edits": max_edits}
     settings = load_config(config, given)
+    warn_of_secrets(settings.sources)
     place = Workspace.at(settings.workspace)
     quiet_transformers()
     failure: CorrigendaError | None = None
@@ -107,7 +110,7 @@ def run(
         try:
             run_editions(job, until=until)
         except CorrigendaError as error:
-            failure = error
+            failure = type(error)(mask_message(str(error)))
     editions = [summarise(made) for made in watch.made.values()]
     if as_json:
         print(json.dumps({"editions": editions, "error": failure and str(failure)}))

@@ -11,6 +11,7 @@ from discovery.sources.tabular.row_reader import REQUIRED
 from discovery.sources.tabular.table import TableConfig, TableSource
 from infra.errors import ConfigError, DamageError
 from infra.files.decompress import BZIP2, GZIP, ZSTD, decompress
+from infra.secrets.scrubber import Scrubber
 from infra.settings import validate
 from jobs.starter.question import Answers, Look, Place
 
@@ -53,6 +54,7 @@ def look_at_query(answers: Answers, place: Place) -> Look:
         module=None,
         arguments={},
         base_dir=place.config,
+        scrubber=Scrubber(),
     )
     statement = f"SELECT * FROM (\n{query}\n) corrigenda_rows"
     with database.rows(statement, size=1) as (names, _):

@@ -9,7 +9,6 @@ the database, and not the statement, is at fault (`LostConnection`).
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from infra.errors import ConfigError, SourceError
+from infra.errors import ConfigError, CorrigendaError, SourceError
 from infra.http.faults import backoff_s
+from infra.secrets.masks import mask_message
+from infra.secrets.scrubber import Scrubber
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 """Pattern of the column names that we write into a statement ourselves."""
@@ -109,9 +110,11 @@ class Database:
     module: str | None
     """Name of a DB-API 2.0 module; None with `connect`."""
     arguments: Mapping[str, Any]
-    """Arguments of the module's `connect`; `$NAME` stands for an environment variable."""
+    """Arguments of the module's `connect`."""
     base_dir: Path
     """Directory that relative paths are below."""
+    scrubber: Scrubber
+    """Takes the secrets of arguments and query out of errors."""
 
     @contextmanager
     def rows(
@@ -121,24 +124,25 @@ class Database:
 
         parameters  values for the `PARAMETER`s in the statement, in order
 
-        Raises ConfigError for a missing module or environment variable, LostConnection for a
-        database that is at fault, SourceError for a statement that is. Errors
-        name variables instead of showing their values.
+        Raises ConfigError for a missing module, LostConnection for a database that is at fault,
+        SourceError for a statement that is. Errors show no secrets.
         """
-        module = self._module()
-        secrets = self._secrets()
+        module, is_reading = self._module(), False
         try:
             with (
-                closing(self._connection(module, secrets)) as connection,
+                closing(self._connection(module)) as connection,
                 closing(_cursor(connection)) as cursor,
             ):
                 _execute(cursor, module, statement, parameters)
                 names = [column[0] for column in cursor.description]
+                is_reading = True
                 yield names, _lists(cursor, size)
-        except (module.Error, TypeError, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            for name, value in secrets.items():
-                reason = reason.replace(value, name)
+        except CorrigendaError:
+            raise
+        except Exception as error:  # drivers pass on those of the packages they are made of too
+            if is_reading and not isinstance(error, (module.Error, TypeError, OSError)):
+                raise
+            reason = " ".join(mask_message(self.scrubber.text(str(error))).split())[:300]
             text = f"source {self.source}: {self.where} does not answer: {reason}. "
             if is_lost(error):
                 raise LostConnection(
@@ -169,7 +173,7 @@ class Database:
         name = self.module or {"duckdb": "duckdb", "sqlite": "sqlite3"}[self._kind]
         try:
             module = importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:  # a driver may raise anything where a part of it is missing
             raise ConfigError(
                 f"source {self.source}: module {name!r} cannot be imported ({error}). "
                 "Install the database's driver."
@@ -186,25 +190,10 @@ class Database:
         """`duckdb` or `sqlite`, empty with a module."""
         return (self.connect or "").partition(":")[0]
 
-    def _secrets(self) -> dict[str, str]:
-        """`$NAME` -> the environment variable's value. Raises ConfigError where it is not set."""
-        values = {}
-        for value in self.arguments.values():
-            if isinstance(value, str) and value.startswith("$"):
-                if not os.environ.get(value[1:]):
-                    raise ConfigError(
-                        f"source {self.source}: environment variable {value[1:]} is not set. "
-                        "Set it, or change `arguments`."
-                    )
-                values[value] = os.environ[value[1:]]
-        return values
-
-    def _connection(self, module: ModuleType, secrets: Mapping[str, str]) -> Any:
+    def _connection(self, module: ModuleType) -> Any:
         """A connection that is read-only, as far as the driver supports that."""
         if self.module:
-            given = {name: secrets.get(value, value) if isinstance(value, str) else value
-                     for name, value in self.arguments.items()}  # fmt: skip
-            connection = module.connect(**given)
+            connection = module.connect(**self.arguments)
             for attribute in ("read_only", "readonly"):  # psycopg 3, psycopg2
                 if hasattr(connection, attribute):
                     setattr(connection, attribute, True)

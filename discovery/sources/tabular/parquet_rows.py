@@ -44,6 +44,22 @@ def parquet_columns(content: bytes) -> list[str]:
         raise _damage(error) from error
 
 
+def keep_columns(content: bytes, wanted: Collection[str]) -> bytes:
+    """The file with the wanted columns alone, and without what its writer says of it. Raises
+    DamageError where the content is cut or damaged."""
+    try:
+        file = pq.ParquetFile(io.BytesIO(content), coerce_int96_timestamp_unit="us")
+        names = [name for name in file.schema_arrow.names if name in wanted]
+        kept = io.BytesIO()
+        schema = pa.schema([file.schema_arrow.field(name) for name in names])
+        with pq.ParquetWriter(kept, schema, compression="zstd") as writer:
+            for batch in file.iter_batches(columns=names):
+                writer.write_batch(batch.select(names).cast(schema))
+        return kept.getvalue()
+    except FAULTS as error:
+        raise _damage(error) from error
+
+
 def parquet_rows(content: bytes, wanted: Collection[str]) -> Iterator[dict[str, Any]]:
     """The rows as maps of the wanted columns that there are. Raises DamageError where the content
     is cut or damaged."""

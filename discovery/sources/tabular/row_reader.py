@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -162,19 +162,19 @@ class RowReader:
                 said = self._statement(row, until)
             except ValueError as error:
                 lost = isinstance(error, _Lost)
-                skips.append(Skip(self.source, str(error), _sample(row), damage=lost))
+                skips.append(Skip(self.source, str(error), _sample(row, self.known), damage=lost))
                 continue
             same = facts.setdefault(said.fact.statement_id, [])
             if said.fact in same:
-                skips.append(Skip(self.source, REPEATED, _sample(row)))
+                skips.append(Skip(self.source, REPEATED, _sample(row, self.known)))
                 continue
             same.append(said.fact)
             for entity in said.entities:
                 entities.setdefault(entity.id, entity)
             if said.fault is not None:
-                skips.append(Skip(self.source, said.fault, _sample(row)))
+                skips.append(Skip(self.source, said.fault, _sample(row, self.known)))
             if not said.has_id:
-                unnamed.append(Skip(self.source, WITHOUT_ID, _sample(row)))
+                unnamed.append(Skip(self.source, WITHOUT_ID, _sample(row, self.known)))
             has_ids |= said.has_id
         told_apart = [fact for same in facts.values() for fact in _told_apart(same)]
         skips += unnamed if has_ids else ()
@@ -292,11 +292,11 @@ def _is_known(interval: Interval | None, until: int | None) -> bool:
     return interval is None or until is None or interval.latest - 1 <= until
 
 
-def _sample(row: Any) -> str:
-    """The start of a row as text, for a skip."""
+def _sample(row: Any, known: Collection[str]) -> str:
+    """The start of a row as text, for a skip; of the known columns."""
     if isinstance(row, RefusedRow):
         return printable(row.sample[:MAX_SAMPLE])
     if isinstance(row, Mapping):
         row = {name: value[:MAX_SAMPLE] if isinstance(value, str) else value
-               for name, value in row.items()}  # fmt: skip
+               for name, value in row.items() if name in known}  # fmt: skip
     return json.dumps(row, default=str)[:MAX_SAMPLE]

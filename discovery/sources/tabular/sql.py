@@ -45,6 +45,7 @@ from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_sec
 from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
+from infra.secrets.masks import SettingKind
 
 PAGES_PER_SLICE = 50
 """Pages of rows in one slice, about."""
@@ -58,6 +59,10 @@ class SqlConfig(SourceSettings):
     """Settings of a database source."""
 
     base_trust: ClassVar[float] = OWN_TRUST
+    may_hold_secrets: ClassVar[Mapping[str, SettingKind]] = {
+        "arguments": "arguments",
+        "query": "query",
+    }
 
     kind: Literal["sql"] = "sql"
     connect: str | None = Field(default=None, pattern=r"^(duckdb:.*|sqlite:.+)$")
@@ -68,8 +73,8 @@ class SqlConfig(SourceSettings):
     arguments: Annotated[Mapping[str, Any], AfterValidator(no_secrets)] = Field(
         default_factory=dict
     )
-    """Of the module's `connect` function. `"$NAME"` is the environment variable NAME: secrets stand
-    in no config and in no record."""
+    """Of the module's `connect` function. `"$NAME"` or `"${NAME}"` is the environment variable
+    NAME, `"${file:/PATH}"` the text of a file, at any depth of tables and lists."""
     query: Annotated[str, AfterValidator(one_query)]
     """One SELECT; `key`, `cursor` and the roles are columns of its result."""
     columns: Columns = Field(default_factory=dict)
@@ -101,8 +106,9 @@ class SqlSource:
             source=config.name,
             connect=config.connect,
             module=config.module,
-            arguments=config.arguments,
+            arguments=config.real("arguments"),
             base_dir=base_dir,
+            scrubber=config.scrubber,
         )
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
@@ -238,7 +244,7 @@ class SqlSource:
     def _select(self, columns: str, where: str | None, order: str) -> str:
         """A statement that selects from the user's query."""
         condition = f" WHERE {where}" if where else ""
-        query = self.config.query
+        query = self.config.real("query")
         return f"SELECT {columns} FROM (\n{query}\n) corrigenda_rows{condition} ORDER BY {order}"
 
     def _bound_to_json(self, value: Any) -> Any:

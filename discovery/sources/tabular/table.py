@@ -29,7 +29,8 @@ from discovery.sources.observation import (
 from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.csv_rows import csv_header, csv_rows
 from discovery.sources.tabular.json_rows import json_rows
-from discovery.sources.tabular.parquet_rows import parquet_columns, parquet_rows
+from discovery.sources.tabular.kept_rows import keep_rows, read_kept
+from discovery.sources.tabular.parquet_rows import keep_columns, parquet_columns, parquet_rows
 from discovery.sources.tabular.row_reader import SAMPLE_ROWS, Columns, RefusedRow, RowReader
 from infra.errors import DamageError, SourceError
 from infra.files.decompress import PACKED, decompress_stream, suffix_of
@@ -48,6 +49,8 @@ SHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
 MAX_FILE_BYTES = 1 << 30
 """Bytes of the largest file, packed or not. A file is read whole, as one observation; divide a
 larger table."""
+KEPT = "rows"
+"""Scheme of the address of an observation that holds rows (`kept_rows`) instead of a file."""
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-16, which is refused."""
 
@@ -110,20 +113,24 @@ class TableSource:
         return [Partition(id="file", as_of=as_of, keys=(self.config.path,))]
 
     def fetch(self, partition: Partition, client: PoliteClient | None) -> Iterator[Observation]:
-        """The file's bytes, after a check of its columns.
+        """The file's bytes, after a check of its columns; without those that play no part.
 
         Raises SourceError for a file that cannot be read or is no table, ConfigError for an unknown
         column.
         """
-        payload = self._content()
-        self._check_columns(payload)
+        payload, form = self._content(), "file"
+        if not self._check_columns(payload) <= self.reader.known:
+            if self._format == "parquet":
+                payload = keep_columns(payload, self.reader.known)
+            else:
+                payload, form = keep_rows(self._rows(payload), self.reader.known), KEPT
         yield Observation(
             source=self.name,
             partition=partition.id,
             kind="table",
             about=self.config.path,
             as_of=partition.as_of.isoformat(),
-            url=f"file:{self.config.path}",
+            url=f"{form}:{self.config.path}",
             payload=payload,
             fetched_at=datetime.now(UTC).isoformat("T", "seconds"),
         )
@@ -134,7 +141,9 @@ class TableSource:
         Raises SourceError for a payload that is no table; `fetch` makes no such observation.
         """
         until = days(date.fromisoformat(observation.as_of))
-        return self.reader.read(self._rows(observation.payload), until)
+        kept = observation.url.startswith(f"{KEPT}:")
+        read = read_kept if kept else self._rows
+        return self.reader.read(read(observation.payload), until)
 
     def sample(self, partition: Partition, client: PoliteClient | None) -> Sample:
         """The first rows. Raises as `fetch`."""
@@ -143,6 +152,8 @@ class TableSource:
         names = {name for row in rows if isinstance(row, Mapping) for name in row}
         if not self.reader.required <= names:
             self._check_columns(payload)  # a column may be in later rows alone
+        if not names <= self.reader.known:
+            rows = list(read_kept(keep_rows(rows, self.reader.known)))
         parsed = self.reader.read(rows[:SAMPLE_ROWS], days(partition.as_of))
         number = min(len(rows), SAMPLE_ROWS)
         return Sample(parsed, number, "row", whole=len(rows) == number)
@@ -178,8 +189,10 @@ class TableSource:
                 "which is relative to the config file."
             ) from error
 
-    def _check_columns(self, payload: bytes) -> None:
-        """Raises ConfigError where a required or configured column is in no row or occurs twice,
+    def _check_columns(self, payload: bytes) -> set[str]:
+        """The names of all columns.
+
+        Raises ConfigError where a required or configured column is in no row or occurs twice,
         SourceError where there are no rows."""
         known = dict.fromkeys(
             name for row in self._rows(payload) if isinstance(row, Mapping) for name in row
@@ -192,6 +205,9 @@ class TableSource:
         if self._format == "csv":
             columns = csv_header(self._text(payload)[0], self.reader.required)
         self.reader.check(columns, self.config.path)
+        if self._format == "parquet":
+            return set(parquet_columns(payload))
+        return {*columns, *known}
 
     @property
     def _format(self) -> str:

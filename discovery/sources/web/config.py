@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from discovery.extractors.triple import ExtractorConfig
 from discovery.sources.settings import NetworkSettings
 from discovery.sources.web.items import is_web
+from infra.secrets.masks import SettingKind
 
 
 class FeedConfig(NetworkSettings):
@@ -18,6 +20,11 @@ class FeedConfig(NetworkSettings):
 
     base_trust: ClassVar[float] = 0.0
     quarantined: ClassVar[bool] = True
+
+    may_hold_secrets: ClassVar[Mapping[str, SettingKind]] = {
+        "feeds": "address",
+        "pages": "address",
+    }
 
     kind: Literal["feed"] = "feed"
     feeds: tuple[str, ...] = ()
@@ -51,9 +58,9 @@ class FeedConfig(NetworkSettings):
 
     @property
     def origin(self) -> str:
-        """The site of the first address."""
+        """The site of the first address, without user info."""
         parts = urlsplit((*self.feeds, *self.pages)[0])
-        return f"{parts.scheme}://{parts.netloc}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def local_paths(self, base_dir: Path) -> list[Path]:
         """The file of further relations, if there is one."""

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +47,8 @@ from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
 from infra.http.faults import advice
 from infra.http.response import Response
+from infra.secrets.masks import public_link
+from infra.secrets.references import LOGIN
 from infra.settings import nearest
 
 MAX_KNOWN = 20_000
@@ -85,15 +87,16 @@ class FeedSource:
                 f"{skips[0].reason}: {skips[0].sample}"
             )
         changed = []
+        link = partial(self._link, url)
         for item in items or ():
             if item.day is not None and item.day > as_of:
-                skips.append(Skip(self.name, "dated after the day of the crawl", item.url))
+                skips.append(Skip(self.name, "dated after the day of the crawl", link(item)))
                 continue
             if known.pop(item.id, None) != item.digest:
                 if item.text:
                     changed.append(item.id)
                 else:
-                    skips.append(Skip(self.name, "entry has no text", item.url))
+                    skips.append(Skip(self.name, "entry has no text", link(item)))
             known[item.id] = item.digest
         done = at + 1 >= len(self.addresses)
         following = {
@@ -138,6 +141,7 @@ class FeedSource:
                 yield self._observe(partition, url, page, b"", absent="gone before it was read")
                 continue
             item = self._followed(found[key], url, client)
+            item = replace(item, url=self._link(url, item))
             payload = json.dumps(self._extracted(item, page), ensure_ascii=False)
             yield self._observe(partition, item.url, page, payload.encode(), about=item.id)
 
@@ -188,6 +192,17 @@ class FeedSource:
         return len(self.addresses) + len(partitions) + entries
 
     @cached_property
+    def known_as(self) -> dict[str, str]:
+        """Address as it is written -> as it identifies its items, and begins their links: without
+        user info and secrets."""
+        given = self.config.identity()
+        return {
+            written: LOGIN.sub(r"\1", address)
+            for name in ("feeds", "pages")
+            for written, address in zip(getattr(self.config, name), given[name], strict=True)
+        }
+
+    @cached_property
     def relations(self) -> list[Relation]:
         """The configured relations with their templates. Raises ConfigError for an unknown one."""
         path = self.config.templates and self.base_dir / self.config.templates
@@ -214,20 +229,29 @@ class FeedSource:
             if page.status != 200:
                 raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
             kind = "feed" if setting == "feeds" else "page"
-            items, fault = sandbox.read(kind, page.body, url, page.headers)
+            items, fault = sandbox.read(kind, page.body, self.known_as[url], page.headers)
             return items, page, [Skip(self.name, fault, url)] if fault else []
         except UnreadableDocument as error:
             sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
             return None, page, [Skip(self.name, str(error), sample)]
+
+    def _link(self, url: str, item: Item) -> str:
+        """The link of an item of an address, as it may be written; the address for its own."""
+        return public_link(url if item.url == self.known_as[url] else item.url)
 
     def _followed(self, item: Item, feed_url: str, client: PoliteClient) -> Item:
         """The item with the text of its own page instead of the feed's.
 
         Where that page cannot be read the item keeps its text, and a fault says why.
         """
-        if not self.config.follow or item.url == feed_url or feed_url in self.config.pages:
+        if (
+            not self.config.follow
+            or item.url == self.known_as[feed_url]
+            or feed_url in self.config.pages
+        ):
             return item
-        allowed = {urlsplit(url).hostname for url in self.addresses} | set(self.config.hosts)
+        asked = (*self.config.real("feeds"), *self.config.real("pages"))
+        allowed = {urlsplit(url).hostname for url in asked} | set(self.config.hosts)
         reason = "link of an entry leads to another host"
         if urlsplit(item.url).hostname in allowed:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -20,6 +21,7 @@ from discovery.sources.wikibase.numbering import (
     numbering_of,
     unnamed,
 )
+from infra.secrets.masks import SettingKind
 
 HOST = "wikidata.org"
 """Wikidata's host, also behind `www.`."""
@@ -29,6 +31,12 @@ class WikidataConfig(NetworkSettings):
     """Settings of a Wikibase source."""
 
     obeys_robots: ClassVar[bool] = False
+    may_hold_secrets: ClassVar[Mapping[str, SettingKind]] = {
+        "endpoint": "address",
+        "query": "query",
+        "query_endpoint": "address",
+        "stream": "address",
+    }
 
     kind: Literal["wikidata"] = "wikidata"
     endpoint: str = Field(default="https://www.wikidata.org", pattern=r"^(https?://|replay:)\S+$")

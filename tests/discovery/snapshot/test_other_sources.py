@@ -52,11 +52,11 @@ def test_what_a_source_says_is_its_identity(kind: str) -> None:
     do not."""
     config, others = KINDS[kind]
     for name, value in others.items():
-        assert config.model_copy(update={name: value}).identity != config.identity, name
+        assert config.model_copy(update={name: value}).source_id != config.source_id, name
     kept = {"contact": "a@example.org", "min_interval_s": 9.0, "path": "b"}
     kept = {name: value for name, value in kept.items() if name in type(config).model_fields}
     if kind != "sql":
-        assert kept and config.model_copy(update=kept).identity == config.identity
+        assert kept and config.model_copy(update=kept).source_id == config.source_id
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,6 +131,6 @@ def test_under_another_query_or_database_a_snapshot_is_that_of_a_first_crawl(
     second, fresh = made(later, "2", 1, first), made(later, "fresh", 1, None)
     ids = [made.json(MANIFEST)["snapshot_id"] for made in (first, second, fresh)]
     assert ids[1] == ids[2] != ids[0]
-    assert Snapshot.of(second).since("hr").settings == later.identity
+    assert Snapshot.of(second).since("hr").settings == later.source_id
     same = made(former, "3", 1, first)
     assert same.json(MANIFEST)["snapshot_id"] == ids[0]

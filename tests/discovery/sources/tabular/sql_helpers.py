@@ -52,7 +52,7 @@ def config(path, **settings):
 
 def crawled(config, base_dir, as_of=NEW, cursor=None):
     """Facts by statement, skips, observations and the next cursor of a crawl of one source."""
-    source = make_source(config, base_dir)
+    source = make_source(config.filled("source hr"), base_dir)
     signals = []
     while not signals or not signals[-1].done:
         signal = source.listen(as_of, signals[-1].cursor if signals else cursor, None)
