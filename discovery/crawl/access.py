@@ -51,6 +51,7 @@ class Access:
             min_interval_s=0.0 if replayed else config.min_interval_s,
             timeout_s=timeout_s,
             max_attempts=tries,
+            configured=config.configured,
             origins=self.origins,
             robots=config.obeys_robots,
             cross_host=config.obeys_robots,

@@ -60,3 +60,8 @@ class NetworkSettings(SourceSettings):
     def origin(self) -> str:
         """Base URL of the site that is asked, or `replay:DIRECTORY` for a recording of one."""
         ...
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """URLs whose origins may be in a private network, also where a document links to them."""
+        return ()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -72,6 +72,7 @@ class PoliteClient:
         deadline_s: float = 120.0,
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
+        configured: Sequence[str] = (),
         origins: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -88,6 +89,8 @@ class PoliteClient:
         deadline_s      longest time, in seconds, of one request from its turn to its last byte
         max_body_bytes  bytes of the largest body, after decompression
         max_attempts    tries of one request while its host is at fault (`infra.http.faults`)
+        configured      URLs that the operator configured: links may lead to their origins, even in
+                        a private network
         origins         prefix of configured URLs -> the origin that serves them now (replay)
         clock           seconds since 1970
 
@@ -114,6 +117,7 @@ class PoliteClient:
             clock=clock,
             min_interval_s=min_interval_s,
             max_attempts=max_attempts,
+            configured=[self._served_at(url) for url in configured],
         )
 
     def __enter__(self) -> PoliteClient:
@@ -130,6 +134,7 @@ class PoliteClient:
         params: Mapping[str, Any] | None = None,
         *,
         by_post: bool = False,
+        is_link: bool = False,
         **options: Any,
     ) -> Response:
         """The response to a GET of `url`; from the cache where the server answers 304.
@@ -137,6 +142,8 @@ class PoliteClient:
         params   put behind the URL as its query
         by_post  whether the server takes the parameters by POST as well, which they are sent by
                  where the address is too long for a GET
+        is_link  whether the address is that of a document and not one that the operator configured:
+                 it is then asked only at a public address, or at an origin that is `configured`
         options  `allow`, `fault`, `headers`, `posted` and `setting`, as of a `Request`
 
         Raises RobotsError for an address that robots.txt closes; AnswerError for a body that is
@@ -144,7 +151,7 @@ class PoliteClient:
         RefusedError for a status that the address or the request is at fault for; HostError for a
         host that is still at fault after `max_attempts` tries; SourceError.
         """
-        request = self._request(url, params, by_post=by_post, **options)
+        request = self._request(url, params, by_post=by_post, is_link=is_link, **options)
         stored = self.cache.load(request.url) if self.cache and request.posted is None else None
         if stored:
             headers = {**request.headers, **stored.conditions()}
@@ -156,7 +163,13 @@ class PoliteClient:
         return response
 
     def _request(
-        self, url: str, params: Mapping[str, Any] | None, *, by_post: bool, **options: Any
+        self,
+        url: str,
+        params: Mapping[str, Any] | None,
+        *,
+        by_post: bool,
+        is_link: bool,
+        **options: Any,
     ) -> Request:
         """The request of `get`: by POST where it must be."""
         text, home = urlencode(params or {}), self._served_at(url)
@@ -165,7 +178,7 @@ class PoliteClient:
         request = Request(
             whole,
             self._served_at(whole),
-            home,
+            None if is_link else home,
             as_post=post,
             cross_host=self.cross_host,
             **options,

@@ -9,7 +9,7 @@ again, as often as the client has patience for.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from functools import partial
 from urllib.parse import urldefrag, urljoin
 
 from infra.errors import AddressError, HostError, RefusedError, RobotsError, SourceError
-from infra.http.addresses import Reach, check_number, host_of, is_loopback, shown
+from infra.http.addresses import Reach, check_number, host_of, is_configured, shown
 from infra.http.connection import Connection, OpenResponse
 from infra.http.faults import (
     ConnectionBroken,
@@ -60,6 +60,8 @@ class Fetcher:
     """Seconds between the starts of two exchanges with one host."""
     max_attempts: int
     """Tries of one request while its host is at fault."""
+    configured: Sequence[str] = ()
+    """Further URLs that the operator configured, whose origins may be at private addresses."""
     reached: set[str] = field(default_factory=set)
     """Hosts that have answered."""
     down: set[str] = field(default_factory=set)
@@ -268,7 +270,7 @@ class Fetcher:
             raise RobotsError(f"source {self.source}: {closed}")
         return max(self.min_interval_s, rules.delay_s)
 
-    def _robots_txt(self, home: str, url: str) -> tuple[int, bytes] | str:
+    def _robots_txt(self, home: str | None, url: str) -> tuple[int, bytes] | str:
         """Status and body of the robots.txt at `url`, or in words why it cannot be fetched."""
         request = Request(
             url, url, home, allow=range(201, 600), cross_host=True, obeys_robots=False
@@ -281,12 +283,12 @@ class Fetcher:
             return str(error).removeprefix(f"source {self.source}: ").partition(". ")[0]
         return response.status, response.body
 
-    def _reach(self, at: str, home: str) -> Reach:
-        """Which addresses a request to `at` may go to: any, if the operator configured its host."""
+    def _reach(self, at: str, home: str | None) -> Reach:
+        """Which addresses a request to `at` may go to: any, if the operator configured its
+        origin."""
+        configured = [*self.configured, *([] if home is None else [home])]
         with self._source_named():
-            if host_of(at) == host_of(home):
-                return "any"
-            return "local" if is_loopback(home) else "public"
+            return "any" if is_configured(at, configured) else "public"
 
     @contextmanager
     def _source_named(self) -> Generator[None, None, None]:

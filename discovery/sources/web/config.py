@@ -11,6 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from discovery.extractors.triple import ExtractorConfig
 from discovery.sources.settings import NetworkSettings
 from discovery.sources.web.items import is_web
+from infra.errors import AddressError
+from infra.http.addresses import origin_of
 
 
 class FeedConfig(NetworkSettings):
@@ -28,7 +30,8 @@ class FeedConfig(NetworkSettings):
     """Whether an entry's page is read, and not only what the feed says of it; only on hosts that
     `feeds`, `pages` or `hosts` name."""
     hosts: tuple[str, ...] = ()
-    """Further hosts to which entries may be followed."""
+    """Further hosts to which entries may be followed: `NAME` or, for another port than those of
+    http and https in a private network, `NAME:PORT`."""
     relations: tuple[str, ...] = Field(min_length=1)
     """Ids of the relations that are looked for."""
     templates: str | None = None
@@ -43,6 +46,18 @@ class FeedConfig(NetworkSettings):
                 raise ValueError(f"{url!r} is no http or https address")
         return urls
 
+    @field_validator("hosts")
+    @classmethod
+    def _host(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            try:
+                named = "/" not in host and origin_of(f"http://{host}")
+            except AddressError:
+                named = False
+            if not named:
+                raise ValueError(f"{host!r} is no host. Give NAME or NAME:PORT")
+        return hosts
+
     @model_validator(mode="after")
     def _some(self) -> FeedConfig:
         if not self.feeds and not self.pages:
@@ -54,6 +69,12 @@ class FeedConfig(NetworkSettings):
         """The site of the first address."""
         parts = urlsplit((*self.feeds, *self.pages)[0])
         return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """Feeds, pages, and further hosts by http and by https."""
+        places = (f"{scheme}://{host}" for host in self.hosts for scheme in ("http", "https"))
+        return (*self.feeds, *self.pages, *places)
 
     def local_paths(self, base_dir: Path) -> list[Path]:
         """The file of further relations, if there is one."""

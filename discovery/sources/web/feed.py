@@ -44,6 +44,7 @@ from discovery.sources.web import sandbox
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.items import Item, UnreadableDocument
 from infra.errors import ConfigError, SourceError
+from infra.http.addresses import is_configured
 from infra.http.client import PoliteClient
 from infra.http.faults import advice
 from infra.http.response import Response
@@ -227,11 +228,12 @@ class FeedSource:
         """
         if not self.config.follow or item.url == feed_url or feed_url in self.config.pages:
             return item
-        allowed = {urlsplit(url).hostname for url in self.addresses} | set(self.config.hosts)
+        allowed = {urlsplit(url).hostname for url in self.config.configured}
         reason = "link of an entry leads to another host"
         if urlsplit(item.url).hostname in allowed:
             try:
-                page = client.get(item.url, allow=ANY_STATUS)
+                is_link = not is_configured(item.url, self.config.configured)
+                page = client.get(item.url, is_link=is_link, allow=ANY_STATUS)
                 if page.status == 200:
                     (read,), _ = sandbox.read("page", page.body, item.url, page.headers)
                     return replace(item, text=read.text, faults=(*item.faults, *read.faults))
