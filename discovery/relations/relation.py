@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from discovery.relations.fallback import templates_of
 from discovery.relations.labels import clean_label, rendered
 from infra.errors import ConfigError
+from infra.files.regular import require_regular
 
 SUBJECT, OBJECT = "[X]", "[Y]"
 _SUBJECT_ALONE = re.compile(r"(?:^|[\s(\"])\[X\](?=\s|'s\s|[,)\"?])")
@@ -172,6 +173,7 @@ def load_relations(extra_path: Path | None = None) -> Mapping[str, Relation]:
     if extra_path is None:
         return _built_in()
     try:
+        require_regular(extra_path)
         extra = json.loads(extra_path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"relations file {extra_path}: {error}. Give a JSON file.") from error

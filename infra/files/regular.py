@@ -6,6 +6,7 @@ opening either may wait for ever.
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -17,6 +18,14 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 """Type bits of a file's mode -> what the file is."""
+
+
+def require_regular(path: Path) -> None:
+    """Raises OSError (EINVAL) for a pipe, a socket or a device. Other paths are left to whoever
+    opens them, who learns that there is nothing, or a directory."""
+    what = irregular(path)
+    if what in {"a pipe", "a socket", "a device"}:
+        raise OSError(errno.EINVAL, f"it is {what}, and only regular files are read", str(path))
 
 
 def irregular(path: Path) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from editors import EDITORS
 from infra.errors import ConfigError
 from infra.files.digest import file_digest
+from infra.files.regular import require_regular
 from infra.settings import nearest, validate
 
 TEXT = Path(__file__).parent / "texts" / "statistics.txt"
@@ -63,6 +64,7 @@ def paragraphs(config: EditConfig) -> list[str]:
     """The paragraphs of the general text. Raises ConfigError if it cannot be read."""
     path = text_path(config)
     try:
+        require_regular(path)
         return path.read_text(encoding="utf-8").split("\n\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"edit.text {path}: {error}. Give a UTF-8 text file.") from None

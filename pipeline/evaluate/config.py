@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.errors import ConfigError
 from infra.files.digest import digest_of
+from infra.files.regular import require_regular
 
 
 class EvaluateConfig(BaseModel):
@@ -79,6 +80,7 @@ def read_text(config: EvaluateConfig) -> str:
     cannot be read or is not UTF-8."""
     path = Path(config.text) if config.text else TEXT
     try:
+        require_regular(path)
         return path.read_text(encoding="utf-8")[: config.text_chars]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"evaluate.text {path}: {error}. Give a UTF-8 text file.") from None
