@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from discovery.sources import AskedConfig, SourceConfig
@@ -12,6 +12,7 @@ from discovery.sources.replay.server import ReplayServer
 from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.http.client import PoliteClient
 from infra.http.rate_limit import RateLimit
+from infra.telemetry.waits import Waits
 
 ANSWER_S = 65.0
 """Longest time, in seconds, that a client waits for an answer. Wikidata's query service itself
@@ -31,6 +32,8 @@ class Access:
     """Directory of cached HTTP responses."""
     base_dir: Path
     """Directory of the config file."""
+    waits: Waits = field(default_factory=Waits, kw_only=True)
+    """Tells what is waited for."""
 
     def client(
         self, config: AskedConfig, *, timeout_s: float = ANSWER_S, tries: int = TRIES
@@ -51,6 +54,9 @@ class Access:
             min_interval_s=0.0 if replayed else config.min_interval_s,
             timeout_s=timeout_s,
             max_attempts=tries,
+            max_wait_s=config.max_wait_s,
+            max_crawl_delay_s=config.max_crawl_delay_s,
+            waits=self.waits,
             configured=config.configured,
             origins=self.origins,
             robots=config.obeys_robots,

@@ -9,6 +9,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.sources.observation import Coverage
+from infra.http.fetch import MAX_WAIT_S
+from infra.http.robots import MAX_DELAY_S
 
 REPLAY = "replay:"
 """Prefix of the directory of a recording, where a setting is an address otherwise."""
@@ -54,6 +56,12 @@ class NetworkSettings(SourceSettings):
     it."""
     min_interval_s: float = Field(default=1.0, ge=0)
     """Seconds between two requests to one host. A recording is asked without a pause."""
+
+    max_wait_s: float = Field(default=MAX_WAIT_S, gt=0, exclude=True)
+    """Longest pause, in seconds, that a host is granted by `Retry-After`. Like the next setting it
+    decides nothing of what is read, so no record holds it."""
+    max_crawl_delay_s: float = Field(default=MAX_DELAY_S, gt=0, exclude=True)
+    """Longest Crawl-delay of a robots.txt, in seconds, that is obeyed."""
 
     @property
     @abstractmethod

@@ -41,12 +41,16 @@ from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
 from infra.http.rate_limit import RateLimit
 from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
-from infra.http.robots import Robots
+from infra.http.robots import MAX_DELAY_S, Robots
 from infra.http.sse import Event, read_events
+from infra.telemetry.waits import Waits
 
 MAX_ADDRESS_CHARS = 8000
 """Characters of an address behind which parameters are sent by POST. Apache, nginx and most proxies
 take request lines of 8 kB."""
+
+NOT_TOLD = Waits()
+"""Tells nobody."""
 
 CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
 """A URL or an e-mail address."""
@@ -72,6 +76,9 @@ class PoliteClient:
         deadline_s: float = 120.0,
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
+        max_wait_s: float = MAX_WAIT_S,
+        max_crawl_delay_s: float = MAX_DELAY_S,
+        waits: Waits = NOT_TOLD,
         configured: Sequence[str] = (),
         origins: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
@@ -89,6 +96,10 @@ class PoliteClient:
         deadline_s      longest time, in seconds, of one request from its turn to its last byte
         max_body_bytes  bytes of the largest body, after decompression
         max_attempts    tries of one request while its host is at fault (`infra.http.faults`)
+        max_wait_s      longest pause, in seconds, that a host is granted; one that asks for more is
+                        at fault
+        max_crawl_delay_s  longest Crawl-delay, in seconds, that is obeyed
+        waits           tells what is waited for
         configured      URLs that the operator configured: links may lead to their origins, even in
                         a private network
         origins         prefix of configured URLs -> the origin that serves them now (replay)
@@ -117,6 +128,9 @@ class PoliteClient:
             clock=clock,
             min_interval_s=min_interval_s,
             max_attempts=max_attempts,
+            max_wait_s=max_wait_s,
+            max_crawl_delay_s=max_crawl_delay_s,
+            waits=waits,
             configured=[self._served_at(url) for url in configured],
         )
 
@@ -233,7 +247,7 @@ class PoliteClient:
         """
 
         def failed(value: Any, response: Response) -> HostFault | None:
-            wait_s = min(response.retry_after_s(self.clock()) or 0.0, MAX_WAIT_S)
+            wait_s = min(response.retry_after_s(self.clock()) or 0.0, self.fetcher.max_wait_s)
             return fault_of_api(self._where(response), api_error(value), wait_s)
 
         fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}

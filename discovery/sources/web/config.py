@@ -14,6 +14,9 @@ from discovery.sources.web.items import is_web
 from infra.errors import AddressError
 from infra.http.addresses import origin_of
 
+MAX_ENTRIES = 20_000
+"""Entries of one feed that are read, unless the config says otherwise. A cursor holds as many."""
+
 
 class FeedConfig(NetworkSettings):
     """Settings of a source of feeds and pages."""
@@ -32,6 +35,8 @@ class FeedConfig(NetworkSettings):
     hosts: tuple[str, ...] = ()
     """Further hosts to which entries may be followed: `NAME` or, for another port than those of
     http and https in a private network, `NAME:PORT`."""
+    max_entries: int = Field(default=MAX_ENTRIES, ge=1, exclude_if=lambda n: n == MAX_ENTRIES)
+    """Entries of one feed that are read: its first. That there are more is counted as a skip."""
     relations: tuple[str, ...] = Field(min_length=1)
     """Ids of the relations that are looked for."""
     templates: str | None = None

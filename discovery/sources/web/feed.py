@@ -216,7 +216,11 @@ class FeedSource:
                 raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
             kind = "feed" if setting == "feeds" else "page"
             items, fault = sandbox.read(kind, page.body, url, page.headers)
-            return items, page, [Skip(self.name, fault, url)] if fault else []
+            skips = [Skip(self.name, fault, url)] if fault else []
+            if len(items) > self.config.max_entries:
+                reason = f"feed has more than {self.config.max_entries} entries (`max_entries`)"
+                skips.append(Skip(self.name, reason, url, len(items) - self.config.max_entries))
+            return items[: self.config.max_entries], page, skips
         except UnreadableDocument as error:
             sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
             return None, page, [Skip(self.name, str(error), sample)]

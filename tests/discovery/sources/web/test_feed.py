@@ -200,6 +200,18 @@ def test_a_host_is_a_name_and_perhaps_a_port(host):
         FeedConfig.model_validate(settings)
 
 
+def test_a_feed_of_many_entries_is_read_to_a_bound(site):
+    """The first entries count, and how many are left out is said; the default leaves a config what
+    it was."""
+    url = site.put("/feed", rss(ADA, BOB, {**BOB, "guid": "3"}, {**BOB, "guid": "4"}))
+    crawled = crawl_feed(feeds=(url,), max_entries=2)
+    assert crawled.said == {("Ada Lovelace", "P26", "William King"), ("Bob Smith", "P108", "Acme")}
+    (skip,) = {(skip.reason, skip.count) for skip in crawled.skips}
+    assert skip == ("feed has more than 2 entries (`max_entries`)", 2)
+    settings = {"name": "n", "relations": ["P26"], "feeds": [url]}
+    assert "max_entries" not in FeedConfig.model_validate(settings).model_dump(mode="json")
+
+
 def test_robots_are_obeyed(site):
     """A page that robots.txt forbids is counted, with the rule's words, and not asked for."""
     site.put("/robots.txt", "User-agent: *\nDisallow: /private")
