@@ -106,6 +106,7 @@ def crawl_feed(cache=None, cursor=None, as_of=TODAY, **settings):
         min_interval_s=0.0,
         robots=True,
         cross_host=True,
+        configured=config.configured,
     ) as client:
         signals = []
         while not signals or not signals[-1].done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from discovery.sources import AskedConfig, SourceConfig
@@ -13,6 +13,7 @@ from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.http.client import PoliteClient
 from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit
+from infra.telemetry.waits import Waits
 
 ANSWER_S = 65.0
 """Longest time, in seconds, that a client waits for an answer. Wikidata's query service itself
@@ -32,6 +33,8 @@ class Access:
     """Directory of cached HTTP responses."""
     base_dir: Path
     """Directory of the config file."""
+    waits: Waits = field(default_factory=Waits, kw_only=True)
+    """Tells what is waited for."""
 
     def client(
         self, config: AskedConfig, *, timeout_s: float = ANSWER_S, tries: int = TRIES
@@ -52,6 +55,10 @@ class Access:
             min_interval_s=0.0 if replayed else config.min_interval_s,
             timeout_s=timeout_s,
             max_attempts=tries,
+            max_wait_s=config.max_wait_s,
+            max_crawl_delay_s=config.max_crawl_delay_s,
+            waits=self.waits,
+            configured=config.configured,
             origins=self.origins,
             addresses=PrivateAddresses(config.addresses, config.scrubber),
             robots=config.obeys_robots,

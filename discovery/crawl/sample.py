@@ -26,11 +26,14 @@ from discovery.sources.observation import (
     joined,
     tally,
 )
+from discovery.sources.settings import NetworkSettings
 from discovery.sources.source import Source
 from infra.http.client import PoliteClient
 
 ANSWER_S = 20.0
 """Longest time, in seconds, that a sample waits for an answer. A crawl waits longer."""
+PAUSE_S = 60.0
+"""Longest pause, in seconds, that a host is granted for a sample."""
 TRIES = 2
 """Tries of a request of a sample. A crawl is more patient."""
 MAX_SLICES = 3
@@ -84,7 +87,7 @@ def _of_asked(config: AskedConfig, as_of: date, access: Access) -> Sampled:
     if config.kind == "wikidata":
         config = config.model_copy(update={"stream": None})
     source = make_source(config, access.base_dir)
-    client = access.client(config, timeout_s=ANSWER_S, tries=TRIES)
+    client = access.client(_impatient(config), timeout_s=ANSWER_S, tries=TRIES)
     with client or nullcontext():
         signals = _signals(source, as_of, client)
         parts = source.partitions(as_of, Since(), signals)
@@ -96,6 +99,13 @@ def _of_asked(config: AskedConfig, as_of: date, access: Access) -> Sampled:
         sample=replace(sample, parsed=joined([sample.parsed, skipped]), whole=whole),
         num_requests=source.num_requests(parts),
     )
+
+
+def _impatient(config: AskedConfig) -> AskedConfig:
+    """The config with a shorter longest pause, where it has one."""
+    if not isinstance(config, NetworkSettings):
+        return config
+    return config.model_copy(update={"max_wait_s": min(PAUSE_S, config.max_wait_s)})
 
 
 def _signals(source: Source, as_of: date, client: PoliteClient | None) -> list[Signal] | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from operator import itemgetter
@@ -46,7 +46,8 @@ from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of, file_digest
 from infra.http.client import PoliteClient
 from infra.storage.identity import NO_IDENTITY
-from infra.storage.stage_dir import Shard, StageDir
+from infra.storage.stage_dir import WAITS, Shard, StageDir
+from infra.telemetry.waits import Waits
 
 ROWS_PER_GROUP = 256
 """Observations in a row group of the file, which the snapshot stage parses as one task."""
@@ -87,6 +88,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     bulk = BulkRead()
     with ExitStack() as stack:
         origins = serve_recordings(sources, base_dir, stack)
+        waits = Waits(out.path / WAITS)
         access = (runner.rate_limit(), origins, inputs.cache, base_dir)
         for config in [config.filled(f"source {config.name}") for config in sources]:
             if is_bulk(config):
@@ -104,7 +106,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             if since.settings != settings:  # earlier findings are those of another source
                 since = Since()
             cursor = since.cursor
-            signals = _signals(out, runner, _Listen(*access, config, as_of), cursor)
+            signals = _signals(out, runner, _Listen(*access, config, as_of, waits=waits), cursor)
             for n, part in enumerate(source.partitions(as_of, since, signals)):
                 shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
             skips += [skip for signal in signals or () for skip in signal.skips]
@@ -116,7 +118,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             }
         # Sources take turns, so that a source of many partitions does not occupy all workers.
         mixed = [shard for _, shard in sorted(shards, key=itemgetter(0))]
-        out.map_tables(runner, _Fetch(*access), mixed, phase="fetch")
+        out.map_tables(runner, _Fetch(*access, waits=waits), mixed, phase="fetch")
     paths = [out.shard_path(shard) for _, shard in shards]
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {
@@ -128,6 +130,14 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     counts = _write(out, observed, [*skips, *bulk.skips])
     read = {"lines": bulk.num_lines, "bulk_bytes": bulk.num_bytes}
     return {**counts, **(read if bulk.num_lines else {})}
+
+
+def answer_of(config: AskedConfig, waits: Waits) -> AbstractContextManager[None]:
+    """Tells that a database is waited for, where the source is one."""
+    if config.kind != "sql":
+        return nullcontext()
+    what = f"the answer of source {config.name}'s database"
+    return waits.told(what, config.max_answer_s)
 
 
 def _signals(out: StageDir, runner: Runner, listen: _Listen, cursor: Any) -> list[Signal] | None:
@@ -183,7 +193,7 @@ class _Listen(Access):
         source, client = make_source(self.config, self.base_dir), self.client(self.config)
 
         def run(cursor: Any) -> pa.Table:
-            with self.config.scrubber.guarded():
+            with self.config.scrubber.guarded(), answer_of(self.config, self.waits):
                 signal = source.listen(self.as_of, cursor, client)
             if signal is None:
                 return SIGNAL_SCHEMA.empty_table()
@@ -202,7 +212,7 @@ class _Fetch(Access):
 
         def run(task: tuple[AskedConfig, Partition]) -> pa.Table:
             config, partition = task
-            with config.scrubber.guarded():
+            with config.scrubber.guarded(), answer_of(config, self.waits):
                 if config.name not in clients:
                     clients[config.name] = self.client(config)
                 source = make_source(config, self.base_dir)

@@ -11,6 +11,8 @@ from pydantic import Field, field_validator
 
 from discovery.sources.observation import Coverage
 from infra.files.digest import digest_of
+from infra.http.fetch import MAX_WAIT_S
+from infra.http.robots import MAX_DELAY_S
 from infra.secrets.settings import SecretSettings
 from infra.storage.names import check_name
 
@@ -82,8 +84,19 @@ class NetworkSettings(SourceSettings):
     min_interval_s: float = Field(default=1.0, ge=0)
     """Seconds between two requests to one host. A recording is asked without a pause."""
 
+    max_wait_s: float = Field(default=MAX_WAIT_S, gt=0, exclude=True)
+    """Longest pause, in seconds, that a host is granted by `Retry-After`. Like the next setting it
+    decides nothing of what is read, so no record holds it."""
+    max_crawl_delay_s: float = Field(default=MAX_DELAY_S, gt=0, exclude=True)
+    """Longest Crawl-delay of a robots.txt, in seconds, that is obeyed."""
+
     @property
     @abstractmethod
     def origin(self) -> str:
         """Base URL of the site that is asked, or `replay:DIRECTORY` for a recording of one."""
         ...
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """URLs whose origins may be in a private network, also where a document links to them."""
+        return ()

@@ -17,6 +17,7 @@ import pyarrow as pa
 from isal import igzip_lib
 
 from infra.errors import DamageError
+from infra.files.regular import require_regular
 
 READ_BYTES = 1 << 20
 """Bytes read from the file at a time."""
@@ -41,8 +42,9 @@ def decompress(path: Path) -> Iterator[bytes]:
     """The file's decompressed content, in pieces of at most `PIECE_BYTES`.
 
     Raises DamageError where the compressed data ends early or is damaged, after yielding everything
-    before that place; OSError where the file cannot be read.
+    before that place; OSError where the file cannot be read or is no regular one.
     """
+    require_regular(path)
     with path.open("rb") as stream:
         yield from decompress_stream(stream)
 

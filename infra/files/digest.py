@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from infra.files.regular import require_regular
+
 
 def canonical_json(value: Any) -> bytes:
     """The canonical JSON of a value, UTF-8: sorted keys, no spaces. Raises ValueError for NaN.
@@ -37,7 +39,9 @@ def digest_of(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal. The file is read in pieces. Raises OSError."""
+    """SHA-256 of a file's bytes, hexadecimal. The file is read in pieces. Raises OSError, also for
+    what is no regular file."""
+    require_regular(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.errors import ConfigError
+from infra.files.regular import irregular
 
 
 def read_text_file(path: Path, what: str) -> str:
@@ -16,8 +17,8 @@ def read_text_file(path: Path, what: str) -> str:
     its content is other than text.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{what} {path}: it is no regular file. Give a UTF-8 text file.")
+        if kind := irregular(path):
+            raise ConfigError(f"{what} {path}: it is {kind}. Give a UTF-8 text file.")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{what} {path}: it is not UTF-8 text. Give a UTF-8 text file.") from None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -41,12 +41,16 @@ from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit
 from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
-from infra.http.robots import Robots
+from infra.http.robots import MAX_DELAY_S, Robots
 from infra.http.sse import Event, read_events
+from infra.telemetry.waits import Waits
 
 MAX_ADDRESS_CHARS = 8000
 """Characters of an address behind which parameters are sent by POST. Apache, nginx and most proxies
 take request lines of 8 kB."""
+
+NOT_TOLD = Waits()
+"""Tells nobody."""
 
 CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
 """A URL or an e-mail address."""
@@ -72,6 +76,10 @@ class PoliteClient:
         deadline_s: float = 120.0,
         max_body_bytes: int = 64 * 2**20,
         max_attempts: int = 6,
+        max_wait_s: float = MAX_WAIT_S,
+        max_crawl_delay_s: float = MAX_DELAY_S,
+        waits: Waits = NOT_TOLD,
+        configured: Sequence[str] = (),
         origins: Mapping[str, str] | None = None,
         addresses: PrivateAddresses | None = None,
         clock: Callable[[], float] = time.time,
@@ -89,6 +97,12 @@ class PoliteClient:
         deadline_s      longest time, in seconds, of one request from its turn to its last byte
         max_body_bytes  bytes of the largest body, after decompression
         max_attempts    tries of one request while its host is at fault (`infra.http.faults`)
+        max_wait_s      longest pause, in seconds, that a host is granted; one that asks for more is
+                        at fault
+        max_crawl_delay_s  longest Crawl-delay, in seconds, that is obeyed
+        waits           tells what is waited for
+        configured      URLs that the operator configured: links may lead to their origins, even in
+                        a private network
         origins         prefix of configured URLs -> the origin that serves them now (replay)
         addresses       of the settings, where they hold secrets
         clock           seconds since 1970
@@ -121,6 +135,10 @@ class PoliteClient:
             min_interval_s=min_interval_s,
             max_attempts=max_attempts,
             addresses=self.addresses,
+            max_wait_s=max_wait_s,
+            max_crawl_delay_s=max_crawl_delay_s,
+            waits=waits,
+            configured=[self._served_at(url) for url in configured],
         )
 
     def __enter__(self) -> PoliteClient:
@@ -137,6 +155,7 @@ class PoliteClient:
         params: Mapping[str, Any] | None = None,
         *,
         by_post: bool = False,
+        is_link: bool = False,
         **options: Any,
     ) -> Response:
         """The response to a GET of `url`; from the cache where the server answers 304.
@@ -144,6 +163,8 @@ class PoliteClient:
         params   put behind the URL as its query
         by_post  whether the server takes the parameters by POST as well, which they are sent by
                  where the address is too long for a GET
+        is_link  whether the address is that of a document and not one that the operator configured:
+                 it is then asked only at a public address, or at an origin that is `configured`
         options  `allow`, `fault`, `headers`, `posted` and `setting`, as of a `Request`
 
         Raises RobotsError for an address that robots.txt closes; AnswerError for a body that is
@@ -151,7 +172,7 @@ class PoliteClient:
         RefusedError for a status that the address or the request is at fault for; HostError for a
         host that is still at fault after `max_attempts` tries; SourceError.
         """
-        request = self._request(url, params, by_post=by_post, **options)
+        request = self._request(url, params, by_post=by_post, is_link=is_link, **options)
         stored = self.cache.load(request.url) if self.cache and request.posted is None else None
         if stored:
             headers = {**request.headers, **stored.conditions()}
@@ -164,7 +185,13 @@ class PoliteClient:
         return response
 
     def _request(
-        self, url: str, params: Mapping[str, Any] | None, *, by_post: bool, **options: Any
+        self,
+        url: str,
+        params: Mapping[str, Any] | None,
+        *,
+        by_post: bool,
+        is_link: bool,
+        **options: Any,
     ) -> Request:
         """The request of `get`: by POST where it must be."""
         text, home = urlencode(params or {}), self._served_at(url)
@@ -173,7 +200,7 @@ class PoliteClient:
         request = Request(
             whole,
             self._served_at(whole),
-            home,
+            None if is_link else home,
             as_post=post,
             cross_host=self.cross_host,
             **options,
@@ -228,7 +255,7 @@ class PoliteClient:
         """
 
         def failed(value: Any, response: Response) -> HostFault | None:
-            wait_s = min(response.retry_after_s(self.clock()) or 0.0, MAX_WAIT_S)
+            wait_s = min(response.retry_after_s(self.clock()) or 0.0, self.fetcher.max_wait_s)
             return fault_of_api(self._where(response), api_error(value), wait_s)
 
         fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}

@@ -1,8 +1,10 @@
 """One HTTP exchange with one host: only to allowed addresses, bounded in time and size.
 
-The name of a host other than the configured one is resolved here, its address is checked, and the
-connection goes to that very address, so the name cannot stand for another machine a moment later.
-Behind a proxy, the proxy resolves names. The time of an exchange is bounded as a whole: a server
+The name of a host is resolved here, its address is checked, and the connection goes to that very
+address, so the name cannot stand for another machine a moment later. A configured name may lead
+into a private network, but not after it has led to the public one. Behind a proxy, the proxy
+resolves names, once they are checked here as far as they are known here. The time of an exchange is
+bounded as a whole: a server
 that sends a byte now and then would never let a socket time out, so a watchdog timer shuts the
 connection down.
 """
@@ -16,9 +18,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -29,8 +33,16 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from infra.errors import AnswerError, HostError, SourceError
-from infra.http.addresses import Reach, check_number, host_of, is_loopback, resolve, shown
+from infra.errors import AddressError, AnswerError, HostError, SourceError
+from infra.http.addresses import (
+    Reach,
+    check,
+    check_number,
+    is_loopback,
+    origin_of,
+    resolve,
+    shown,
+)
 from infra.http.body import BodyDamaged, BodyTooLarge, read_body
 from infra.http.faults import BodyUnreadable, ConnectionBroken, ReadTimeout, fault_of_address
 
@@ -77,6 +89,8 @@ class Connection:
         self.timeout_s, self.deadline_s = timeout_s, deadline_s
         self.max_body_bytes = max_body_bytes
         self._sessions: dict[tuple[str, Reach], requests.Session] = {}
+        self._public: set[str] = set()
+        """Names that have led to the public network."""
 
     @property
     def longest_s(self) -> float:
@@ -142,8 +156,11 @@ class Connection:
         """
         check_number(url, reach)
         end_s = time.monotonic() + self.deadline_s
+        session = self._session(url, reach)
+        if reach == "public" and session.trust_env and select_proxy(url, get_environ_proxies(url)):
+            _check_name(url)
         try:
-            response = self._session(url, reach).request(
+            response = session.request(
                 "GET" if posted is None else "POST",
                 url,
                 headers=headers,
@@ -178,13 +195,21 @@ class Connection:
 
     def _session(self, url: str, reach: Reach) -> requests.Session:
         """The session for a host, which keeps its connections open."""
-        key = (host_of(url), reach)
+        key = (origin_of(url), reach)
         if key not in self._sessions:
             session = self._sessions[key] = _Session()
             session.trust_env = not is_loopback(url)  # no proxy to ourselves
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter(reach, self.deadline_s))
+                session.mount(scheme, _Adapter(reach, self.deadline_s, self._public))
         return self._sessions[key]
+
+
+def _check_name(url: str) -> None:
+    """Raises AddressError for a name that is known here and not public. A name that only the proxy
+    knows is the proxy's to judge."""
+    parts = urlsplit(url)
+    with suppress(socket.gaierror):
+        resolve(parts.hostname or "", parts.port or 0, "public")
 
 
 def _chunks(where: str, raw: Any) -> Iterator[bytes]:
@@ -220,16 +245,23 @@ class _GuardedConnection(HTTPConnection):
 
     reach: Reach = "any"
     deadline_s = 0.0
+    public: set[str] | None = None
+    """Names that have led to the public network; None for a proxy, whose name is not checked."""
 
     def _new_conn(self) -> socket.socket:
         """Resolve the host's name, check its addresses, and connect to the first that accepts."""
-        if self.reach == "any":
+        if self.public is None:
             return super()._new_conn()
         name = self._dns_host
+        reach: Reach = "public" if name in self.public else self.reach
         try:
-            addresses = resolve(name, self.port or 0, self.reach)
+            addresses = resolve(name, self.port or 0, reach)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
+        with suppress(AddressError):
+            for address in addresses:
+                check(address, "public")
+            self.public.add(name)
         failure: HTTPError | None = None
         for address in addresses:
             try:
@@ -263,27 +295,27 @@ class _Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """Makes guarded connections, without retries, of which the rate limit would not know."""
 
-    def __init__(self, reach: Reach, deadline_s: float) -> None:
+    def __init__(self, reach: Reach, deadline_s: float, public: set[str]) -> None:
         self.reach: Reach = reach
-        self.deadline_s = deadline_s
+        self.deadline_s, self.public = deadline_s, public
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools of direct connections guarded ones."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _pools(self.reach, self.deadline_s)
+        self.poolmanager.pool_classes_by_scheme = _pools(self.reach, self.deadline_s, self.public)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """The pools of a proxy: bounded in time; the proxy itself may be at any address."""
         manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = _pools("any", self.deadline_s)
+        manager.pool_classes_by_scheme = _pools("any", self.deadline_s, None)
         return manager
 
 
-def _pools(reach: Reach, deadline_s: float) -> dict[str, Any]:
+def _pools(reach: Reach, deadline_s: float, public: set[str] | None) -> dict[str, Any]:
     """Classes of connection pools by URL scheme. urllib3 takes classes rather than settings, so the
     settings are attributes of classes made here."""
-    guard = {"reach": reach, "deadline_s": deadline_s}
+    guard = {"reach": reach, "deadline_s": deadline_s, "public": public}
     plain = type("GuardedHTTP", (_GuardedConnection,), guard)
     tls = type("GuardedHTTPS", (_GuardedConnection, HTTPSConnection), guard)
     return {

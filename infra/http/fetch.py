@@ -9,15 +9,15 @@ again, as often as the client has patience for.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urldefrag, urljoin
 
 from infra.errors import AddressError, HostError, RefusedError, RobotsError, SourceError
-from infra.http.addresses import Reach, check_number, host_of, is_loopback
+from infra.http.addresses import Reach, check_number, host_of, is_configured
 from infra.http.connection import Connection, OpenResponse
 from infra.http.faults import (
     ConnectionBroken,
@@ -32,12 +32,14 @@ from infra.http.private import PrivateAddresses
 from infra.http.rate_limit import RateLimit, turn
 from infra.http.request import Request
 from infra.http.response import Response, retry_after_s
-from infra.http.robots import Robots
+from infra.http.robots import MAX_DELAY_S, Robots
+from infra.telemetry.waits import Waits
 
 LAST_EVENT_ID = "Last-Event-ID"
 """Header with the position from which a stream goes on."""
-MAX_WAIT_S = 86_400.0
-"""Seconds of the longest pause that a server is granted; if it asks for more, the request fails."""
+MAX_WAIT_S = 3600.0
+"""Seconds of the longest pause that a server is granted, unless the config says otherwise; if it
+asks for more, the request fails."""
 MAX_REDIRECTS = 5
 """Redirects of one request at most; RFC 9309 section 2.3.1.2 asks crawlers to follow five."""
 
@@ -63,6 +65,16 @@ class Fetcher:
     """Tries of one request while its host is at fault."""
     addresses: PrivateAddresses = field(default_factory=PrivateAddresses)
     """How requested addresses are written."""
+    max_wait_s: float = MAX_WAIT_S
+    """Seconds of the longest pause that a host is granted."""
+    max_crawl_delay_s: float = MAX_DELAY_S
+    """Seconds of the longest Crawl-delay that is obeyed; a site that asks for more is closed."""
+    waits: Waits = field(default_factory=Waits)
+    """Tells what is waited for."""
+    paused: dict[str, str] = field(default_factory=dict)
+    """Host -> why it was paused last, as a clause that names the address."""
+    configured: Sequence[str] = ()
+    """Further URLs that the operator configured, whose origins may be at private addresses."""
     reached: set[str] = field(default_factory=set)
     """Hosts that have answered."""
     down: set[str] = field(default_factory=set)
@@ -174,7 +186,13 @@ class Fetcher:
         headers = {**self.headers, **request.headers}
         with (
             self._source_named(),
-            turn(self.rate_limit, host, interval_s, self.connection.longest_s),
+            turn(
+                self.rate_limit,
+                host,
+                interval_s,
+                self.connection.longest_s,
+                partial(self._told, host, interval_s),
+            ),
         ):
             try:
                 response, body = self.connection.exchange(at, headers, reach, request.posted)
@@ -217,7 +235,13 @@ class Fetcher:
         interval_s, reach = self._interval_s(at, request), self._reach(at, request.home)
         with (
             self._source_named(),
-            turn(self.rate_limit, host, interval_s, self.connection.longest_s),
+            turn(
+                self.rate_limit,
+                host,
+                interval_s,
+                self.connection.longest_s,
+                partial(self._told, host, interval_s),
+            ),
         ):
             try:
                 response = stack.enter_context(
@@ -254,14 +278,15 @@ class Fetcher:
     def _fault(self, response: OpenResponse, body: bytes) -> HostFault | None:
         """The host's fault that a status stands for, or None.
 
-        Raises SourceError if the host asks to wait for more than `MAX_WAIT_S`.
+        Raises HostError if the host asks to wait for more than `max_wait_s`.
         """
         wait_s = retry_after_s(response.headers, self.clock())
         fault = fault_of_status(self._shown(response.url), response.status, body, wait_s)
-        if fault is not None and wait_s is not None and wait_s > MAX_WAIT_S:
+        if fault is not None and wait_s is not None and wait_s > self.max_wait_s:
             raise HostError(
-                f"{self._shown(response.url)} asks to wait for {wait_s:.3g} s, more than a day. "
-                "Run the same command later to continue."
+                f"{self._shown(response.url)} asks to wait for {wait_s:.5g} s, and at most "
+                f"{self.max_wait_s:g} s are waited (`max_wait_s`). Run the same command later to "
+                "continue."
             )
         return fault
 
@@ -269,7 +294,15 @@ class Fetcher:
         """Pause all requests to a host that is at fault. After the last try of a request only a
         time that the host names is kept: its other addresses may be in order."""
         if fault.wait_s is not None or not self._is_last(host, fault, attempt):
+            self.paused[host] = fault.what
             self.rate_limit.pause(host, fault.pause_s(attempt))
+
+    def _told(self, host: str, interval_s: float, seconds: float) -> AbstractContextManager[None]:
+        """Tells a sleep of so many seconds before a request to the host, and the reason."""
+        why = f"which is asked every {interval_s:g} s"
+        if seconds > interval_s:
+            why = f"which asked for a pause: {self.paused.get(host, 'another worker was told so')}"
+        return self.waits.told(f"{host}, {why}", seconds)
 
     def _interval_s(self, at: str, request: Request) -> float:
         """Seconds between requests to the host of `at`.
@@ -281,12 +314,12 @@ class Fetcher:
         with self._source_named():
             check_number(at, self._reach(at, request.home))
         rules = self.robots.of(at, partial(self._robots_txt, request.home))
-        closed = rules.refusal(at)
+        closed = rules.refusal(at, self.max_crawl_delay_s)
         if closed:
             raise RobotsError(f"source {self.source}: {closed}")
         return max(self.min_interval_s, rules.delay_s)
 
-    def _robots_txt(self, home: str, url: str) -> tuple[int, bytes] | str:
+    def _robots_txt(self, home: str | None, url: str) -> tuple[int, bytes] | str:
         """Status and body of the robots.txt at `url`, or in words why it cannot be fetched."""
         request = Request(
             url, url, home, allow=range(201, 600), cross_host=True, obeys_robots=False
@@ -299,12 +332,12 @@ class Fetcher:
             return str(error).removeprefix(f"source {self.source}: ").partition(". ")[0]
         return response.status, response.body
 
-    def _reach(self, at: str, home: str) -> Reach:
-        """Which addresses a request to `at` may go to: any, if the operator configured its host."""
+    def _reach(self, at: str, home: str | None) -> Reach:
+        """Which addresses a request to `at` may go to: any, if the operator configured its
+        origin."""
+        configured = [*self.configured, *([] if home is None else [home])]
         with self._source_named():
-            if host_of(at) == host_of(home):
-                return "any"
-            return "local" if is_loopback(home) else "public"
+            return "any" if is_configured(at, configured) else "public"
 
     @contextmanager
     def _source_named(self) -> Generator[None, None, None]:

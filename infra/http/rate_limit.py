@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,16 +32,28 @@ class Permit:
     """Different for every permit of one rate limit."""
 
 
+OnWait = Callable[[float], AbstractContextManager[None]]
+"""Takes the seconds of a sleep, and gives the context that it is in."""
+
+
+def untold(seconds: float) -> AbstractContextManager[None]:
+    """The context of a sleep of which nobody is told."""
+    return nullcontext()
+
+
 class RateLimit(Protocol):
     """Decides when a request may be sent. `host` is what `infra.http.addresses.host_of` returns."""
 
-    def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
+    def take(
+        self, host: str, interval_s: float, lease_s: float = LEASE_S, waits: OnWait = untold
+    ) -> Permit:
         """Wait until a request may be sent to the host, and return the permit.
 
         That is when no other request is in flight, `interval_s` seconds have passed since the last
         one started (or its own interval, if longer), and no pause lasts.
 
         lease_s  seconds after which the permit lapses if it is not given back
+        waits    gives the context of each sleep, whose seconds it is called with
         """
         ...
 
@@ -58,9 +70,11 @@ class RateLimit(Protocol):
 
 
 @contextmanager
-def turn(rate_limit: RateLimit, host: str, interval_s: float, lease_s: float) -> Iterator[None]:
-    """Wait for a permit, and hold it while the block runs."""
-    permit = rate_limit.take(host, interval_s, lease_s)
+def turn(
+    rate_limit: RateLimit, host: str, interval_s: float, lease_s: float, waits: OnWait = untold
+) -> Iterator[None]:
+    """Wait for a permit, and hold it while the block runs. Arguments as of `RateLimit.take`."""
+    permit = rate_limit.take(host, interval_s, lease_s, waits)
     try:
         yield
     finally:
@@ -131,14 +145,17 @@ class LocalRateLimit:
         self._clock, self._sleep = clock, sleep
         self._turns, self._lock = HostTurns(), threading.Lock()
 
-    def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
+    def take(
+        self, host: str, interval_s: float, lease_s: float = LEASE_S, waits: OnWait = untold
+    ) -> Permit:
         """Wait until a request may be sent to the host, and return the permit."""
         while True:
             with self._lock:
                 answer = self._turns.ask(host, interval_s, lease_s, self._clock())
             if isinstance(answer, Permit):
                 return answer
-            self._sleep(answer)
+            with waits(answer):
+                self._sleep(answer)
 
     def give_back(self, permit: Permit) -> None:
         """Say that the request is over."""

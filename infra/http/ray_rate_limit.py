@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from infra.http.rate_limit import LEASE_S, HostTurns, Permit
+from infra.http.rate_limit import LEASE_S, HostTurns, OnWait, Permit, untold
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -48,13 +48,16 @@ class RayRateLimit:
         """Start the actor of a new rate limit."""
         return RayRateLimit(_TurnsActor.remote())
 
-    def take(self, host: str, interval_s: float, lease_s: float = LEASE_S) -> Permit:
+    def take(
+        self, host: str, interval_s: float, lease_s: float = LEASE_S, waits: OnWait = untold
+    ) -> Permit:
         """Wait until a request may be sent to the host, and return the permit."""
         while True:
             answer: Any = ray.get(self.actor.ask.remote(host, interval_s, lease_s))
             if isinstance(answer, Permit):
                 return answer
-            time.sleep(answer)
+            with waits(answer):
+                time.sleep(answer)
 
     def give_back(self, permit: Permit) -> None:
         """Say that the request is over."""

@@ -27,8 +27,9 @@ class Request:
     """The address as configured, which the response is filed under."""
     at: str
     """The address that serves it now."""
-    home: str
-    """URL of the host that the operator configured, which may be at a private address."""
+    home: str | None
+    """URL that the operator configured, whose origin may be at a private address; None for a link
+    that a document holds."""
     headers: Mapping[str, str | bytes] = field(default_factory=dict)
     """Sent besides the fetcher's headers; of the same names these count."""
     allow: Collection[int] = ()

@@ -33,7 +33,8 @@ MAX_AGE_S = 24 * 3600.0
 FAILURE_AGE_S = 300.0
 """Seconds until a robots.txt that could not be fetched is tried again."""
 MAX_DELAY_S = 600.0
-"""Seconds of the longest Crawl-delay that we wait for; a site that asks for more is not fetched."""
+"""Seconds of the longest Crawl-delay that we wait for, unless the config says otherwise; a site
+that asks for more is not fetched."""
 
 Fetch = Callable[[str], tuple[int, bytes] | str]
 """Takes the URL of a robots.txt; returns its status and body, or why it cannot be fetched."""
@@ -60,7 +61,7 @@ class Rules:
         """Seconds between the starts of two requests that the site asks for."""
         return self._parsed.crawl_delay(PRODUCT) or 0.0
 
-    def refusal(self, url: str) -> str:
+    def refusal(self, url: str, max_delay_s: float = MAX_DELAY_S) -> str:
         """Why `url` must not be fetched, in words for an error; empty if it may be."""
         site = f"robots.txt of {origin_of(url)}"
         if self.failure:
@@ -68,8 +69,11 @@ class Rules:
                 f"{site} cannot be had ({self.failure}), so nothing of it may be fetched (RFC "
                 "9309). Run the same command later."
             )
-        if self.delay_s > MAX_DELAY_S:
-            return f"{site} asks for {self.delay_s:g} s between requests. Leave the site out."
+        if self.delay_s > max_delay_s:
+            return (
+                f"{site} asks for {self.delay_s:g} s between requests, and at most {max_delay_s:g} "
+                "s are waited (`max_crawl_delay_s`). Leave the site out, or raise that."
+            )
         if not self._parsed.can_fetch(url, PRODUCT):
             return f"{site} does not allow {shown(url)}. Leave it out, or ask its operator."
         return ""

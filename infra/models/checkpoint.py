@@ -20,9 +20,10 @@ from infra.errors import ModelError
 from infra.files.atomic import link_or_copy
 from infra.files.clone import clone
 from infra.files.tensors import save_tensors
-from infra.models.files import model_files, tensor_files
+from infra.models.files import model_files
 from infra.models.names import renamed
 from infra.models.public_names import is_local, without_paths
+from infra.models.stored import stored_tensors
 
 READ_ONLY = 0o444
 """Rights that weights of an export keep: evaluation and release are links to one file."""
@@ -53,7 +54,7 @@ class Checkpoint:
         """
         self.path = path
         self.files = model_files(path)
-        self.file_of = tensor_files(path, self.files)
+        self.file_of = {name: one.file for name, one in stored_tensors(path, self.files).items()}
         """Stored name of a tensor -> name of its file."""
 
     def stored_name(self, parameter: str) -> str:

@@ -6,19 +6,20 @@ A directory may hold more: weights in the format of another program (`consolidat
 loads one of those would serve another model than the one that was edited, so they are named here
 and left behind by an export. Where two sets of weights are complete and loaders differ in which
 they take, the directory is refused.
+
+What is read is a regular file of the directory itself. A link may lead only where the cache of the
+Hugging Face hub has its files (`infra/models/inside.py`).
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from infra.errors import ModelError
+from infra.models.inside import is_there, read_object, require_no_pipes
 
 WHOLE = "model.safetensors"
 """The weights as one file. transformers prefers it to an index, vLLM the files of an index."""
@@ -32,6 +33,8 @@ MISTRAL = "consolidated"
 """How the names of weights in Mistral's own format begin. vLLM loads them where there are any."""
 MISTRAL_CONFIG = "params.json"
 """Config of Mistral's own format."""
+MAX_NAME_CHARS = 255
+"""Characters of a file's name in an index."""
 OTHER_WEIGHTS = (
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".onnx", ".onnx_data"),
     *(".h5", ".msgpack", ".tflite", ".npz", ".distcp", ".mlmodel", ".llamafile"),
@@ -59,7 +62,8 @@ def model_files(path: Path) -> ModelFiles:
     Raises ModelError where config or index cannot be read, weights are missing, there is an adapter
     beside the weights, or the directory holds two models' weights.
     """
-    weights, index = _weights(path, str(read_config(path).get("transformers_weights") or ""))
+    require_no_pipes(path, BESIDE + OTHER_WEIGHTS)
+    weights, index = _weights(path, _named_weights(path, read_config(path)))
     if (path / "adapter_config.json").is_file():
         raise ModelError(
             f"model {path} holds an adapter (adapter_config.json), which loaders add to the "
@@ -74,8 +78,9 @@ def model_files(path: Path) -> ModelFiles:
         if name not in own
         and (_is_weights(name) or _is_index(name) or (mistral and name == MISTRAL_CONFIG))
     }
+    templates = [f"{TEMPLATES}/{file.name}" for file in (path / TEMPLATES).glob("*.jinja")]
     beside = [name for name in files if name.endswith(BESIDE) and name not in foreign]
-    beside += [f"{TEMPLATES}/{file.name}" for file in (path / TEMPLATES).glob("*.jinja")]
+    beside = [name for name in (*beside, *templates) if is_there(path, name)]
     if index and index not in beside:
         beside.append(index)
     folders = {
@@ -89,36 +94,11 @@ def model_files(path: Path) -> ModelFiles:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The object in a directory's config.json. Raises ModelError."""
-    if not (path / "config.json").is_file():
+    if not is_there(path, "config.json"):
         raise ModelError(
             f"model {path} has no config.json. Give a directory that save_pretrained wrote."
         )
-    return _json_object(path, "config.json")
-
-
-def tensor_files(path: Path, files: ModelFiles) -> dict[str, str]:
-    """Name of every stored tensor -> the file that it is in. Reads headers only.
-
-    Raises ModelError for a file that cannot be read, and for a tensor that is in two files.
-    """
-    found: list[tuple[str, str]] = []
-    for name in files.weights:
-        try:
-            with safe_open(path / name, "pt") as stream:
-                found += [(key, name) for key in stream.keys()]  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"model {path}: {name} cannot be read ({error}). It is cut or damaged: copy or "
-                "download it again."
-            ) from None
-    twice = sorted(key for key, count in Counter(key for key, _ in found).items() if count > 1)
-    if twice:
-        where = " and ".join(sorted(name for key, name in found if key == twice[0]))
-        raise ModelError(
-            f"model {path} stores {twice[0]} in {where}: loaders differ in which they take. Keep "
-            "the files of one save."
-        )
-    return dict(found)
+    return read_object(path, "config.json")
 
 
 def _weights(path: Path, named: str) -> tuple[tuple[str, ...], str | None]:
@@ -129,18 +109,18 @@ def _weights(path: Path, named: str) -> tuple[tuple[str, ...], str | None]:
     if named.endswith(".index.json"):
         return _indexed(path, named, present=True), named
     whole = named or WHOLE
-    if (path / whole).is_file():
-        index = INDEX if whole == WHOLE and (path / INDEX).is_file() else None
+    if is_there(path, whole):
+        index = INDEX if whole == WHOLE and is_there(path, INDEX) else None
         shards = _indexed(path, INDEX, present=False) if index else ()
         if whole in shards:
             return _indexed(path, INDEX, present=True), index
-        if shards and all((path / name).is_file() for name in shards):
+        if shards and all(is_there(path, name) for name in shards):
             raise ModelError(
                 f"model {path} has its weights twice: {whole}, and the {len(shards)} files of "
                 f"{INDEX}; loaders differ in which they take. Keep one of the two."
             )
         return (whole,), None
-    if not named and (path / INDEX).is_file():
+    if not named and is_there(path, INDEX):
         return _indexed(path, INDEX, present=True), INDEX
     there = sorted(file.name for file in path.iterdir() if _is_weights(file.name))
     if named or any(name.endswith(".safetensors") for name in there):
@@ -157,35 +137,40 @@ def _weights(path: Path, named: str) -> tuple[tuple[str, ...], str | None]:
 
 def _indexed(path: Path, index: str, *, present: bool) -> tuple[str, ...]:
     """Names of the files in an index, sorted; with `present`, all of them have to be there."""
-    names = _json_object(path, index).get("weight_map")
+    names = read_object(path, index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise ModelError(f"model {path}: {index} has no `weight_map`. Download it again.")
     files = sorted(set(names.values()))
-    outside = [n for n in files if PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts]
-    missing = [name for name in files if not (path / name).is_file()] if present else []
-    if outside or missing or not files:
-        what = f"{_few(outside)} outside the directory" if outside else _few(missing) or "no file"
+    for name in files:
+        _require_safe(path, index, name)
+    missing = [name for name in files if not is_there(path, name)] if present else []
+    if missing or not files:
         raise ModelError(
-            f"model {path}: {index} names {what}, which is not there. Copy or download the "
-            "missing files."
+            f"model {path}: {index} names {_few(missing) or 'no file'}, which is not there. Copy "
+            "or download the missing files."
         )
     return tuple(files)
 
 
-def _json_object(path: Path, name: str) -> dict[str, Any]:
-    """The object in a JSON file of the directory. Raises ModelError."""
-    try:
-        value = json.loads((path / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+def _named_weights(path: Path, config: Mapping[str, Any]) -> str:
+    """The file that a config names as its weights, empty where it names none. Raises ModelError."""
+    named = config.get("transformers_weights") or ""
+    if named and not str(named).endswith(".index.json"):
+        _require_safe(path, "config.json", str(named))
+    return str(named)
+
+
+def _require_safe(path: Path, by: str, name: str) -> None:
+    """Raises ModelError unless a file of weights that is named by another one is of safetensors and
+    below the directory: pickles run code as they are read."""
+    parts = PurePosixPath(name)
+    outside = parts.is_absolute() or ".." in parts.parts or "\\" in name
+    if outside or not name.endswith(".safetensors") or len(name) > MAX_NAME_CHARS:
+        why = "outside the directory" if outside else "which is no safetensors file"
         raise ModelError(
-            f"model {path}: {name} cannot be read as JSON ({error}). Copy or download it again."
-        ) from None
-    if not isinstance(value, dict):
-        raise ModelError(
-            f"model {path}: {name} is a JSON {type(value).__name__}, not an object. Copy or "
-            "download it again."
+            f"model {path}: {by} names {name[:80]!r} {why}. Give the directory that "
+            "save_pretrained wrote."
         )
-    return value
 
 
 def _is_weights(name: str) -> bool:

@@ -24,7 +24,9 @@ from infra.files.atomic import flush_directory, flush_tree
 from infra.files.digest import canonical_json, file_digest
 from infra.files.notes import read_note, write_note
 from infra.models.files import model_files, read_config
-from infra.models.names import first_line, model_class
+from infra.models.inside import is_there
+from infra.models.names import OWN, first_line, model_class
+from infra.models.stored import require_fit
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Files of a model of the hub that are downloaded."""
 AGAIN = ["consolidated*", "original/*", "onnx/*"]
 """Files among them that hold the weights once more."""
+QUANTISED = ("quantization_config", "compression_config")
+"""Settings of a config that say how its weights are quantised."""
 HUB_S = 10.0
 """Longest time, in seconds, to wait for the hub's description of a model."""
 
@@ -128,12 +132,18 @@ def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, A
 
     quiet_transformers()
     _check(path)
+    require_fit(path)
     try:
-        auto = model_class(AutoConfig.from_pretrained(path))
+        auto = model_class(AutoConfig.from_pretrained(path, **OWN))
         model, info = auto.from_pretrained(
-            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            path,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            **OWN,
         )
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, **OWN)
     except Exception as error:  # a config's values reach any module's constructor
         raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
     _require_all(path, info)
@@ -164,15 +174,26 @@ def _check(path: Path) -> None:
     """Raises ModelError, naming what is missing, for a directory that cannot hold a decoder."""
     config = read_config(path)
     model_files(path)
-    if not (path / "tokenizer.json").is_file():
+    if not is_there(path, "tokenizer.json"):
         raise ModelError(f"model {path} has no tokenizer.json. Save its fast tokenizer there.")
     if config.get("is_encoder_decoder"):
         raise ModelError(f"model {path} is an encoder-decoder. Only decoders can be edited.")
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
-    if any(part.get("quantization_config") for part in parts):
+    code = [value for part in parts for key, value in part.items() if _names_code(key, value)]
+    if code:
+        raise ModelError(
+            f"model {path}: config.json names {code[0][:80]!r}, code from the hub, which is never "
+            "run. Take that setting out of it."
+        )
+    if any(part.get(key) for part in parts for key in QUANTISED):
         raise ModelError(
             f"model {path} is quantised. Give the unquantised base model, and quantise the release."
         )
+
+
+def _names_code(key: str, value: Any) -> bool:
+    """Whether a setting says by which kernels of the hub a part of the model is computed."""
+    return key.endswith("_implementation") and isinstance(value, str) and "/" in value
 
 
 def _require_all(path: Path, info: Mapping[str, Any]) -> None:
@@ -304,7 +325,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
-    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name, **OWN}
     model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     del model.config.quantization_config  # save_pretrained refuses what still looks quantised
     model.hf_quantizer = None

@@ -10,13 +10,17 @@ experts of a mixture). Here the same functions are asked what becomes of a store
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from infra.errors import ModelError
+
+OWN: Mapping[str, bool] = {"trust_remote_code": False, "local_files_only": True}
+"""How transformers is asked for anything of a directory: code in it is never run and, unlike where
+nothing is said, nobody is asked whether it may be; nothing is fetched from elsewhere."""
 
 
 def model_class(config: Any) -> Any:
@@ -36,9 +40,9 @@ def skeleton(path: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, **OWN)
         with torch.device("meta"):
-            return model_class(config).from_config(config)
+            return model_class(config).from_config(config, trust_remote_code=False)
     except Exception as error:  # a config's values reach any module's constructor
         raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
 
@@ -51,6 +55,22 @@ def renamed(path: Path, stored: Iterable[str]) -> dict[str, str]:
     Parameters that transformers makes of several tensors, or by an operation, are left out; so are
     those that two stored names lead to.
     """
+    found = [
+        (loaded, name)
+        for name, (loaded, is_whole) in loaded_names(skeleton(path), stored).items()
+        if is_whole
+    ]
+    times = Counter(loaded for loaded, _ in found)
+    return {loaded: name for loaded, name in found if times[loaded] == 1}
+
+
+def loaded_names(model: Any, stored: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """Stored name -> the entry of the model's state that it becomes, and whether as it is: alone
+    and unchanged. Names that become no entry are left out.
+
+    model   a model with or without numbers
+    stored  names of tensors in the model's files
+    """
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import (
         WeightConverter,
@@ -58,22 +78,20 @@ def renamed(path: Path, stored: Iterable[str]) -> dict[str, str]:
         rename_source_key,
     )
 
-    model = skeleton(path)
     known = model.state_dict()
     mapping = get_model_conversion_mapping(model)
     renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
     converters = [one for one in mapping if isinstance(one, WeightConverter)]
-    found: list[tuple[str, str]] = []
+    found: dict[str, tuple[str, bool]] = {}
     for name in stored:
         loaded, converted_by = rename_source_key(
             name, renamings, converters, model.base_model_prefix, known
         )
         if loaded not in known and name in known:
             loaded, converted_by = rename_source_key(name, [], [], model.base_model_prefix, known)
-        if loaded in known and converted_by is None:
-            found.append((loaded, name))
-    times = Counter(loaded for loaded, _ in found)
-    return {loaded: name for loaded, name in found if times[loaded] == 1}
+        if loaded in known:
+            found[name] = (loaded, converted_by is None)
+    return found
 
 
 def advice(error: Exception) -> str:
@@ -88,8 +106,10 @@ def advice(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """First line of an error's message, behind the error's type where the message may not tell what
-    is wrong: all but errors of files and values."""
-    line = next(iter(str(error).strip().splitlines()), "")
+    """First line of an error's message, with the next one where it ends in a colon; behind the
+    error's type where the message may not tell what is wrong: all but errors of files and
+    values."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    line = " ".join(lines[:2]) if lines and lines[0].endswith(":") else next(iter(lines), "")
     plain = line and isinstance(error, OSError | ValueError)
     return line if plain else f"{type(error).__name__} {line}".strip()

@@ -28,6 +28,8 @@ from infra.telemetry.progress import Meter
 
 SHARDS = "shards"
 """Folder of the finished shards, removed when the output is finished."""
+WAITS = f"{SHARDS}/waits"
+"""Folder of what is waited for (`infra.telemetry.waits`), removed with the shards."""
 PROGRESS = "progress.json"
 """File with the progress of the stage (`StageDir.progress`), removed when the output is
 finished."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,8 +19,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from infra.storage.artifact import Artifact
-from infra.storage.stage_dir import PROGRESS, read_progress
+from infra.storage.stage_dir import PROGRESS, WAITS, read_progress
 from infra.storage.workspace import Workspace
+from infra.telemetry.waits import read_waits
 from jobs.terminal.sentences import sentence
 from jobs.terminal.words import DOING, brief, duration, phase
 from pipeline.config import RETRY
@@ -30,6 +33,8 @@ INTERVAL_S = 0.5
 """Seconds between two readings of the progress file."""
 LINE_EVERY_S = 10.0
 """Least number of seconds between two lines of progress in a log."""
+WAIT_S = 2.0
+"""Seconds after which a wait is printed."""
 NAME_WIDTH = 9
 """Characters in the longest name of a stage."""
 
@@ -122,6 +127,8 @@ class StageWatch:
         """Edition -> stage -> output, for finished stages; a second attempt replaces the first."""
         self.current: StageProgress | None = None
         self._version = ""
+        self._waits: set[str] = set()
+        """What was printed to be waited for."""
         self._last_line = self.started
         self.bar = _bar(self.console) if _is_live(self.console) else None
         self._task = self.bar.add_task("", visible=False, said="") if self.bar else None
@@ -213,8 +220,19 @@ class StageWatch:
     def _read(self, current: StageProgress) -> None:
         """Read the progress file of the present stage, if it has one."""
         directory = self.workspace.partial(current.stage, current.version)
+        self._tell_waits(directory / WAITS)
         if state := read_progress(directory / PROGRESS):
             current.update(state["done"], state["total"], state["text"])
+
+    def _tell_waits(self, directory: Path) -> None:
+        """Print what the workers wait for, each once, when it has lasted for `WAIT_S`."""
+        now_s = time.time()
+        for wait in read_waits(directory, now_s):
+            if wait.what not in self._waits and now_s - wait.since_s >= WAIT_S:
+                self._waits.add(wait.what)
+                until = datetime.fromtimestamp(wait.until_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+                told = f"waits for {wait.what}; until {until} UTC at most"
+                self._print_line(self.current.stage if self.current else "", told)
 
     def _watch(self) -> None:
         while not self._stopped.wait(INTERVAL_S):

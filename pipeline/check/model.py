@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from math import prod
@@ -10,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from infra.errors import CorrigendaError
 from infra.execution.capacity import memory_bytes
 from infra.execution.runner import InProcessRunner, set_threads
 from infra.files.clone import takes_no_room
 from infra.lm.inference import Compute
-from infra.models.files import model_files
+from infra.models.files import model_files, read_config
+from infra.models.inside import is_there, read_object
 from infra.models.loading import ModelRef, download_bytes, load, locate
+from infra.models.stored import stored_tensors
 from pipeline.config import Config
 from pipeline.preflight.preflight import preflight
 
@@ -114,14 +114,18 @@ def _passed(found: ModelCheck, base: ModelRef, config: Config, cache: Path) -> M
 
 def _described(base: ModelRef, compute: Compute) -> ModelCheck:
     """What the files of a model say of it."""
-    config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
-    text = {**config, **config.get("text_config", {})}
+    config = read_config(base.path)
+    inner = config.get("text_config")
+    text = {**config, **(inner if isinstance(inner, dict) else {})}
+    named = config.get("architectures")
+    kind = named[0] if named and isinstance(named, list) else config.get("model_type")
     listed = model_files(base.path)
     files = [base.path / name for name in listed.weights]
+    tensors = stored_tensors(base.path, listed).values()
     return ModelCheck(
         name=base.name,
-        architecture=next(iter(config.get("architectures") or ()), config.get("model_type")),
-        num_parameters=sum(_sizes(files).values()),
+        architecture=kind and str(kind),
+        num_parameters=sum(prod(tensor.shape) for tensor in tensors),
         weights_bytes=sum(file.stat().st_size for file in files),
         inner_size=text.get("intermediate_size"),
         num_layers=text.get("num_hidden_layers"),
@@ -131,22 +135,12 @@ def _described(base: ModelRef, compute: Compute) -> ModelCheck:
     )
 
 
-def _sizes(files: list[Path]) -> dict[str, int]:
-    """Name of each stored tensor -> its number of elements, from the heads of the files."""
-    sizes = {}
-    for file in files:
-        with safe_open(file, "pt") as stream:
-            for name in stream.keys():  # noqa: SIM118, the stream is no mapping
-                sizes[name] = prod(stream.get_slice(name).get_shape())
-    return sizes
-
-
 def _has_chat_template(path: Path) -> bool:
     """Whether a tokenizer's files hold a template for chats."""
-    if (path / "chat_template.jinja").exists():
+    if is_there(path, "chat_template.jinja"):
         return True
-    settings = path / "tokenizer_config.json"
-    return settings.exists() and "chat_template" in json.loads(settings.read_text("utf-8"))
+    settings = "tokenizer_config.json"
+    return is_there(path, settings) and "chat_template" in read_object(path, settings)
 
 
 def _with_speed(found: ModelCheck, base: ModelRef, compute: Compute) -> ModelCheck:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infra.errors import ConfigError
+from infra.files.regular import require_regular
 from infra.settings import nearest
 
 R = TypeVar("R", bound="Record")
@@ -98,6 +99,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
+        require_regular(path)
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
     except (EOFError, zlib.error, gzip.BadGzipFile):

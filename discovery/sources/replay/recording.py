@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import ConfigError
+from infra.files.regular import require_regular
 
 MAX_IDS = 50
 """Ids that `wbgetentities` takes in one call without `apihighlimits`."""
@@ -40,6 +41,7 @@ class Recording:
         """
         self.directory, self.now = directory, now
         try:
+            require_regular(directory / "index.json")
             index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
             if index["format"] != 1:
                 raise ValueError(f"format {index['format']!r} instead of 1")
@@ -150,6 +152,7 @@ class Recording:
         return self.payloads[name] if name in self.payloads else self._file(name)
 
     def _file(self, name: str) -> bytes:
+        require_regular(self.directory / name)
         return gzip.decompress((self.directory / name).read_bytes())
 
 

@@ -3,22 +3,26 @@
 DuckDB and SQLite files are opened read-only; any other database is reached through its DB-API 2.0
 module (PEP 249). A user's statement is used only in parentheses, as a table to select from, where
 every database accepts a query and nothing else. So it changes nothing, and may be run again where
-the database, and not the statement, is at fault (`LostConnection`).
+the database, and not the statement, is at fault (`LostConnection`). A query that never ends is
+interrupted (`bounded`).
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from infra.errors import ConfigError, CorrigendaError, SourceError
+from infra.files.regular import irregular
 from infra.http.faults import backoff_s
 from infra.secrets.masks import mask_message
 from infra.secrets.scrubber import Scrubber
@@ -30,6 +34,11 @@ PARAMETER = "\0"
 MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric": ":{}", "named": ":{}"}
 """PEP 249 paramstyle -> how it writes a parameter, given the parameter's number."""
 
+MAX_ANSWER_S = 600.0
+"""Longest time, in seconds, that a database may take for its next rows, unless the config says
+otherwise."""
+MAX_ROWS = 20_000_000
+"""Rows of the largest result, likewise."""
 TRIES = 4
 """Tries of a query whose connection is lost: the pauses between them take 35 s."""
 _LOST_STATES = re.compile("08...|57P0[123]|53300|40001|40P01|55P03")
@@ -92,6 +101,9 @@ def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return arguments
 
 
+STOPS = ("interrupt", "cancel")
+"""Methods of connections that end a running query from another thread: of sqlite3 and DuckDB, and
+of psycopg."""
 Read = TypeVar("Read")
 
 
@@ -115,6 +127,10 @@ class Database:
     """Directory that relative paths are below."""
     scrubber: Scrubber
     """Takes the secrets of arguments and query out of errors."""
+    max_answer_s: float = MAX_ANSWER_S
+    """Longest time, in seconds, that the database may take for its next rows."""
+    max_rows: int = MAX_ROWS
+    """Rows of the largest result."""
 
     @contextmanager
     def rows(
@@ -127,21 +143,28 @@ class Database:
         Raises ConfigError for a missing module, LostConnection for a database that is at fault,
         SourceError for a statement that is. Errors show no secrets.
         """
-        module, is_reading = self._module(), False
+        module, is_reading, late = self._module(), False, threading.Event()
         try:
             with (
                 closing(self._connection(module)) as connection,
                 closing(_cursor(connection)) as cursor,
             ):
-                _execute(cursor, module, statement, parameters)
+                with bounded((cursor, connection), self.max_answer_s, late):
+                    _execute(cursor, module, statement, parameters)
                 names = [column[0] for column in cursor.description]
                 is_reading = True
-                yield names, _lists(cursor, size)
+                yield names, self._lists(connection, cursor, size, late)
         except CorrigendaError:
             raise
         except Exception as error:  # drivers pass on those of the packages they are made of too
             if is_reading and not isinstance(error, (module.Error, TypeError, OSError)):
                 raise
+            if late.is_set():
+                raise SourceError(
+                    f"source {self.source}: {self.where} has not answered after "
+                    f"{self.max_answer_s:g} s. Check whether the query ends, make it smaller, or "
+                    "raise `max_answer_s`."
+                ) from None
             reason = " ".join(mask_message(self.scrubber.text(str(error))).split())[:300]
             text = f"source {self.source}: {self.where} does not answer: {reason}. "
             if is_lost(error):
@@ -168,6 +191,24 @@ class Database:
         """The database, as errors name it: without its arguments."""
         return self.connect or str(self.module)
 
+    def _lists(
+        self, connection: Any, cursor: Any, size: int, late: threading.Event
+    ) -> Iterator[list[tuple]]:
+        """The rows of a cursor in lists of `size`. Raises SourceError for too many."""
+        number = 0
+        while True:
+            with bounded((cursor, connection), self.max_answer_s, late):
+                rows: Sequence[tuple] = cursor.fetchmany(size)
+            if not rows:
+                return
+            number += len(rows)
+            if number > self.max_rows:
+                raise SourceError(
+                    f"source {self.source}: the query gives more than {self.max_rows:,} rows. "
+                    "Check it, or raise `max_rows`."
+                )
+            yield list(rows)
+
     def _module(self) -> ModuleType:
         """The DB-API 2.0 module. Raises ConfigError where there is none."""
         name = self.module or {"duckdb": "duckdb", "sqlite": "sqlite3"}[self._kind]
@@ -193,23 +234,90 @@ class Database:
     def _connection(self, module: ModuleType) -> Any:
         """A connection that is read-only, as far as the driver supports that."""
         if self.module:
-            connection = module.connect(**self.arguments)
+            connection = module.connect(**_read_only(str(self.module), self.arguments))
             for attribute in ("read_only", "readonly"):  # psycopg 3, psycopg2
                 if hasattr(connection, attribute):
                     setattr(connection, attribute, True)
             return connection
         name = (self.connect or "").partition(":")[2]
         path = (self.base_dir / name).absolute()
-        if name and not path.is_file():
-            raise OSError(f"there is no file {path}")
+        if name:
+            _require_file(path)
         if self._kind == "sqlite":
-            connection = module.connect(f"{path.as_uri()}?mode=ro", uri=True)
+            connection = module.connect(sqlite_uri(path), uri=True, check_same_thread=False)
             # Text that is not UTF-8 must cost its own row only, not the whole table.
             connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             return connection
-        settings = {"file_search_path": str(self.base_dir.absolute())}
+        settings = {
+            "file_search_path": str(self.base_dir.absolute()),
+            "temp_directory": str(Path(tempfile.gettempdir()) / "corrigenda-duckdb"),
+        }
         place = str(path) if name else ":memory:"
         return module.connect(place, read_only=bool(name), config=settings)
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI by which SQLite reads a file and writes nothing, neither in it nor beside it.
+
+    A database in WAL mode that nobody has open is called immutable: else SQLite would make a `-shm`
+    file, and could not read it in a directory that cannot be written (sqlite.org/wal.html).
+    """
+    with path.open("rb") as stream:
+        is_wal = stream.read(20)[18:] == b"\x02\x02"
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    return f"{path.as_uri()}?{'immutable=1' if is_wal and not is_open else 'mode=ro'}"
+
+
+@contextmanager
+def bounded(places: Sequence[Any], seconds: float, late: threading.Event) -> Iterator[None]:
+    """Interrupt what runs inside the `with` after so many seconds.
+
+    places  cursor and connection: a cursor of DuckDB is a connection of its own
+    late    set before the interruption, which drivers raise as an error of their own
+
+    A driver without one of the methods `STOPS` cannot be interrupted.
+    """
+    stops = [getattr(one, name) for one in places for name in STOPS if hasattr(one, name)]
+
+    def interrupt() -> None:
+        late.set()
+        for stop in stops:
+            with suppress(Exception):  # a driver's errors have no common class
+                stop()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _read_only(module: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments of a module's `connect` by which it makes no file: those of sqlite3 and DuckDB.
+
+    Raises OSError where there is no such file.
+    """
+    place = given.get("database")
+    if module not in ("sqlite3", "duckdb") or not isinstance(place, str | Path):
+        return given
+    if str(place).startswith((":memory:", "file:", "md:")) or not str(place):
+        return given
+    path = Path(place).absolute()
+    _require_file(path)
+    if module == "duckdb":
+        return {"read_only": True, **given}
+    return {"check_same_thread": False, **given, "database": sqlite_uri(path), "uri": True}
+
+
+def _require_file(path: Path) -> None:
+    """Raises OSError unless there is a regular file: to open a database would make one."""
+    what = irregular(path)
+    if what is not None:
+        raise OSError(f"{path} is {what}, and a database is a file")
+    if not path.is_file():
+        raise OSError(f"there is no file {path}")
 
 
 def is_lost(error: Exception) -> bool:
@@ -248,11 +356,3 @@ def _execute(cursor: Any, module: ModuleType, statement: str, parameters: Sequen
     first, *others = statement.split(PARAMETER)
     numbered = (mark.format(i) + text for i, text in enumerate(others, 1))
     cursor.execute(first + "".join(numbered), list(parameters))
-
-
-def _lists(cursor: Any, size: int) -> Iterator[list[tuple]]:
-    """The rows of a cursor in lists of `size`."""
-    rows: Sequence[tuple] = cursor.fetchmany(size)
-    while rows:
-        yield list(rows)
-        rows = cursor.fetchmany(size)

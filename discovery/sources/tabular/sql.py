@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -41,7 +42,15 @@ from discovery.sources.observation import (
 )
 from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.cells import MAX_CELL_CHARS, decoded, moment_text, whole_number
-from discovery.sources.tabular.database import NAME, PARAMETER, Database, no_secrets, one_query
+from discovery.sources.tabular.database import (
+    MAX_ANSWER_S,
+    MAX_ROWS,
+    NAME,
+    PARAMETER,
+    Database,
+    no_secrets,
+    one_query,
+)
 from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
@@ -85,6 +94,11 @@ class SqlConfig(SourceSettings):
     """Column that grows whenever a row is written: a time, a date or a number."""
     page_rows: int = Field(default=1000, ge=1)
     """Rows that are fetched and recorded together."""
+    max_answer_s: float = Field(default=MAX_ANSWER_S, gt=0, le=threading.TIMEOUT_MAX, exclude=True)
+    """Longest time, in seconds, that the database may take for its next rows; then the query is
+    interrupted. It decides nothing of what is read, so no record holds it."""
+    max_rows: int = Field(default=MAX_ROWS, ge=1, exclude=True)
+    """Rows of the largest result; a query that gives more is an error."""
 
     @model_validator(mode="after")
     def _one_place(self) -> SqlConfig:
@@ -109,6 +123,8 @@ class SqlSource:
             arguments=config.real("arguments"),
             base_dir=base_dir,
             scrubber=config.scrubber,
+            max_answer_s=config.max_answer_s,
+            max_rows=config.max_rows,
         )
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:

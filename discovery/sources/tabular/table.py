@@ -34,6 +34,7 @@ from discovery.sources.tabular.parquet_rows import keep_columns, parquet_columns
 from discovery.sources.tabular.row_reader import SAMPLE_ROWS, Columns, RefusedRow, RowReader
 from infra.errors import DamageError, SourceError
 from infra.files.decompress import PACKED, decompress_stream, suffix_of
+from infra.files.regular import require_regular
 from infra.http.client import PoliteClient
 
 FORMATS = {
@@ -180,6 +181,7 @@ class TableSource:
     def _content(self) -> bytes:
         """The file's bytes. Raises SourceError where it cannot be read or is too large."""
         try:
+            require_regular(self.path)
             if self.path.stat().st_size > MAX_FILE_BYTES:
                 raise self._too_large()
             return self.path.read_bytes()

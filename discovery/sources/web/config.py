@@ -12,7 +12,12 @@ from pydantic import Field, field_validator, model_validator
 from discovery.extractors.triple import ExtractorConfig
 from discovery.sources.settings import NetworkSettings
 from discovery.sources.web.items import is_web
+from infra.errors import AddressError
+from infra.http.addresses import origin_of
 from infra.secrets.masks import SettingKind
+
+MAX_ENTRIES = 20_000
+"""Entries of one feed that are read, unless the config says otherwise. A cursor holds as many."""
 
 
 class FeedConfig(NetworkSettings):
@@ -35,7 +40,10 @@ class FeedConfig(NetworkSettings):
     """Whether an entry's page is read, and not only what the feed says of it; only on hosts that
     `feeds`, `pages` or `hosts` name."""
     hosts: tuple[str, ...] = ()
-    """Further hosts to which entries may be followed."""
+    """Further hosts to which entries may be followed: `NAME` or, for another port than those of
+    http and https in a private network, `NAME:PORT`."""
+    max_entries: int = Field(default=MAX_ENTRIES, ge=1, exclude_if=lambda n: n == MAX_ENTRIES)
+    """Entries of one feed that are read: its first. That there are more is counted as a skip."""
     relations: tuple[str, ...] = Field(min_length=1)
     """Ids of the relations that are looked for."""
     templates: str | None = None
@@ -50,6 +58,18 @@ class FeedConfig(NetworkSettings):
                 raise ValueError(f"{url!r} is no http or https address")
         return urls
 
+    @field_validator("hosts")
+    @classmethod
+    def _host(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            try:
+                named = "/" not in host and origin_of(f"http://{host}")
+            except AddressError:
+                named = False
+            if not named:
+                raise ValueError(f"{host!r} is no host. Give NAME or NAME:PORT")
+        return hosts
+
     @model_validator(mode="after")
     def _some(self) -> FeedConfig:
         if not self.feeds and not self.pages:
@@ -61,6 +81,12 @@ class FeedConfig(NetworkSettings):
         """The site of the first address, without user info."""
         parts = urlsplit((*self.feeds, *self.pages)[0])
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """Feeds, pages, and further hosts by http and by https."""
+        places = (f"{scheme}://{host}" for host in self.hosts for scheme in ("http", "https"))
+        return (*self.feeds, *self.pages, *places)
 
     def local_paths(self, base_dir: Path) -> list[Path]:
         """The file of further relations, if there is one."""

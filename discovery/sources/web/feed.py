@@ -44,6 +44,7 @@ from discovery.sources.web import sandbox
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.items import Item, UnreadableDocument
 from infra.errors import ConfigError, SourceError
+from infra.http.addresses import is_configured
 from infra.http.client import PoliteClient
 from infra.http.faults import advice
 from infra.http.response import Response
@@ -230,7 +231,11 @@ class FeedSource:
                 raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
             kind = "feed" if setting == "feeds" else "page"
             items, fault = sandbox.read(kind, page.body, self.known_as[url], page.headers)
-            return items, page, [Skip(self.name, fault, url)] if fault else []
+            skips = [Skip(self.name, fault, url)] if fault else []
+            if len(items) > self.config.max_entries:
+                reason = f"feed has more than {self.config.max_entries} entries (`max_entries`)"
+                skips.append(Skip(self.name, reason, url, len(items) - self.config.max_entries))
+            return items[: self.config.max_entries], page, skips
         except UnreadableDocument as error:
             sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
             return None, page, [Skip(self.name, str(error), sample)]
@@ -255,7 +260,8 @@ class FeedSource:
         reason = "link of an entry leads to another host"
         if urlsplit(item.url).hostname in allowed:
             try:
-                page = client.get(item.url, allow=ANY_STATUS)
+                is_link = not is_configured(item.url, self.config.configured)
+                page = client.get(item.url, is_link=is_link, allow=ANY_STATUS)
                 if page.status == 200:
                     (read,), _ = sandbox.read("page", page.body, item.url, page.headers)
                     return replace(item, text=read.text, faults=(*item.faults, *read.faults))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from infra.errors import ConfigError
 from infra.files.digest import digest_of
+from infra.files.regular import require_regular
 from infra.settings import nearest
 
 TASKS = Path(__file__).parent / "data"
@@ -114,6 +115,7 @@ def _read(spec: str, limit: int) -> CapabilityTask:
 
 def _lines(path: Path) -> list[str]:
     try:
+        require_regular(path)
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, answer
+from urllib3.util import connection
 
 from infra.errors import AddressError, SourceError
-from infra.http.addresses import Reach, check, host_of, resolve
+from infra.http.addresses import check, host_of, is_configured, origin_of, resolve
 from infra.http.client import PoliteClient
 from infra.http.fetch import Request
 from infra.http.rate_limit import LocalRateLimit
@@ -29,8 +31,13 @@ PRIVATE = [
     "fc00::1",
     "ff02::1",
     "::",
+    "fec0::1",
+    "192.0.0.8",
+    "64:ff9b:1::a00:7",
+    "5f00::1",
+    "fd00:ec2::254",
 ]
-LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"]
+LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "::7f00:1", "::ffff:0:7f00:1"]
 
 
 def client(**options: Any) -> PoliteClient:
@@ -40,16 +47,10 @@ def client(**options: Any) -> PoliteClient:
 
 @pytest.mark.parametrize("address", [*PRIVATE, *LOOPBACK])
 def test_what_only_we_can_reach_is_out_of_reach(address: str) -> None:
-    """Every kind of address that is not public; loopback is near only to loopback."""
+    """Every kind of address that is not public, in every form that stands for it."""
     with pytest.raises(AddressError, match="not a public address"):
         check(address, "public")
     check(address, "any")
-    near: Reach = "local"
-    if address in LOOPBACK:
-        check(address, near)
-    else:
-        with pytest.raises(AddressError):
-            check(address, near)
 
 
 @given(st.integers(0, 2**32 - 1).map(IPv4Address))
@@ -130,16 +131,121 @@ def test_no_public_page_leads_to_this_machine(name: str, home: str) -> None:
             assert http.get(url).body == b"secret"
 
 
-def test_loopback_leads_to_loopback_where_it_may() -> None:
-    """Another host is another port here: followed where the caller allows, in one line if not."""
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"])
+def test_a_private_address_is_allowed_for_its_own_origin(name: str) -> None:
+    """A site in the own network leads to no other port there, by redirect or by link, unless that
+    is configured too: what listens there was not named by the operator."""
+    far = RawServer([answer(200, b"there")] * 2)
+    with far as there:
+        link = there.replace("127.0.0.1", name)
+        with (
+            client(configured=["http://127.0.0.1:9/feed"]) as http,
+            pytest.raises(AddressError, match="not a public address"),
+        ):
+            http.get(link, is_link=True)
+        assert far.requests == []
+        with client(configured=[link]) as http:
+            assert http.get(link, is_link=True).body == b"there"
+
+
+def test_a_redirect_to_another_port_is_one_to_another_machine() -> None:
+    """On loopback too: followed where the operator configured that origin, in one line if not."""
     far = RawServer([answer(200, b"there")])
-    with far as there, RawServer([answer(302, Location=f"{there}/x")] * 2) as here:
-        with client() as http:
-            page = http.get(here)
-        assert (page.body, page.url) == (b"there", here)
+    with far as there, RawServer([answer(302, Location=f"{there}/x")] * 3) as here:
+        with client() as http, pytest.raises(AddressError, match="not a public address"):
+            http.get(here)
         with client(cross_host=False) as http, pytest.raises(SourceError, match="another host"):
             http.get(here)
+        assert far.requests == []
+        with client(configured=[there]) as http:
+            page = http.get(here)
+        assert (page.body, page.url) == (b"there", here)
     assert len(far.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://wiki.example:8080",
+        "http://wiki.example:8081",
+        "http://wiki.example",
+        "http://a.wiki.example:8080",
+        "https://wiki.example",
+    ],
+)
+def test_an_origin_is_scheme_name_and_port(other: str) -> None:
+    """Another scheme, port or name is another origin; http may lead to https where both are at
+    their own ports."""
+    assert not is_configured(other, ["http://wiki.example:8080/feed"])
+    assert is_configured("http://WIKI.example.:8080/x", ["http://wiki.example:8080/feed"])
+    assert is_configured("https://wiki.example/x", ["http://wiki.example/feed"])
+    assert not is_configured("http://wiki.example/x", ["https://wiki.example/feed"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9\\@wiki.example/",
+        "http://wiki.example\\.evil.example/",
+        "http://127.0.0.1:9\\@wiki.example:80/",
+        "http://[::1]@wiki.example\\/",
+    ],
+)
+def test_two_readers_of_a_url_must_agree(url: str) -> None:
+    """A URL that urllib and urllib3 read otherwise would be checked as one host and sent to
+    another."""
+    with pytest.raises(AddressError, match="not an http or https address"):
+        origin_of(url)
+
+
+@pytest.mark.parametrize("first", ["public", "private"])
+def test_a_name_does_not_move_into_the_own_network(
+    first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configured name that led to the internet leads to loopback a moment later: refused. One
+    that is in the own network from the start is an inner site."""
+    server = RawServer([answer(200, b"inner", Connection="close")] * 2)
+    with server as base:
+        port = int(base.rpartition(":")[2])
+        found = iter(["8.8.8.8"] * (first == "public") + ["127.0.0.1"] * 9)
+        real, sent = socket.getaddrinfo, list[str]()
+
+        def lookup(name: Any, *args: Any, **options: Any) -> Any:
+            return real(next(found) if name == "rebind.example" else name, *args, **options)
+
+        def connect(address: Any, *args: Any, **options: Any) -> socket.socket:
+            sent.append(address[0])
+            if address[0] == "8.8.8.8":  # not asked for real
+                raise TimeoutError("timed out")
+            return dial(address, *args, **options)
+
+        dial = connection.create_connection
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
+        monkeypatch.setattr(connection, "create_connection", connect)
+        with client(max_attempts=2) as http:
+            if first == "private":
+                assert http.get(f"http://rebind.example:{port}/").body == b"inner"
+                return
+            with pytest.raises(AddressError, match="not a public address"):
+                http.get(f"http://rebind.example:{port}/")
+    assert sent == ["8.8.8.8"] and server.requests == []
+
+
+def test_a_proxy_is_not_asked_for_what_is_known_to_be_private(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link by a name of this machine is refused before the proxy hears of it; a name that only
+    the proxy knows goes to the proxy."""
+    proxy = RawServer([answer(200, b"by proxy")])
+    with proxy as at:
+        monkeypatch.setenv("http_proxy", at)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with client() as http:
+            with pytest.raises(AddressError, match="not a public address"):
+                http.get("http://2130706433:1/", is_link=True)
+            assert proxy.requests == []
+            assert http.get("http://known-to-the-proxy.invalid/", is_link=True).body == b"by proxy"
 
 
 def test_every_hop_keeps_its_own_hosts_interval() -> None:
@@ -156,6 +262,7 @@ def test_every_hop_keeps_its_own_hosts_interval() -> None:
                 contact="a@b.org",
                 rate_limit=rate_limit,
                 cross_host=True,
+                configured=[there],
                 min_interval_s=3.0,
             )
             with http:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from infra.storage.artifact import Artifact
+from infra.storage.stage_dir import WAITS
 from infra.storage.workspace import Workspace
 from jobs.terminal.progress import LINE_EVERY_S, StageProgress, StageWatch
 from pipeline.config import RETRY
@@ -146,3 +148,18 @@ def test_a_quiet_watch_prints_nothing(place: Workspace, capsys: pytest.CaptureFi
         watch.begin("edit", "1")
         watch.end(made("edit", "1", status={"edited": 3}))
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_waited_for_is_printed_once(place: Workspace) -> None:
+    """A wait of a worker, when it has lasted a moment: what for, and until when at most."""
+    watch, stream = watch_of(place, Clock())
+    watch.begin("crawl", "1")
+    waits = place.directory("crawl", "1.partial") / WAITS
+    waits.mkdir(parents=True)
+    now_s = time.time()
+    (waits / "a.json").write_text(json.dumps(["[b]a.org[/b]", now_s - 3, now_s + 500]))
+    (waits / "b.json").write_text(json.dumps(["b.org", now_s, now_s + 500]))
+    watch.show()
+    watch.show()
+    assert stream.getvalue().count("waits for [b]a.org[/b]; until 2") == 1
+    assert "b.org;" not in stream.getvalue()

@@ -179,6 +179,39 @@ def test_entries_are_followed_where_the_config_says(site, tmp_path):
     assert not crawl_feed(feeds=(url,)).said & {("Ada Lovelace", "P26", "William King")}
 
 
+def test_a_link_leads_to_no_other_port_of_the_own_network(site):
+    """Another port of the feed's own host is another server, of which the operator knows nothing:
+    it is asked only where `hosts` names it with that port."""
+    with serve() as inner:
+        link = inner.put("/1", article("Ada Lovelace is married to William King.", *FILLER))
+        url = site.put("/feed", rss({**BOB, "link": link}))
+        crawled = crawl_feed(feeds=(url,), follow=True, hosts=("127.0.0.1",))
+        assert crawled.reasons == ["page of an entry: cannot be fetched"] and not inner.asked
+        hosts = (inner.origin.removeprefix("http://"),)
+        named = crawl_feed(feeds=(url,), follow=True, hosts=hosts)
+        assert named.said == {("Ada Lovelace", "P26", "William King")}
+
+
+@pytest.mark.parametrize("host", ["http://a.org", "a.org/x", "a b", "", "a.org:x"])
+def test_a_host_is_a_name_and_perhaps_a_port(host):
+    """Anything else is refused by the config."""
+    settings = {"name": "n", "relations": ["P26"], "feeds": ["http://a.org/f"], "hosts": [host]}
+    with pytest.raises(ValueError, match="is no host"):
+        FeedConfig.model_validate(settings)
+
+
+def test_a_feed_of_many_entries_is_read_to_a_bound(site):
+    """The first entries count, and how many are left out is said; the default leaves a config what
+    it was."""
+    url = site.put("/feed", rss(ADA, BOB, {**BOB, "guid": "3"}, {**BOB, "guid": "4"}))
+    crawled = crawl_feed(feeds=(url,), max_entries=2)
+    assert crawled.said == {("Ada Lovelace", "P26", "William King"), ("Bob Smith", "P108", "Acme")}
+    (skip,) = {(skip.reason, skip.count) for skip in crawled.skips}
+    assert skip == ("feed has more than 2 entries (`max_entries`)", 2)
+    settings = {"name": "n", "relations": ["P26"], "feeds": [url]}
+    assert "max_entries" not in FeedConfig.model_validate(settings).model_dump(mode="json")
+
+
 def test_robots_are_obeyed(site):
     """A page that robots.txt forbids is counted, with the rule's words, and not asked for."""
     site.put("/robots.txt", "User-agent: *\nDisallow: /private")
