@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 
 import typer
@@ -36,12 +37,25 @@ app.command(rich_help_panel="Undo")(rollback)
 app.command("eval", rich_help_panel="Compare editors")(evaluate)
 
 
+class _Stopped(BaseException):
+    """A signal asked the process to end. No handler of errors takes it for one, and typer, which
+    is silent at Ctrl-C, does not catch it."""
+
+
+def _stop(number: int, _: object) -> None:
+    """Leave what runs in order: Ray is stopped, and what is begun is left to be resumed."""
+    raise _Stopped(number)
+
+
 def main() -> None:
     """Run the program. A CorrigendaError becomes one line on standard error and exit code 1.
 
-    With `--json`, the error is a JSON value on standard output too. An interruption exits with 130.
+    With `--json`, the error is a JSON value on standard output too. An interruption (Ctrl-C) exits
+    with 130, a termination (SIGTERM) with 143.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # before any library imports tqdm
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except CorrigendaError as error:
@@ -49,6 +63,8 @@ def main() -> None:
             print(json.dumps({"error": str(error), "kind": type(error).__name__}))
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, run the same command again", file=sys.stderr)
-        raise SystemExit(130) from None
+    except _Stopped as stopped:
+        (number,) = stopped.args
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        print(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
+        raise SystemExit(128 + number) from None
