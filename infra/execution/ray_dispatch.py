@@ -20,8 +20,10 @@ from ray.exceptions import (
 )
 
 from infra.errors import StageError
-from infra.execution.ray_pool import CHECK_S, Pool, Worker, first_line, is_alive
+from infra.execution.ray_pool import Pool, Worker, first_line, is_alive
 
+CHECK_S = 5.0
+"""Seconds after which the cluster is looked at again, while there is something to wait for."""
 MAX_RETRIES = 2
 """How often a shard is tried again whose worker died on a node that lives on."""
 VERDICT_S = 30.0

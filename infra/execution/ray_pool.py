@@ -16,8 +16,6 @@ from infra.errors import StageError
 from infra.execution.placement import Node, no_room, num_fitting
 from infra.execution.runner import Resources, set_threads
 
-CHECK_S = 5.0
-"""Seconds after which the cluster is looked at again, while there is something to wait for."""
 NODE_WAIT_S = 300.0
 """Longest time, in seconds, that a cluster may take to bring a node that can hold a worker."""
 BUSY_S = 30.0
@@ -184,8 +182,10 @@ def is_alive(node_id: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message; with the next, where it only announces that."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    num_lines = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:num_lines]) or type(error).__name__
 
 
 def _draining() -> set[str]:
