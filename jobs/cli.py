@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -42,9 +44,20 @@ class _Stopped(BaseException):
     is silent at Ctrl-C, does not catch it."""
 
 
-def _stop(number: int, _: object) -> None:
-    """Leave what runs in order: Ray is stopped, and what is begun is left to be resumed."""
-    raise _Stopped(number)
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise `_Stopped` inside the `with`, so that what runs is left in order
+    and Ray is stopped."""
+
+    def stop(number: int, _: object) -> None:
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main() -> None:
@@ -54,10 +67,9 @@ def main() -> None:
     with 130, a termination (SIGTERM) with 143.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # before any library imports tqdm
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        app()
+        with _signals_raise():
+            app()
     except CorrigendaError as error:
         if "--json" in sys.argv:
             print(json.dumps({"error": str(error), "kind": type(error).__name__}))

@@ -29,6 +29,7 @@ class Actor:
     """A process with as many threads as CPUs. It keeps the worker that it built last."""
 
     def __init__(self, num_threads: int) -> None:
+        """A process that gives each of its workers so many threads."""
         self.num_threads = num_threads
         self.worker: Callable[[Any], Any] | None = None
         self.number = -1
