@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -39,14 +42,37 @@ app.command(rich_help_panel="Undo")(rollback)
 app.command("eval", rich_help_panel="Compare editors")(evaluate)
 
 
+class _Stopped(BaseException):
+    """A signal asked the process to end. No handler of errors takes it for one, and typer, which
+    is silent at Ctrl-C, does not catch it."""
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise `_Stopped` inside the `with`, so that what runs is left in order
+    and Ray is stopped."""
+
+    def stop(number: int, _: object) -> None:
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main() -> None:
     """Run the program. A CorrigendaError becomes one line on standard error and exit code 1.
 
-    With `--json`, the error is a JSON value on standard output too. An interruption exits with 130.
+    With `--json`, the error is a JSON value on standard output too. An interruption (Ctrl-C) exits
+    with 130, a termination (SIGTERM) with 143.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # before any library imports tqdm
     try:
-        app()
+        with _signals_raise():
+            app()
     except CorrigendaError as error:
         said = mask_message(str(error))
         if "--json" in sys.argv:
@@ -63,6 +89,8 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, run the same command again", file=sys.stderr)
-        raise SystemExit(130) from None
+    except _Stopped as stopped:
+        (number,) = stopped.args
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        print(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
+        raise SystemExit(128 + number) from None

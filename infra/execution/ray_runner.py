@@ -4,93 +4,125 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
 
 from infra.errors import StageError
-from infra.execution.runner import InProcessRunner, Resources, Runner, set_threads
+from infra.execution.ray_address import no_ray, require_reachable
+from infra.execution.ray_dispatch import run_in_order
+from infra.execution.ray_pool import Pool, first_line
+from infra.execution.runner import InProcessRunner, Resources, Runner
+from infra.execution.watchdog import watched
 from infra.http.rate_limit import RateLimit
 from infra.http.ray_rate_limit import RayRateLimit
 
 SHARDS_AHEAD = 2
 """Shards that an actor holds at most where an iterator makes them: one to work on while the next is
 made. Where all shards exist already it holds one, so that none waits behind a slow one."""
-MAX_RESTARTS = 2
-"""How often a dead actor is started again, and its shard tried again."""
 
 
 @contextmanager
 def runner_at(address: str | None) -> Iterator[Runner]:
     """The runner for a `--ray-address`. Inside the `with` it is connected to Ray.
 
-    address  `local` or None starts Ray on this machine, `none` runs in this process without Ray,
-             anything else is the address of a running cluster
+    address  `local` or None starts Ray on this machine, which ends with this process, however it
+             ends; `none` runs in this process without Ray; anything else is the address of a
+             running cluster
 
     Raises StageError where Ray cannot be started or reached.
     """
     if address == "none":
         yield InProcessRunner()
         return
+    place = address or "local"
+    if place != "local":
+        place = require_reachable(place)
+    local = place == "local"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with ExitStack() as stack:
+        begin = stack.enter_context(watched()) if local else None
+        stack.callback(ray.shutdown)
+        with _own_signal_handler():
+            _connect(place, address)
+        if begin:
+            begin(_session_dir())
+        yield RayRunner(may_grow=not local)
+
+
+def _connect(place: str, address: str | None) -> None:
+    """Start Ray (at `local`), or connect to it; `address` is how the user called the place."""
     try:
         ray.init(
-            address=address or "local",
-            include_dashboard=False if address in (None, "local") else None,
+            address=place,
+            include_dashboard=False if place == "local" else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
             namespace="corrigenda",
         )
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        token = "AuthToken" in f"{error} {error.__cause__}"
-        advice = "Its token is wanted: set RAY_AUTH_MODE=token. " if token else ""
-        raise StageError(
-            f"no Ray at {address!r} ({str(error).splitlines()[0]}). {advice}Give the address of a "
-            "running cluster, `local` to start one here, or `none` to run in this process."
-        ) from error
+    except (ConnectionError, RayError, ValueError, RuntimeError, ImportError) as error:
+        if "AuthToken" in f"{error} {error.__cause__}":
+            reason = f"{first_line(error)} Its token is wanted: set RAY_AUTH_MODE=token"
+        else:
+            reason = first_line(error)
+        raise no_ray(address or place, reason) from error
+
+
+def _session_dir() -> Path:
+    """Where the Ray that this process started keeps its logs and sockets."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return Path(node.get_session_dir_path())
+
+
+@contextmanager
+def _own_signal_handler() -> Iterator[None]:
+    """Keep this program's handler of SIGTERM in the place of Ray's, which ends in an abort.
+
+    Where the program has none, SIGTERM exits with 143.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    handler = before if callable(before) else _exit
     try:
-        yield RayRunner()
+        yield
+    except SystemExit as stop:
+        if stop.code == signal.SIGTERM:  # Ray's handler, while it starts
+            handler(signal.SIGTERM, None)
+        raise
     finally:
-        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
-@ray.remote(max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)
-class _Actor:
-    """A process with as many threads as CPUs. It keeps the worker that it built last."""
-
-    def __init__(self, num_threads: int) -> None:
-        self.num_threads = num_threads
-        self.worker: Callable[[Any], Any] | None = None
-        self.number = -1
-        """Number of the worker that is kept; calls with another number need another worker."""
-
-    def run(self, number: int, make_worker: Callable[[], Callable[[Any], Any]], shard: Any) -> Any:
-        """The result of a shard, by the worker of this number, which is built if it is not kept."""
-        if self.worker is None or self.number != number:
-            self.worker = None  # free the last one before the next is built
-            self.worker, self.number = make_worker(), number
-            set_threads(self.num_threads)
-        return self.worker(shard)
+def _exit(number: int, _: object) -> None:
+    """Leave by an exception, so that Ray is stopped on the way."""
+    raise SystemExit(128 + number)
 
 
 class RayRunner:
     """Runs as many actors as fit into the cluster, and gives each free actor the next shard.
 
     The actors are kept between calls of `map`. A call that needs the same resources uses the same
-    processes, and one with an equal `make_worker` also the workers in them.
+    processes, and one with an equal `make_worker` also the workers in them. What is lost with a
+    worker or its node is done by another; the cluster is looked at anew while a call lasts.
     """
 
     name = "ray"
 
-    def __init__(self) -> None:
-        """A runner on the Ray that this process is connected to."""
-        self._actors: list[Any] = []
-        self._resources = Resources()
+    def __init__(self, *, may_grow: bool) -> None:
+        """A runner on the Ray that this process is connected to.
+
+        may_grow  whether nodes may join it
+        """
+        self._pool = Pool(may_grow=may_grow)
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._number = 0
         """Number of the last `make_worker`; an actor compares it with that of its worker."""
@@ -111,90 +143,51 @@ class RayRunner:
     ) -> Iterator[Any]:
         """Yield `make_worker()(shard)` for every shard, in their order.
 
-        Raises a worker's own exception, and StageError where a process dies again and again.
+        Raises a worker's own exception, and StageError where a process dies again and again, where
+        no node can hold a worker, and where Ray's memory is full.
         """
-        ahead = 1 if isinstance(shards, Sequence) else SHARDS_AHEAD
         rest = iter(shards)
-        first = list(islice(rest, _num_workers(resources)))
+        room = self._pool.room(resources)
+        first = list(islice(rest, max(room, 1)))
         if not first:
             return
         if make_worker != self._make_worker:
             self._make_worker, self._number = make_worker, self._number + 1
-        number, made = self._number, ray.put(make_worker)
+        number = self._number
         whole = False
         try:
-            actors = self._actors_for(len(first), resources)
-            yield from _in_order(
+            made = ray.put(make_worker)
+            yield from run_in_order(
+                self._pool,
                 lambda actor, shard: actor.run.remote(number, made, shard),
-                actors * ahead,
                 chain(_pop_each(first), rest),
+                ahead=1 if isinstance(shards, Sequence) else SHARDS_AHEAD,
+                most=min(
+                    resources.max_workers or float("inf"),
+                    len(first) if len(first) < room else float("inf"),
+                ),
             )
             whole = True
         except RayTaskError as error:
             cause = error.cause
             while isinstance(cause, RayTaskError):
                 cause = cause.cause
-            raise cause from error
+            raise _stage_error(cause) if isinstance(cause, RayError) else cause from error
         except RayError as error:
-            raise StageError(
-                f"a Ray worker died {MAX_RESTARTS + 1} times ({str(error).splitlines()[0]}). "
-                "Finished shards are kept: mend the cause (often memory) and run the same "
-                "command again."
-            ) from error
+            raise _stage_error(error) from error
         finally:
             if not whole:  # tasks may be left on them
-                self._kill_actors()
-
-    def _actors_for(self, wanted: int, resources: Resources) -> list[Any]:
-        """So many actors with these resources; actors with other resources are ended first."""
-        if resources != self._resources:
-            self._kill_actors()
-            self._resources = resources
-        options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
-        while len(self._actors) < wanted:
-            self._actors.append(_Actor.options(**options).remote(resources.num_cpus))
-        return self._actors[:wanted]
-
-    def _kill_actors(self) -> None:
-        """End all actors, and the tasks they may still have."""
-        for actor in self._actors:
-            ray.kill(actor)
-        self._actors.clear()
+                self._pool.end()
 
 
-def _in_order(
-    submit: Callable[[Any, Any], Any], free: Sequence[Any], shards: Iterator[Any]
-) -> Iterator[Any]:
-    """Yield results in the order of the shards; take a shard when an actor is free for it.
-
-    free  the actors, each as many times as it may hold shards
-    """
-    idle, running, results = deque(free), {}, deque()
-    exhausted = False
-    while True:
-        while results and results[0] not in running:
-            yield ray.get(results.popleft())
-        if idle and not exhausted:
-            try:
-                result = submit(idle[0], next(shards))
-            except StopIteration:
-                exhausted = True
-                continue
-            running[result] = idle.popleft()
-            results.append(result)
-            _collect_idle(running, idle, timeout=0)
-        elif results:
-            _collect_idle(running, idle, timeout=None)
-        else:
-            return
-
-
-def _collect_idle(running: dict[Any, Any], idle: deque[Any], timeout: float | None) -> None:
-    """Move the actor of a finished shard to the idle ones, waiting `timeout` seconds for one; None
-    waits until there is one."""
-    if running:
-        done, _ = ray.wait(list(running), num_returns=1, timeout=timeout)
-        idle.extend(running.pop(result) for result in done)
+def _stage_error(error: RayError) -> StageError:
+    """What to say of a fault of Ray itself."""
+    full = isinstance(error, ObjectStoreFullError | OutOfDiskError)
+    advice = "give Ray more shared memory or disk" if full else "mend the cause"
+    return StageError(
+        f"Ray failed ({type(error).__name__}: {first_line(error)}). Finished shards are kept: "
+        f"{advice} and run the same command again."
+    )
 
 
 def _pop_each(items: list[Any]) -> Iterator[Any]:
@@ -202,12 +195,3 @@ def _pop_each(items: list[Any]) -> Iterator[Any]:
     items.reverse()
     while items:
         yield items.pop()
-
-
-def _num_workers(resources: Resources) -> int:
-    """How many workers fit into the cluster; at least one, for which Ray can wait or scale up."""
-    cluster = ray.cluster_resources()
-    fit = int(cluster.get("CPU", 1)) // resources.num_cpus
-    if resources.num_gpus:
-        fit = min(fit, int(cluster.get("GPU", 0) / resources.num_gpus))
-    return max(1, min(fit, resources.max_workers or fit))

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 LEASE_S = 180.0
@@ -84,10 +85,15 @@ def turn(
 class HostTurns:
     """The rule of the rate limit. It has no clock and no lock; times are given to it in seconds."""
 
-    def __init__(self) -> None:
-        """No host has been visited yet."""
-        self._hosts: defaultdict[str, _Host] = defaultdict(_Host)
-        self._number = 0
+    def __init__(self, *, after_s: float = float("-inf"), last_number: int = 0) -> None:
+        """No host has been visited yet, as far as is known.
+
+        after_s      time before which requests may have started: each host's first one waits for
+                     an interval after it
+        last_number  number that permits have reached; those that are given out have greater ones
+        """
+        self._hosts: defaultdict[str, _Host] = defaultdict(partial(_Host, started_s=after_s))
+        self._number = last_number
 
     def ask(self, host: str, interval_s: float, lease_s: float, now_s: float) -> Permit | float:
         """A permit if a request may start at `now_s`, else the seconds after which to ask again."""

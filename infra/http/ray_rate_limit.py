@@ -16,12 +16,16 @@ class _TurnsActor:
     """Holds the state of the rate limit.
 
     Every call returns at once and callers wait by themselves, so a caller that dies while it waits
-    blocks no other. If the actor's machine dies, the actor starts again without any state; then one
-    request may start while another is in flight.
+    blocks no other. If the actor's machine dies, the actor starts again elsewhere without a state:
+    each host then waits for a full interval, a request may start while one of before is in flight,
+    and a permit of before, given back, ends no other's turn.
     """
 
     def __init__(self) -> None:
-        self.turns = HostTurns()
+        again = ray.get_runtime_context().was_current_actor_reconstructed
+        self.turns = HostTurns(
+            after_s=time.monotonic() if again else float("-inf"), last_number=time.time_ns()
+        )
 
     def ask(self, host: str, interval_s: float, lease_s: float) -> Permit | float:
         """A permit if a request may start now, else the seconds after which to ask again."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from infra.errors import StageError
-from infra.execution.capacity import num_cpus, require_reachable
+from infra.execution.capacity import num_cpus
+from infra.execution.ray_address import require_reachable
 from infra.execution.runner import Resources
 
 

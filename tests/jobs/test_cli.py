@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -270,3 +271,23 @@ def test_eval_judges_editors_on_an_edit_set(
     ):
         code, _, err = corrigenda("eval", *common, *place, *words)
         assert code == 1 and line in err.splitlines()[-1], (words, err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ter")]
+)
+def test_a_signal_is_one_line(
+    number: signal.Signals, code: int, word: str, world: Callable[..., Path]
+) -> None:
+    """Ctrl-C and SIGTERM in a run: a line that says how to go on, and the usual exit code."""
+    program = Path(sys.executable).parent / "corrigenda"
+    command = [program, "run", "-c", world(), "--ray-address", "none"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr
+        run.stderr.readline()  # a stage has begun
+        run.send_signal(number)
+        said = run.stderr.read().splitlines()
+    assert run.returncode == code
+    assert said[-1].startswith(word) and said[-1].endswith("run the same command again")
+    assert not any("Traceback" in line for line in said)

@@ -9,15 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray import cloudpickle
 
-from infra.errors import SourceError, StageError
+from infra.errors import SourceError
+from infra.execution import watchdog
 from infra.execution.ray_runner import runner_at
 from infra.execution.runner import InProcessRunner, Resources, Runner
+from infra.execution.watchdog import marked
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -199,7 +202,48 @@ def test_joins_a_running_cluster(world: Any, tmp_path: Path) -> None:
     assert [e["release"]["edits"] > 0 for e in json.loads(done.stdout)["editions"]] == [True, True]
 
 
-def test_no_cluster_at_an_address() -> None:
-    """One line with the address and the choices."""
-    with pytest.raises(StageError, match=r"no Ray at '127.0.0.1:1'"), runner_at("127.0.0.1:1"):
-        pass
+RUN = """
+import sys, time
+from infra.execution.ray_runner import runner_at
+from infra.execution.runner import Resources
+from ray import cloudpickle
+
+cloudpickle.register_pickle_by_value(sys.modules["__main__"])
+
+def waits():
+    return lambda _: time.sleep(600)
+
+with runner_at("local") as runner:
+    print("runs", flush=True)
+    list(runner.map(waits, range(4), resources=Resources()))
+"""
+"""A program that works on a Ray of its own."""
+
+
+def mark_of(program: int) -> str:
+    """The mark of the Ray that a program started: it is an argument of its watchdog."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            words = (process / "cmdline").read_text().split("\0")
+            if parent == str(program) and words[-3:-2] == [watchdog.__file__]:
+                return words[-2]
+    raise AssertionError(f"no watchdog of {program}")
+
+
+def test_a_killed_program_leaves_no_process_of_ray() -> None:
+    """SIGKILL: within seconds nothing of its Ray runs. SIGTERM: the same, and exit code 143."""
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)):
+        command = [sys.executable, "-c", RUN]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout
+            assert program.stdout.readline() == "runs\n"
+            mark = mark_of(program.pid)
+            assert len(marked(mark)) >= 4  # the head, the raylet and its agents
+            time.sleep(2.0)  # workers start
+            program.send_signal(number)
+            assert program.wait(60) == code
+        end = time.monotonic() + 10.0
+        while marked(mark) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not marked(mark)

@@ -162,6 +162,18 @@ def test_a_lapsed_permit_changes_nothing() -> None:
     assert isinstance(ledger.ask("a.org", 0.0, 10.0, 11.0), Permit)
 
 
+def test_a_state_that_was_lost_is_made_up_for() -> None:
+    """What begins anew waits for an interval, and takes no permit of before for its own."""
+    before = HostTurns().ask("a.org", 5.0, 60.0, 100.0)
+    anew = HostTurns(after_s=103.0, last_number=1000)
+    assert isinstance(before, Permit)
+    assert anew.ask("a.org", 5.0, 60.0, 103.0) == 5.0
+    held = anew.ask("a.org", 5.0, 60.0, 108.0)
+    assert isinstance(held, Permit)
+    anew.give_back(before)
+    assert not isinstance(anew.ask("a.org", 0.0, 60.0, 120.0), Permit)
+
+
 # On a real Ray
 
 
