@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import signal
 import sys
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
+from infra.display import LogLine, line, say, say_json, write_any_character
 from infra.errors import CorrigendaError, reason
 from infra.secrets.masks import mask_message
 from jobs.commands.ask import ask
@@ -70,27 +71,30 @@ def main() -> None:
     with 130, a termination (SIGTERM) with 143.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # before any library imports tqdm
+    write_any_character()
+    if logging.lastResort is not None:  # what prints warnings to standard error
+        logging.lastResort.setFormatter(LogLine())
     try:
         with _signals_raise():
             app()
     except CorrigendaError as error:
         said = mask_message(str(error))
         if "--json" in sys.argv:
-            print(json.dumps({"error": said, "kind": type(error).__name__}))
-        print(f"{type(error).__name__}: {said}", file=sys.stderr)
+            say_json({"error": said, "kind": type(error).__name__})
+        say(f"{type(error).__name__}: {line(said)}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         said = f"cannot read or write {error.filename or 'a file'}: {reason(error)}"
         if "--json" in sys.argv:
-            print(json.dumps({"error": said, "kind": "StageError"}))
-        print(
-            f"StageError: {said}. What was finished is kept; mend this and run the same command "
-            "again.",
+            say_json({"error": said, "kind": "StageError"})
+        say(
+            f"StageError: {line(said)}. What was finished is kept; mend this and run the same "
+            "command again.",
             file=sys.stderr,
         )
         raise SystemExit(1) from None
     except _Stopped as stopped:
         (number,) = stopped.args
         word = "interrupted" if number == signal.SIGINT else "terminated"
-        print(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
+        say(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
         raise SystemExit(128 + number) from None

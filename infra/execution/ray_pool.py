@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from infra.display import say
 from infra.errors import StageError
 from infra.execution.placement import Node, no_room, num_fitting
 from infra.execution.runner import Resources, set_threads
@@ -164,7 +165,7 @@ class Pool:
         """Print a line, unless it was printed since this wait began."""
         if line not in self.said:
             self.said.add(line)
-            print(f"ray: {line}", file=sys.stderr, flush=True)
+            say(f"ray: {line}", file=sys.stderr)
 
 
 def live_nodes() -> list[Node]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from infra import display
+from infra.display import Terminal, say_json
 from jobs.commands.options import JsonOption, LineOption, WorkspaceOption
 
 
@@ -58,9 +58,9 @@ def ask(
             {"prompt": p, "base": answers["base"][i], "release": version, "answer": a}
             for i, (p, a) in enumerate(zip(prompts, answers[version], strict=True))
         ]
-        print(json.dumps(rows, ensure_ascii=False))
+        say_json(rows)
         return
     table = Table("prompt", "unedited model", f"release {version}")
     for prompt, *replies in zip(prompts, *answers.values(), strict=True):
-        table.add_row(prompt, *(text or "(nothing)" for text in replies))
-    Console(highlight=False).print(table)
+        table.add_row(*map(display.line, (prompt, *(text or "(nothing)" for text in replies))))
+    Terminal().print(table)

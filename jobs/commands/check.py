@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from infra.display import Terminal, say_json
 from jobs.commands.options import ConfigOption, JsonOption, RayOption
 
 
@@ -35,12 +34,12 @@ def check(
     from pipeline.check.check import check as check_parts
     from pipeline.config import load_config
 
-    console = Console(highlight=False)
+    console = Terminal()
     wrong = faults_of_settings(config)
     parts = {}
     stops = list(wrong)
     if wrong and not as_json:
-        console.print(f"[bold]Settings of {escape(str(config))}[/]", soft_wrap=True)
+        console.print(Text(f"Settings of {config}", "bold"), soft_wrap=True)
     if not wrong:
         settings = load_config(config, {"workspace": workspace})
         warn_of_secrets(settings.sources)
@@ -58,7 +57,7 @@ def check(
                 print_part(part, console)
     if as_json:
         found = {name.removesuffix("Check").lower(): value for name, value in parts.items()}
-        print(json.dumps({**found, "stops": stops}, default=str, ensure_ascii=False))
+        say_json({**found, "stops": stops})
     else:
         print_verdict(stops, str(config), console)
     if stops:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from infra.display import Terminal, say_json
 from infra.errors import ConfigError
 from jobs.commands.options import JsonOption, RayOption, VerboseOption, WorkspaceOption
 
@@ -111,6 +110,6 @@ def evaluate(
         rows = table_rows(comparison, systems, alone=alone, steps=steps)
     if as_json:
         result = {"data": cases.name, "digest": cases.digest, "dropped": dict(cases.dropped)}
-        print(json.dumps({**result, "systems": rows}))
+        say_json({**result, "systems": rows})
     else:
-        print_rows(rows, cases.dropped, Console(highlight=False), verbose=verbose)
+        print_rows(rows, cases.dropped, Terminal(), verbose=verbose)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from infra.display import Terminal
 
 
 def init(
@@ -56,10 +56,10 @@ def init(
     from jobs.starter.kinds import KINDS
     from jobs.starter.question import Place
 
-    console = Console(highlight=False)
+    console = Terminal()
 
     def tell(sentence: str) -> None:
-        console.print(escape(sentence), soft_wrap=True)
+        console.print(sentence, soft_wrap=True)
 
     def ask(text: str, proposed: str, optional: bool) -> str:
         default = proposed if proposed or optional else None

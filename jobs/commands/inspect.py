@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from infra.display import Terminal, say_json
 from jobs.commands.options import JsonOption, WorkspaceOption
 
 
@@ -20,9 +19,9 @@ def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False
 
     state = read_status(Workspace.at(workspace))
     if as_json:
-        print(json.dumps(state))
+        say_json(state)
         return
-    console = Console(highlight=False)
+    console = Terminal()
     if not state["versions"]:
         console.print(f"{state['workspace']} is empty. Run `corrigenda run --config FILE`.")
         return
@@ -33,7 +32,7 @@ def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False
     for name, version in state["production"].items():
         console.print(f"{name}: production is {version or 'not known'}")
     for line in state["damage"]:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
@@ -45,7 +44,7 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
     place = Workspace.at(workspace)
     rows = read_releases(place)
     if as_json:
-        print(json.dumps(rows))
+        say_json(rows)
         return
     heads = ("version", "line", "as of", "edits", "right", "perplexity", "id", "")
     table = Table(*heads, box=None, padding=(0, 1, 0, 0))
@@ -56,15 +55,15 @@ def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = Fal
             (row["release_id"] or "")[:12],
             ", ".join(word for word in ("production", "damage") if row[word]),
         )
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(table if rows else "no releases yet")
     for row in rows:
         told = f"report of {row['version']}: {row['page']}"
         if row["damage"]:
             told = f"damage of {row['version']}: {row['damage']}"
-        console.print(told, soft_wrap=True, markup=False)
-    for line in in_production(place)[1]:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(told, soft_wrap=True)
+    for told in in_production(place)[1]:
+        console.print(told, soft_wrap=True)
 
 
 def why(
@@ -88,9 +87,9 @@ def why(
 
     facts = explain(Workspace.at(workspace), question, relation)
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
+        say_json(facts)
         return
-    print_facts(facts, Console(highlight=False))
+    print_facts(facts, Terminal())
 
 
 def _number(value: float | None, form: str) -> str:

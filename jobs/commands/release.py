@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
+from infra.display import say, say_json
 from infra.errors import ConfigError, StageError
 from jobs.commands.options import JsonOption, LineOption, WorkspaceOption
 
@@ -44,6 +44,6 @@ def rollback(
     before = alias.last()
     alias.move(target, f"rollback from {before}", kept=unnamed(place, alias, but=target))
     if as_json:
-        print(json.dumps({"from": before, "to": target}))
+        say_json({"from": before, "to": target})
         return
-    print(f"production: {before} -> {target} ({place.directory('release', target)})")
+    say(f"production: {before} -> {target} ({place.directory('release', target)})")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from infra.display import Terminal, line, say, say_json
 from infra.errors import ConfigError, CorrigendaError
 from infra.secrets.masks import mask_message
 from jobs.commands.options import ConfigOption, JsonOption, RayOption, VerboseOption
@@ -113,15 +112,15 @@ def run(
             failure = type(error)(mask_message(str(error)))
     editions = [summarise(made) for made in watch.made.values()]
     if as_json:
-        print(json.dumps({"editions": editions, "error": failure and str(failure)}))
+        say_json({"editions": editions, "error": failure and str(failure)})
     else:
-        console = Console(highlight=False)
+        console = Terminal()
         for summary in editions:
             print_edition(summary, console, verbose=verbose)
         if failure is None and until == STAGES[-1]:
             print_next(editions[-1], place, console)
     if failure is not None:
-        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+        say(f"{type(failure).__name__}: {line(mask_message(str(failure)))}", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from infra.display import Terminal, say_json
 from jobs.commands.options import JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def verify(
 
     place = Workspace.at(workspace)
     wanted = [version] if version else versions(place)
-    console = Console(highlight=False)
+    console = Terminal()
     found: list[Verified] = []
-    shown = Console(stderr=True, quiet=as_json)
+    shown = Terminal(stderr=True, quiet=as_json)
     with Progress(console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("reading", total=bytes_to_read(place, wanted))
         for each in wanted:
@@ -45,12 +45,12 @@ def verify(
     whole = not any(result.damage for result in found)
     if as_json:
         rows = [result.as_json() for result in found]
-        print(json.dumps({"whole": whole, "versions": rows}, ensure_ascii=False))
+        say_json({"whole": whole, "versions": rows})
     else:
         for result in found:
             _print(result, console)
         if not wanted:
-            console.print("nothing to verify", markup=False)
+            console.print("nothing to verify")
     if not whole:
         raise typer.Exit(1)
 
@@ -70,5 +70,5 @@ def _print(found: Verified, console: Console) -> None:
         )
     for damage in found.damage:
         lines += [f"  {damage.path} is {damage.what}", f"    {damage.remedy}"]
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
+    for told in lines:
+        console.print(told, soft_wrap=True)

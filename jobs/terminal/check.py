@@ -7,8 +7,9 @@ from functools import singledispatch
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from infra.display import line
 from jobs.terminal.words import many, size
 from pipeline.check.check import Part
 from pipeline.check.cluster import ClusterCheck
@@ -25,11 +26,13 @@ PLURALS = {"entry": "entries"}
 
 def print_part(part: Part, console: Console) -> None:
     """Print a heading, what is known of the part, and what would stop a run."""
-    console.print(f"[bold]{escape(_heading(part))}[/]", soft_wrap=True)
-    for line in _lines(part):
-        console.print(f"  {escape(line)}", soft_wrap=True)
-    for line in part.stops:
-        console.print(f"  [red]stops a run:[/] {escape(line)}", soft_wrap=True)
+    console.print(Text(line(_heading(part)), "bold"), soft_wrap=True)
+    for said in _lines(part):
+        console.print(f"  {line(said)}", soft_wrap=True)
+    for said in part.stops:
+        console.print(
+            Text.assemble("  ", ("stops a run:", "red"), f" {line(said)}"), soft_wrap=True
+        )
 
 
 def print_verdict(stops: Iterable[str], config: str, console: Console) -> None:
@@ -37,14 +40,14 @@ def print_verdict(stops: Iterable[str], config: str, console: Console) -> None:
     found = list(stops)
     if found:
         console.print(f"\n{many(len(found), 'thing')} would stop a run:", soft_wrap=True)
-        for line in found:
-            console.print(f"  {escape(line)}", soft_wrap=True)
+        for said in found:
+            console.print(f"  {line(said)}", soft_wrap=True)
         console.print("Mend this and check again.")
         return
     console.print("\nNothing was found that would stop a run. Next, to look before anything is")
     console.print("edited, and then to make the release:")
     for more in (" --until plan", ""):
-        console.print(f"  corrigenda run --config {escape(config)}{more}", soft_wrap=True)
+        console.print(f"  corrigenda run --config {config}{more}", soft_wrap=True)
 
 
 def about(low_s: float, high_s: float) -> str:

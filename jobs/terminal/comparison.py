@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from infra.display import line
 from infra.errors import ConfigError
 from infra.settings import nested
 from jobs.terminal.words import many
@@ -138,18 +139,18 @@ def print_rows(
     for row in rows:
         refusals = list(row.get("refused", {}).items())
         for edit_id, reason in refusals[:MAX_REFUSALS]:
-            text = f"  {row['system']} refused {edit_id}: {reason}"
-            console.print(text, soft_wrap=True, markup=False)
+            text = f"  {row['system']} refused {edit_id}: {line(reason)}"
+            console.print(text, soft_wrap=True)
         if len(refusals) > MAX_REFUSALS:
             rest = many(len(refusals) - MAX_REFUSALS, "other fact")
-            console.print(f"  {row['system']} refused {rest}", markup=False)
+            console.print(f"  {row['system']} refused {rest}")
     for reason, number in dropped.items():
-        text = f"  left out: {many(number, 'record')}, {reason}"
-        console.print(text, soft_wrap=True, markup=False)
+        text = f"  left out: {many(number, 'record')}, {line(reason)}"
+        console.print(text, soft_wrap=True)
     for row in rows:
         if "path" in row:
             text = f"Report of {row['system']}: {row['path']}/{REPORT}"
-            console.print(text, soft_wrap=True, markup=False)
+            console.print(text, soft_wrap=True)
 
 
 def cell(metric: Mapping[str, Any] | None) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from infra.display import line
 from infra.storage.workspace import Workspace
 from jobs.terminal.sentences import sentence
 from jobs.terminal.words import ROUTED, many, refused, waits
@@ -37,7 +37,7 @@ def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool
     """
     counts = {name: stage["counts"] for name, stage in summary["stages"].items()}
     console.print()
-    console.rule(f"[bold]Edition {escape(summary['version'])}")
+    console.rule(Text(f"Edition {summary['version']}", "bold"))
     _print_counts(counts, console)
     if "plan" in counts:
         _print_plan(counts["plan"], console)
@@ -51,13 +51,16 @@ def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool
         release = summary["release"]
         _heading("Release", console)
         console.print(
-            f"  Version [bold]{escape(summary['version'])}[/] holds "
-            f"{many(release['edits'], 'edit')} (id {release['release_id'][:12]}): "
-            f"{escape(release['path'])}",
+            Text.assemble(
+                "  Version ",
+                (summary["version"], "bold"),
+                f" holds {many(release['edits'], 'edit')} (id {release['release_id'][:12]}): "
+                f"{release['path']}",
+            ),
             soft_wrap=True,
         )
     if summary["page"]:
-        console.print(f"Report: {summary['page']}", soft_wrap=True, markup=False)
+        console.print(f"Report: {summary['page']}", soft_wrap=True)
 
 
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
@@ -74,12 +77,12 @@ def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Consol
         ("status", "see how far each edition is"),
         ("rollback", "return production to the release before"),
     ):
-        console.print(f"  {purpose}:", markup=False)
-        console.print(f"    {program} {command}{where}", soft_wrap=True, markup=False)
+        console.print(f"  {purpose}:")
+        console.print(f"    {program} {command}{where}", soft_wrap=True)
 
 
 def _heading(text: str, console: Console) -> None:
-    console.print(f"\n[bold]{text}[/]")
+    console.print(Text(f"\n{text}", "bold"))
 
 
 def _print_counts(counts: Mapping[str, Mapping[str, Any]], console: Console) -> None:
@@ -125,7 +128,7 @@ def _print_reasons(counts: Mapping[str, int], console: Console) -> None:
     """Print the most frequent reasons with their counts, and the others in one line."""
     reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     for reason, number in reasons[:MAX_REASONS]:
-        console.print(f"  {number:7,}  {reason}", soft_wrap=True, markup=False)
+        console.print(f"  {number:7,}  {line(reason)}", soft_wrap=True)
     if len(reasons) > MAX_REASONS:
         rest = sum(number for _, number in reasons[MAX_REASONS:])
         console.print(f"  {rest:7,}  for {many(len(reasons) - MAX_REASONS, 'other reason')}")
@@ -142,7 +145,7 @@ def _print_skips(skips: Sequence[Mapping[str, Any]], console: Console) -> None:
         sample = " ".join(row["sample"].split())
         shown = sample if len(sample) <= MAX_SAMPLE else sample[: MAX_SAMPLE - 3] + "..."
         texts = row["source"], row["reason"], str(row["count"]), shown
-        table.add_row(*(Text(text) for text in texts))  # a source's words are no markup
+        table.add_row(*map(line, texts))
     rest = skips[MAX_REASONS:]
     if rest:
         total = str(sum(row["count"] for row in rest))
@@ -176,9 +179,9 @@ def _print_examples(examples: Sequence[Mapping[str, Any]], console: Console) -> 
         return
     _heading("For example", console)
     for example in examples:
-        console.print(f"  [bold]{escape(example['prompt'])}[/]")
-        console.print(f"      before  {escape(example['before_answer']) or '(nothing)'}")
-        console.print(f"      now     [green]{escape(example['answer'])}[/]")
+        console.print(Text(f"  {line(example['prompt'])}", "bold"))
+        console.print(f"      before  {line(example['before_answer']) or '(nothing)'}")
+        console.print(Text.assemble("      now     ", (line(example["answer"]), "green")))
 
 
 MARKS = {
@@ -195,7 +198,8 @@ def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> 
     checks = gate["checks"]
     num_passed = sum(check["state"] == "pass" for check in checks)
     verdict = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
-    console.print(f"\n[bold]Gate {verdict}[/]: {num_passed} of {many(len(checks), 'check')} passed")
+    told = f"\n[bold]Gate {verdict}[/]: {num_passed} of {many(len(checks), 'check')} passed"
+    console.print(told, markup=True)
     for check in checks:
         if not verbose and check["state"] == "pass":
             continue
@@ -207,9 +211,10 @@ def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> 
             f"  {MARKS[check['state']]}  {name_of(check['name'])} ({check['name']}): "
             f"{value}, allowed {sign} {check['bound']:.3f}{interval}",
             soft_wrap=True,
+            markup=True,
         )
     for alarm in gate["alarms"]:
-        console.print(f"  [yellow]{escape(alarm)}[/]", soft_wrap=True)
+        console.print(Text(f"  {line(alarm)}", "yellow"), soft_wrap=True)
     if gate["search"]:
         trials, culprits = len(gate["search"]["probes"]), gate["search"]["culprits"]
         console.print(
@@ -217,7 +222,7 @@ def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> 
             f"{many(trials, 'trial')}:"
         )
         for edit_id, why in culprits.items():
-            console.print(f"    {edit_id}  {why}", soft_wrap=True, markup=False)
+            console.print(f"    {edit_id}  {line(why)}", soft_wrap=True)
 
 
 def _number(metric: Mapping[str, Any] | None) -> str:

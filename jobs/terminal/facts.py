@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from infra.display import line
 from jobs.terminal.words import ACTIONS, KINDS, TRUST, VERDICTS
 from pipeline.queries.why import Row
 
@@ -15,10 +16,10 @@ def print_facts(facts: Sequence[Row], console: Console) -> None:
     """Print histories (`pipeline.queries.why.why`): a heading a fact, a paragraph a version."""
     for fact in facts:
         name = fact["label"] or fact["subject"]
-        console.print(f"[bold]{escape(name)}[/] {escape(_key(fact))}")
+        console.print(Text.assemble((line(name), "bold"), f" {line(_key(fact))}"), soft_wrap=True)
         for entry in fact["history"]:
-            for line in _lines(entry):
-                console.print(f"  {escape(line)}", soft_wrap=True)
+            for said in _lines(entry):
+                console.print(f"  {line(said)}", soft_wrap=True)
 
 
 def _key(fact: Row) -> str:

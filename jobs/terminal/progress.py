@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
+from infra.display import Terminal, line
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import PROGRESS, WAITS, read_progress
 from infra.storage.workspace import Workspace
@@ -120,7 +121,7 @@ class StageWatch:
         clock      returns seconds, from any beginning
         """
         self.workspace, self.heading, self.verbose = workspace, heading, verbose
-        self.console = console or Console(stderr=True, quiet=quiet, highlight=False)
+        self.console = console or Terminal(stderr=True, quiet=quiet)
         self.clock = clock
         self.started = clock()
         self.made: dict[str, dict[str, Artifact]] = {}
@@ -170,7 +171,7 @@ class StageWatch:
         if version.endswith(RETRY) and version != self._version:
             self.console.print("  trying again without the edits that do harm")
         elif edition_of(version) != edition_of(self._version):
-            self.console.print(f"[bold]{self.heading} {escape(version)}[/]", soft_wrap=True)
+            self.console.print(Text(f"{self.heading} {version}", "bold"), soft_wrap=True)
         self._version = version
         self.current = StageProgress(stage, version, self.clock)
         self.show()
@@ -241,12 +242,12 @@ class StageWatch:
     def _print_line(self, name: str, text: str, *, style: str = "") -> None:
         """Print a name and a text: wrapped beside the name on a terminal, in one line in a log."""
         if self.bar is None:
-            self.console.print(f"  {name:<{NAME_WIDTH}}  {escape(text)}", soft_wrap=True)
+            self.console.print(f"  {name:<{NAME_WIDTH}}  {line(text)}", soft_wrap=True)
             return
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(width=NAME_WIDTH + 2, style="bold")
         table.add_column(overflow="fold")
-        table.add_row(f"  {name}", escape(text), style=style)
+        table.add_row(f"  {name}", line(text), style=style)
         self.console.print(table)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from discovery.sources.settings import SourceSettings
+from infra.display import say
 
 
 def warn_of_secrets(sources: Sequence[SourceSettings]) -> None:
@@ -13,7 +14,7 @@ def warn_of_secrets(sources: Sequence[SourceSettings]) -> None:
     for source in sources:
         if names := source.literal_secrets:
             settings = " and ".join(f"`{name}`" for name in names)
-            print(
+            say(
                 f"warning: source {source.name}: {settings} holds a secret in full, which is "
                 "written nowhere else. Better write ${NAME} in its place, and set the environment "
                 "variable NAME.",

@@ -14,8 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from editors.deltas import PARTS
 from editors.deltas.delta import recorded_counts
+from infra.display import code, markdown
 from pipeline.evaluate.output import Report
 from pipeline.plan.edits import PlannedEdit
+
+
+class Markdown(str):
+    """Text that is Markdown or YAML already; any other string in the card is shown as it is."""
 
 
 def render_card(
@@ -40,7 +45,9 @@ def render_card(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=lambda value: markdown(value) if type(value) is str else value,
     )
+    environment.filters["code"] = lambda text: Markdown(code(text))
     name = manifest["base"]["name"]
     hub_id = name if name and "/" in name else None
     front = ModelCardData(
@@ -53,7 +60,7 @@ def render_card(
         eval_results=list(eval_results(report)),
     )
     return environment.get_template("card.md.j2").render(
-        front=front.to_yaml(),
+        front=Markdown(front.to_yaml()),
         manifest=manifest,
         beside=beside_checkpoint(manifest),
         report=report,
