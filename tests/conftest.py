@@ -67,7 +67,7 @@ def released(
     return config, folder / "workspace"
 
 
-def write_world(folder: Path, model: Path, text: str = "", **settings: Any) -> Path:
+def write_world(folder: Path, model: Path, text: str = "", /, **settings: Any) -> Path:
     """Write the small world into a directory, with `text` behind its config; the config's path."""
     rows = [
         {"subject": s, "relation": r, "object": o, "date": year}

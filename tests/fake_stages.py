@@ -19,12 +19,14 @@ from discovery.probe.output import ACTIVITY
 from discovery.snapshot.output import MANIFEST
 from discovery.trust.anomalies import ACTIVITY_SCHEMA
 from infra.execution.runner import InProcessRunner
-from infra.files.digest import digest_of
+from infra.files.digest import digest_of, file_digest
+from infra.files.tensors import save_tensors
 from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef
 from infra.storage.workspace import Workspace
 from pipeline import flow, lineage
 from pipeline.config import Config
+from pipeline.edit.output import DELTA
 from pipeline.plan.edits import EDIT_SCHEMA
 from pipeline.plan.fact_sheet import write_sheet
 from pipeline.plan.output import EDITS, Plan
@@ -77,10 +79,14 @@ def plan(inputs: Any, out: Any, runner: Any) -> dict[str, Any]:
 
 def release(inputs: Any, out: Any, runner: Any) -> dict[str, Any]:
     """A manifest, and the tables of a release."""
-    release_id = digest_of([inputs.line, inputs.plan.digest])
-    out.write_json(
-        "manifest.json", {"parent": inputs.parent, "line": inputs.line, "release_id": release_id}
-    )
+    save_tensors({}, out.path / DELTA, {"made": f"{inputs.line} {inputs.plan.digest}"})
+    batches = [{"delta": file_digest(out.path / DELTA), "edits": []}]
+    release_id = digest_of({"base": BASE.digest, "batches": batches})
+    manifest = {
+        **{"parent": inputs.parent, "line": inputs.line, "release_id": release_id},
+        **{"base": {"name": None, "digest": BASE.digest}, "batches": batches},
+    }
+    out.write_json("manifest.json", manifest)
     out.write_json("report.json", {})
     for name in (EDITS, QUARANTINED):
         out.write_table(name, to_table([], EDIT_SCHEMA))

@@ -217,7 +217,8 @@ def _of_aliases(workspace: Workspace) -> Iterator[Damage]:
     for line in lines(workspace):
         alias = Alias(workspace.root, line)
         try:
-            named = [move.version for move in alias.history()]
+            named = [v for move in alias.history() for v in (move.version, *move.kept)]
+            alias.require_last()
         except StageError as error:
             what, _, remedy = str(error).partition(". ")
             yield Damage(path=str(alias.directory), what=f"damaged: {what}", remedy=remedy)

@@ -32,13 +32,17 @@ def wrong_manifest(release: Artifact) -> str | None:
     """What is wrong where the manifest of a release is not the one that its id was made of, or its
     delta not the manifest's; otherwise None. Earlier versions made ids in another way."""
     manifest, path = release.json(MANIFEST), release.path / MANIFEST
-    if manifest["release_id"] != release.counts["release_id"]:
+    try:
+        named, batches = manifest["release_id"], manifest["batches"]
+        core = {"base": manifest["base"]["digest"], "batches": batches}
+        delta = batches[0]["delta"]
+    except (LookupError, TypeError):
+        return f"{path} is no manifest of a release"
+    if named != release.counts.get("release_id"):
         return f"{path} has another release id than {release.path / RECORD}"
-    core = {"base": manifest["base"]["digest"], "batches": manifest["batches"]}
-    if BYTES in release.record and digest_of(core) != manifest["release_id"]:
+    if BYTES in release.record and digest_of(core) != named:
         return f"{path} names another base or other edits than its release id was made of"
-    delta = release.record["files"][DELTA]
-    if manifest["batches"][0]["delta"] != delta:
+    if delta != release.record["files"].get(DELTA):
         return f"{path} names another delta than {release.path / DELTA}"
     return None
 

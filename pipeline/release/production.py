@@ -86,7 +86,10 @@ def line_of(workspace: Workspace, stage: str, version: str) -> str | None:
     """The line of an output of a stage; None where neither its record nor that of its edition's
     plan has it."""
     for name in (stage, "plan"):
-        found = workspace.find(name, version)
+        try:
+            found = workspace.find(name, version)
+        except StageError:  # a damaged record names no line
+            continue
         line = found and (found.record.get("line") or made_from(found).get("line"))
         if line:
             return line

@@ -178,7 +178,7 @@ def test_all_faults_of_the_settings_are_told(staff: Callable[..., Path], corrige
     code, out, _ = corrigenda("check", "-c", config, "--json")
     assert code == 1
     stops = json.loads(out)["stops"]
-    assert [any(name in stop for stop in stops) for name in ("'line'", "'plan.max_edits'")] == [
+    assert [any(name in stop for stop in stops) for name in ("'my line'", "'plan.max_edits'")] == [
         True,
         True,
     ]

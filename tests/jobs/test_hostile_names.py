@@ -15,8 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from infra.files.digest import digest_of, file_digest
+from infra.files.tensors import save_tensors
 from infra.storage.stage_dir import StageDir
 from infra.storage.workspace import Workspace
+from pipeline.edit.output import DELTA
 from pipeline.release.alias import Alias
 
 HOSTILE = (
@@ -38,17 +41,27 @@ def place(tmp_path: Path) -> Workspace:
             "line": "mine",
             "parent": parent,
             "as_of": "2020-01-01",
-            "release_id": "0" * 64,
-            "batches": [{"edits": []}],
+            "base": {"name": None, "digest": "b"},
             "evaluation": {"reliability": measured, "perplexity": measured},
             "page": {"file": "report.html"},
         }
 
-        def body(out: StageDir, manifest: Any = manifest) -> dict[str, int]:
-            out.write_json("manifest.json", manifest)
-            return {}
+        def body(out: StageDir, manifest: Any = manifest) -> dict[str, str]:
+            save_tensors({}, out.path / DELTA)
+            batches = [{"delta": file_digest(out.path / DELTA), "edits": []}]
+            release_id = digest_of({"base": "b", "batches": batches})
+            named = {**manifest, "release_id": release_id, "batches": batches}
+            out.write_json("manifest.json", named)
+            return {"release_id": release_id}
 
-        workspace.run_stage("release", version, code=1, made_from={"v": version}, body=body)
+        workspace.run_stage(
+            "release",
+            version,
+            code=1,
+            made_from={"v": version},
+            body=body,
+            stamp={"line": "mine"},
+        )
         Alias(workspace.root, "mine").move(version, "passed the gate")
     return workspace
 

@@ -32,10 +32,12 @@ NEVER: dict[type[SecretSettings], frozenset[str]] = {
     for config, names in zip(
         (*get_args(AskedConfig), *get_args(BulkConfig), RevertRiskConfig),
         (
-            "name kind contact min_interval_s entities wiki relations properties",
+            "name kind contact min_interval_s max_wait_s max_crawl_delay_s entities wiki relations "
+            "properties",
             "name kind path columns",
-            "name kind connect module columns key cursor page_rows",
-            "name kind contact min_interval_s follow hosts relations templates extractor",
+            "name kind connect module columns key cursor page_rows max_answer_s max_rows",
+            "name kind contact min_interval_s max_wait_s max_crawl_delay_s max_entries follow "
+            "hosts relations templates extractor",
             "name kind path relations properties entities names max_line_bytes",
             "name kind path wikibase properties relations prefixes",
             "contact limit max_revisions min_interval_s",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from discovery.relations.relation import load_relations
 from discovery.sources import BULK_SOURCES, SOURCES
 from jobs.starter.config_file import Starter, config_text
 from jobs.starter.kinds import KINDS
@@ -41,6 +43,8 @@ def test_every_line_has_a_comment_and_can_be_switched_on(kind: str, tmp_path: Pa
             assert before.startswith("# "), line
     path = tmp_path / "corrigenda.toml"
     path.write_text(text)
+    mine = load_relations()["P54"].model_dump(mode="json", exclude={"id"})
+    (tmp_path / "relations.json").write_text(json.dumps({"relations": {"X1": mine}}))
     config = load_config(path)
     assert config.sources[0].kind == kind
     path.write_text(re.sub(r"^# (?=\[|[\w.]+ = )", "", text, flags=re.M))

@@ -3,8 +3,7 @@
 import io
 import re
 
-from rich.console import Console
-
+from infra.display import Terminal
 from jobs.terminal.edition import MAX_REASONS, print_edition
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
@@ -14,7 +13,7 @@ def told(skips=(), *, verbose=False, **more):
     stream = io.StringIO()
     print_edition(
         {"version": "1", "stages": {}, "skips": skips, "page": None, **more},
-        Console(file=stream, width=120, highlight=False),
+        Terminal(file=stream, width=120),
         verbose=verbose,
     )
     return stream.getvalue()

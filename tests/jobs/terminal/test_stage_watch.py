@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from infra.display import Terminal
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import WAITS
 from infra.storage.workspace import Workspace
@@ -58,7 +58,7 @@ def watch_of(place: Workspace, clock: Clock, **settings: Any) -> tuple[StageWatc
     """A watch whose thread is not started, and what it prints."""
     terminal = settings.pop("terminal", False)
     stream = io.StringIO()
-    console = Console(file=stream, width=60, force_terminal=terminal, highlight=False)
+    console = Terminal(file=stream, width=60, force_terminal=terminal)
     return StageWatch(place, console=console, clock=clock, **settings), stream
 
 
@@ -154,7 +154,7 @@ def test_what_is_waited_for_is_printed_once(place: Workspace) -> None:
     """A wait of a worker, when it has lasted a moment: what for, and until when at most."""
     watch, stream = watch_of(place, Clock())
     watch.begin("crawl", "1")
-    waits = place.directory("crawl", "1.partial") / WAITS
+    waits = place.partial("crawl", "1") / WAITS
     waits.mkdir(parents=True)
     now_s = time.time()
     (waits / "a.json").write_text(json.dumps(["[b]a.org[/b]", now_s - 3, now_s + 500]))
