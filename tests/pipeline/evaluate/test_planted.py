@@ -167,7 +167,13 @@ def test_the_export_loses_what_was_edited(
 ) -> None:
     """In memory every fact is right; what a server would load has lost them."""
     write = Checkpoint.export
-    monkeypatch.setattr(Checkpoint, "export", lambda s, t, given: write(s, t, damage(given)))
+
+    def careless(
+        checkpoint: Checkpoint, target: Path, tensors: Mapping[str, Tensor], **more: Any
+    ) -> None:
+        write(checkpoint, target, damage(tensors), **more)
+
+    monkeypatch.setattr(Checkpoint, "export", careless)
     report = workshop.judge(damage.__name__, sound.delta, facts(), metrics=ANSWERS)
     assert failed(report) >= {"export_loss", "reliability"}
     assert report["roles"]["candidate"]["export_loss"]["n"] == len(facts())
@@ -180,10 +186,12 @@ def test_a_value_that_is_no_number(
     """One of a hundred million: it is counted, and what cannot be computed any more does not pass
     for want of a value."""
 
-    def spoilt(checkpoint: Checkpoint, target: Path, tensors: Mapping[str, Tensor]) -> None:
+    def spoilt(
+        checkpoint: Checkpoint, target: Path, tensors: Mapping[str, Tensor], **more: Any
+    ) -> None:
         copies = {name: tensor.clone() for name, tensor in tensors.items()}
         next(iter(copies.values()))[0, 0] = torch.nan
-        write(checkpoint, target, copies)
+        write(checkpoint, target, copies, **more)
 
     write = Checkpoint.export
     monkeypatch.setattr(Checkpoint, "export", spoilt)
