@@ -129,4 +129,5 @@ class LogLine(logging.Formatter):
     """A message of a log on one line, without what a terminal would obey."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The message of a record, with its traceback if there is one."""
         return line(super().format(record))
