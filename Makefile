@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/corrigenda run --config examples/demo.toml
 
+# A process a core, at most eight; the files of one module stay together, for they share fixtures.
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 slow: browser
 	$(BIN)/python -m pytest -q -m slow

@@ -25,8 +25,9 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ from benchmarks.common.dead_processes import PROCESSES, kill_a_process
 from benchmarks.common.file_history import (
     Content,
     Recorder,
+    Step,
     Tree,
     after_kill,
     after_power_cut,
@@ -54,6 +56,13 @@ ALLOWED_S = 240.0
 """Seconds after which the commands of one trial are taken for hung."""
 SEEDS = 3
 """Orders by chance that are tried of each power cut."""
+CUTS: dict[str, Callable[[Step], Tree]] = {
+    "nothing unflushed": partial(after_power_cut, names=False, contents=False),
+    "names only": partial(after_power_cut, names=True, contents=False),
+    "contents only": partial(after_power_cut, names=False, contents=True),
+    **{f"order {seed}": partial(after_reordering, seed=seed) for seed in range(SEEDS)},
+}
+"""What of that which was not flushed survives a power cut."""
 DAMAGES = ("altered", "cut", "emptied", "removed")
 
 
@@ -66,6 +75,10 @@ class Trial:
     tree: Tree
     gone: Sequence[str] = ()
     """Outputs that were finished before the last one when this happened, and are not there now."""
+
+
+Make = Callable[[], Trial]
+"""Makes the state of a trial, which takes a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +166,19 @@ class Bench:
     def trials(self, group: str, end: float, jobs: int, seed: int) -> Iterator[Outcome]:
         """Try the states of a group in an order by chance, until the time is over."""
         makers = {"kill": self.kills, "power cut": self.power_cuts, "damage": self.damages}
-        trials = list({digest_of_tree(t.tree): t for t in reversed(list(makers[group]()))}.values())
-        self.states[group] = len(trials)
-        random.Random(seed).shuffle(trials)
+        makes = list(makers[group]())
+        self.states[group] = len(makes)
+        random.Random(seed).shuffle(makes)
+        tried: set[str] = set()
 
         def tasks() -> Iterator[tuple[tuple[Trial, Path], list[list[str]]]]:
-            for number, trial in enumerate(trials):
+            for number, make in enumerate(makes):
                 if time.monotonic() > end:
                     return
+                trial = make()
+                if (digest := digest_of_tree(trial.tree)) in tried:
+                    continue
+                tried.add(digest)
                 place = self.place / f"{group} {number}"
                 write_tree(trial.tree, place, self.store)
                 yield (trial, place), self.commands(trial, place)
@@ -169,45 +187,28 @@ class Bench:
             yield self.judge(trial, place, ended)
             shutil.rmtree(place)
 
-    def kills(self) -> Iterator[Trial]:
+    def kills(self) -> Iterator[Make]:
         """The workspace before each operation on its files."""
         for number, step in enumerate(self.recorder.steps):
-            yield Trial("kill", f"step {number}, {step.operation}", after_kill(step))
+            name = f"step {number}, {step.operation}"
+            yield partial(lambda name, step: Trial("kill", name, after_kill(step)), name, step)
 
-    def power_cuts(self) -> Iterator[Trial]:
+    def power_cuts(self) -> Iterator[Make]:
         """At each step without what was not flushed."""
-        order: list[str] = []  # outputs in the order in which they were finished
+        finished: list[str] = []  # outputs in the order in which they were finished
         for number, step in enumerate(self.recorder.steps):
-            cuts = {
-                "nothing unflushed": after_power_cut(step, names=False, contents=False),
-                "names only": after_power_cut(step, names=True, contents=False),
-                "contents only": after_power_cut(step, names=False, contents=True),
-                **{f"order {seed}": after_reordering(step, seed) for seed in range(SEEDS)},
-            }
-            there = outputs_of(step.seen)
-            order += [output for output in there if output not in order]
-            for left, tree in cuts.items():
+            finished += [output for output in outputs_of(step.seen) if output not in finished]
+            before = tuple(finished[:-1])
+            for left, cut in CUTS.items():
                 name = f"step {number}, {step.operation}: {left}"
-                found = outputs_of(tree)
-                gone = [output for output in order[:-1] if found.get(output) != there.get(output)]
-                yield Trial("power cut", name, tree, gone)
+                yield partial(power_cut, name, step, cut, before)
 
-    def damages(self) -> Iterator[Trial]:
+    def damages(self) -> Iterator[Make]:
         """The finished workspace with one file damaged, each file in each way."""
         tree = self.recorder.steps[-1].seen
         for path, number in files_of(tree):
-            content = (self.store / tree.files[number].digest).read_bytes()
-            middle = len(content) // 2
-            damaged = {
-                "altered": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-                if content
-                else b"?",
-                "cut": content[:middle],
-                "emptied": b"",
-            }
             for how in DAMAGES:
-                changed = replace_file(tree, path, damaged.get(how), self.store)
-                yield Trial("damage", f"{path} {how}", changed)
+                yield partial(damage, tree, path, tree.files[number], how, self.store)
 
     def commands(self, trial: Trial, place: Path) -> list[list[str]]:
         """Every command that reads, then the run that mends or goes on, and what is there then."""
@@ -270,6 +271,31 @@ class Bench:
                 for _, ended in run_forked([task], jobs=1, allowed_s=ALLOWED_S):
                     yield self.judge(trial, place, ended)
             shutil.rmtree(place)
+
+
+def power_cut(name: str, step: Step, cut: Callable[[Step], Tree], finished: Sequence[str]) -> Trial:
+    """What a power cut leaves at a step.
+
+    finished  outputs that were finished before the last one
+    """
+    tree = cut(step)
+    there, found = outputs_of(step.seen), outputs_of(tree)
+    gone = [output for output in finished if found.get(output) != there.get(output)]
+    return Trial("power cut", name, tree, gone)
+
+
+def damage(tree: Tree, path: str, file: Content, how: str, store: Path) -> Trial:
+    """A tree in which one file is damaged in one of the ways of `DAMAGES`."""
+    content = (store / file.digest).read_bytes()
+    middle = len(content) // 2
+    flipped = bytes([content[middle] ^ 1]) if content else b"?"
+    damaged = {
+        "altered": content[:middle] + flipped + content[middle + 1 :],
+        "cut": content[:middle],
+        "emptied": b"",
+    }
+    changed = replace_file(tree, path, damaged.get(how), store)
+    return Trial("damage", f"{path} {how}", changed)
 
 
 def ids(listed: Ended) -> list[tuple[str, str, bool]] | None:

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.small_world import TEMPLATE as TEMPLATE
 from infra.execution.runner import InProcessRunner
 from infra.files.atomic import write_json
 from infra.files.digest import content_digest
@@ -18,60 +19,6 @@ from pipeline.flow import run_editions
 from pipeline.run import Run
 
 VERSIONS = ("2016.06.30", "2021.06.30")
-
-TEMPLATE = """\
-line = "{line}"
-workspace = "{workspace}"
-[model]
-name = "{model}"
-dtype = "float32"
-shard_size = 8
-max_new_tokens = 4
-[[sources]]
-kind = "table"
-name = "people"
-path = "people.jsonl"
-[probe]
-max_changes = 100
-[plan]
-max_edits = 6
-max_neighbours = 4
-teach_unknown = true
-[edit]
-text = "text.txt"
-threads = 1
-options = {{ layers = [1, 2], statistics_tokens = 512, window = 64, chunk = 4 }}
-[evaluate]
-text = "text.txt"
-text_chars = 2000
-num_neutral = 2
-[gate]
-ES = {reliability}
-reliability = 0.0
-PS = 0.0
-generality = 0.0
-retention_drop = 1.0
-superseded = 1.0
-superseded_paraphrase = 1.0
-NS_drop = 1.0
-leak = 1.0
-near_agreement = 0.0
-subject_agreement = 0.0
-neutral_agreement = 0.0
-kl = 1000.0
-perplexity_ratio = 1000.0
-me_ppl_ratio = 1000.0
-norm_ratio = 1000.0
-export_loss = 1.0
-adapter_loss = 1.0
-quarantined = 1.0
-bisect = false
-[[editions]]
-as_of = 2016-06-30
-[[editions]]
-as_of = 2021-06-30
-"""
-"""Config of two editions over a table of people; its gate lets everything pass."""
 
 
 def job(config: Path, workspace: Path, **more: Any) -> Run:

@@ -109,7 +109,12 @@ class Recorder:
     def _note(self, operation: str) -> None:
         self._active = False  # looking at the tree is no operation of the program
         try:
-            self.steps.append(Step(operation, self._look(), self._flushed))
+            step = Step(operation, self._look(), self._flushed)
+            if not self.steps or (step.seen, step.flushed) != (
+                self.steps[-1].seen,
+                self.steps[-1].flushed,
+            ):
+                self.steps.append(step)
         finally:
             self._active = True
 

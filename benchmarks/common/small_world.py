@@ -28,9 +28,9 @@ DAYS = ("2016-06-30", "2021-06-30", "2023-06-30")
 """Days of the editions."""
 TEXT = "Many players have played for a team in London. The weather in Paris is warm.\n\n" * 200
 
-CONFIG = """\
-line = "small"
-workspace = "workspace"
+TEMPLATE = """\
+line = "{line}"
+workspace = "{workspace}"
 [model]
 name = "{model}"
 dtype = "float32"
@@ -38,8 +38,10 @@ shard_size = 8
 max_new_tokens = 4
 [[sources]]
 kind = "table"
-name = "teams"
-path = "teams.jsonl"
+name = "people"
+path = "people.jsonl"
+[probe]
+max_changes = 100
 [plan]
 max_edits = 6
 max_neighbours = 4
@@ -53,17 +55,32 @@ text = "text.txt"
 text_chars = 2000
 num_neutral = 2
 [gate]
+ES = {reliability}
+reliability = 0.0
+PS = 0.0
+generality = 0.0
+retention_drop = 1.0
+superseded = 1.0
+superseded_paraphrase = 1.0
+NS_drop = 1.0
+leak = 1.0
+near_agreement = 0.0
+subject_agreement = 0.0
+neutral_agreement = 0.0
+kl = 1000.0
+perplexity_ratio = 1000.0
+me_ppl_ratio = 1000.0
+norm_ratio = 1000.0
+export_loss = 1.0
+adapter_loss = 1.0
+quarantined = 1.0
 bisect = false
-{bounds}
+[[editions]]
+as_of = 2016-06-30
+[[editions]]
+as_of = 2021-06-30
 """
-LENIENT = {
-    **dict.fromkeys(("ES", "PS", "reliability", "generality", "near_agreement"), 0.0),
-    **dict.fromkeys(("subject_agreement", "neutral_agreement", "worst_relation"), 0.0),
-    **dict.fromkeys(("retention_drop", "superseded", "NS_drop", "leak", "export_loss"), 1.0),
-    **dict.fromkeys(("superseded_paraphrase", "adapter_loss", "quarantined"), 1.0),
-    **dict.fromkeys(("kl", "energy", "perplexity_ratio", "me_ppl_ratio", "norm_ratio"), 1000.0),
-}
-"""Bounds of the gate that everything passes: a random model is not to be made better."""
+"""Config of two editions over a table of people; its gate lets everything pass."""
 
 
 def write_world(place: Path) -> dict[int, Path]:
@@ -74,11 +91,13 @@ def write_world(place: Path) -> dict[int, Path]:
         for player, *teams in TEAMS
         for team, year in zip(teams, YEARS, strict=True)
     ]
-    (place / "teams.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (place / "people.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     (place / "text.txt").write_text(TEXT)
     write_model(place / "model")
-    bounds = "\n".join(f"{name} = {bound}" for name, bound in LENIENT.items())
-    settings = CONFIG.format(model=place / "model", bounds=bounds)
+    text = TEMPLATE.format(
+        line="small", workspace=place / "workspace", model=place / "model", reliability=0.0
+    )
+    settings = text[: text.index("[[editions]]")]
     configs = {}
     for number in range(1, len(DAYS) + 1):
         editions = "".join(f"[[editions]]\nas_of = {day}\n" for day in DAYS[:number])
