@@ -37,7 +37,7 @@ from infra.telemetry.waits import Waits
 
 LAST_EVENT_ID = "Last-Event-ID"
 """Header with the position from which a stream goes on."""
-MAX_WAIT_S = 3600.0
+MAX_WAIT_S = 24 * 3600.0
 """Seconds of the longest pause that a server is granted, unless the config says otherwise; if it
 asks for more, the request fails."""
 MAX_REDIRECTS = 5
