@@ -21,9 +21,12 @@ from ray.exceptions import (
 
 from infra.errors import StageError
 from infra.execution.ray_pool import Pool, Worker, first_line, is_alive
+from infra.execution.signals import deferred_signals
 
 CHECK_S = 5.0
 """Seconds after which the cluster is looked at again, while there is something to wait for."""
+WAIT_S = 1.0
+"""Longest time, in seconds, for which a signal is kept back while results are waited for."""
 MAX_RETRIES = 2
 """How often a shard is tried again whose worker died on a node that lives on."""
 VERDICT_S = 30.0
@@ -79,7 +82,8 @@ def run_in_order(
         if exhausted and not running and not lost:
             return
         if time.monotonic() - looked_s >= CHECK_S:
-            pool.grow(len(running) + len(lost) if exhausted else most)
+            with deferred_signals():
+                pool.grow(len(running) + len(lost) if exhausted else most)
             looked_s = time.monotonic()
         worker = _free(pool, ahead, most)
         task = None
@@ -87,22 +91,27 @@ def run_in_order(
             task = lost.popleft()
         elif worker and not exhausted:
             try:
-                task = _Task(num_taken, ray.put(next(shards)))
-                num_taken += 1
+                shard = next(shards)
             except StopIteration:
                 exhausted = True
                 continue
+            with deferred_signals():
+                task = _Task(num_taken, ray.put(shard))
+            num_taken += 1
         if worker and task:
-            running[submit(worker.actor, task.shard)] = task, worker
+            with deferred_signals():
+                running[submit(worker.actor, task.shard)] = task, worker
             worker.num_held += 1
-        for done in _wait([*running, *pool.starting], timeout_s=0.0 if task else CHECK_S):
+        for done in _wait([*running, *pool.starting], timeout_s=0.0 if task else WAIT_S):
             if done in pool.starting:
-                pool.started(done)
+                with deferred_signals():
+                    pool.started(done)
                 continue
             task, worker = running.pop(done)
             worker.num_held -= 1
             try:
-                results[task.position] = ray.get(done)
+                with deferred_signals():
+                    results[task.position] = ray.get(done)
             except LOST as error:
                 pool.drop(worker)
                 task.lost_on.append(worker.node)
@@ -123,7 +132,8 @@ def _wait(references: list[Any], timeout_s: float) -> list[Any]:
     if not references:
         time.sleep(timeout_s)
         return []
-    ready, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
+    with deferred_signals():
+        ready, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
     return ready
 
 

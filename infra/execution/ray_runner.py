@@ -20,6 +20,7 @@ from infra.execution.ray_address import no_ray, require_reachable
 from infra.execution.ray_dispatch import run_in_order
 from infra.execution.ray_pool import Pool, first_line
 from infra.execution.runner import InProcessRunner, Resources, Runner
+from infra.execution.signals import deferred_signals
 from infra.execution.watchdog import watched
 from infra.http.rate_limit import RateLimit
 from infra.http.ray_rate_limit import RayRateLimit
@@ -156,7 +157,8 @@ class RayRunner:
         number = self._number
         whole = False
         try:
-            made = ray.put(make_worker)
+            with deferred_signals():
+                made = ray.put(make_worker)
             yield from run_in_order(
                 self._pool,
                 lambda actor, shard: actor.run.remote(number, made, shard),

@@ -38,11 +38,13 @@ def skeleton(path: Path) -> Any:
     Raises ModelError for a config of which transformers makes no model.
     """
     from transformers import AutoConfig
+    from transformers.modeling_utils import set_zero3_state
 
     try:
         config = AutoConfig.from_pretrained(path, **OWN)
-        with torch.device("meta"):
-            return model_class(config).from_config(config, trust_remote_code=False)
+        auto = model_class(config)
+        with torch.device("meta"), set_zero3_state():  # where weights are sharded, these are not
+            return auto.from_config(config, trust_remote_code=False)
     except Exception as error:  # a config's values reach any module's constructor
         raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
 

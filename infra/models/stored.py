@@ -23,14 +23,16 @@ from infra.models.names import loaded_names, skeleton
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Types of safetensors in which weights are stored that are not quantised."""
-MAX_MODULES = 10_000
-"""Layers, blocks or experts of the largest model. Each becomes an object, with numbers or not."""
+MAX_MODULES = 2**15
+"""Layers, blocks or experts of the largest model; Doge has 16,384 experts. Each may become an
+object, with numbers or not."""
 MAX_BUFFERS = 2**28
 """Numbers in a model's buffers, such as masks, that are allocated whatever is stored."""
 TIED = 2
 """How often a stored number may be in the model: input and output embeddings may share theirs."""
-_COUNT = re.compile(r"(?:layers?|blocks|experts|depth)$")
-"""How the names of settings end that say how many modules a model has."""
+_COUNT = re.compile(r"(?:layers|blocks|experts|depth|^n_layer)$")
+"""The names of settings that say how many modules a model has. Others name one: LLaVA's
+`vision_feature_layer = -2` is the second layer from the end."""
 _QUANTISED = re.compile(
     r"\.(?:qweight|qzeros|g_idx|weight_scale|weight_scale_inv|weight_packed|SCB|absmax|quant_map"
     r"|quant_state\.\w+)$"

@@ -274,15 +274,17 @@ def test_eval_judges_editors_on_an_edit_set(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("address", ["none", "local"])
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ter")]
 )
 def test_a_signal_is_one_line(
-    number: signal.Signals, code: int, word: str, world: Callable[..., Path]
+    number: signal.Signals, code: int, word: str, address: str, world: Callable[..., Path]
 ) -> None:
-    """Ctrl-C and SIGTERM in a run: a line that says how to go on, and the usual exit code."""
+    """Ctrl-C and SIGTERM in a run: a line that says how to go on, and the usual exit code. Ray has
+    signals handled within its own code while it waits."""
     program = Path(sys.executable).parent / "corrigenda"
-    command = [program, "run", "-c", world(), "--ray-address", "none"]
+    command = [program, "run", "-c", world(), "--ray-address", address]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr
         run.stderr.readline()  # a stage has begun

@@ -15,9 +15,11 @@ import pytest
 from infra.execution.watchdog import VARIABLE, marked, watched
 
 PARENT = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from infra.execution.watchdog import watched
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a program under nohup is started without
 
 def sleeper():
     return subprocess.Popen(["sleep", "60"], start_new_session=True).pid
