@@ -74,7 +74,9 @@ def check(given: Checked) -> Iterator[Part]:
             yield sources[-1]
     model = check_model(config, place.root / "cache")
     yield model
-    cluster = check_cluster(given.address, config.model.compute.resources)
+    cluster = check_cluster(
+        given.address, config.model.compute.resources, edit_threads=config.edit.threads
+    )
     yield cluster
     contents = [source.content for source in sources]
     whole = [content.num_facts for content in contents if content and content.whole]

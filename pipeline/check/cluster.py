@@ -26,10 +26,11 @@ class ClusterCheck:
     """What would stop a run, one line each."""
 
 
-def check_cluster(address: str, needs: Resources) -> ClusterCheck:
+def check_cluster(address: str, needs: Resources, *, edit_threads: int) -> ClusterCheck:
     """Look at this machine, or connect to the address of a cluster; no Ray is started.
 
-    needs  what one worker needs of a machine
+    needs         what a worker of the probe and evaluate stages needs of a machine
+    edit_threads  CPUs that the worker of the edit stage needs
     """
     if address not in ("local", "none"):
         stops: tuple[str, ...] = ()
@@ -45,4 +46,12 @@ def check_cluster(address: str, needs: Resources) -> ClusterCheck:
     stops = ()
     if needs.num_gpus and not torch.cuda.is_available():
         stops = ('model.device asks for a GPU and this machine has none. Set device = "cpu".',)
+    threads = {"model": needs.num_cpus, "edit": edit_threads}
+    if address == "local":
+        stops += tuple(
+            f"{section}.threads = {number}: Ray starts no worker with more CPUs than the {cpus} of "
+            f"this machine. Set at most {cpus}, or pass --ray-address none."
+            for section, number in threads.items()
+            if number > cpus
+        )
     return ClusterCheck(address=address, cpus=cpus, workers=fit, stops=stops)

@@ -1,0 +1,25 @@
+"""What is said of the machine before Ray is started on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.execution.capacity import num_cpus
+from infra.execution.runner import Resources
+from pipeline.check.cluster import check_cluster
+
+
+@pytest.mark.parametrize("section", ["model", "edit"])
+def test_more_threads_than_the_machine_has(section: str) -> None:
+    """Ray would wait for a node that never comes; without Ray the threads share the CPUs."""
+    wanted = {"model": 1, "edit": 1, section: num_cpus() + 1}
+    needs = Resources(num_cpus=wanted["model"])
+    found = check_cluster("local", needs, edit_threads=wanted["edit"])
+    assert len(found.stops) == 1 and found.stops[0].startswith(f"{section}.threads = ")
+    assert not check_cluster("none", needs, edit_threads=wanted["edit"]).stops
+
+
+def test_as_many_threads_as_the_machine_has() -> None:
+    """Nothing stops a run."""
+    needs = Resources(num_cpus=num_cpus())
+    assert not check_cluster("local", needs, edit_threads=num_cpus()).stops
