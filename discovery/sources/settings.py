@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from discovery.sources.observation import Coverage
 from infra.files.digest import digest_of
 from infra.http.fetch import MAX_WAIT_S
-from infra.http.robots import MAX_DELAY_S
+from infra.http.limits.robots import MAX_DELAY_S
 from infra.secrets.settings import SecretSettings
 from infra.storage.names import check_name
 

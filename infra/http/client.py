@@ -6,8 +6,8 @@ The rules and their sources:
   *Manual:Maxlag parameter*);
 - `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3);
 - conditional requests (RFC 9110 section 13);
-- one rate limit for each host, which all clients share (`infra.http.rate_limit`);
-- robots.txt (`infra.http.robots`);
+- one rate limit for each host, which all clients share (`infra.http.limits.rate_limit`);
+- robots.txt (`infra.http.limits.robots`);
 - no request to a private address that a public page names (`infra.http.addresses`).
 """
 
@@ -37,11 +37,11 @@ from infra.http.faults import (
     fault_of_api,
 )
 from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
+from infra.http.limits.rate_limit import RateLimit
+from infra.http.limits.robots import MAX_DELAY_S, Robots
 from infra.http.private import PrivateAddresses
-from infra.http.rate_limit import RateLimit
 from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
-from infra.http.robots import MAX_DELAY_S, Robots
 from infra.http.sse import Event, read_events
 from infra.telemetry.waits import Waits
 

@@ -28,11 +28,11 @@ from infra.http.faults import (
     is_too_long,
     refusal,
 )
+from infra.http.limits.rate_limit import RateLimit, turn
+from infra.http.limits.robots import MAX_DELAY_S, Robots
 from infra.http.private import PrivateAddresses
-from infra.http.rate_limit import RateLimit, turn
 from infra.http.request import Request
 from infra.http.response import Response, retry_after_s
-from infra.http.robots import MAX_DELAY_S, Robots
 from infra.telemetry.waits import Waits
 
 LAST_EVENT_ID = "Last-Event-ID"

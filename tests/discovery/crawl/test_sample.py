@@ -19,7 +19,7 @@ from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase import dump
 from discovery.sources.wikibase.dump import DumpConfig
 from infra.errors import ConfigError
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 TODAY = date(2024, 6, 30)
 

@@ -22,7 +22,7 @@ from discovery.sources.tabular.sql import SqlConfig
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import DumpConfig
 from infra.errors import CorrigendaError
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 DAY = date(2024, 6, 30)
 

@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter
 from discovery.sources.replay.server import ReplayServer
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 RECORDING = Path(__file__).parents[3] / "examples" / "recordings" / "wikidata"
 PAGE = "/wiki/Special:EntityData/Q42.json?revision=716282445"

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from infra.http.rate_limit import LEASE_S, HostTurns, OnWait, Permit, untold
+from infra.http.limits.rate_limit import LEASE_S, HostTurns, OnWait, Permit, untold
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)

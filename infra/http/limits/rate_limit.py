@@ -4,7 +4,7 @@ One request at a time is in flight to a host, and the starts of requests are an 
 whichever worker sends them. A worker that may send a request holds a `Permit`. If the worker dies
 and does not give the permit back, the permit lapses at the end of its lease. `HostTurns` is the
 rule alone, without a clock; `LocalRateLimit` shares one between the threads of this process,
-`infra.http.ray_rate_limit.RayRateLimit` between processes and machines.
+`infra.http.limits.ray_rate_limit.RayRateLimit` between processes and machines.
 """
 
 from __future__ import annotations
