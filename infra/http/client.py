@@ -37,6 +37,7 @@ from infra.http.faults import (
     fault_of_api,
 )
 from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
+from infra.http.limits.hosts import Hosts
 from infra.http.limits.rate_limit import RateLimit
 from infra.http.limits.robots import MAX_DELAY_S, Robots
 from infra.http.private import PrivateAddresses
@@ -129,15 +130,19 @@ class PoliteClient:
             source=source,
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
             connection=self.connection,
-            rate_limit=rate_limit,
+            hosts=Hosts(
+                source=source,
+                rate_limit=rate_limit,
+                lease_s=self.connection.longest_s,
+                max_attempts=max_attempts,
+                waits=waits,
+            ),
             robots=Robots(cache, clock) if robots else None,
             clock=clock,
             min_interval_s=min_interval_s,
-            max_attempts=max_attempts,
             addresses=self.addresses,
             max_wait_s=max_wait_s,
             max_crawl_delay_s=max_crawl_delay_s,
-            waits=waits,
             configured=[self._served_at(url) for url in configured],
         )
 
