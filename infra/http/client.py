@@ -2,8 +2,7 @@
 
 The rules and their sources:
 - a contact in the User-Agent (Wikimedia User-Agent policy);
-- `maxlag` on every Action API call, whose failure comes in an HTTP 200 (mediawiki.org
-  *Manual:Maxlag parameter*);
+- `maxlag` on every call of MediaWiki's Action API (`infra.http.action_api`);
 - `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3);
 - conditional requests (RFC 9110 section 13);
 - one rate limit for each host, which all clients share (`infra.http.limits.rate_limit`);
@@ -27,14 +26,11 @@ from urllib.parse import urlencode
 from infra.errors import AnswerError, ConfigError, HostError, SourceError
 from infra.http.connection import LIBRARY, Connection, OpenResponse
 from infra.http.faults import (
-    MAXLAG_S,
     STREAM_TYPE,
     UNSURE_TRIES,
     ConnectionBroken,
     HostFault,
     ReadTimeout,
-    api_error,
-    fault_of_api,
 )
 from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
 from infra.http.limits.hosts import Hosts
@@ -251,31 +247,12 @@ class PoliteClient:
         body = json.dumps(value).encode()
         return self.get_json(url, posted=body, headers=headers)[0]
 
-    def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Response]:
-        """The value and the response of a MediaWiki Action API call, sent with `maxlag`.
-
-        While the servers lag, are busy or fail the call is sent again, after `Retry-After` or at
-        least `MAXLAG_S` seconds. Raises AnswerError for another `error` in the answer, else as
-        `get_json`.
-        """
-
-        def failed(value: Any, response: Response) -> HostFault | None:
-            wait_s = min(response.retry_after_s(self.clock()) or 0.0, self.fetcher.max_wait_s)
-            return fault_of_api(self._where(response), api_error(value), wait_s)
-
-        fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}
-        value, response = self.get_json(url, {**params, **fixed}, fault=failed, by_post=True)
-        error = api_error(value)
-        if error:
-            raise AnswerError(f"{self._where(response)} refuses: {error}")
-        return value, response
-
     def decode(self, response: Response) -> Any:
         """The JSON value in a response. Raises AnswerError, which says what came instead."""
-        return response.json(self._where(response))
+        return response.json(self.where(response))
 
-    def _where(self, response: Response) -> str:
-        """Begins an error: the source, and the address that answered."""
+    def where(self, response: Response) -> str:
+        """The beginning of an error: the source, and the address that answered."""
         return f"source {self.source}: {self.addresses.shown(self._served_at(response.url))}"
 
     def stream(
