@@ -25,8 +25,8 @@ from infra.lm.inference import Compute, replace_parameters
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
+from infra.models.library import advice, first_line
 from infra.models.loading import ModelRef, load
-from infra.models.names import advice, first_line
 from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, make_editor, paragraphs
 from pipeline.export.candidate import CHECKPOINT, export
