@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from infra.errors import ConfigError, StageError
+from infra.errors import ConfigError, StageError, reason
 from infra.files.atomic import LockHeld, exclusive_lock, flush_tree, remove_leftovers, write_json
 from infra.files.digest import canonical_json, digest_of
 from infra.storage.artifact import Artifact
@@ -67,8 +67,8 @@ class Workspace:
             there = next(path for path in (root, *root.parents) if os.path.lexists(path))
             is_directory = there.is_dir()
         except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
-            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-            raise ConfigError(f"workspace {uri!r}: {reason}. Give a directory.") from None
+            fault = reason(error).rstrip(".")
+            raise ConfigError(f"workspace {uri!r}: {fault}. Give a directory.") from None
         if not is_directory:
             kind = "a link that leads to no directory" if there.is_symlink() else "a file"
             raise ConfigError(f"workspace {uri!r}: {there} is {kind}. Give a directory.")

@@ -31,6 +31,7 @@ from discovery.sources.blocks import (
     split_lines,
     too_long,
 )
+from discovery.sources.local_files import cannot_read
 from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
 from discovery.sources.wikibase.config import DumpConfig
 from discovery.sources.wikibase.entities import name_entity, parse_entity
@@ -90,10 +91,7 @@ class DumpSource:
                     raise self._no_dump(block.skips[-1].reason)
                 yield block
         except OSError as error:
-            raise SourceError(
-                f"source {self.name}: cannot read {self.path}: {error.strerror}. Check `path`, "
-                "which is relative to the config file."
-            ) from error
+            raise cannot_read(self.name, self.path, error) from error
         if block is None:
             raise self._no_dump("it is empty")
         if empty and not any(skip.damage for skip in block.skips):
