@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from infra.errors import EditError
 from infra.files.digest import canonical_json
 
 DIGEST = "sha256"
@@ -55,6 +56,25 @@ def save_with_digest(
         digest = _digest(header, file)
         file.seek(8)
         file.write(header.replace(PLACE.encode(), digest.encode(), 1))
+
+
+def load_tensors(path: Path, what: str, form: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file by name, and its metadata.
+
+    what  what the file should hold, for the error
+    form  what its metadata must give as `format`
+
+    Raises EditError where it is something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise EditError(f"{path} cannot be read as {what}: {error}") from error
+    if metadata.get("format") != form:
+        raise EditError(f"{path} has format {metadata.get('format')!r}, {what} {form!r}.")
+    return tensors, metadata
 
 
 def is_whole(path: Path) -> bool:
