@@ -130,8 +130,8 @@ def _printable(text: str) -> str:
 
 
 def _unfit(value: Any, path: tuple[str, ...] = ()) -> str | None:
-    """A line on the first value in a setting that no setting can have, since it cannot be recorded
-    as JSON of any reader; None where there is none."""
+    """What is wrong with the first value that no setting may have, since not every reader of JSON
+    takes it; None where there is none."""
     where = f"setting {'.'.join(path)[:MAX_SHOWN]!r}"
     if len(path) > MAX_DEPTH:
         return f"{where} is nested deeper than {MAX_DEPTH} levels."

@@ -32,7 +32,7 @@ from pipeline.plan.config import PlanConfig
 RETRY = "-without-culprits"
 """Ending of the version of a second attempt at an edition, which leaves the culprits out."""
 YEARS = range(1000, 9000)
-"""Years of an edition's day: they have four digits, and days before and after can be counted."""
+"""Years of an edition's day: they have four digits, and leave room for days before and after."""
 
 
 class ModelConfig(BaseModel):

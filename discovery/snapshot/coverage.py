@@ -142,7 +142,7 @@ def replaced_by(
 
 def other_sources(before: Mapping[str, Any] | None, crawled: Mapping[str, Any]) -> set[str]:
     """Names under which a crawl read another source than the snapshot before: another query,
-    address or filter. A snapshot that does not say what a source was is taken at its name.
+    address or filter. Where a snapshot does not record a source's settings, its name decides.
 
     before   manifest of the earlier snapshot; None where there is none
     crawled  what `crawl.json` says, by source

@@ -21,9 +21,9 @@ from infra.files.digest import canonical_json
 DIGEST = "sha256"
 """Key of a file's metadata: SHA-256 over its header without this key, and its tensors' bytes."""
 PLACE = "0" * 64
-"""Stands in the file where the digest is written once it is known."""
+"""Placeholder of the digest, which is written over it once it is known."""
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|Os { code: (\d+)")
-"""How the library tells an error of the system, such as a full disk."""
+"""How the library writes an error of the operating system, such as a full disk."""
 PIECE_BYTES = 1 << 22
 """Bytes that are read at a time."""
 
@@ -31,8 +31,8 @@ PIECE_BYTES = 1 << 22
 def save_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file with the rights that any new file has; the library's own are those
-    of its owner alone. A file of this name, which may be a link, is replaced. Raises OSError."""
+    """Write a safetensors file with the permissions of any new file; the library would let only its
+    owner read it. A file of this name, which may be a link, is replaced. Raises OSError."""
     path.unlink(missing_ok=True)
     path.touch()
     rights = stat.S_IMODE(path.stat().st_mode)
@@ -49,7 +49,7 @@ def save_tensors(
 def save_with_digest(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """`save_tensors` with a digest in the metadata, by which `is_whole` knows the file."""
+    """`save_tensors` with a digest in the metadata, which `is_whole` checks. Raises OSError."""
     save_tensors(tensors, path, {**(metadata or {}), DIGEST: PLACE})
     with path.open("r+b") as file:
         header = _header(file)

@@ -47,7 +47,7 @@ MAX_ADDRESS_CHARS = 8000
 take request lines of 8 kB."""
 
 NOT_TOLD = Waits()
-"""Tells nobody."""
+"""For a client whose waits are not told."""
 
 CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
 """A URL or an e-mail address."""
@@ -101,7 +101,7 @@ class PoliteClient:
         configured      URLs that the operator configured: links may lead to their origins, even in
                         a private network
         origins         prefix of configured URLs -> the origin that serves them now (replay)
-        addresses       of the settings, where they hold secrets
+        addresses       the addresses of settings that hold secrets; None where there are none
         clock           seconds since 1970
 
         Raises ConfigError where the contact is missing or neither a URL nor an e-mail address.
@@ -296,7 +296,8 @@ class PoliteClient:
 
     @contextmanager
     def _scrubbed(self) -> Generator[None, None, None]:
-        """Take the secrets out of the messages of errors, which a caller may cut."""
+        """Take the secrets out of the messages of errors, before a caller cuts such a message in
+        the middle of a secret."""
         try:
             yield
         except SourceError as error:

@@ -196,8 +196,8 @@ class Connection:
 
 
 def _check_name(url: str) -> None:
-    """Raises AddressError for a name that is known here and not public. A name that only the proxy
-    knows is the proxy's to judge."""
+    """Raises AddressError for a name that is known here and not public. A name that only the
+    proxy can resolve is not checked."""
     parts = urlsplit(url)
     with suppress(socket.gaierror):
         resolve(parts.hostname or "", parts.port or 0, "public")

@@ -84,7 +84,7 @@ class HostFault:
     least_s: float = 0.0
     """Seconds of the pause at least, where the host names no time."""
     tries: int | None = None
-    """Tries of the request at most; None is as many as the client has patience for."""
+    """Tries of the request at most; None is as many as the client allows."""
     broken: bool = False
     """Whether the connection broke; then the first pauses are short."""
     status: int | None = None

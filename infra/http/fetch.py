@@ -60,7 +60,7 @@ class Fetcher:
     min_interval_s: float
     """Seconds between the starts of two exchanges with one host."""
     addresses: PrivateAddresses = field(default_factory=PrivateAddresses)
-    """How requested addresses are written."""
+    """How addresses that hold secrets are written."""
     max_wait_s: float = MAX_WAIT_S
     """Seconds of the longest pause that a host is granted."""
     max_crawl_delay_s: float = MAX_DELAY_S

@@ -29,7 +29,13 @@ from infra.http.addresses import Reach, check, resolve
 
 def guarded_pools(reach: Reach, deadline_s: float, public: set[str] | None) -> dict[str, Any]:
     """Classes of connection pools by URL scheme. urllib3 takes classes rather than settings, so the
-    settings are attributes of classes made here."""
+    settings are attributes of classes made here.
+
+    reach       which addresses may be connected to
+    deadline_s  longest time, in seconds, until the headers of a response have come
+    public      names that have led to the public network, to which more are added; None for a
+                proxy, whose name is not checked
+    """
     guard = {"reach": reach, "deadline_s": deadline_s, "public": public}
     plain = type("GuardedHTTP", (_GuardedConnection,), guard)
     tls = type("GuardedHTTPS", (_GuardedConnection, HTTPSConnection), guard)

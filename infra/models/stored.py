@@ -24,7 +24,7 @@ from infra.models.names import loaded_names, skeleton
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Types of safetensors in which weights are stored that are not quantised."""
 MAX_MODULES = 10_000
-"""Layers, blocks or experts of the largest model. Each becomes an object, with numbers or not."""
+"""Layers, blocks or experts of the largest model. Each becomes an object even without numbers."""
 MAX_BUFFERS = 2**28
 """Numbers in a model's buffers, such as masks, that are allocated whatever is stored."""
 TIED = 2
@@ -78,9 +78,9 @@ def stored_tensors(path: Path, files: ModelFiles) -> dict[str, Stored]:
 def require_fit(path: Path) -> None:
     """Raises ModelError unless a model of the config can be made of what the directory stores.
 
-    Looked at are the sizes in the config, the number of parameters and, of each tensor that becomes
-    a parameter as it is, shape and type. Which tensors are missing or too many is known when the
-    model is loaded.
+    Checked are the sizes in the config, the number of parameters and, of each tensor that becomes a
+    parameter unchanged, its shape and type. Tensors that are missing or superfluous are found when
+    the model is loaded (`infra.models.loading.load`).
     """
     stored = stored_tensors(path, model_files(path))
     _require_float(path, stored)

@@ -39,7 +39,7 @@ MAX_ANSWER_S = 600.0
 """Longest time, in seconds, that a database may take for its next rows, unless the config says
 otherwise."""
 MAX_ROWS = 20_000_000
-"""Rows of the largest result, likewise."""
+"""Rows of the largest result, unless the config says otherwise."""
 TRIES = 4
 """Tries of a query whose connection is lost: the pauses between them take 35 s."""
 Read = TypeVar("Read")

@@ -94,7 +94,7 @@ class SqlConfig(SourceSettings):
     """Rows that are fetched and recorded together."""
     max_answer_s: float = Field(default=MAX_ANSWER_S, gt=0, le=threading.TIMEOUT_MAX, exclude=True)
     """Longest time, in seconds, that the database may take for its next rows; then the query is
-    interrupted. It decides nothing of what is read, so no record holds it."""
+    interrupted. It does not change what is read, so no record holds it."""
     max_rows: int = Field(default=MAX_ROWS, ge=1, exclude=True)
     """Rows of the largest result; a query that gives more is an error."""
 

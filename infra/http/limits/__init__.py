@@ -1,1 +1,1 @@
-"""How often a host may be asked: its turns, its robots.txt, and what is known of it so far."""
+"""When a host may be asked: rate limits, robots.txt, and which hosts are at fault."""

@@ -32,7 +32,7 @@ class Hosts:
     """Hosts that have answered."""
     down: set[str] = field(default_factory=set)
     """Hosts that stayed at fault at every try, and did not answer since: further requests to them
-    are tried once, so that many addresses of one host that is down cost its retries once."""
+    are tried once, so that a host that is down costs its retries once for all its addresses."""
 
     def turn(self, host: str, interval_s: float) -> AbstractContextManager[None]:
         """Wait until a request may be sent to the host, and keep others from it inside the `with`.

@@ -34,11 +34,11 @@ class Permit:
 
 
 OnWait = Callable[[float], AbstractContextManager[None]]
-"""Takes the seconds of a sleep, and gives the context that it is in."""
+"""Takes the seconds of a sleep; returns the context manager inside of which it is slept."""
 
 
 def untold(seconds: float) -> AbstractContextManager[None]:
-    """The context of a sleep of which nobody is told."""
+    """The context manager of a sleep of which nobody is told."""
     return nullcontext()
 
 
@@ -54,7 +54,7 @@ class RateLimit(Protocol):
         one started (or its own interval, if longer), and no pause lasts.
 
         lease_s  seconds after which the permit lapses if it is not given back
-        waits    gives the context of each sleep, whose seconds it is called with
+        waits    called with the seconds of each sleep; gives the context manager around it
         """
         ...
 
@@ -90,7 +90,7 @@ class HostTurns:
 
         after_s      time before which requests may have started: each host's first one waits for
                      an interval after it
-        last_number  number that permits have reached; those that are given out have greater ones
+        last_number  greatest number that a permit may have had before; new ones have greater ones
         """
         self._hosts: defaultdict[str, _Host] = defaultdict(partial(_Host, started_s=after_s))
         self._number = last_number

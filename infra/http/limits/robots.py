@@ -128,7 +128,7 @@ class Robots:
 
     def _save(self, origin: str, rules: Rules) -> None:
         """Store a site's rules, unless its robots.txt could not be fetched. Where they cannot be
-        written, that is said in a line."""
+        written, a warning says so."""
         if self._directory is None or rules.failure:
             return
         fields = {"text": rules.text, "fetched_s": rules.fetched_s}
