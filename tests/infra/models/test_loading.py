@@ -98,7 +98,7 @@ def test_an_unpacked_model_that_is_damaged_is_unpacked_again(
     assert locate(EMBEDDED) == first and len(unpacked) == 1 and not caplog.records
     path = first.path / "model.safetensors"
     data = path.read_bytes()
-    path.write_bytes({"altered": data[:-1] + b"?", "cut": data[:-9]}.get(how, b""))
+    path.write_bytes({"altered": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-9]}.get(how, b""))
     if how == "missing":
         path.unlink()
     assert locate(EMBEDDED) == first and len(unpacked) == 2
