@@ -23,7 +23,7 @@ DIGEST = "sha256"
 PLACE = "0" * 64
 """Placeholder of the digest, which is written over it once it is known."""
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|Os { code: (\d+)")
-"""How the library writes an error of the operating system, such as a full disk."""
+"""How the library tells an error of the system, such as a full disk."""
 PIECE_BYTES = 1 << 22
 """Bytes that are read at a time."""
 

@@ -121,7 +121,7 @@ class ResponseCache:
     def save(self, response: Response) -> None:
         """Store a response, if it can be requested conditionally; others are ignored.
 
-        Where the cache cannot be written, a warning says so and the response is not stored.
+        Where the store cannot be written, that is said in a line, and the response is not stored.
         """
         if not response.conditions():
             return

@@ -24,7 +24,7 @@ from infra.models.names import loaded_names, skeleton
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Types of safetensors in which weights are stored that are not quantised."""
 MAX_MODULES = 10_000
-"""Layers, blocks or experts of the largest model. Each becomes an object even without numbers."""
+"""Layers, blocks or experts of the largest model. Each becomes an object, with numbers or not."""
 MAX_BUFFERS = 2**28
 """Numbers in a model's buffers, such as masks, that are allocated whatever is stored."""
 TIED = 2
