@@ -31,7 +31,9 @@ from infra.errors import CorrigendaError
 from infra.execution.ray_runner import runner_at
 from infra.files.digest import digest_of
 from infra.models.checkpoint import Checkpoint
-from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transformers
+from infra.models.embedded import EMBEDDED, cache_directory
+from infra.models.library import quiet_transformers
+from infra.models.loading import locate
 from infra.settings import nested
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace

@@ -38,7 +38,8 @@ from benchmarks.peers.easyedit_memit import PeerJob, PeerResult, run_peer
 from editors.base import Base
 from editors.statistics.key_moments import Statistics
 from infra.execution.ray_runner import runner_at
-from infra.models.loading import EMBEDDED, dtype_name, load, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import dtype_name, load, locate
 from pipeline.evaluate.cases import Case
 
 MATCHED = {

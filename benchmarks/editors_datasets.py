@@ -23,7 +23,9 @@ from typing import Any
 from benchmarks.common.hardware import commit, machine
 from editors import EDITORS
 from infra.execution.ray_runner import runner_at
-from infra.models.loading import EMBEDDED, cache_directory, locate, quiet_transformers
+from infra.models.embedded import EMBEDDED, cache_directory
+from infra.models.library import quiet_transformers
+from infra.models.loading import locate
 from infra.storage.workspace import Workspace
 from jobs.terminal.comparison import cell, systems_of, table_rows
 from pipeline.comparison.systems import Comparison

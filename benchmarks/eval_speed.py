@@ -33,7 +33,8 @@ from infra.execution.runner import Runner
 from infra.lm.inference import Compute, Questionnaire, ServedModel, ask_models
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
-from infra.models.loading import EMBEDDED, ModelRef, dtype_name, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import ModelRef, dtype_name, locate
 from infra.storage.stage_dir import StageDir
 from pipeline.config import ModelConfig
 from pipeline.evaluate.cases import CaseSet

@@ -37,7 +37,8 @@ from discovery.extractors.triple import ExtractorConfig, is_plain
 from discovery.relations.relation import load_relations
 from infra.lm.language_model import LanguageModel
 from infra.lm.normal_form import normalise
-from infra.models.loading import EMBEDDED, dtype_name, load, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import dtype_name, load, locate
 
 DATA = Path(__file__).parent / "data" / "fewrel.jsonl.gz"
 """The file of sentences."""

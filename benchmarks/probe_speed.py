@@ -39,7 +39,8 @@ from benchmarks.common.hardware import commit, machine
 from infra.lm.batching import by_prefix, encode
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
-from infra.models.loading import EMBEDDED, dtype_name, load, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import dtype_name, load, locate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,10 @@ class GateError(CorrigendaError):
     """The evaluation of a candidate release is outside the gate's bounds."""
 
 
-def reason(error: OSError) -> str:
-    """What the system says of an error, on one line; some libraries give a text only."""
-    return error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+def reason(error: Exception) -> str:
+    """Why a file cannot be read or written, on one line: what the system says; else the error's own
+    text, since some libraries give that only."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    said = getattr(error, "strerror", None)
+    return said or (str(error).splitlines() or [type(error).__name__])[0]

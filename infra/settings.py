@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, reason
 from infra.secrets.masks import mask_message, mask_setting
 
 M = TypeVar("M")
@@ -34,8 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"config {path}: {reason}. Give a TOML file.") from None
+        raise ConfigError(f"config {path}: {reason(error)}. Give a TOML file.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path} is not TOML: {error}.") from None
     except RecursionError:
@@ -131,8 +130,8 @@ def _printable(text: str) -> str:
 
 
 def _unfit(value: Any, path: tuple[str, ...] = ()) -> str | None:
-    """A line on the first value in a setting that no setting can have, since it cannot be recorded
-    as JSON of any reader; None where there is none."""
+    """What is wrong with the first value that no setting may have, since not every reader of JSON
+    takes it; None where there is none."""
     where = f"setting {'.'.join(path)[:MAX_SHOWN]!r}"
     if len(path) > MAX_DEPTH:
         return f"{where} is nested deeper than {MAX_DEPTH} levels."

@@ -44,14 +44,14 @@ app.command("eval", rich_help_panel="Compare editors")(evaluate)
 
 
 class _Stopped(BaseException):
-    """A signal asked the process to end. No handler of errors takes it for one, and typer, which
-    is silent at Ctrl-C, does not catch it."""
+    """A signal asked the process to end. It is no Exception, so handlers of errors do not catch it,
+    and no KeyboardInterrupt, at which typer would end without a message."""
 
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise `_Stopped` inside the `with`, so that what runs is left in order
-    and Ray is stopped."""
+    """Let SIGINT and SIGTERM raise `_Stopped` inside the `with`, so that every block that runs
+    can clean up, and Ray is stopped."""
 
     def stop(number: int, _: object) -> None:
         raise _Stopped(number)

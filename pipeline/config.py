@@ -17,7 +17,8 @@ from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
-from infra.models.loading import EMBEDDED, dtype_name
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import dtype_name
 from infra.models.public_names import check_hub_id
 from infra.settings import nearest, read_toml, validate
 from infra.storage.names import check_name
@@ -31,7 +32,7 @@ from pipeline.plan.config import PlanConfig
 RETRY = "-without-culprits"
 """Ending of the version of a second attempt at an edition, which leaves the culprits out."""
 YEARS = range(1000, 9000)
-"""Years of an edition's day: they have four digits, and days before and after can be counted."""
+"""Years of an edition's day: they have four digits, and leave room for days before and after."""
 
 
 class ModelConfig(BaseModel):

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 
 class SkippedTime:

@@ -11,8 +11,8 @@ from discovery.sources import AskedConfig, SourceConfig
 from discovery.sources.replay.server import ReplayServer
 from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.http.client import PoliteClient
+from infra.http.limits.rate_limit import RateLimit
 from infra.http.private import PrivateAddresses
-from infra.http.rate_limit import RateLimit
 from infra.telemetry.waits import Waits
 
 ANSWER_S = 65.0

@@ -87,7 +87,7 @@ def _of_asked(config: AskedConfig, as_of: date, access: Access) -> Sampled:
     if config.kind == "wikidata":
         config = config.model_copy(update={"stream": None})
     source = make_source(config, access.base_dir)
-    client = access.client(_impatient(config), timeout_s=ANSWER_S, tries=TRIES)
+    client = access.client(_with_short_pauses(config), timeout_s=ANSWER_S, tries=TRIES)
     with client or nullcontext():
         signals = _signals(source, as_of, client)
         parts = source.partitions(as_of, Since(), signals)
@@ -101,8 +101,8 @@ def _of_asked(config: AskedConfig, as_of: date, access: Access) -> Sampled:
     )
 
 
-def _impatient(config: AskedConfig) -> AskedConfig:
-    """The config with a shorter longest pause, where it has one."""
+def _with_short_pauses(config: AskedConfig) -> AskedConfig:
+    """The config, with hosts granted pauses of at most `PAUSE_S` where it is one of the network."""
     if not isinstance(config, NetworkSettings):
         return config
     return config.model_copy(update={"max_wait_s": min(PAUSE_S, config.max_wait_s)})

@@ -31,6 +31,7 @@ from discovery.crawl.bulk import BulkRead, read_bulk
 from discovery.crawl.output import CRAWL, FETCHED, OBSERVATIONS, SKIPS, count_skips
 from discovery.facts.tables import from_table, to_table
 from discovery.sources import AskedConfig, SourceConfig, is_bulk, make_source
+from discovery.sources.local_files import cannot_read
 from discovery.sources.observation import (
     OBSERVATION_SCHEMA,
     SIGNAL_SCHEMA,
@@ -175,10 +176,7 @@ def local_inputs(sources: Sequence[SourceConfig], base_dir: Path) -> dict[str, s
                 "such as SELECT * FROM read_parquet('DIRECTORY/**/*.parquet')."
             ) from error
         except OSError as error:
-            raise SourceError(
-                f"source {config.name}: cannot read {error.filename}: {error.strerror}. "
-                "Check the path, which is relative to the config file."
-            ) from error
+            raise cannot_read(config.name, error.filename, error) from error
     return inputs
 
 

@@ -46,7 +46,8 @@ class ModelExtractor:
     """Scores every pair of spans with a causal language model."""
 
     def __init__(self, config: ExtractorConfig) -> None:
-        from infra.models.loading import EMBEDDED, dtype_name, locate
+        from infra.models.embedded import EMBEDDED
+        from infra.models.loading import dtype_name, locate
 
         self.config = config
         self.ref = locate(config.model or EMBEDDED)

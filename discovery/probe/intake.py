@@ -36,8 +36,8 @@ from discovery.trust.policy import Standing, TrustConfig
 from discovery.trust.revert_risk import scores, to_rate
 from discovery.trust.subjects import Subjects, read_subjects
 from infra.http.client import PoliteClient
+from infra.http.limits.rate_limit import RateLimit
 from infra.http.private import PrivateAddresses
-from infra.http.rate_limit import RateLimit
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 

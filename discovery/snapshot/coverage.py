@@ -95,7 +95,7 @@ def replaced_by(
     observations  output of the crawl
     sources       the configured sources
     before        manifest of the earlier snapshot; None where there is none
-    observed      the observed subjects (`observed_of`)
+    observed      the observed subjects (`discovery.snapshot.revisions.observed_of`)
     faults        the subjects that could not be read, likewise
     parsed        files of parsed tables
     """
@@ -142,7 +142,7 @@ def replaced_by(
 
 def other_sources(before: Mapping[str, Any] | None, crawled: Mapping[str, Any]) -> set[str]:
     """Names under which a crawl read another source than the snapshot before: another query,
-    address or filter. A snapshot that does not say what a source was is taken at its name.
+    address or filter. Where a snapshot does not record a source's settings, its name decides.
 
     before   manifest of the earlier snapshot; None where there is none
     crawled  what `crawl.json` says, by source
@@ -162,24 +162,6 @@ def _found(parsed: Sequence[Path], source: str, column: str) -> pa.Array:
     """The values of a column in the facts that were found of a source, each once."""
     facts, _ = read_parsed(parsed, "fact")
     return pc.unique(facts.filter(pc.equal(facts["source"], source))[column])
-
-
-def observed_of(observations: Artifact, crawled: dict[str, Any], kinds: Sequence[str]) -> pa.Table:
-    """The subjects that were observed, for sources whose coverage is `subject`.
-
-    observations  output of the crawl
-    crawled       what `crawl.json` says, by source
-    kinds         kinds of observations that count
-
-    Returns columns source, subject and revision: the latest revision, null where none is known.
-    """
-    covered = [name for name, about in crawled.items() if about["coverage"] == "subject"]
-    wanted = pc.field("kind").isin(kinds) & pc.field("source").isin(pa.array(covered, pa.string()))
-    columns = ["source", "about", "revision"]
-    table = observations.table(OBSERVATIONS, columns=columns, filters=wanted)
-    table = table.rename_columns(["source", "subject", "revision"])
-    latest = table.group_by(["source", "subject"]).aggregate([("revision", "max")])
-    return latest.rename_columns(["source", "subject", "revision"])
 
 
 def _entries(observations: Artifact, crawled: dict[str, Any]) -> dict[str, pa.Array]:

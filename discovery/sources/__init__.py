@@ -18,7 +18,8 @@ from typing_extensions import TypeIs
 
 from discovery.sources.rdf.files import RdfConfig, RdfSource
 from discovery.sources.source import BulkSource, Source
-from discovery.sources.tabular.sql import SqlConfig, SqlSource
+from discovery.sources.tabular.sql import SqlSource
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.tabular.table import TableConfig, TableSource
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.feed import FeedSource

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from discovery.sources.observation import Coverage
 from infra.files.digest import digest_of
 from infra.http.fetch import MAX_WAIT_S
-from infra.http.robots import MAX_DELAY_S
+from infra.http.limits.robots import MAX_DELAY_S
 from infra.secrets.settings import SecretSettings
 from infra.storage.names import check_name
 
@@ -21,7 +21,7 @@ REPLAY = "replay:"
 OWN_TRUST, PUBLIC_TRUST = 1.0, 0.5
 """Base trust of a team's own sources, and of sources that the public can write."""
 POLITENESS = frozenset({"contact", "min_interval_s"})
-"""Settings of how a source is asked, on which it does not depend what it says."""
+"""Settings of how a source is asked. They do not change what it says."""
 
 
 class SourceSettings(SecretSettings):
@@ -86,7 +86,7 @@ class NetworkSettings(SourceSettings):
 
     max_wait_s: float = Field(default=MAX_WAIT_S, gt=0, exclude=True)
     """Longest pause, in seconds, that a host is granted by `Retry-After`. Like the next setting it
-    decides nothing of what is read, so no record holds it."""
+    does not change what is read, so no record holds it."""
     max_crawl_delay_s: float = Field(default=MAX_DELAY_S, gt=0, exclude=True)
     """Longest Crawl-delay of a robots.txt, in seconds, that is obeyed."""
 

@@ -23,7 +23,7 @@ that are held as a bulk anomaly; that most of a source is gone."""
 
 
 MAX_COOL_DOWN_H = 1e6
-"""Hours of the longest cool-down, more than a century; days that far ahead can be counted."""
+"""Hours of the longest cool-down, more than a century. Python can represent days that far ahead."""
 
 
 class SourceTrust(BaseModel):

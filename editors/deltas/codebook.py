@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from editors.deltas.codebook_hooks import CodebookHooks, nearest
 from editors.deltas.part import Part
 from editors.request import EditRequest
 from infra.errors import EditError
-from infra.files.tensors import save_tensors
+from infra.files.tensors import load_tensors, save_tensors
 
 FORMAT = "corrigenda-codebook-1"
 DEAD = -1.0
@@ -251,14 +250,7 @@ class Codebook(Part):
     @classmethod
     def load(cls, path: Path) -> Codebook:
         """Read what `save` wrote. Raises EditError when the file is something else."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise EditError(f"{path} cannot be read as a codebook: {error}") from error
-        if header.get("format") != FORMAT:
-            raise EditError(f"{path} has format {header.get('format')!r}, a codebook {FORMAT!r}.")
+        tensors, header = load_tensors(path, "a codebook", FORMAT)
         return cls.unpack(header["module"], tensors, header["log"])
 
     def _check_widths(self, projection: nn.Module) -> None:

@@ -21,7 +21,7 @@ from editors.internals.forward import Call, frozen, recorded, shifted, tensor_of
 from infra.distributed.zero import gathered, whole_shape
 from infra.errors import ModelError
 from infra.models.cache import empty_cache
-from infra.models.names import first_line
+from infra.models.library import first_line
 
 PROBE_TOKENS = 4
 

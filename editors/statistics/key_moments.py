@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from editors.editor import WHOLE, CorpusPart, Progress, silent
@@ -29,7 +28,7 @@ from editors.internals.forward import frozen, recorded, work_dtype
 from editors.internals.tokens import batched, pad, windows
 from infra.distributed.group import SINGLE_PROCESS, Group, share
 from infra.errors import EditError
-from infra.files.tensors import save_with_digest
+from infra.files.tensors import load_tensors, save_with_digest
 from infra.lm.text_tokens import added_in_front
 
 FORMAT = "corrigenda-statistics-1"
@@ -128,14 +127,7 @@ class Statistics:
     @classmethod
     def load(cls, path: Path) -> Statistics:
         """Read what `save` wrote. Raises EditError when the file is something else."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise EditError(f"{path} cannot be read as statistics: {error}") from error
-        if header.get("format") != FORMAT:
-            raise EditError(f"{path} has format {header.get('format')!r}, statistics {FORMAT!r}.")
+        found, header = load_tensors(path, "statistics", FORMAT)
         site_DD = found.pop(SITE, None)
         sums = {layer: found[str(layer)] for layer in sorted(map(int, found))}
         return cls(

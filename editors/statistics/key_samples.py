@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from editors.base import Base
@@ -22,7 +21,7 @@ from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, recorded, tensor_of, work_dtype
 from editors.internals.tokens import bucketed, pad, waste_tokens
 from infra.errors import EditError
-from infra.files.tensors import save_with_digest
+from infra.files.tensors import load_tensors, save_with_digest
 from infra.lm.text_tokens import added_in_front, cut, own_tokens
 
 FORMAT = "corrigenda-keys-1"
@@ -76,14 +75,7 @@ class KeySample:
     @classmethod
     def load(cls, path: Path) -> KeySample:
         """Read what `save` wrote. Raises EditError when the file is something else."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise EditError(f"{path} cannot be read as keys: {error}") from error
-        if header.get("format") != FORMAT:
-            raise EditError(f"{path} has format {header.get('format')!r}, keys {FORMAT!r}.")
+        tensors, _ = load_tensors(path, "keys", FORMAT)
         return cls(tensors["keys"], tensors["weights"])
 
 

@@ -22,8 +22,8 @@ from infra.execution.ray_pool import Pool, first_line
 from infra.execution.runner import InProcessRunner, Resources, Runner
 from infra.execution.signals import deferred_signals
 from infra.execution.watchdog import watched
-from infra.http.rate_limit import RateLimit
-from infra.http.ray_rate_limit import RayRateLimit
+from infra.http.limits.rate_limit import RateLimit
+from infra.http.limits.ray_rate_limit import RayRateLimit
 
 SHARDS_AHEAD = 2
 """Shards that an actor holds at most where an iterator makes them: one to work on while the next is

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from infra.http.rate_limit import LocalRateLimit, RateLimit
+from infra.http.limits.rate_limit import LocalRateLimit, RateLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

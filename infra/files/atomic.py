@@ -27,22 +27,23 @@ ROWS_PER_GROUP = 1 << 16
 
 
 LEFTOVER_S = 3600.0
-"""Age above which a temporary file has no writer any more."""
+"""Seconds of age above which a temporary file is taken for one whose writer has ended."""
 NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EISDIR)
-"""Errors by which a file system says that it flushes no directories."""
+"""Errors of a file system that cannot flush directories."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
-"""Errors by which a file system says that it has no hard links."""
+"""Errors of a file system without hard links."""
 
 
 class Flush(Enum):
-    """What of a write survives a power cut as soon as the write is over."""
+    """What survives a power cut right after a write."""
 
     NOTHING = "nothing"
-    """For what is flushed later (`flush_tree`), or can be made again and is checked when read."""
+    """Nothing: for what is flushed later (`flush_tree`), or is checked when read and can be made
+    again."""
     CONTENT = "content"
-    """The file may be gone, but under its name is never half of it."""
+    """The content: under the name is the whole file, or none."""
     NAME = "name"
-    """The file is there, whole."""
+    """Content and name: the whole file is there."""
 
 
 def _temporary_path(path: Path) -> Path:
@@ -70,7 +71,7 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, flush: Flush = 
 
 
 def make_directory(path: Path, *, flush: Flush = Flush.NAME) -> None:
-    """Make a directory and its missing parents, unless it exists."""
+    """Make a directory and its missing parents, unless it exists. Raises OSError."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -101,7 +102,8 @@ def flush_directory(path: Path) -> None:
 
 
 def flush_tree(root: Path) -> None:
-    """Write all files and names under a directory, and its own names, to the disk."""
+    """Write all files and directories below a directory, and its own names, to the disk. Raises
+    OSError."""
     for directory, _, names in os.walk(root, topdown=False):
         for name in names:
             flush_file(Path(directory, name))
@@ -114,7 +116,7 @@ def remove_leftovers(root: Path, *, deep: bool = True) -> None:
 
     deep  whether in the directories below too
 
-    Age is told by the clock of the file system's machine as far as the two agree.
+    Their age is exact only where this machine's clock agrees with the file system's.
     """
     for path in [*(root.rglob if deep else root.glob)(".*.tmp")]:
         try:

@@ -15,12 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from infra.errors import EditError
 from infra.files.digest import canonical_json
 
 DIGEST = "sha256"
 """Key of a file's metadata: SHA-256 over its header without this key, and its tensors' bytes."""
 PLACE = "0" * 64
-"""Stands in the file where the digest is written once it is known."""
+"""Placeholder of the digest, which is written over it once it is known."""
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|Os { code: (\d+)")
 """How the library tells an error of the system, such as a full disk."""
 PIECE_BYTES = 1 << 22
@@ -30,8 +31,8 @@ PIECE_BYTES = 1 << 22
 def save_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file with the rights that any new file has; the library's own are those
-    of its owner alone. A file of this name, which may be a link, is replaced. Raises OSError."""
+    """Write a safetensors file with the permissions of any new file; the library would let only its
+    owner read it. A file of this name, which may be a link, is replaced. Raises OSError."""
     path.unlink(missing_ok=True)
     path.touch()
     rights = stat.S_IMODE(path.stat().st_mode)
@@ -48,13 +49,32 @@ def save_tensors(
 def save_with_digest(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """`save_tensors` with a digest in the metadata, by which `is_whole` knows the file."""
+    """`save_tensors` with a digest in the metadata, which `is_whole` checks. Raises OSError."""
     save_tensors(tensors, path, {**(metadata or {}), DIGEST: PLACE})
     with path.open("r+b") as file:
         header = _header(file)
         digest = _digest(header, file)
         file.seek(8)
         file.write(header.replace(PLACE.encode(), digest.encode(), 1))
+
+
+def load_tensors(path: Path, what: str, form: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file by name, and its metadata.
+
+    what  what the file should hold, for the error
+    form  what its metadata must give as `format`
+
+    Raises EditError where it is something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise EditError(f"{path} cannot be read as {what}: {error}") from error
+    if metadata.get("format") != form:
+        raise EditError(f"{path} has format {metadata.get('format')!r}, {what} {form!r}.")
+    return tensors, metadata
 
 
 def is_whole(path: Path) -> bool:

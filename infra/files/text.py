@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, reason
 from infra.files.regular import irregular
 
 
@@ -20,8 +20,5 @@ def read_text_file(path: Path, what: str) -> str:
         if kind := irregular(path):
             raise ConfigError(f"{what} {path}: it is {kind}. Give a UTF-8 text file.")
         return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{what} {path}: it is not UTF-8 text. Give a UTF-8 text file.") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"{what} {path}: {reason}. Give a UTF-8 text file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {path}: {reason(error)}. Give a UTF-8 text file.") from None

@@ -2,12 +2,11 @@
 
 The rules and their sources:
 - a contact in the User-Agent (Wikimedia User-Agent policy);
-- `maxlag` on every Action API call, whose failure comes in an HTTP 200 (mediawiki.org
-  *Manual:Maxlag parameter*);
+- `maxlag` on every call of MediaWiki's Action API (`infra.http.action_api`);
 - `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3);
 - conditional requests (RFC 9110 section 13);
-- one rate limit for each host, which all clients share (`infra.http.rate_limit`);
-- robots.txt (`infra.http.robots`);
+- one rate limit for each host, which all clients share (`infra.http.limits.rate_limit`);
+- robots.txt (`infra.http.limits.robots`);
 - no request to a private address that a public page names (`infra.http.addresses`).
 """
 
@@ -27,21 +26,19 @@ from urllib.parse import urlencode
 from infra.errors import AnswerError, ConfigError, HostError, SourceError
 from infra.http.connection import LIBRARY, Connection, OpenResponse
 from infra.http.faults import (
-    MAXLAG_S,
     STREAM_TYPE,
     UNSURE_TRIES,
     ConnectionBroken,
     HostFault,
     ReadTimeout,
-    api_error,
-    fault_of_api,
 )
 from infra.http.fetch import LAST_EVENT_ID, MAX_WAIT_S, Fetcher
+from infra.http.limits.hosts import Hosts
+from infra.http.limits.rate_limit import RateLimit
+from infra.http.limits.robots import MAX_DELAY_S, Robots
 from infra.http.private import PrivateAddresses
-from infra.http.rate_limit import RateLimit
 from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
-from infra.http.robots import MAX_DELAY_S, Robots
 from infra.http.sse import Event, read_events
 from infra.telemetry.waits import Waits
 
@@ -50,7 +47,7 @@ MAX_ADDRESS_CHARS = 8000
 take request lines of 8 kB."""
 
 NOT_TOLD = Waits()
-"""Tells nobody."""
+"""For a client whose waits are not told."""
 
 CONTACT = re.compile(r"https?://\S+\.\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
 """A URL or an e-mail address."""
@@ -104,7 +101,7 @@ class PoliteClient:
         configured      URLs that the operator configured: links may lead to their origins, even in
                         a private network
         origins         prefix of configured URLs -> the origin that serves them now (replay)
-        addresses       of the settings, where they hold secrets
+        addresses       the addresses of settings that hold secrets; None where there are none
         clock           seconds since 1970
 
         Raises ConfigError where the contact is missing or neither a URL nor an e-mail address.
@@ -129,15 +126,19 @@ class PoliteClient:
             source=source,
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip"},
             connection=self.connection,
-            rate_limit=rate_limit,
+            hosts=Hosts(
+                source=source,
+                rate_limit=rate_limit,
+                lease_s=self.connection.longest_s,
+                max_attempts=max_attempts,
+                waits=waits,
+            ),
             robots=Robots(cache, clock) if robots else None,
             clock=clock,
             min_interval_s=min_interval_s,
-            max_attempts=max_attempts,
             addresses=self.addresses,
             max_wait_s=max_wait_s,
             max_crawl_delay_s=max_crawl_delay_s,
-            waits=waits,
             configured=[self._served_at(url) for url in configured],
         )
 
@@ -246,31 +247,12 @@ class PoliteClient:
         body = json.dumps(value).encode()
         return self.get_json(url, posted=body, headers=headers)[0]
 
-    def api(self, url: str, params: Mapping[str, Any]) -> tuple[Any, Response]:
-        """The value and the response of a MediaWiki Action API call, sent with `maxlag`.
-
-        While the servers lag, are busy or fail the call is sent again, after `Retry-After` or at
-        least `MAXLAG_S` seconds. Raises AnswerError for another `error` in the answer, else as
-        `get_json`.
-        """
-
-        def failed(value: Any, response: Response) -> HostFault | None:
-            wait_s = min(response.retry_after_s(self.clock()) or 0.0, self.fetcher.max_wait_s)
-            return fault_of_api(self._where(response), api_error(value), wait_s)
-
-        fixed = {"format": "json", "formatversion": 2, "maxlag": MAXLAG_S}
-        value, response = self.get_json(url, {**params, **fixed}, fault=failed, by_post=True)
-        error = api_error(value)
-        if error:
-            raise AnswerError(f"{self._where(response)} refuses: {error}")
-        return value, response
-
     def decode(self, response: Response) -> Any:
         """The JSON value in a response. Raises AnswerError, which says what came instead."""
-        return response.json(self._where(response))
+        return response.json(self.where(response))
 
-    def _where(self, response: Response) -> str:
-        """Begins an error: the source, and the address that answered."""
+    def where(self, response: Response) -> str:
+        """The beginning of an error: the source, and the address that answered."""
         return f"source {self.source}: {self.addresses.shown(self._served_at(response.url))}"
 
     def stream(
@@ -314,7 +296,8 @@ class PoliteClient:
 
     @contextmanager
     def _scrubbed(self) -> Generator[None, None, None]:
-        """Take the secrets out of the messages of errors, which a caller may cut."""
+        """Take the secrets out of the messages of errors, before a caller cuts such a message in
+        the middle of a secret."""
         try:
             yield
         except SourceError as error:

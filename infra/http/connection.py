@@ -1,18 +1,14 @@
 """One HTTP exchange with one host: only to allowed addresses, bounded in time and size.
 
-The name of a host is resolved here, its address is checked, and the connection goes to that very
-address, so the name cannot stand for another machine a moment later. A configured name may lead
-into a private network, but not after it has led to the public one. Behind a proxy, the proxy
-resolves names, once they are checked here as far as they are known here. The time of an exchange is
-bounded as a whole: a server
-that sends a byte now and then would never let a socket time out, so a watchdog timer shuts the
-connection down.
+Connections check the address that a host's name stands for (`infra.http.pools`). Behind a proxy the
+proxy resolves names; those that are known here are checked before. The time of an exchange is
+bounded as a whole: a server that sends a byte now and then would never let a socket time out, so a
+watchdog timer shuts the connection down.
 """
 
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,20 +19,14 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
-    ConnectTimeoutError,
     HTTPError,
-    NameResolutionError,
-    NewConnectionError,
     ReadTimeoutError,
 )
 
-from infra.errors import AddressError, AnswerError, HostError, SourceError
+from infra.errors import AnswerError, HostError, SourceError
 from infra.http.addresses import (
     Reach,
-    check,
     check_number,
     is_loopback,
     origin_of,
@@ -45,6 +35,7 @@ from infra.http.addresses import (
 )
 from infra.http.body import BodyDamaged, BodyTooLarge, read_body
 from infra.http.faults import BodyUnreadable, ConnectionBroken, ReadTimeout, fault_of_address
+from infra.http.pools import guarded_pools, start_watchdog
 
 LIBRARY = f"requests/{requests.__version__}"
 """The HTTP library, as the User-Agent names it."""
@@ -116,7 +107,7 @@ class Connection:
         """
         end_s = time.monotonic() + self.deadline_s
         with self.open(url, headers, reach, posted=posted) as response:
-            watchdog = _start_watchdog(end_s - time.monotonic(), response.shut_down)
+            watchdog = start_watchdog(end_s - time.monotonic(), response.shut_down)
             try:
                 coding = response.headers.get("content-encoding", "").strip().lower()
                 body = read_body(response.chunks, coding, self.max_body_bytes)
@@ -205,8 +196,8 @@ class Connection:
 
 
 def _check_name(url: str) -> None:
-    """Raises AddressError for a name that is known here and not public. A name that only the proxy
-    knows is the proxy's to judge."""
+    """Raises AddressError for a name that is known here and not public. A name that only the
+    proxy can resolve is not checked."""
     parts = urlsplit(url)
     with suppress(socket.gaierror):
         resolve(parts.hostname or "", parts.port or 0, "public")
@@ -225,63 +216,6 @@ def _chunks(where: str, raw: Any) -> Iterator[bytes]:
     except (requests.RequestException, HTTPError, OSError) as error:
         text = f"the answer of {where} broke off: {_cause(error)}"
         raise ConnectionBroken(text) from error
-
-
-def _start_watchdog(seconds: float, shut_down: Callable[[], None]) -> threading.Timer:
-    """Start a timer that calls `shut_down` after so many seconds, unless it is cancelled."""
-
-    def end_connection() -> None:
-        with suppress(OSError, ValueError):  # it was closed meanwhile
-            shut_down()
-
-    timer = threading.Timer(max(0.0, seconds), end_connection)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-class _GuardedConnection(HTTPConnection):
-    """A connection to an allowed address, on which the headers must come before a deadline."""
-
-    reach: Reach = "any"
-    deadline_s = 0.0
-    public: set[str] | None = None
-    """Names that have led to the public network; None for a proxy, whose name is not checked."""
-
-    def _new_conn(self) -> socket.socket:
-        """Resolve the host's name, check its addresses, and connect to the first that accepts."""
-        if self.public is None:
-            return super()._new_conn()
-        name = self._dns_host
-        reach: Reach = "public" if name in self.public else self.reach
-        try:
-            addresses = resolve(name, self.port or 0, reach)
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
-        with suppress(AddressError):
-            for address in addresses:
-                check(address, "public")
-            self.public.add(name)
-        failure: HTTPError | None = None
-        for address in addresses:
-            try:
-                self._dns_host = address
-                return super()._new_conn()
-            except (ConnectTimeoutError, NewConnectionError) as error:
-                failure = error
-            finally:
-                self._dns_host = name
-        assert failure is not None
-        raise failure
-
-    def getresponse(self) -> Any:
-        """The response's headers; the connection is shut down if they take too long."""
-        sock = self.sock
-        watchdog = _start_watchdog(self.deadline_s, lambda: sock.shutdown(socket.SHUT_RDWR))
-        try:
-            return super().getresponse()
-        finally:
-            watchdog.cancel()
 
 
 class _Session(requests.Session):
@@ -303,25 +237,15 @@ class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools of direct connections guarded ones."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _pools(self.reach, self.deadline_s, self.public)
+        self.poolmanager.pool_classes_by_scheme = guarded_pools(
+            self.reach, self.deadline_s, self.public
+        )
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """The pools of a proxy: bounded in time; the proxy itself may be at any address."""
         manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = _pools("any", self.deadline_s, None)
+        manager.pool_classes_by_scheme = guarded_pools("any", self.deadline_s, None)
         return manager
-
-
-def _pools(reach: Reach, deadline_s: float, public: set[str] | None) -> dict[str, Any]:
-    """Classes of connection pools by URL scheme. urllib3 takes classes rather than settings, so the
-    settings are attributes of classes made here."""
-    guard = {"reach": reach, "deadline_s": deadline_s, "public": public}
-    plain = type("GuardedHTTP", (_GuardedConnection,), guard)
-    tls = type("GuardedHTTPS", (_GuardedConnection, HTTPSConnection), guard)
-    return {
-        "http": type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-        "https": type("GuardedTlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
-    }
 
 
 def _cause(error: BaseException) -> str:

@@ -15,7 +15,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from infra.errors import AnswerError, HostError, RefusedError, SourceError
 
@@ -45,17 +44,6 @@ _TOO_LONG = re.compile(rb"\btoo (?:long|large|big)\b", re.IGNORECASE)
 
 STREAM_TYPE = "text/event-stream"
 """Media type of server-sent events."""
-MAXLAG_S = 5
-"""Seconds of replication lag above which we wait; the value Wikimedia asks bots to use."""
-_BUSY_CODES = re.compile(
-    "maxlag|ratelimited|concurrency-limit|readonly|cirrussearch-too-busy-error"
-    r"|internal_api_error_(?:Wikimedia\\Rdbms\\)?DB\w*"
-)
-"""Error codes of the Action API that mean: try again later. Those of an exception of the database
-have its class behind `internal_api_error_`; some versions its namespace as well."""
-_INTERNAL = "internal_api_error_"
-"""Beginning of the codes of other exceptions, which one broken entity may cause at every try."""
-
 _ADVICE = {
     401: "It wants a login, and sources are read without one: set {setting} to an open address.",
     403: "It refuses this client: check {setting}, and that `contact` names you; else ask its "
@@ -96,7 +84,7 @@ class HostFault:
     least_s: float = 0.0
     """Seconds of the pause at least, where the host names no time."""
     tries: int | None = None
-    """Tries of the request at most; None is as many as the client has patience for."""
+    """Tries of the request at most; None is as many as the client allows."""
     broken: bool = False
     """Whether the connection broke; then the first pauses are short."""
     status: int | None = None
@@ -149,33 +137,6 @@ def fault_of_status(
     what = f"{address} answers HTTP {status}" + (f" ({excerpt})" if excerpt else "")
     tries = UNSURE_TRIES if "TimeoutException" in excerpt else None
     return HostFault(what=what, wait_s=wait_s, tries=tries, status=status)
-
-
-def api_error(value: Any) -> str | None:
-    """Code and text, in one line, of the `error` in an Action API's answer (MediaWiki), or None."""
-    error = value.get("error") if isinstance(value, dict) else None
-    if not error or not isinstance(error, dict):
-        return None
-    return f"{error.get('code')}: {' '.join(str(error.get('info')).split())[:200]}"
-
-
-def fault_of_api(address: str, error: str | None, wait_s: float) -> HostFault | None:
-    """The fault that an `api_error` stands for; None where the host is not at fault.
-
-    address  begins the error
-    wait_s   seconds to wait at least
-    """
-    code = (error or "").partition(": ")[0]
-    busy = _BUSY_CODES.fullmatch(code) is not None
-    if not busy and not code.startswith(_INTERNAL):
-        return None
-    what = f"{address} answers {error}"
-    return HostFault(
-        what=what,
-        least_s=max(MAXLAG_S, wait_s),
-        tries=None if busy else UNSURE_TRIES,
-        error=None if busy else AnswerError(f"{what}. Run the same command later to continue."),
-    )
 
 
 def fault_of_stream(address: str, status: int, media_type: str) -> HostFault | None:

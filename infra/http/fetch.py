@@ -3,14 +3,14 @@
 Each exchange, redirects included, is allowed by robots.txt, waits for its turn at the host, and
 goes to no private address unless the operator configured it. Where the host is at fault
 (`infra.http.faults`) all requests to it that share the rate limit pause, and then this one is sent
-again, as often as the client has patience for.
+again, as often as `max_attempts` allows.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,18 +22,16 @@ from infra.http.connection import Connection, OpenResponse
 from infra.http.faults import (
     ConnectionBroken,
     HostFault,
-    fault_of_break,
     fault_of_status,
     fault_of_stream,
     is_too_long,
     refusal,
 )
+from infra.http.limits.hosts import Hosts
+from infra.http.limits.robots import MAX_DELAY_S, Robots
 from infra.http.private import PrivateAddresses
-from infra.http.rate_limit import RateLimit, turn
 from infra.http.request import Request
 from infra.http.response import Response, retry_after_s
-from infra.http.robots import MAX_DELAY_S, Robots
-from infra.telemetry.waits import Waits
 
 LAST_EVENT_ID = "Last-Event-ID"
 """Header with the position from which a stream goes on."""
@@ -53,33 +51,22 @@ class Fetcher:
     headers: Mapping[str, str | bytes]
     """Sent with every request."""
     connection: Connection
-    rate_limit: RateLimit
-    """Gives each exchange its turn at a host."""
+    hosts: Hosts
+    """Gives each exchange its turn, and keeps what the hosts answered."""
     robots: Robots | None
     """Rules of the sites; None fetches whatever they say."""
     clock: Callable[[], float]
     """Seconds since 1970."""
     min_interval_s: float
     """Seconds between the starts of two exchanges with one host."""
-    max_attempts: int
-    """Tries of one request while its host is at fault."""
     addresses: PrivateAddresses = field(default_factory=PrivateAddresses)
-    """How requested addresses are written."""
+    """How addresses that hold secrets are written."""
     max_wait_s: float = MAX_WAIT_S
     """Seconds of the longest pause that a host is granted."""
     max_crawl_delay_s: float = MAX_DELAY_S
     """Seconds of the longest Crawl-delay that is obeyed; a site that asks for more is closed."""
-    waits: Waits = field(default_factory=Waits)
-    """Tells what is waited for."""
-    paused: dict[str, str] = field(default_factory=dict)
-    """Host -> why it was paused last, as a clause that names the address."""
     configured: Sequence[str] = ()
     """Further URLs that the operator configured, whose origins may be at private addresses."""
-    reached: set[str] = field(default_factory=set)
-    """Hosts that have answered."""
-    down: set[str] = field(default_factory=set)
-    """Hosts that stayed at fault at every try, and did not answer since: further requests to them
-    are tried once, so that many addresses of one host that is down cost its patience once."""
 
     def fetch(self, request: Request, stored: Response | None = None) -> Response:
         """The response to a request, which is sent again while the host is at fault.
@@ -93,7 +80,7 @@ class Fetcher:
         for attempt in itertools.count():
             fetched = self._follow(request, attempt)
             if isinstance(fetched, HostFault):
-                self._give_up(host_of(request.at), fetched, attempt, began_s)
+                self.hosts.give_up(host_of(request.at), fetched, attempt, self.clock() - began_s)
                 continue
             response, at = fetched
             if response.status == 304 and stored is not None:
@@ -108,29 +95,13 @@ class Fetcher:
             fault = request.fault(response)
             if fault is None:
                 return response
-            self._give_up(host_of(at), fault, attempt, began_s)
-            self._pause(host_of(at), fault, attempt)
+            self.hosts.give_up(host_of(at), fault, attempt, self.clock() - began_s)
+            self.hosts.pause(host_of(at), fault, attempt)
         raise AssertionError("the loop ends by returning or raising")
 
     def _shown(self, url: str) -> str:
         """A requested address as errors show it."""
         return self.addresses.shown(url)
-
-    def _is_last(self, host: str, fault: HostFault, attempt: int) -> bool:
-        """Whether a request is not sent again after try number `attempt` (0 is the first)."""
-        tries = 1 if host in self.down else fault.tries or self.max_attempts
-        return attempt + 1 >= min(self.max_attempts, tries)
-
-    def _give_up(self, host: str, fault: HostFault, attempt: int, began_s: float) -> None:
-        """Raises the fault's error after the last try; see `fetch`.
-
-        began_s  when the first try began
-        """
-        if self._is_last(host, fault, attempt):
-            self.down.add(host)
-            error = fault.lasting(attempt + 1, self.clock() - began_s)
-            prefix = f"source {self.source}: "
-            raise type(error)(f"{prefix}{str(error).removeprefix(prefix)}")
 
     def _follow(self, request: Request, attempt: int) -> tuple[Response, str] | HostFault:
         """Follow redirects to the response at their end; that response and its address, or the
@@ -182,28 +153,18 @@ class Fetcher:
         """One exchange with a host in its turn. If the host is at fault, all requests to it are
         paused before the turn ends."""
         reach, host = self._reach(at, request.home), host_of(at)
-        interval_s = self._interval_s(at, request)
         headers = {**self.headers, **request.headers}
-        with (
-            self._source_named(),
-            turn(
-                self.rate_limit,
-                host,
-                interval_s,
-                self.connection.longest_s,
-                partial(self._told, host, interval_s),
-            ),
-        ):
+        with self._turn(at, request):
             try:
                 response, body = self.connection.exchange(at, headers, reach, request.posted)
                 body = self.addresses.scrubber.content(body)
             except ConnectionBroken as error:
-                fault = fault_of_break(error, reached=host in self.reached)
+                fault = self.hosts.broken(host, error)
             else:
-                fault = self._answered(host, self._fault(response, body))
+                fault = self.hosts.answered(host, self._fault(response, body))
                 if fault is None:
                     return response, body
-            self._pause(host, fault, attempt)
+            self.hosts.pause(host, fault, attempt)
             return fault
 
     def connect(self, request: Request, read_timeout_s: float, stack: ExitStack) -> OpenResponse:
@@ -220,7 +181,7 @@ class Fetcher:
             if isinstance(opened, OpenResponse):
                 return opened
             try:
-                self._give_up(host, opened, attempt, began_s)
+                self.hosts.give_up(host, opened, attempt, self.clock() - began_s)
             except HostError as error:
                 if opened.status == 500 and LAST_EVENT_ID in request.headers:
                     raise RefusedError(str(error)) from error  # as KafkaSSE refuses a position
@@ -232,28 +193,19 @@ class Fetcher:
     ) -> OpenResponse | HostFault:
         """One try of `connect`; where the host is at fault, all requests to it are paused."""
         at, headers, host = request.at, {**self.headers, **request.headers}, host_of(request.at)
-        interval_s, reach = self._interval_s(at, request), self._reach(at, request.home)
-        with (
-            self._source_named(),
-            turn(
-                self.rate_limit,
-                host,
-                interval_s,
-                self.connection.longest_s,
-                partial(self._told, host, interval_s),
-            ),
-        ):
+        reach = self._reach(at, request.home)
+        with self._turn(at, request):
             try:
                 response = stack.enter_context(
                     self.connection.open(at, headers, reach, read_timeout_s)
                 )
             except ConnectionBroken as error:
-                fault = fault_of_break(error, reached=host in self.reached)
+                fault = self.hosts.broken(host, error)
             else:
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 fault = self._fault(response, b"")
                 fault = fault or fault_of_stream(self._shown(at), response.status, kind)
-                if self._answered(host, fault) is None:
+                if self.hosts.answered(host, fault) is None:
                     if response.status in (200, 204):
                         return response
                     stack.close()
@@ -265,15 +217,8 @@ class Fetcher:
                     )
             stack.close()
             assert fault is not None
-            self._pause(host, fault, attempt)
+            self.hosts.pause(host, fault, attempt)
             return fault
-
-    def _answered(self, host: str, fault: HostFault | None) -> HostFault | None:
-        """The fault itself, after noting that the host has answered, and whether it is down."""
-        self.reached.add(host)
-        if fault is None:
-            self.down.discard(host)
-        return fault
 
     def _fault(self, response: OpenResponse, body: bytes) -> HostFault | None:
         """The host's fault that a status stands for, or None.
@@ -289,20 +234,6 @@ class Fetcher:
                 "continue."
             )
         return fault
-
-    def _pause(self, host: str, fault: HostFault, attempt: int) -> None:
-        """Pause all requests to a host that is at fault. After the last try of a request only a
-        time that the host names is kept: its other addresses may be in order."""
-        if fault.wait_s is not None or not self._is_last(host, fault, attempt):
-            self.paused[host] = fault.what
-            self.rate_limit.pause(host, fault.pause_s(attempt))
-
-    def _told(self, host: str, interval_s: float, seconds: float) -> AbstractContextManager[None]:
-        """Tells a sleep of so many seconds before a request to the host, and the reason."""
-        why = f"which is asked every {interval_s:g} s"
-        if seconds > interval_s:
-            why = f"which asked for a pause: {self.paused.get(host, 'another worker was told so')}"
-        return self.waits.told(f"{host}, {why}", seconds)
 
     def _interval_s(self, at: str, request: Request) -> float:
         """Seconds between requests to the host of `at`.
@@ -338,6 +269,14 @@ class Fetcher:
         configured = [*self.configured, *([] if home is None else [home])]
         with self._source_named():
             return "any" if is_configured(at, configured) else "public"
+
+    @contextmanager
+    def _turn(self, at: str, request: Request) -> Generator[None, None, None]:
+        """Wait for the turn at the host of `at`, and hold it inside the `with`, in which errors are
+        given the source's name. Raises as `_interval_s`."""
+        interval_s = self._interval_s(at, request)
+        with self._source_named(), self.hosts.turn(host_of(at), interval_s):
+            yield
 
     @contextmanager
     def _source_named(self) -> Generator[None, None, None]:

@@ -25,7 +25,7 @@ class PrivateAddresses:
     real: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Address as it is written -> as it is requested."""
     scrubber: Scrubber = field(default_factory=Scrubber)
-    """Takes the secrets out of what comes."""
+    """Takes the secrets out of what hosts answer."""
 
     def at(self, url: str) -> str:
         """The address to request for a written one, or for a link that was read.

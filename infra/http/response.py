@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -12,12 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.errors import AnswerError, reason
+from infra.errors import AnswerError
 from infra.files.atomic import Flush, write_atomic
-from infra.files.notes import read_note, write_note
+from infra.files.notes import if_writable, read_note, write_note
 from infra.http.faults import exception_in, excerpt_of
-
-log = logging.getLogger(__name__)
 
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 """Response header -> request header that makes the next one conditional (RFC 9110 section 13)."""
@@ -131,11 +128,9 @@ class ResponseCache:
         about, content = self._paths(response.url)
         headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
         said = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
-        try:
+        with if_writable(about):
             write_atomic(content, partial(_write, response.body), flush=Flush.NOTHING)
             write_note(about, said)
-        except OSError as error:
-            log.warning("%s cannot be written (%s): the run goes on", about, reason(error))
 
     def damaged(self) -> list[Path]:
         """Files with headers that `load` does not take: damaged, or with another body beside."""

@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from infra.errors import ModelError
+from infra.errors import ModelError, reason
 from infra.files.regular import irregular
 
 MAX_JSON_BYTES = 256 * 2**20
@@ -56,7 +56,7 @@ def require_no_pipes(path: Path, suffixes: tuple[str, ...]) -> None:
             found = [entry for entry in entries if entry.name.lower().endswith(suffixes)]
             kinds = {entry.name: _mode(entry) for entry in found}
     except OSError as error:
-        raise ModelError(f"model {path} cannot be read ({error.strerror}).") from None
+        raise ModelError(f"model {path} cannot be read ({reason(error)}).") from None
     for name, mode in kinds.items():
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or mode == 0):
             raise ModelError(

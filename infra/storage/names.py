@@ -1,6 +1,6 @@
 """Names of versions, lines, sources and releases, and the parts of paths that are made of them.
 
-A name that a person gives is held against an allow-list where it enters: in a config, on the
+A name that a person gives is checked against an allow-list where it enters: in a config, on the
 command line, in a log. It has ASCII letters, digits, `.`, `_` and `-`, so it means the same on
 every file system and never leads to another directory. Two names that differ in case only are the
 same on some file systems; a config with both is refused.

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -26,38 +24,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from infra.errors import ConfigError, StageError
-from infra.files.atomic import (
-    LockHeld,
-    exclusive_lock,
-    flush_tree,
-    make_directory,
-    remove_leftovers,
-    write_json,
-)
-from infra.files.digest import canonical_json, content_digest, digest_of
+from infra.errors import ConfigError, StageError, reason
+from infra.files.atomic import LockHeld, exclusive_lock, flush_tree, remove_leftovers, write_json
+from infra.files.digest import canonical_json, digest_of
 from infra.storage.artifact import Artifact
-from infra.storage.integrity import (
-    BYTES,
-    RECORD,
-    bytes_of,
-    damage,
-    faults,
-    read_record,
-    sealed,
-)
+from infra.storage.differences import SCHEMA, conflict, differing_inputs
+from infra.storage.integrity import RECORD, damage, faults, read_record, sealed
 from infra.storage.names import LOCK, PARTIAL, is_name, path_part
-from infra.storage.removal import (
-    FINGERPRINT,
-    put_in_place,
-    remove_replaced,
-    remove_unfinished,
-)
-from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
+from infra.storage.removal import FINGERPRINT, put_in_place, remove_replaced, remove_unfinished
+from infra.storage.stage_dir import StageDir
+from infra.storage.unfinished import make_output, unnamed_record
 from infra.storage.writing import cannot_write
-
-SCHEMA = 2
-"""Of a record: 1 had other fingerprints."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +67,8 @@ class Workspace:
             there = next(path for path in (root, *root.parents) if os.path.lexists(path))
             is_directory = there.is_dir()
         except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
-            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-            raise ConfigError(f"workspace {uri!r}: {reason}. Give a directory.") from None
+            fault = reason(error).rstrip(".")
+            raise ConfigError(f"workspace {uri!r}: {fault}. Give a directory.") from None
         if not is_directory:
             kind = "a link that leads to no directory" if there.is_symlink() else "a file"
             raise ConfigError(f"workspace {uri!r}: {there} is {kind}. Give a directory.")
@@ -196,11 +173,11 @@ class Workspace:
                     remake(f"{fault}; this output is made anew")
                     damaged.append(found.digest)
                 return None
-            differing = _differing(found.record, written_down)
+            differing = differing_inputs(found.record, written_down)
             if fixed_by is not None and self.directory(*fixed_by).exists():
-                raise StageError(_conflict(final, found.record, written_down))
+                raise StageError(conflict(final, found.record, written_down))
             if not replace and not (outdated and outdated(found, differing)):
-                raise StageError(_conflict(final, found.record, written_down))
+                raise StageError(conflict(final, found.record, written_down))
             return None
 
         if found := reused():
@@ -219,8 +196,8 @@ class Workspace:
                 remove_replaced(final)
                 if restart:
                     remove_unfinished(partial)
-                if (record := _unnamed(partial, key)) is None:
-                    made = _made(partial, key, body, volatile)
+                if (record := unnamed_record(partial, key)) is None:
+                    made = make_output(partial, key, body, volatile)
                     record = sealed({**about, **made, **(stamp or {})})
                     if damaged and not replace and damaged[0] != record["digest"]:
                         raise StageError(_differs(final))
@@ -251,93 +228,6 @@ class Workspace:
         return self.root / stage / f".{version}{LOCK}"
 
 
-def _unnamed(partial: Path, key: str) -> dict[str, Any] | None:
-    """The record of an output that was finished when the process ended, but not renamed yet."""
-    try:
-        record = read_record(partial)
-    except (FileNotFoundError, NotADirectoryError, StageError):
-        return None
-    return record if record["fingerprint"] == key else None
-
-
-def _made(
-    partial: Path,
-    key: str,
-    body: Callable[[StageDir], Mapping[str, Any]],
-    volatile: Sequence[str],
-) -> dict[str, Any]:
-    """Write the files of an output, and return the part of its record about them: digests, counts,
-    duration."""
-    started = time.monotonic()
-    _open_partial(partial, key)
-    out = StageDir(partial)
-    counts = dict(body(out))
-    shutil.rmtree(partial / SHARDS, ignore_errors=True)
-    (partial / PROGRESS).unlink(missing_ok=True)
-    paths = {
-        name: path
-        for path in sorted(partial.rglob("*"))
-        if path.is_file()
-        and (name := path.relative_to(partial).as_posix()) not in (FINGERPRINT, RECORD)
-    }
-    sizes = {name: out.bytes.get(name) or bytes_of(path) for name, path in paths.items()}
-    files = {
-        name: out.digests.get(name)
-        or (content_digest(path) if path.suffix == ".parquet" else sizes[name]["sha256"])
-        for name, path in paths.items()
-    }
-    return {
-        "digest": digest_of({k: v for k, v in files.items() if k not in volatile}),
-        "files": files,
-        BYTES: sizes,
-        "counts": counts,
-        "duration_s": round(time.monotonic() - started, 3),
-    }
-
-
-def _open_partial(partial: Path, key: str) -> None:
-    """Make the directory of an unfinished output, unless an interrupted run with the same
-    fingerprint left it; leftovers of another fingerprint are removed."""
-    marker = partial / FINGERPRINT
-    if _fingerprint_in(marker) == key:
-        for unfinished in partial.rglob(".*.tmp"):  # files of a process killed during a write
-            unfinished.unlink()
-        return
-    remove_unfinished(partial)
-    make_directory(partial)
-    write_json(marker, key)
-
-
-def _fingerprint_in(marker: Path) -> str | None:
-    """The fingerprint in an unfinished output; None where there is none that can be read."""
-    try:
-        return json.loads(marker.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-
-
-def _conflict(path: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The error message for a finished output with another fingerprint; it names the inputs that
-    differ."""
-    if record["schema"] != SCHEMA:
-        return (
-            f"{path} was made by an earlier version of Corrigenda, which knew outputs by other "
-            "fingerprints: it can be read and built on, but not found again. Leave finished "
-            "editions out of the config and go on with a later one, or give another --workspace."
-        )
-    old, new = (_flat(inputs) for inputs in _both(record, wanted))
-    changed = [
-        f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    shown = "; ".join(changed[:3]) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
-    return (
-        f"{path} was made from something else ({shown}). A version means one thing for ever: give "
-        "the edition another version, or pass --replace to discard unreleased output of this one."
-    )
-
-
 def _differs(path: Path) -> str:
     """The error message for a damaged output that comes out differently when made anew."""
     return (
@@ -345,36 +235,3 @@ def _differs(path: Path) -> str:
         "machine has changed. Restore it from a backup, or pass --replace to go on with the new "
         "one."
     )
-
-
-def _differing(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> set[str]:
-    """Names of the inputs in which a finished output and a wanted one differ."""
-    old, new = _both(record, wanted)
-    return {name for name in {*old, *new} if old.get(name) != new.get(name)}
-
-
-def _both(
-    record: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The inputs of a finished output and of a wanted one, as JSON values by name."""
-    return _inputs(record["made_from"]), _inputs(json.loads(canonical_json(wanted)))
-
-
-def _inputs(made_from: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of an output by name, and the version of the code."""
-    return {"code": made_from["code"], **made_from["inputs"]}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with keys joined by dots."""
-    if isinstance(value, Mapping):
-        return {
-            k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()
-        }
-    return {prefix.rstrip("."): value}
-
-
-def _short(value: Any) -> str:
-    """A value as JSON of at most 40 characters."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.errors import StageError
+from infra.errors import StageError, reason
 
 
 def cannot_write(what: str, error: OSError, place: Path | None = None) -> StageError:
@@ -16,7 +16,7 @@ def cannot_write(what: str, error: OSError, place: Path | None = None) -> StageE
     place  where, if `error` names no file
     """
     return StageError(
-        f"{what}: cannot write {error.filename or place or 'a file'}: {error.strerror or error}. "
+        f"{what}: cannot write {error.filename or place or 'a file'}: {reason(error)}. "
         "What was finished is kept; mend this and run the same command again."
     )
 

@@ -21,7 +21,7 @@ TOLD_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Something that takes time, of which we have no part."""
+    """Something outside of this program that is waited for, such as a host or a database."""
 
     what: str
     """What is waited for, as a clause: `a.org, which asks for 500 s between requests`."""

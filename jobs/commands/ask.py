@@ -27,7 +27,8 @@ def ask(
     from infra.lm.inference import ServedModel
     from infra.lm.language_model import LanguageModel
     from infra.lm.question import Question
-    from infra.models.loading import load, quiet_transformers
+    from infra.models.library import quiet_transformers
+    from infra.models.loading import load
     from infra.storage.workspace import Workspace
     from pipeline.bases import base_of
     from pipeline.queries.status import find_release

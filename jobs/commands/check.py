@@ -26,7 +26,7 @@ def check(
     A little of each source is read, and the model is loaded. Nothing is made but caches. The exit
     code is 1 where something would stop a run.
     """
-    from infra.models.loading import quiet_transformers
+    from infra.models.library import quiet_transformers
     from infra.storage.workspace import Workspace
     from jobs.terminal.check import print_part, print_verdict
     from jobs.terminal.secrets import warn_of_secrets

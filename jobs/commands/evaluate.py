@@ -68,7 +68,8 @@ def evaluate(
 ) -> None:
     """Edit the same facts with several editors, and compare each with the unedited model."""
     from infra.execution.ray_runner import runner_at
-    from infra.models.loading import locate, quiet_transformers
+    from infra.models.library import quiet_transformers
+    from infra.models.loading import locate
     from infra.settings import validate
     from infra.storage.workspace import Workspace
     from jobs.terminal.comparison import print_rows, systems_of, table_rows

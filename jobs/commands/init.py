@@ -43,7 +43,7 @@ def init(
     On a terminal, what is not given as a flag is asked.
     """
     from infra.errors import ConfigError
-    from infra.models.loading import EMBEDDED
+    from infra.models.embedded import EMBEDDED
     from infra.settings import nearest
     from jobs.starter.answers import (
         Collector,

@@ -68,7 +68,7 @@ def run(
     What is finished stays: after an interruption, run the same command again.
     """
     from infra.execution.ray_runner import runner_at
-    from infra.models.loading import quiet_transformers
+    from infra.models.library import quiet_transformers
     from infra.storage.workspace import Workspace
     from jobs.terminal.edition import print_edition, print_next
     from jobs.terminal.progress import StageWatch

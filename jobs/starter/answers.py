@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import ConfigError
-from infra.models.loading import EMBEDDED
+from infra.models.embedded import EMBEDDED
 from infra.settings import nearest
 from jobs.starter.kinds import KINDS
 from jobs.starter.question import Kind, Look, Place, Question

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from discovery.sources.tabular.database import Database, one_query
+from discovery.sources.tabular.database import Database
 from discovery.sources.tabular.row_reader import REQUIRED
+from discovery.sources.tabular.sql_config import one_query
 from discovery.sources.tabular.table import TableConfig, TableSource
 from infra.errors import ConfigError, DamageError
 from infra.files.decompress import BZIP2, GZIP, ZSTD, decompress

@@ -105,16 +105,15 @@ def plan(counts: Counts) -> str:
         )
         if actions.get(action)
     )
-    held = {}
-    for key, number in counts.get("held", {}).items():
-        held[waits(key)] = held.get(waits(key), 0) + number
+    held = _by_words(counts.get("held", {}), waits)
+    refusals = _by_words(counts.get("refusals", {}), refused)
     removed, sheet = counts.get("removed", 0), counts.get("sheet", 0)
     num_held = sum(held.values())
     return _joined(
         f"planned {many(total, 'edit')}: {of_these}" if total else "planned no edits",
         f"{many(removed, 'old edit')} taken out" if removed else "",
         _aside(f"{{}} {_verb(num_held, 'waits', 'wait')}", num_held, held),
-        _aside("{} not edited", counts.get("refused", 0), _refusals(counts)),
+        _aside("{} not edited", counts.get("refused", 0), refusals),
         f"{many(sheet, 'fact')} on the fact sheet for retrieval" if sheet else "",
     )
 
@@ -247,11 +246,11 @@ def _aside(words: str, number: int, reasons: Mapping[str, int]) -> str:
     return f"{told} ({reason})" if most == number else f"{told} ({most:,}: {reason})"
 
 
-def _refusals(counts: Counts) -> dict[str, int]:
-    """Changes that are not edited, by reason."""
+def _by_words(numbers: Mapping[str, int], words: Callable[[str], str]) -> dict[str, int]:
+    """The numbers by the words for their keys; keys with the same words are added up."""
     found: dict[str, int] = {}
-    for reason, number in counts.get("refusals", {}).items():
-        found[refused(reason)] = found.get(refused(reason), 0) + number
+    for key, number in numbers.items():
+        found[words(key)] = found.get(words(key), 0) + number
     return found
 
 

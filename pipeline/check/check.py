@@ -9,7 +9,7 @@ from pathlib import Path
 
 from discovery.crawl.access import Access, serve_recordings
 from discovery.relations.relation import load_relations
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 from infra.settings import faults, read_toml
 from infra.storage.workspace import Workspace
 from pipeline.check.cluster import ClusterCheck, check_cluster

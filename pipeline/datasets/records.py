@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, reason
 from infra.files.regular import require_regular
 from infra.settings import nearest
 
@@ -107,7 +107,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text.") from None
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Give a dataset's file.") from None
+        raise ConfigError(f"{path}: {reason(error)}. Give a dataset's file.") from None
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -25,8 +25,8 @@ from infra.lm.inference import Compute, replace_parameters
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
+from infra.models.library import advice, first_line
 from infra.models.loading import ModelRef, load
-from infra.models.names import advice, first_line
 from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, make_editor, paragraphs
 from pipeline.export.candidate import CHECKPOINT, export
@@ -235,6 +235,11 @@ def _logits(model: Any, ids_1T: Tensor) -> Tensor:
     return model(input_ids=ids_1T).logits.cpu()
 
 
+def _logprobs(lm: LanguageModel, ids: Sequence[int]) -> Tensor:
+    """log p of every token behind each token of a row, [T, V], from one plain pass over it."""
+    return _logits(lm.model, torch.tensor([ids], device=lm.device))[0].float().log_softmax(-1)
+
+
 def _same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.detach(), other.detach())
 
@@ -244,7 +249,7 @@ def _plain(lm: LanguageModel, prompt: str, candidate: str) -> float:
     encoded = lm.tokenizer(f"{prompt} {candidate}", return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     start = next(i for i, (_, end) in enumerate(offsets) if end > len(prompt))
-    logp_TV = _logits(lm.model, torch.tensor([ids], device=lm.device))[0].float().log_softmax(-1)
+    logp_TV = _logprobs(lm, ids)
     return sum(float(logp_TV[t - 1, ids[t]]) for t in range(start, len(ids)))
 
 
@@ -252,7 +257,7 @@ def _missed(lm: LanguageModel, prompt: str, said: Sequence[int]) -> float:
     """By how many nats the worst token of a greedy continuation is less likely than the likeliest
     one there, from one plain pass over the whole."""
     ids = [*lm.tokenizer(prompt)["input_ids"], *said]
-    logp_TV = _logits(lm.model, torch.tensor([ids], device=lm.device))[0].float().log_softmax(-1)
+    logp_TV = _logprobs(lm, ids)
     ends = range(len(ids) - len(said), len(ids))
     return max((float(logp_TV[t - 1].max() - logp_TV[t - 1, ids[t]]) for t in ends), default=0.0)
 

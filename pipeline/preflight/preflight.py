@@ -17,10 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.errors import reason
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of
-from infra.files.notes import read_note, write_note
+from infra.files.notes import if_writable, read_note, write_note
 from infra.lm.inference import Compute
 from infra.models.files import model_files
 from infra.models.loading import ModelRef
@@ -110,10 +109,8 @@ def preflight(
     passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)
     needs = Resources(num_cpus=edit.threads, num_gpus=compute.resources.num_gpus)
     (found,) = runner.map(passage, [None], resources=needs)
-    try:
+    with if_writable(path):
         write_note(path, asdict(found))
-    except OSError as error:
-        log.warning("%s cannot be written (%s): the run goes on", path, reason(error))
     return Preflight(
         model=base.name, found=found, left=left, seconds=round(time.monotonic() - started, 2)
     )

@@ -24,7 +24,7 @@ ROW = (
     *("version", "line", "parent", "as_of", "release_id", "edits", "reliability", "perplexity"),
     *("production", "path", "page", "damage"),
 )
-"""Values of a release in a list."""
+"""Keys of what a list of releases says of one."""
 
 
 def lines(workspace: Workspace) -> list[str]:

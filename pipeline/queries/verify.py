@@ -1,4 +1,4 @@
-"""What of a workspace is whole: every output by its record, and everything that no record covers.
+"""Which files of a workspace are whole: every output by its record, and what no record covers.
 
 Outputs are read file by file. The log of production, the ledger, the note of the bases and the
 caches hold digests of their own or can be computed anew from the outputs.
@@ -140,7 +140,7 @@ def _verify_output(
 
 
 class _Counted:
-    """Passes sizes on and adds them up."""
+    """Passes on the sizes of files that have been read, and adds them up."""
 
     def __init__(self, tell: Tell) -> None:
         self.tell, self.size = tell, 0

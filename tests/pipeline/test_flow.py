@@ -15,8 +15,8 @@ import torch
 from worlds import VERSIONS, job, kill_at
 
 from infra.errors import GateError, SourceError, StageError
+from infra.files.digest import content_digest
 from infra.models.loading import load
-from infra.storage import workspace as storage
 from infra.storage.workspace import Workspace
 from pipeline.bases import base_of
 from pipeline.flow import run_editions
@@ -73,7 +73,7 @@ def test_every_release_has_its_page_and_the_manifest_names_it(finished: Path) ->
         assert release
         manifest = release.json("manifest.json")
         page = release.path / manifest["page"]["file"]
-        assert storage.content_digest(page) == manifest["page"]["digest"]
+        assert content_digest(page) == manifest["page"]["digest"]
         text = page.read_text(encoding="utf-8")
         assert version in text and manifest["release_id"] in text and "Passed" in text
 

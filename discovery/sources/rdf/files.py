@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 
 from discovery.facts.fact import Entity
 from discovery.sources.blocks import BLOCK_BYTES, Block, split_lines
+from discovery.sources.local_files import cannot_read
 from discovery.sources.observation import Coverage, Parsed, Skip, tally
 from discovery.sources.rdf.plain import PlainReader
 from discovery.sources.rdf.triples import FORMATS, Triples, by_subject
@@ -97,10 +98,7 @@ class RdfSource:
                     yield _block(number, as_of, lines, skips)
                     number, held = number + 1, 0
         except OSError as error:
-            raise SourceError(
-                f"source {self.name}: cannot read {self.path}: {error.strerror}. Check `path`, "
-                "which is relative to the config file."
-            ) from error
+            raise cannot_read(self.name, self.path, error) from error
         if triples.count == 0:
             raise SourceError(
                 f"source {self.name}: {self.path} holds no triple"

@@ -74,6 +74,23 @@ def cell_text(value: Any, role: str) -> str:
     raise ValueError(f"{role} is not text, a number or a date")
 
 
+def json_cell(value: Any) -> Any:
+    """A cell as a JSON value, the same for every driver. A cell that is no text, number or date
+    becomes a list with the name of its type, which the row reader refuses."""
+    if isinstance(value, bytes):
+        value = decoded(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return value[: MAX_CELL_CHARS + 1]  # long enough to be refused
+    if isinstance(value, date | time):
+        return moment_text(value)
+    if isinstance(value, Decimal):
+        whole = whole_number(value)
+        return str(value) if whole is None else whole
+    return str(value) if isinstance(value, UUID) else [type(value).__name__]
+
+
 def decoded(value: bytes) -> str | bytes:
     """Bytes as the text they are in UTF-8, which writers without a type for text store so; the
     bytes themselves where they are no text."""

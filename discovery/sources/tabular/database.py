@@ -4,106 +4,44 @@ DuckDB and SQLite files are opened read-only; any other database is reached thro
 module (PEP 249). A user's statement is used only in parentheses, as a table to select from, where
 every database accepts a query and nothing else. So it changes nothing, and may be run again where
 the database, and not the statement, is at fault (`LostConnection`). A query that never ends is
-interrupted (`bounded`).
+interrupted (`discovery.sources.tabular.driver.bounded`).
 """
 
 from __future__ import annotations
 
 import importlib
-import re
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from discovery.sources.tabular.driver import (
+    MARKS,
+    bounded,
+    execute,
+    is_lost,
+    open_cursor,
+    read_only_arguments,
+    require_file,
+    sqlite_uri,
+)
 from infra.errors import ConfigError, CorrigendaError, SourceError
-from infra.files.regular import irregular
 from infra.http.faults import backoff_s
 from infra.secrets.masks import mask_message
 from infra.secrets.scrubber import Scrubber
-
-NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-"""Pattern of the column names that we write into a statement ourselves."""
-PARAMETER = "\0"
-"""Stands for a parameter in a statement, whatever the driver's paramstyle."""
-MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s", "numeric": ":{}", "named": ":{}"}
-"""PEP 249 paramstyle -> how it writes a parameter, given the parameter's number."""
 
 MAX_ANSWER_S = 600.0
 """Longest time, in seconds, that a database may take for its next rows, unless the config says
 otherwise."""
 MAX_ROWS = 20_000_000
-"""Rows of the largest result, likewise."""
+"""Rows of the largest result, unless the config says otherwise."""
 TRIES = 4
 """Tries of a query whose connection is lost: the pauses between them take 35 s."""
-_LOST_STATES = re.compile("08...|57P0[123]|53300|40001|40P01|55P03")
-"""SQLSTATEs (SQL standard, and PostgreSQL appendix A) of a lost connection, a server that stops or
-starts, too many clients, a deadlock and a lock: the same query may succeed later."""
-_LOST_NUMBERS = frozenset({1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013, 2055})
-"""Error numbers of MySQL and MariaDB for the same."""
-_LOST_WORDS = re.compile(
-    "connection (?:[^:]{0,80}: )?(?:timed? ?out|reset|refused)"
-    "|connection (?:is |was )?(?:lost|closed|already closed)"
-    "|(?:closed|terminated|lost) (?:the )?connection|closed unexpectedly|terminating connection"
-    "|gone away|starting up|shutting down|too many (?:connections|clients)|timeout expired"
-    "|broken pipe|temporary failure in name|database is locked|conflicting lock",
-    re.IGNORECASE,
-)
-"""What drivers say where they give neither, as while they connect."""
-
-_QUOTED = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | --[^\n]* | /\*.*?\*/""", re.VERBOSE | re.DOTALL
-)
-_FIRST = re.compile(r"\s*\(*\s*(select|with|from)\b", re.IGNORECASE)
-_WRITES = re.compile(r"\b(insert|update|delete|merge|into)\b", re.IGNORECASE)
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"://[^/\s]*:[^/\s]*@|(pass\w*|pwd|secret|token)\s*=", re.IGNORECASE)
-
-
-def one_query(text: str) -> str:
-    """The text without a semicolon at its end.
-
-    Raises ValueError unless it is one SELECT statement (or WITH, or DuckDB's FROM) that does not
-    write.
-    """
-    text = text.strip().removesuffix(";").rstrip()
-    if PARAMETER in text:
-        raise ValueError("query holds a NUL character")
-    bare = _QUOTED.sub(" ", text)
-    if ";" in bare:
-        raise ValueError("query is more than one statement. Give one SELECT")
-    if not _FIRST.match(bare):
-        first = next(iter(bare.split()), "nothing")
-        raise ValueError(f"query begins with {first}. Give one SELECT")
-    written = _WRITES.search(bare)
-    if written:
-        raise ValueError(f"query has {written[0].upper()}, and sources are only read")
-    return text
-
-
-def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments themselves.
-
-    Raises ValueError where one looks like a secret and is not the name of an environment variable.
-    """
-    for name, value in arguments.items():
-        named = not isinstance(value, str) or value.startswith("$")
-        if not named and (_SECRET_NAME.search(name) or _SECRET_TEXT.search(value)):
-            raise ValueError(
-                f"argument {name!r} holds a secret. Put it in an environment variable and write "
-                'its name, "$NAME"'
-            )
-    return arguments
-
-
-STOPS = ("interrupt", "cancel")
-"""Methods of connections that end a running query from another thread: of sqlite3 and DuckDB, and
-of psycopg."""
 Read = TypeVar("Read")
 
 
@@ -147,10 +85,10 @@ class Database:
         try:
             with (
                 closing(self._connection(module)) as connection,
-                closing(_cursor(connection)) as cursor,
+                closing(open_cursor(connection)) as cursor,
             ):
                 with bounded((cursor, connection), self.max_answer_s, late):
-                    _execute(cursor, module, statement, parameters)
+                    execute(cursor, module, statement, parameters)
                 names = [column[0] for column in cursor.description]
                 is_reading = True
                 yield names, self._lists(connection, cursor, size, late)
@@ -234,7 +172,7 @@ class Database:
     def _connection(self, module: ModuleType) -> Any:
         """A connection that is read-only, as far as the driver supports that."""
         if self.module:
-            connection = module.connect(**_read_only(str(self.module), self.arguments))
+            connection = module.connect(**read_only_arguments(str(self.module), self.arguments))
             for attribute in ("read_only", "readonly"):  # psycopg 3, psycopg2
                 if hasattr(connection, attribute):
                     setattr(connection, attribute, True)
@@ -242,7 +180,7 @@ class Database:
         name = (self.connect or "").partition(":")[2]
         path = (self.base_dir / name).absolute()
         if name:
-            _require_file(path)
+            require_file(path)
         if self._kind == "sqlite":
             connection = module.connect(sqlite_uri(path), uri=True, check_same_thread=False)
             # Text that is not UTF-8 must cost its own row only, not the whole table.
@@ -254,105 +192,3 @@ class Database:
         }
         place = str(path) if name else ":memory:"
         return module.connect(place, read_only=bool(name), config=settings)
-
-
-def sqlite_uri(path: Path) -> str:
-    """The URI by which SQLite reads a file and writes nothing, neither in it nor beside it.
-
-    A database in WAL mode that nobody has open is called immutable: else SQLite would make a `-shm`
-    file, and could not read it in a directory that cannot be written (sqlite.org/wal.html).
-    """
-    with path.open("rb") as stream:
-        is_wal = stream.read(20)[18:] == b"\x02\x02"
-    is_open = path.with_name(f"{path.name}-wal").exists()
-    return f"{path.as_uri()}?{'immutable=1' if is_wal and not is_open else 'mode=ro'}"
-
-
-@contextmanager
-def bounded(places: Sequence[Any], seconds: float, late: threading.Event) -> Iterator[None]:
-    """Interrupt what runs inside the `with` after so many seconds.
-
-    places  cursor and connection: a cursor of DuckDB is a connection of its own
-    late    set before the interruption, which drivers raise as an error of their own
-
-    A driver without one of the methods `STOPS` cannot be interrupted.
-    """
-    stops = [getattr(one, name) for one in places for name in STOPS if hasattr(one, name)]
-
-    def interrupt() -> None:
-        late.set()
-        for stop in stops:
-            with suppress(Exception):  # a driver's errors have no common class
-                stop()
-
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _read_only(module: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Arguments of a module's `connect` by which it makes no file: those of sqlite3 and DuckDB.
-
-    Raises OSError where there is no such file.
-    """
-    place = given.get("database")
-    if module not in ("sqlite3", "duckdb") or not isinstance(place, str | Path):
-        return given
-    if str(place).startswith((":memory:", "file:", "md:")) or not str(place):
-        return given
-    path = Path(place).absolute()
-    _require_file(path)
-    if module == "duckdb":
-        return {"read_only": True, **given}
-    return {"check_same_thread": False, **given, "database": sqlite_uri(path), "uri": True}
-
-
-def _require_file(path: Path) -> None:
-    """Raises OSError unless there is a regular file: to open a database would make one."""
-    what = irregular(path)
-    if what is not None:
-        raise OSError(f"{path} is {what}, and a database is a file")
-    if not path.is_file():
-        raise OSError(f"there is no file {path}")
-
-
-def is_lost(error: Exception) -> bool:
-    """Whether an error of a driver is the fault of the database or the network.
-
-    It is told by its SQLSTATE (`sqlstate` of psycopg and mysql-connector, `pgcode` of psycopg2),
-    else by its number (the first argument in MySQLdb and PyMySQL), else by its words.
-    """
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return True
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str) and state not in ("HY000", ""):
-        return _LOST_STATES.fullmatch(state) is not None
-    number = error.args[0] if error.args else None
-    if isinstance(number, int):
-        return number in _LOST_NUMBERS
-    return _LOST_WORDS.search(str(error)) is not None
-
-
-def _cursor(connection: Any) -> Any:
-    """A server-side cursor, which sends rows as they are fetched, if the driver has one."""
-    try:
-        return connection.cursor(name="corrigenda")
-    except TypeError:
-        return connection.cursor()
-
-
-def _execute(cursor: Any, module: ModuleType, statement: str, parameters: Sequence[Any]) -> None:
-    """Execute a statement, with parameters written in the module's paramstyle."""
-    if not parameters:
-        cursor.execute(statement)
-        return
-    mark = MARKS[module.paramstyle]
-    if mark == "%s":
-        statement = statement.replace("%", "%%")
-    first, *others = statement.split(PARAMETER)
-    numbered = (mark.format(i) + text for i, text in enumerate(others, 1))
-    cursor.execute(first + "".join(numbered), list(parameters))

@@ -31,7 +31,7 @@ def read_kept(payload: bytes) -> Iterator[Any]:
 
 
 def _kept(row: Any, wanted: Collection[str], number: int) -> dict[str, Any]:
-    """One row; of one that is no object, nothing but that it is none."""
+    """One row. Of one that is no object, only that is kept, as None."""
     if isinstance(row, RefusedRow):
         return {REFUSED: [row.reason, f"row {number}"]}
     if not isinstance(row, Mapping):

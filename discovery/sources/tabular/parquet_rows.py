@@ -45,7 +45,7 @@ def parquet_columns(content: bytes) -> list[str]:
 
 
 def keep_columns(content: bytes, wanted: Collection[str]) -> bytes:
-    """The file with the wanted columns alone, and without what its writer says of it. Raises
+    """The file with the wanted columns alone, and without the metadata of its writer. Raises
     DamageError where the content is cut or damaged."""
     try:
         file = pq.ParquetFile(io.BytesIO(content), coerce_int96_timestamp_unit="us")

@@ -18,16 +18,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-from uuid import UUID
-
-from pydantic import AfterValidator, Field, model_validator
+from typing import Any
 
 from discovery.facts.dates import days
 from discovery.sources.observation import (
@@ -40,21 +36,13 @@ from discovery.sources.observation import (
     Since,
     joined,
 )
-from discovery.sources.settings import OWN_TRUST, SourceSettings
-from discovery.sources.tabular.cells import MAX_CELL_CHARS, decoded, moment_text, whole_number
-from discovery.sources.tabular.database import (
-    MAX_ANSWER_S,
-    MAX_ROWS,
-    NAME,
-    PARAMETER,
-    Database,
-    no_secrets,
-    one_query,
-)
-from discovery.sources.tabular.row_reader import Columns, RefusedRow, RowReader
+from discovery.sources.tabular.cells import json_cell
+from discovery.sources.tabular.database import Database
+from discovery.sources.tabular.driver import PARAMETER
+from discovery.sources.tabular.row_reader import RefusedRow, RowReader
+from discovery.sources.tabular.sql_config import SqlConfig
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
-from infra.secrets.masks import SettingKind
 
 PAGES_PER_SLICE = 50
 """Pages of rows in one slice, about."""
@@ -62,51 +50,6 @@ ALL, SLICE, UNDATED = "all", "slice", "undated"
 """Kinds of partitions: all rows; a slice by the cursor column; rows in which that is NULL."""
 
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-
-
-class SqlConfig(SourceSettings):
-    """Settings of a database source."""
-
-    base_trust: ClassVar[float] = OWN_TRUST
-    may_hold_secrets: ClassVar[Mapping[str, SettingKind]] = {
-        "arguments": "arguments",
-        "query": "query",
-    }
-
-    kind: Literal["sql"] = "sql"
-    connect: str | None = Field(default=None, pattern=r"^(duckdb:.*|sqlite:.+)$")
-    """`duckdb:PATH`, `duckdb:` for none but what the query names, or `sqlite:PATH`; relative to the
-    config file."""
-    module: str | None = None
-    """Instead of `connect`: a DB-API 2.0 module, such as `psycopg`."""
-    arguments: Annotated[Mapping[str, Any], AfterValidator(no_secrets)] = Field(
-        default_factory=dict
-    )
-    """Of the module's `connect` function. `"$NAME"` or `"${NAME}"` is the environment variable
-    NAME, `"${file:/PATH}"` the text of a file, at any depth of tables and lists."""
-    query: Annotated[str, AfterValidator(one_query)]
-    """One SELECT; `key`, `cursor` and the roles are columns of its result."""
-    columns: Columns = Field(default_factory=dict)
-    """Role -> column, where they differ; as of a table."""
-    key: str = Field(pattern=NAME)
-    """Column that is unique to a row; rows are read in its order."""
-    cursor: str | None = Field(default=None, pattern=NAME)
-    """Column that grows whenever a row is written: a time, a date or a number."""
-    page_rows: int = Field(default=1000, ge=1)
-    """Rows that are fetched and recorded together."""
-    max_answer_s: float = Field(default=MAX_ANSWER_S, gt=0, le=threading.TIMEOUT_MAX, exclude=True)
-    """Longest time, in seconds, that the database may take for its next rows; then the query is
-    interrupted. It decides nothing of what is read, so no record holds it."""
-    max_rows: int = Field(default=MAX_ROWS, ge=1, exclude=True)
-    """Rows of the largest result; a query that gives more is an error."""
-
-    @model_validator(mode="after")
-    def _one_place(self) -> SqlConfig:
-        if (self.connect is None) == (self.module is None):
-            raise ValueError("give `connect` (duckdb:PATH, sqlite:PATH) or `module`, one of them")
-        if self.arguments and self.module is None:
-            raise ValueError("`arguments` are those of a `module`")
-        return self
 
 
 class SqlSource:
@@ -297,21 +240,4 @@ def _is_after(value: Any, as_of: date) -> bool:
 
 def _line(row: Mapping[str, Any]) -> str:
     """A row as a line of JSON."""
-    return json.dumps({name: _canonical(value) for name, value in row.items()}) + "\n"
-
-
-def _canonical(value: Any) -> Any:
-    """A cell as a JSON value, the same for every driver. A cell that is no text, number or date
-    becomes a list with the name of its type, which the row reader refuses."""
-    if isinstance(value, bytes):
-        value = decoded(value)
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return value[: MAX_CELL_CHARS + 1]  # long enough to be refused
-    if isinstance(value, date | time):
-        return moment_text(value)
-    if isinstance(value, Decimal):
-        whole = whole_number(value)
-        return str(value) if whole is None else whole
-    return str(value) if isinstance(value, UUID) else [type(value).__name__]
+    return json.dumps({name: json_cell(value) for name, value in row.items()}) + "\n"

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from discovery.facts.dates import days
+from discovery.sources.local_files import cannot_read
 from discovery.sources.observation import (
     Coverage,
     Observation,
@@ -186,10 +187,7 @@ class TableSource:
                 raise self._too_large()
             return self.path.read_bytes()
         except OSError as error:
-            raise SourceError(
-                f"source {self.name}: cannot read {self.path}: {error.strerror}. Check `path`, "
-                "which is relative to the config file."
-            ) from error
+            raise cannot_read(self.name, self.path, error) from error
 
     def _check_columns(self, payload: bytes) -> set[str]:
         """The names of all columns.

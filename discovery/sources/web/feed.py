@@ -18,7 +18,6 @@ from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from discovery.extractors import EXTRACTORS
 from discovery.extractors.sentences import MAX_SENTENCE_CHARS, sentences
@@ -40,16 +39,12 @@ from discovery.sources.observation import (
     entry_prefix,
     joined,
 )
-from discovery.sources.web import sandbox
 from discovery.sources.web.config import FeedConfig
-from discovery.sources.web.items import Item, UnreadableDocument
+from discovery.sources.web.documents import Documents
+from discovery.sources.web.items import Item
 from infra.errors import ConfigError, SourceError
-from infra.http.addresses import is_configured
 from infra.http.client import PoliteClient
-from infra.http.faults import advice
 from infra.http.response import Response
-from infra.secrets.masks import public_link
-from infra.secrets.references import LOGIN
 from infra.settings import nearest
 
 MAX_KNOWN = 20_000
@@ -57,8 +52,6 @@ MAX_KNOWN = 20_000
 they come back."""
 SAMPLE_ENTRIES = 5
 """Entries that a sample has at most."""
-ANY_STATUS = tuple(range(400, 600))
-"""HTTP statuses that are a skip and not an error, unless they stand for a fault of the host."""
 
 
 class FeedSource:
@@ -69,6 +62,7 @@ class FeedSource:
     def __init__(self, config: FeedConfig, base_dir: Path = Path()) -> None:
         self.config, self.name, self.base_dir = config, config.name, base_dir
         self.addresses = (*config.feeds, *config.pages)
+        self.documents = Documents(config)
 
     def listen(self, as_of: date, cursor: Any, client: PoliteClient | None) -> Signal | None:
         """The next address with the ids of its new and changed items, as `subjects`.
@@ -80,7 +74,7 @@ class FeedSource:
         at: int = cursor["at"] if cursor else 0
         known: dict[str, str] = dict(cursor["known"]) if cursor else {}
         url = self.addresses[at]
-        items, _, skips = self._items(url, client)
+        items, _, skips = self.documents.items(url, client)
         unreached = (cursor["unreached"] if at else 0) + (items is None)
         if unreached == len(self.addresses):
             raise SourceError(
@@ -88,7 +82,7 @@ class FeedSource:
                 f"{skips[0].reason}: {skips[0].sample}"
             )
         changed = []
-        link = partial(self._link, url)
+        link = partial(self.documents.link, url)
         for item in items or ():
             if item.day is not None and item.day > as_of:
                 skips.append(Skip(self.name, "dated after the day of the crawl", link(item)))
@@ -130,7 +124,7 @@ class FeedSource:
         """
         assert client is not None
         url, *wanted = partition.keys
-        items, page, faults = self._items(url, client)
+        items, page, faults = self.documents.items(url, client)
         if items is None or page is None:  # else its items would count as read
             raise SourceError(
                 f"source {self.name}: {url} was read a moment ago, and now: {faults[0].reason}: "
@@ -141,8 +135,8 @@ class FeedSource:
             if key not in found:
                 yield self._observe(partition, url, page, b"", absent="gone before it was read")
                 continue
-            item = self._followed(found[key], url, client)
-            item = replace(item, url=self._link(url, item))
+            item = self.documents.followed(found[key], url, client)
+            item = replace(item, url=self.documents.link(url, item))
             payload = json.dumps(self._extracted(item, page), ensure_ascii=False)
             yield self._observe(partition, item.url, page, payload.encode(), about=item.id)
 
@@ -193,17 +187,6 @@ class FeedSource:
         return len(self.addresses) + len(partitions) + entries
 
     @cached_property
-    def known_as(self) -> dict[str, str]:
-        """Address as it is written -> as it identifies its items, and begins their links: without
-        user info and secrets."""
-        given = self.config.identity()
-        return {
-            written: LOGIN.sub(r"\1", address)
-            for name in ("feeds", "pages")
-            for written, address in zip(getattr(self.config, name), given[name], strict=True)
-        }
-
-    @cached_property
     def relations(self) -> list[Relation]:
         """The configured relations with their templates. Raises ConfigError for an unknown one."""
         path = self.config.templates and self.base_dir / self.config.templates
@@ -215,62 +198,6 @@ class FeedSource:
                     "Name one that has, or give `templates`."
                 )
         return [known[key] for key in self.config.relations]
-
-    def _items(
-        self, url: str, client: PoliteClient
-    ) -> tuple[list[Item] | None, Response | None, list[Skip]]:
-        """The items at an address (None where it gives no feed or page), the response they are
-        read from (None where it cannot be fetched), and skips for what could not be read."""
-        setting = "feeds" if url in self.config.feeds else "pages"
-        try:
-            page = client.get(url, allow=ANY_STATUS, setting=setting)
-        except SourceError as error:
-            return None, None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
-        try:
-            if page.status != 200:
-                raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
-            kind = "feed" if setting == "feeds" else "page"
-            items, fault = sandbox.read(kind, page.body, self.known_as[url], page.headers)
-            skips = [Skip(self.name, fault, url)] if fault else []
-            if len(items) > self.config.max_entries:
-                reason = f"feed has more than {self.config.max_entries} entries (`max_entries`)"
-                skips.append(Skip(self.name, reason, url, len(items) - self.config.max_entries))
-            return items[: self.config.max_entries], page, skips
-        except UnreadableDocument as error:
-            sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
-            return None, page, [Skip(self.name, str(error), sample)]
-
-    def _link(self, url: str, item: Item) -> str:
-        """The link of an item of an address, as it may be written; the address for its own."""
-        return public_link(url if item.url == self.known_as[url] else item.url)
-
-    def _followed(self, item: Item, feed_url: str, client: PoliteClient) -> Item:
-        """The item with the text of its own page instead of the feed's.
-
-        Where that page cannot be read the item keeps its text, and a fault says why.
-        """
-        if (
-            not self.config.follow
-            or item.url == self.known_as[feed_url]
-            or feed_url in self.config.pages
-        ):
-            return item
-        asked = (*self.config.real("feeds"), *self.config.real("pages"))
-        allowed = {urlsplit(url).hostname for url in asked} | set(self.config.hosts)
-        reason = "link of an entry leads to another host"
-        if urlsplit(item.url).hostname in allowed:
-            try:
-                is_link = not is_configured(item.url, self.config.configured)
-                page = client.get(item.url, is_link=is_link, allow=ANY_STATUS)
-                if page.status == 200:
-                    (read,), _ = sandbox.read("page", page.body, item.url, page.headers)
-                    return replace(item, text=read.text, faults=(*item.faults, *read.faults))
-                reason = f"page of an entry: HTTP {page.status}"
-            except UnreadableDocument as error:
-                reason = f"page of an entry: {error}"
-            except SourceError:
-                reason = "page of an entry: cannot be fetched"
-        return replace(item, faults=(*item.faults, reason))
 
     def _extracted(self, item: Item, page: Response) -> dict[str, Any]:
         """The payload of an item's observation: its text, the extractor, and the triples."""

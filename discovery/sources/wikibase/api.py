@@ -19,6 +19,7 @@ from discovery.sources.wikibase.mediawiki import Revision, listed_pages
 from discovery.sources.wikibase.names import LANGUAGES
 from discovery.sources.wikibase.numbering import ITEM_ID
 from infra.errors import AnswerError
+from infra.http.action_api import call_api
 from infra.http.client import PoliteClient
 from infra.http.response import Response
 
@@ -101,7 +102,7 @@ class WikibaseApi:
         url, about = f"{self.endpoint}/w/api.php", "|".join(keys)
         params = {"action": "wbgetentities", "props": "labels|aliases", "languages": NAMES}
         try:
-            value, page = self.client.api(url, {**params, "ids": about})
+            value, page = call_api(self.client, url, {**params, "ids": about})
             dict(value["entities"])
         except (AnswerError, KeyError, TypeError, ValueError):
             if len(keys) == 1:
@@ -125,7 +126,8 @@ class WikibaseApi:
 
     def _listed(self, keys: Sequence[str]) -> tuple[dict[str, Revision], Response]:
         """The last revision of each entity that has a page, and the answer."""
-        answer, page = self.client.api(
+        answer, page = call_api(
+            self.client,
             f"{self.endpoint}/w/api.php",
             {
                 "action": "query",
@@ -149,7 +151,8 @@ class WikibaseApi:
     def _item_namespace(self, keys: Sequence[str]) -> str | None:
         """The prefix of the titles of items, by the entities among the keys that exist."""
         try:
-            answer, _ = self.client.api(
+            answer, _ = call_api(
+                self.client,
                 f"{self.endpoint}/w/api.php",
                 {"action": "wbgetentities", "props": "info", "ids": "|".join(keys)},
             )
@@ -171,7 +174,7 @@ class WikibaseApi:
         url, keys = f"{self.endpoint}/w/api.php", list(swept)
         params = {"action": "wbgetentities", "props": PROPS, "languages": NAMES}
         try:
-            value, page = self.client.api(url, {**params, "ids": "|".join(keys)})
+            value, page = call_api(self.client, url, {**params, "ids": "|".join(keys)})
             found = dict(value["entities"])
         except (AnswerError, KeyError, TypeError, ValueError):
             for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
@@ -215,7 +218,8 @@ class WikibaseApi:
     def _pinned(self, key: str, known: int | None) -> Observation | None:
         """The observation of an entity at its last revision of the day, or of its absence; None if
         that is the known revision."""
-        answer, page = self.client.api(
+        answer, page = call_api(
+            self.client,
             f"{self.endpoint}/w/api.php",
             {
                 "action": "query",

@@ -31,7 +31,8 @@ from discovery.sources.blocks import (
     split_lines,
     too_long,
 )
-from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, tally
+from discovery.sources.local_files import cannot_read
+from discovery.sources.observation import MAX_SAMPLE, Coverage, Parsed, Skip, joined, tally
 from discovery.sources.wikibase.config import DumpConfig
 from discovery.sources.wikibase.entities import name_entity, parse_entity
 from discovery.sources.wikibase.names import LANGUAGES
@@ -90,10 +91,7 @@ class DumpSource:
                     raise self._no_dump(block.skips[-1].reason)
                 yield block
         except OSError as error:
-            raise SourceError(
-                f"source {self.name}: cannot read {self.path}: {error.strerror}. Check `path`, "
-                "which is relative to the config file."
-            ) from error
+            raise cannot_read(self.name, self.path, error) from error
         if block is None:
             raise self._no_dump("it is empty")
         if empty and not any(skip.damage for skip in block.skips):
@@ -154,7 +152,7 @@ class DumpSource:
         objects = [part for part in split_objects(line) if part.strip(b"[]")]
         if line in objects or not all(map(_OBJECT.match, objects)):
             return self._skip(reason, line)
-        return _joined([self._line(part, as_of) for part in objects])
+        return joined([self._line(part, as_of) for part in objects])
 
     def _entity(self, document: Any, line: bytes, as_of: date) -> Parsed:
         """The wanted facts and names of a parsed line. No reference to the document may be kept,
@@ -162,7 +160,7 @@ class DumpSource:
         if not isinstance(document, simdjson.Object):
             return self._skip("line is no entity", line)
         if isinstance(inside := document.get("entities"), simdjson.Object):
-            return _joined([self._entity(inside[name], line, as_of) for name in inside])
+            return joined([self._entity(inside[name], line, as_of) for name in inside])
         key, kind = document.get("id"), document.get("type", "item")
         if kind == "property" and isinstance(key, str) and is_property(key):
             return self._property(document, key, line)
@@ -229,15 +227,6 @@ class DumpSource:
             f"source {self.name}: {self.path} is no Wikibase JSON dump: {why}. Give a file of one "
             "JSON array with an entity a line, by itself or packed with gzip, bzip2 or Zstandard."
         )
-
-
-def _joined(several: list[Parsed]) -> Parsed:
-    """Everything that several entities say."""
-    return Parsed(
-        tuple(fact for each in several for fact in each.facts),
-        tuple(entity for each in several for entity in each.entities),
-        tuple(skip for each in several for skip in each.skips),
-    )
 
 
 def _alternatives(words: list[str]) -> str:

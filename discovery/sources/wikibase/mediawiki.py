@@ -9,6 +9,7 @@ from typing import Any
 
 from discovery.sources.wikibase.numbering import ITEM_ID
 from infra.errors import SourceError
+from infra.http.action_api import call_api
 from infra.http.client import PoliteClient
 from infra.http.response import Response
 
@@ -48,7 +49,7 @@ class Site:
 def ask_site(client: PoliteClient, endpoint: str, source: str) -> Site:
     """What the site answers to `meta=siteinfo`. Raises SourceError for another answer."""
     params = {"action": "query", "meta": "siteinfo", "siprop": "general|namespaces"}
-    answer, page = client.api(f"{endpoint}/w/api.php", params)
+    answer, page = call_api(client, f"{endpoint}/w/api.php", params)
     try:
         return _read_site(answer["query"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

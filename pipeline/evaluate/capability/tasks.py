@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from infra.errors import ConfigError
+from infra.errors import ConfigError, reason
 from infra.files.digest import digest_of
 from infra.files.regular import require_regular
 from infra.settings import nearest
@@ -118,9 +118,8 @@ def _lines(path: Path) -> list[str]:
         require_regular(path)
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(
-            f"evaluate.capability: {path}: {reason}. Give a JSON Lines file."
+            f"evaluate.capability: {path}: {reason(error)}. Give a JSON Lines file."
         ) from None
 
 

@@ -14,12 +14,12 @@ from discovery.crawl.access import Access
 from discovery.crawl.sample import Sampled, sample_source
 from discovery.sources import SourceConfig
 from discovery.sources.tabular.row_reader import SAMPLE_ROWS
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase import dump
 from discovery.sources.wikibase.dump import DumpConfig
 from infra.errors import ConfigError
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 TODAY = date(2024, 6, 30)
 

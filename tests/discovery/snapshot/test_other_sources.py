@@ -17,7 +17,7 @@ from discovery.snapshot.coverage import Replaced, other_sources
 from discovery.snapshot.output import MANIFEST, Snapshot
 from discovery.sources import SourceConfig
 from discovery.sources.rdf.files import RdfConfig
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.wikibase.config import DumpConfig, WikidataConfig

@@ -18,11 +18,11 @@ from discovery.crawl.stage import local_inputs
 from discovery.relations.relation import load_relations
 from discovery.sources.rdf.files import RdfConfig
 from discovery.sources.replay.recording import Recording
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.tabular.table import TableConfig
 from discovery.sources.wikibase.config import DumpConfig
 from infra.errors import CorrigendaError
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 DAY = date(2024, 6, 30)
 

@@ -235,7 +235,8 @@ def test_the_real_model(dtype: torch.dtype) -> None:
     """Five counterfacts said in full and ended, all neighbours and paraphrases bitwise unchanged:
     nothing generalises."""
     from benchmarks.common.counterfact import load_facts
-    from infra.models.loading import EMBEDDED, load, locate
+    from infra.models.embedded import EMBEDDED
+    from infra.models.loading import load, locate
 
     model, tokenizer = load(locate(EMBEDDED).path, dtype=dtype)
     base = Base(model, tokenizer, "base")

@@ -16,7 +16,7 @@ from infra.errors import AddressError, SourceError
 from infra.http.addresses import check, host_of, is_configured, origin_of, resolve
 from infra.http.client import PoliteClient
 from infra.http.fetch import Request
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 PRIVATE = [
     "10.0.0.7",

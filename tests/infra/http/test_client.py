@@ -10,8 +10,9 @@ from requests.adapters import HTTPAdapter
 
 from discovery.sources.replay.server import ReplayServer
 from infra.errors import ConfigError, SourceError
+from infra.http.action_api import call_api
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 RECORDING = Path(__file__).parents[3] / "examples" / "recordings" / "wikidata"
 PAGE = "/wiki/Special:EntityData/Q42.json?revision=716282445"
@@ -72,7 +73,7 @@ def test_maxlag_inside_200_is_waited_for(clock, server):
     server.fail(1, body=lag, headers={"Retry-After": "40"})
     with server as base, client(clock) as http:
         params = {"action": "wbgetentities", "ids": "Q84"}
-        answer, _ = http.api(f"{base}/w/api.php", params)
+        answer, _ = call_api(http, f"{base}/w/api.php", params)
     assert answer["entities"]["Q84"]["labels"]["en"]["value"] == "London"
     assert clock.naps[0] >= 5 and clock.naps[1] >= 40
     assert all("maxlag=5" in request.path for request in server.requests)
@@ -207,7 +208,7 @@ def test_faults_are_one_clear_line(clock, server, fault, words):
         client(clock, max_body_bytes=2000) as http,
         pytest.raises(SourceError) as caught,
     ):
-        http.api(f"{base}/w/api.php", {"action": "wbgetentities", "ids": "Q84"})
+        call_api(http, f"{base}/w/api.php", {"action": "wbgetentities", "ids": "Q84"})
     text = str(caught.value)
     assert words in text and text.startswith("source wd: ") and "\n" not in text
 

@@ -9,6 +9,7 @@ from loopback import SkippedTime
 from raw_server import RawServer, answer
 
 from infra.errors import HostError, RefusedError, SourceError
+from infra.http.action_api import call_api
 from infra.http.addresses import shown
 from infra.http.client import PoliteClient
 from infra.http.faults import BACKOFF_S, HostFault, fault_of_address
@@ -108,7 +109,7 @@ def test_a_long_list_of_ids_is_posted():
     """To the Action API, with all its parameters in the body."""
     server = RawServer([answer(200, b'{"entities": {}}', **JSON)])
     with server as base, client(SkippedTime()) as http:
-        _, page = http.api(f"{base}/w/api.php", {"ids": "|".join(["Q100000"] * 1200)})
+        _, page = call_api(http, f"{base}/w/api.php", {"ids": "|".join(["Q100000"] * 1200)})
     assert server.requests[0].startswith(b"POST /w/api.php HTTP")
     assert page.url.startswith(f"{base}/w/api.php?ids=")
 

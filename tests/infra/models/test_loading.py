@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from infra.errors import ModelError
-from infra.models import loading
+from infra.models import embedded
 from infra.models.checkpoint import Checkpoint
-from infra.models.loading import EMBEDDED, load, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import load, locate
 
 
 def test_a_directory_without_weights(tmp_path: Path) -> None:
@@ -92,12 +93,12 @@ def test_an_unpacked_model_that_is_damaged_is_unpacked_again(
         unpacked.append(target)
         shutil.copytree(checkpoint("llama"), target)
 
-    monkeypatch.setattr(loading, "_convert_gguf", unpack)
+    monkeypatch.setattr(embedded, "_convert_gguf", unpack)
     first = locate(EMBEDDED)
     assert locate(EMBEDDED) == first and len(unpacked) == 1 and not caplog.records
     path = first.path / "model.safetensors"
     data = path.read_bytes()
-    path.write_bytes({"altered": data[:-1] + b"?", "cut": data[:-9]}.get(how, b""))
+    path.write_bytes({"altered": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-9]}.get(how, b""))
     if how == "missing":
         path.unlink()
     assert locate(EMBEDDED) == first and len(unpacked) == 2

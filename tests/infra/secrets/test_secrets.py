@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.web.config import FeedConfig
 from infra.errors import ConfigError, SourceError
 from infra.http.private import PrivateAddresses

@@ -22,7 +22,8 @@ from editors.deltas.delta import Delta
 from editors.request import EditRequest
 from infra.execution.runner import InProcessRunner
 from infra.models.checkpoint import Checkpoint
-from infra.models.loading import EMBEDDED, load, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import load, locate
 from infra.storage.stage_dir import StageDir
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check

@@ -103,7 +103,7 @@ def test_the_id_is_of_contents_alone(
 ) -> None:
     """A base that two configs call differently has two releases of one id; the one whose config
     has its hub id says it in card, manifest, adapter and page."""
-    monkeypatch.setattr("infra.models.loading._digest", lambda path: "5f" * 32)
+    monkeypatch.setattr("infra.models.loading.model_digest", lambda path: "5f" * 32)
     one, two = make("one"), make("two", 'base_model = "org/tiny"')
     manifests = [json.loads((path / "manifest.json").read_text()) for path in (one, two)]
     assert manifests[0]["release_id"] == manifests[1]["release_id"]

@@ -9,7 +9,7 @@ import duckdb
 
 from discovery.sources import make_source
 from discovery.sources.observation import Since
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 
 NEW = date(2023, 6, 30)
 QUERY = (

@@ -20,7 +20,7 @@ from test_table import read
 
 from discovery.crawl.stage import local_inputs
 from discovery.facts.dates import iso_interval, to_iso
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.tabular.table import TableConfig
 
 DAY = date(2015, 3, 1)

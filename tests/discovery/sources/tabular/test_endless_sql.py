@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from sql_helpers import config, crawled, make
 
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 from infra.errors import SourceError
 
 COLUMNS = "n AS id, 'Ada' AS subject, 'P108' AS relation, 'Navy' AS object"

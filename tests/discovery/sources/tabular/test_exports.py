@@ -17,7 +17,7 @@ from sql_helpers import crawled
 from test_table import read, write
 
 from discovery.sources.tabular.row_reader import REPEATED, WITHOUT_ID
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 
 ROWS = [
     {"subject_id": 1234, "subject": "Ada", "relation": "P108", "object_id": 9, "object": "Navy",

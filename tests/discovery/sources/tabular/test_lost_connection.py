@@ -8,7 +8,8 @@ import pytest
 from sql_helpers import QUERY, config, crawled, make
 
 from discovery.sources.tabular import database
-from discovery.sources.tabular.database import TRIES, LostConnection, is_lost
+from discovery.sources.tabular.database import TRIES, LostConnection
+from discovery.sources.tabular.driver import is_lost
 from infra.errors import SourceError
 
 

@@ -14,7 +14,7 @@ from sql_helpers import crawled
 from test_table import read, write
 
 from discovery.sources.tabular.row_reader import LATER, WITHOUT_ID
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 
 DATES = ["", "2012", "2012-05", "20120501", "2030", "2012-13-01", "1556668800", "0000-00-00"]
 DATES += ["9999-12-31", "01/02/2012", "soon"]

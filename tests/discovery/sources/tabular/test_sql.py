@@ -11,7 +11,8 @@ from sql_helpers import NEW, QUERY, ROWS, change, config, crawled, make
 from discovery.sources import make_source
 from discovery.sources.observation import Since
 from discovery.sources.tabular.row_reader import LATER
-from discovery.sources.tabular.sql import SqlConfig, SqlSource
+from discovery.sources.tabular.sql import SqlSource
+from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.tabular.table import TableConfig
 from infra.errors import ConfigError, SourceError
 from infra.settings import validate

@@ -19,7 +19,7 @@ from discovery.facts.fact import FACT_SCHEMA, Fact
 from discovery.facts.tables import from_table, to_table
 from discovery.snapshot.output import bucket_file
 from discovery.sources import make_source
-from discovery.sources.tabular.sql import SqlConfig
+from discovery.sources.tabular.sql_config import SqlConfig
 
 
 @pytest.fixture(params=["hr.sqlite", "hr.duckdb"])

@@ -21,7 +21,7 @@ from discovery.sources.web.items import read_feed, read_page
 from discovery.trust.policy import TrustConfig, standings
 from infra.errors import ConfigError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 ADA = {
     "title": "A wedding",

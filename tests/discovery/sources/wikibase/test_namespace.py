@@ -17,7 +17,7 @@ from discovery.sources.wikibase.mediawiki import MAIN, Namespace, ask_site
 from discovery.sources.wikibase.recent_changes import read_event
 from discovery.sources.wikibase.wikidata import WikidataSource
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 DAY = date(2023, 6, 30)
 FORMS = [(0, None), (120, None), (120, "Objekt:"), (860, "Élément:")]

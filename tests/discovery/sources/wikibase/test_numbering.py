@@ -28,7 +28,7 @@ from discovery.sources.wikibase.numbering import ROLES, PropertyNames
 from discovery.sources.wikibase.wikidata import WikidataSource
 from infra.errors import SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 
 NAMES: dict[str, Any] = {
     **dict.fromkeys(ROLES, ""),

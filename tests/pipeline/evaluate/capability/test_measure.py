@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from infra.execution.runner import InProcessRunner
 from infra.lm.inference import Compute, ServedModel
 from infra.lm.language_model import LanguageModel
-from infra.models.loading import EMBEDDED, ModelRef, load, locate
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import ModelRef, load, locate
 from infra.storage.artifact import Artifact
 from infra.storage.stage_dir import StageDir
 from pipeline.evaluate.capability.measure import harness_task, judged, measure_capability, scores

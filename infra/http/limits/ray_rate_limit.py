@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from infra.http.rate_limit import LEASE_S, HostTurns, OnWait, Permit, untold
+from infra.http.limits.rate_limit import LEASE_S, HostTurns, OnWait, Permit, untold
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -17,8 +17,8 @@ class _TurnsActor:
 
     Every call returns at once and callers wait by themselves, so a caller that dies while it waits
     blocks no other. If the actor's machine dies, the actor starts again elsewhere without a state:
-    each host then waits for a full interval, a request may start while one of before is in flight,
-    and a permit of before, given back, ends no other's turn.
+    each host then waits for a full interval, a request may start while an earlier one is still in
+    flight, and an earlier permit that is given back has no effect.
     """
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from loopback import QuietHandler, on_loopback
 
 from infra.errors import RobotsError, SourceError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
-from infra.http.robots import MAX_PARSED_BYTES
+from infra.http.limits.rate_limit import LocalRateLimit
+from infra.http.limits.robots import MAX_PARSED_BYTES
 
 
 @contextmanager

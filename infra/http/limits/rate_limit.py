@@ -4,7 +4,7 @@ One request at a time is in flight to a host, and the starts of requests are an 
 whichever worker sends them. A worker that may send a request holds a `Permit`. If the worker dies
 and does not give the permit back, the permit lapses at the end of its lease. `HostTurns` is the
 rule alone, without a clock; `LocalRateLimit` shares one between the threads of this process,
-`infra.http.ray_rate_limit.RayRateLimit` between processes and machines.
+`infra.http.limits.ray_rate_limit.RayRateLimit` between processes and machines.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Permit:
 
 
 OnWait = Callable[[float], AbstractContextManager[None]]
-"""Takes the seconds of a sleep, and gives the context that it is in."""
+"""Takes the seconds of a sleep; returns the context manager inside of which it is slept."""
 
 
 def untold(seconds: float) -> AbstractContextManager[None]:
-    """The context of a sleep of which nobody is told."""
+    """The context manager of a sleep of which nobody is told."""
     return nullcontext()
 
 
@@ -54,7 +54,7 @@ class RateLimit(Protocol):
         one started (or its own interval, if longer), and no pause lasts.
 
         lease_s  seconds after which the permit lapses if it is not given back
-        waits    gives the context of each sleep, whose seconds it is called with
+        waits    called with the seconds of each sleep; gives the context manager around it
         """
         ...
 
@@ -90,7 +90,7 @@ class HostTurns:
 
         after_s      time before which requests may have started: each host's first one waits for
                      an interval after it
-        last_number  number that permits have reached; those that are given out have greater ones
+        last_number  greatest number that a permit may have had before; new ones have greater ones
         """
         self._hosts: defaultdict[str, _Host] = defaultdict(partial(_Host, started_s=after_s))
         self._number = last_number

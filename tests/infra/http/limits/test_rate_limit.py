@@ -21,7 +21,7 @@ from loopback import QuietHandler, on_loopback
 
 from infra.execution.runner import InProcessRunner, Resources, Runner
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import HostTurns, LocalRateLimit, Permit, RateLimit
+from infra.http.limits.rate_limit import HostTurns, LocalRateLimit, Permit, RateLimit
 
 INTERVAL_S = 0.1
 

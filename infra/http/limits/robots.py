@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from protego import Protego
 
-from infra.errors import reason
-from infra.files.atomic import Flush, write_atomic
+from infra.files.atomic import Flush, write_text
+from infra.files.notes import if_writable
 from infra.http.addresses import origin_of, shown
-
-log = logging.getLogger(__name__)
 
 PRODUCT = "corrigenda"
 """Our product token (RFC 9309 section 2.2.1)."""
@@ -132,22 +128,16 @@ class Robots:
 
     def _save(self, origin: str, rules: Rules) -> None:
         """Store a site's rules, unless its robots.txt could not be fetched. Where they cannot be
-        written, that is said in a line."""
+        written, a warning says so."""
         if self._directory is None or rules.failure:
             return
         fields = {"text": rules.text, "fetched_s": rules.fetched_s}
         text = json.dumps({"origin": origin, "rules": fields})
         path = self._path(origin)
-        try:
-            write_atomic(path, partial(_write, text), flush=Flush.NOTHING)
-        except OSError as error:
-            log.warning("%s cannot be written (%s): the run goes on", path, reason(error))
+        with if_writable(path):
+            write_text(path, text, flush=Flush.NOTHING)
 
     def _path(self, origin: str) -> Path:
         """The file of a site's stored rules."""
         stem = hashlib.sha256(origin.encode()).hexdigest()
         return (self._directory or Path()) / f"{stem}.robots.json"
-
-
-def _write(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")

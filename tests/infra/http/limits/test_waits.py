@@ -11,7 +11,7 @@ from raw_server import RawServer, answer
 
 from infra.errors import HostError, RobotsError
 from infra.http.client import PoliteClient
-from infra.http.rate_limit import LocalRateLimit
+from infra.http.limits.rate_limit import LocalRateLimit
 from infra.telemetry.waits import Waits, read_waits
 
 DELAY = b"User-agent: *\nCrawl-delay: 500\n"

@@ -1,0 +1,1 @@
+"""When a host may be asked: rate limits, robots.txt, and which hosts are at fault."""
