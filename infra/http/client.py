@@ -173,15 +173,17 @@ class PoliteClient:
         host that is still at fault after `max_attempts` tries; SourceError.
         """
         request = self._request(url, params, by_post=by_post, is_link=is_link, **options)
-        stored = self.cache.load(request.url) if self.cache and request.posted is None else None
+        cache = self.cache if request.posted is None else None
+        asker = self.source if self.addresses.at(request.url) != request.url else ""
+        stored = cache.load(request.url, asker) if cache else None
         if stored:
             headers = {**request.headers, **stored.conditions()}
             request = replace(request, headers=headers)
         with self._scrubbed():
             response = self.fetcher.fetch(request, stored)
         is_new = response.status == 200 and not response.revalidated
-        if self.cache and is_new and request.posted is None:
-            self.cache.save(response)
+        if cache and is_new:
+            cache.save(response, asker)
         return response
 
     def _request(

@@ -58,8 +58,9 @@ class SecretSettings(BaseModel):
         """
         found = self.model_dump(mode="json", exclude=set(without))
         for name in self._given.keys() - set(without):
-            value = masks.rewrite(self.may_hold_secrets[name], self._given[name], masks.identity)
-            found[name] = list(value) if isinstance(value, tuple) else value
+            given = self._given[name]
+            value = masks.rewrite(self.may_hold_secrets[name], given, masks.identity)
+            found[name] = list(_numbered(value, given)) if isinstance(value, tuple) else value
         return found
 
     def filled(self, where: str) -> Self:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from discovery.sources.tabular.sql import SqlConfig
 from discovery.sources.web.config import FeedConfig
 from infra.errors import ConfigError, SourceError
+from infra.http.addresses import shown
 from infra.http.private import PrivateAddresses
 from infra.secrets.masks import mask_message, public_link
 from infra.secrets.scrubber import Known, Scrubber
@@ -64,7 +65,12 @@ def test_addresses_are_written_without_secrets():
     )
     config = feed(*given_)
     assert len(set(config.feeds)) == len(given_)
-    assert list(config.filled("s").addresses.values()) == list(given_)
+    filled = config.filled("s")
+    assert list(filled.addresses.values()) == list(given_)
+    private = PrivateAddresses(filled.addresses, filled.scrubber)
+    assert [private.at(written) for written in config.feeds] == list(given_)
+    assert [private.shown(real) for real in given_] == [shown(written) for written in config.feeds]
+    assert len(set(config.identity()["feeds"])) == len(given_)
     for secret in ("pass-one", "pass-two", "lone-token", "=a", "=b", "id=1", "bare"):
         assert secret not in "".join(config.feeds) + repr(config) + config.model_dump_json()
 
