@@ -126,15 +126,11 @@ class SecretSettings(BaseModel):
 
     def _pieces(self, *names: str) -> list[Piece]:
         """What may be a secret in settings of these names, or in all."""
-        found: list[Piece] = []
-
-        def keep(piece: Piece) -> str:
-            found.append(piece)
-            return HIDDEN
-
-        for name in names or self._given:
-            masks.rewrite(self.may_hold_secrets[name], self._given[name], keep)
-        return found
+        return [
+            piece
+            for name in names or self._given
+            for piece in masks.pieces(self.may_hold_secrets[name], self._given[name])
+        ]
 
 
 def _each(change: Any, addresses: Any) -> Any:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from infra.errors import ConfigError, CorrigendaError, SourceError
 from infra.files.regular import irregular
 from infra.http.faults import backoff_s
-from infra.secrets.masks import mask_message
+from infra.secrets.masks import mask_message, pieces
 from infra.secrets.scrubber import Scrubber
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -89,14 +89,17 @@ def one_query(text: str) -> str:
 def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments themselves.
 
-    Raises ValueError where one looks like a secret and is not the name of an environment variable.
+    Raises ValueError where one looks like a secret, or like a text with one, and no reference
+    stands in its place.
     """
     for name, value in arguments.items():
-        named = not isinstance(value, str) or value.startswith("$")
-        if not named and (_SECRET_NAME.search(name) or _SECRET_TEXT.search(value)):
+        if not isinstance(value, str):
+            continue
+        looks = _SECRET_NAME.search(name) or _SECRET_TEXT.search(value)
+        if looks and any(piece.certain for piece in pieces("arguments", {name: value})):
             raise ValueError(
                 f"argument {name!r} holds a secret. Put it in an environment variable and write "
-                'its name, "$NAME"'
+                'its name in its place, "$NAME" or "${NAME}"'
             )
     return arguments
 

@@ -49,7 +49,7 @@ from infra.http.client import PoliteClient
 from infra.http.faults import advice
 from infra.http.response import Response
 from infra.secrets.masks import public_link
-from infra.secrets.references import LOGIN
+from infra.secrets.references import without_login
 from infra.settings import nearest
 
 MAX_KNOWN = 20_000
@@ -87,6 +87,7 @@ class FeedSource:
                 f"source {self.name}: none of its addresses gives a feed or a page; the last: "
                 f"{skips[0].reason}: {skips[0].sample}"
             )
+        skips = [replace(skip, sample=skip.sample[:MAX_SAMPLE]) for skip in skips]
         changed = []
         link = partial(self._link, url)
         for item in items or ():
@@ -198,7 +199,7 @@ class FeedSource:
         user info and secrets."""
         given = self.config.identity()
         return {
-            written: LOGIN.sub(r"\1", address)
+            written: without_login(address)
             for name in ("feeds", "pages")
             for written, address in zip(getattr(self.config, name), given[name], strict=True)
         }
@@ -220,12 +221,13 @@ class FeedSource:
         self, url: str, client: PoliteClient
     ) -> tuple[list[Item] | None, Response | None, list[Skip]]:
         """The items at an address (None where it gives no feed or page), the response they are
-        read from (None where it cannot be fetched), and skips for what could not be read."""
+        read from (None where it cannot be fetched), and skips for what could not be read, whose
+        samples may be long."""
         setting = "feeds" if url in self.config.feeds else "pages"
         try:
             page = client.get(url, allow=ANY_STATUS, setting=setting)
         except SourceError as error:
-            return None, None, [Skip(self.name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
+            return None, None, [Skip(self.name, "cannot be fetched", str(error))]
         try:
             if page.status != 200:
                 raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
@@ -237,7 +239,7 @@ class FeedSource:
                 skips.append(Skip(self.name, reason, url, len(items) - self.config.max_entries))
             return items[: self.config.max_entries], page, skips
         except UnreadableDocument as error:
-            sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
+            sample = f"{url} ({error.advice})" if error.advice else url
             return None, page, [Skip(self.name, str(error), sample)]
 
     def _link(self, url: str, item: Item) -> str:
