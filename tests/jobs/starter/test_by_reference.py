@@ -44,7 +44,7 @@ def test_a_secret_becomes_a_reference(
     told = re.findall(r"set the environment variable (\w+) to it", out)
     secrets = list(dict.fromkeys(re.findall(r"CANARY[\w%-]+", " ".join(given.values()))))
     assert told and len(told) == len(secrets) and all(f"${{{name}}}" in text for name in told)
-    order = sorted(told, key=text.index)
+    order = sorted(told, key=lambda name: text.index(f"${{{name}}}"))
     places = sorted(secrets, key=" ".join(given[k] for k in sorted(given, key=text.index)).index)
     for name, secret in zip(order, places, strict=True):
         monkeypatch.setenv(name, unquote(secret))
