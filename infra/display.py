@@ -94,13 +94,20 @@ def say(text: str, *, file: TextIO | None = None) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print a value as one line of JSON to standard output.
+    """Print a value as one line of JSON to standard output, as `json_line` writes it."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json_line(value, ensure_ascii=ascii_only, default=str))
+
+
+def json_line(value: Any, **options: Any) -> str:
+    """A value as one line of JSON, whatever a reader takes for the end of a line.
 
     What a terminal would obey is escaped as JSON does it, so a reader gets the value unchanged.
+
+    options  of `json.dumps`
     """
-    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    text = json.dumps(value, default=str, ensure_ascii=ascii_only)
-    print(_OBEYED.sub(_json_escape, text))
+    text = json.dumps(value, **{"ensure_ascii": False, **options})
+    return _OBEYED.sub(_json_escape, text)
 
 
 def write_any_character() -> None:

@@ -143,12 +143,12 @@ def _unfit(value: Any, path: tuple[str, ...] = ()) -> str | None:
         return f"{where} = {value}: give a finite number."
     if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
         return f"{where}: the integer has more than 64 bits."
-    if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+    if isinstance(value, str) and ("\0" in value or not is_unicode(value)):
         return f"{where} = {value[:MAX_SHOWN]!r}: text has no NUL and no half of a character."
     return None
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether a text can be written as UTF-8."""
     try:
         text.encode()

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
@@ -65,7 +66,8 @@ def _signals_raise() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the program. A CorrigendaError becomes one line on standard error and exit code 1.
+    """Run the program. A CorrigendaError becomes one line on standard error and exit code 1, words
+    that no command takes one line and exit code 2.
 
     With `--json`, the error is a JSON value on standard output too. An interruption (Ctrl-C) exits
     with 130, a termination (SIGTERM) with 143.
@@ -76,25 +78,33 @@ def main() -> None:
         logging.lastResort.setFormatter(LogLine())
     try:
         with _signals_raise():
-            app()
+            code = app(standalone_mode=False)
     except CorrigendaError as error:
-        said = mask_message(str(error))
-        if "--json" in sys.argv:
-            say_json({"error": said, "kind": type(error).__name__})
-        say(f"{type(error).__name__}: {line(said)}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _fail(type(error).__name__, str(error), 1)
+    except typer.TyperException as error:
+        if not (said := error.format_message()):  # no words at all, for which help is printed
+            raise SystemExit(error.exit_code) from None
+        command = getattr(getattr(error, "ctx", None), "command_path", "corrigenda")
+        advice = f"`{command} --help` tells what it takes."
+        _fail("UsageError", f"{said.rstrip('.')}. {advice}", error.exit_code)
+    except typer.Abort:
+        _fail("UsageError", "a question was not answered. Nothing was written.", 1)
     except OSError as error:
         said = f"cannot read or write {error.filename or 'a file'}: {reason(error)}"
-        if "--json" in sys.argv:
-            say_json({"error": said, "kind": "StageError"})
-        say(
-            f"StageError: {line(said)}. What was finished is kept; mend this and run the same "
-            "command again.",
-            file=sys.stderr,
-        )
-        raise SystemExit(1) from None
+        advice = "What was finished is kept; mend this and run the same command again."
+        _fail("StageError", f"{said}. {advice}", 1)
     except _Stopped as stopped:
         (number,) = stopped.args
         word = "interrupted" if number == signal.SIGINT else "terminated"
         say(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
         raise SystemExit(128 + number) from None
+    raise SystemExit(code)
+
+
+def _fail(kind: str, said: str, code: int) -> NoReturn:
+    """End the program with an error, said on one line and without secrets."""
+    said = mask_message(said)
+    if "--json" in sys.argv:
+        say_json({"error": said, "kind": kind})
+    say(f"{kind}: {line(said)}", file=sys.stderr)
+    raise SystemExit(code) from None

@@ -155,6 +155,7 @@ class PoliteClient:
         url: str,
         params: Mapping[str, Any] | None = None,
         *,
+        private: Mapping[str, Any] | None = None,
         by_post: bool = False,
         is_link: bool = False,
         **options: Any,
@@ -162,6 +163,7 @@ class PoliteClient:
         """The response to a GET of `url`; from the cache where the server answers 304.
 
         params   put behind the URL as its query
+        private  the parameters as they are sent, where they hold secrets and `params` does not
         by_post  whether the server takes the parameters by POST as well, which they are sent by
                  where the address is too long for a GET
         is_link  whether the address is that of a document and not one that the operator configured:
@@ -173,22 +175,26 @@ class PoliteClient:
         RefusedError for a status that the address or the request is at fault for; HostError for a
         host that is still at fault after `max_attempts` tries; SourceError.
         """
-        request = self._request(url, params, by_post=by_post, is_link=is_link, **options)
-        stored = self.cache.load(request.url) if self.cache and request.posted is None else None
+        request = self._request(url, params, private, by_post=by_post, is_link=is_link, **options)
+        cache = self.cache if request.posted is None else None
+        is_private = private is not None or self.addresses.at(request.url) != request.url
+        asker = self.source if is_private else ""
+        stored = cache.load(request.url, asker) if cache else None
         if stored:
             headers = {**request.headers, **stored.conditions()}
             request = replace(request, headers=headers)
         with self._scrubbed():
             response = self.fetcher.fetch(request, stored)
         is_new = response.status == 200 and not response.revalidated
-        if self.cache and is_new and request.posted is None:
-            self.cache.save(response)
+        if cache and is_new:
+            cache.save(response, asker)
         return response
 
     def _request(
         self,
         url: str,
         params: Mapping[str, Any] | None,
+        private: Mapping[str, Any] | None,
         *,
         by_post: bool,
         is_link: bool,
@@ -197,10 +203,11 @@ class PoliteClient:
         """The request of `get`: by POST where it must be."""
         text, home = urlencode(params or {}), self._served_at(url)
         whole = f"{url}{'&' if '?' in url else '?'}{text}" if text else url
-        post = Post(home, text.encode()) if by_post else None
+        sent = urlencode(params or {} if private is None else private)
+        post = Post(home, sent.encode()) if by_post else None
         request = Request(
             whole,
-            self._served_at(whole),
+            self._served_at(whole).removesuffix(text) + sent,
             None if is_link else home,
             as_post=post,
             cross_host=self.cross_host,

@@ -45,16 +45,17 @@ _TOO_LONG = re.compile(rb"\btoo (?:long|large|big)\b", re.IGNORECASE)
 STREAM_TYPE = "text/event-stream"
 """Media type of server-sent events."""
 _ADVICE = {
-    401: "It wants a login, and sources are read without one: set {setting} to an open address.",
-    403: "It refuses this client: check {setting}, and that `contact` names you; else ask its "
-    "operator.",
-    404: "It has nothing there: check {setting} and the id.",
+    401: "It wants a login, or another one: give it in SETTING by reference, as "
+    "https://NAME:${PASSWORD}@HOST or ?token=${TOKEN}, and check what the variable holds.",
+    403: "It refuses this client: check what SETTING gives by reference (https://NAME:${PASSWORD}@"
+    "HOST, ?token=${TOKEN}), and that `contact` names you; else ask its operator.",
+    404: "It has nothing there: check SETTING and the id.",
     407: "The proxy wants a login: give it in the environment variable HTTPS_PROXY.",
-    410: "It is gone for good: take it out of {setting}.",
+    410: "It is gone for good: take it out of SETTING.",
     413: "The request is too large for it: ask for less at a time.",
     414: "The request is too long for it, and it takes no POST: ask for less at a time.",
     431: "The request is too long for it, and it takes no POST: ask for less at a time.",
-    451: "It is withheld for legal reasons: take it out of {setting}.",
+    451: "It is withheld for legal reasons: take it out of SETTING.",
     511: "A network in between wants a login: log in to it, then run the same command again.",
 }
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
@@ -192,7 +193,7 @@ def refusal(address: str, status: int, excerpt: str, setting: str) -> SourceErro
 
 def advice(status: int, setting: str) -> str:
     """What to do about a status that the host is not at fault for, in a sentence."""
-    return _ADVICE.get(status, "Check {setting} and the id.").format(setting=f"`{setting}`")
+    return _ADVICE.get(status, "Check SETTING and the id.").replace("SETTING", f"`{setting}`")
 
 
 def is_too_long(status: int, body: bytes) -> bool:

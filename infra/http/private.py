@@ -30,13 +30,13 @@ class PrivateAddresses:
     def at(self, url: str) -> str:
         """The address to request for a written one, or for a link that was read.
 
-        What begins with a written address is the real one; of another address of the same origin,
-        user info and known secrets are filled in.
+        What begins with a written address, the longest of them, is the real one; of another address
+        of the same origin, user info and known secrets are filled in.
         """
-        for written, real in self.real.items():
+        for written in sorted(self.real, key=len, reverse=True):
             rest = url[len(written) :]
             if url.startswith(written) and (not rest or rest[0] in "/?&#"):
-                return real + rest
+                return self.real[written] + rest
         login = self._logins.get(_origin(url))
         if login is None:
             return url
@@ -46,7 +46,7 @@ class PrivateAddresses:
 
     def shown(self, url: str) -> str:
         """A requested address as errors show it."""
-        for written, real in self.real.items():
+        for written, real in sorted(self.real.items(), key=lambda pair: -len(pair[1])):
             if url.startswith(real):
                 return shown(written + self.scrubber.text(url[len(real) :]))
         return shown(self.scrubber.text(url))

@@ -100,34 +100,44 @@ class ResponseCache:
     """Responses on disk, by URL: for each, one file with the headers and one with the body.
 
     The URL is a sufficient key, whatever `Vary` says, because our requests always carry the same
-    headers. Responses are never removed; delete the directory to empty the cache.
+    headers; where a secret is left out of it, the name of the source that asks is a part of the
+    key. Responses are never removed; delete the directory to empty the cache.
     """
 
     directory: Path
     """Made when the first response is saved."""
 
-    def load(self, url: str) -> Response | None:
-        """The stored response to a URL; None where it is missing or damaged."""
-        about, content = self._paths(url)
+    def load(self, url: str, asker: str = "") -> Response | None:
+        """The stored response to a URL; None where it is missing or damaged.
+
+        asker  name of the source that asks, where the URL is requested with a secret
+        """
+        about, content = self._paths(url, asker)
         meta = read_note(about)
         try:
             body = content.read_bytes()
         except OSError:
             return None
-        if meta is None or meta["url"] != url or meta["sha256"] != _sha256(body):
+        if meta is None or (meta["url"], meta.get("asker", "")) != (url, asker):
+            return None
+        if meta["sha256"] != _sha256(body):
             return None
         return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
 
-    def save(self, response: Response) -> None:
+    def save(self, response: Response, asker: str = "") -> None:
         """Store a response, if it can be requested conditionally; others are ignored.
+
+        asker  as of `load`
 
         Where the store cannot be written, that is said in a line, and the response is not stored.
         """
         if not response.conditions():
             return
-        about, content = self._paths(response.url)
+        about, content = self._paths(response.url, asker)
         headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
         said = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
+        if asker:
+            said["asker"] = asker
         with if_writable(about):
             write_atomic(content, partial(_write, response.body), flush=Flush.NOTHING)
             write_note(about, said)
@@ -135,15 +145,16 @@ class ResponseCache:
     def damaged(self) -> list[Path]:
         """Files with headers that `load` does not take: damaged, or with another body beside."""
         found = []
-        for about in sorted(self.directory.glob("[!.]*.json")):
+        for about in sorted(self.directory.glob(f"{'[0-9a-f]' * 64}.json")):
             meta = read_note(about)
-            if meta is None or self.load(meta["url"]) is None:
+            if meta is None or self.load(meta["url"], meta.get("asker", "")) is None:
                 found.append(about)
         return found
 
-    def _paths(self, url: str) -> tuple[Path, Path]:
-        """The files for headers and body, named by the digest of the URL."""
-        stem = hashlib.sha256(url.encode()).hexdigest()
+    def _paths(self, url: str, asker: str) -> tuple[Path, Path]:
+        """The files for headers and body, named by the digest of the key."""
+        key = f"{asker}\n{url}" if asker else url
+        stem = hashlib.sha256(key.encode()).hexdigest()
         return self.directory / f"{stem}.json", self.directory / f"{stem}.body"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.secrets.references import LOGIN, REFERENCE, WHOLE
+from infra.secrets.references import LOGIN, REFERENCE, WHOLE, without_login
 
 HIDDEN = "***"
 """Stands for a secret."""
@@ -55,6 +55,8 @@ class Piece:
     text: str
     certain: bool
     """Whether its name or its place says that it is one."""
+    name: str = ""
+    """Name of its parameter or argument; empty for user info."""
 
 
 Hide = Callable[[Piece], str]
@@ -90,6 +92,18 @@ def rewrite(kind: SettingKind, value: Any, hide: Hide) -> Any:
     return _query(value, hide) if kind == "query" else _address(value, hide, every=True)
 
 
+def pieces(kind: SettingKind, value: Any) -> list[Piece]:
+    """What may be a secret in a setting."""
+    found: list[Piece] = []
+
+    def keep(piece: Piece) -> str:
+        found.append(piece)
+        return HIDDEN
+
+    rewrite(kind, value, keep)
+    return found
+
+
 def mask_setting(name: str, value: Any) -> Any:
     """A setting as an error shows it, whatever it should have been: without the secrets that names
     or places tell."""
@@ -105,7 +119,7 @@ def mask_setting(name: str, value: Any) -> Any:
 def public_link(url: str) -> str:
     """A link as it may be passed on: without user info, and without the values of parameters whose
     names are those of secrets."""
-    return LOGIN.sub(r"\1", _address(url, shown, every=False))
+    return without_login(_address(url, shown, every=False))
 
 
 def mask_message(text: str) -> str:
@@ -145,7 +159,7 @@ def _address(address: str, hide: Hide, *, every: bool) -> str:
         certain = name is not None and is_secret_name(name)
         if not _is_literal(value) or not (certain or (every and mark != "#")):
             return found[0]
-        hidden = hide(Piece(value, certain))
+        hidden = hide(Piece(value, certain, name or ""))
         return f"{mark}{hidden}" if name is None else f"{mark}{name}={hidden}"
 
     return address[:begin] + _PARAMETER.sub(parameter, address[begin:])
@@ -157,12 +171,12 @@ def _query(text: str, hide: Hide) -> str:
     def pair(found: re.Match[str]) -> str:
         if not is_secret_name(found[1]) or not _is_literal(found[3]):
             return found[0]
-        return f"{found[1]}{found[2]}{hide(Piece(found[3], True))}"
+        return f"{found[1]}{found[2]}{hide(Piece(found[3], True, found[1]))}"
 
     def literal(found: re.Match[str]) -> str:
         compared = _COMPARED.search(found.string[max(0, found.start() - 100) : found.start()])
         if compared and is_secret_name(compared[1]) and _is_literal(found[1]):
-            return f"'{hide(Piece(found[1], False))}'"
+            return f"'{hide(Piece(found[1], False, compared[1]))}'"
         return f"'{_PAIR.sub(pair, found[1])}'"
 
     addressed = _ADDRESS.sub(lambda found: _address(found[0], hide, every=False), text)
@@ -177,9 +191,9 @@ def _arguments(value: Any, hide: Hide, name: str = "") -> Any:
         return type(value)(_arguments(item, hide, name) for item in value)
     certain = is_secret_name(name)
     if isinstance(value, int | float) and not isinstance(value, bool) and certain:
-        return hide(Piece(str(value), True))
+        return hide(Piece(str(value), True, name))
     if not isinstance(value, str) or WHOLE.fullmatch(value) or not _is_literal(value):
         return value
     if not certain and (_PLAIN_ARGUMENT.fullmatch(name) or not name):
         return _query(f"'{value}'", hide)[1:-1]
-    return hide(Piece(value, certain))
+    return hide(Piece(value, certain, name))

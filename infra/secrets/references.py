@@ -19,8 +19,12 @@ REFERENCE = re.compile(r"\$\{(file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 """A reference inside of a text."""
 WHOLE = re.compile(r"\$(?!\{)(.+)", re.DOTALL)
 """An argument that is a reference as a whole may do without braces."""
-LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#\s]*)@", re.IGNORECASE)
-"""The beginning of an address that has user info, its two groups (RFC 3986 section 3.2.1)."""
+_FILE = r"\$\{file:[^{}]+\}"
+LOGIN = re.compile(
+    rf"([a-z][a-z0-9+.-]*://)((?:{_FILE}|[^/?#\s$]|\$(?!{_FILE[2:]}))*)@", re.IGNORECASE
+)
+"""The beginning of an address that has user info, its two groups (RFC 3986 section 3.2.1). The path
+of a file of a secret may stand in it."""
 _BARE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -79,6 +83,12 @@ def spelled_out(address: str) -> str:
                  for part in login[2].split(":", 1))  # fmt: skip
         address = f"{login[1]}{':'.join(parts)}{address[login.end() - 1 :]}"
     return re.sub(r"(?<==)\$([A-Za-z_][A-Za-z0-9_]*)(?=[&#]|$)", r"${\1}", address)
+
+
+def without_login(address: str) -> str:
+    """An address without its user info, so that a reference in that is not taken for a part of the
+    host's name or of the path."""
+    return LOGIN.sub(r"\1", address)
 
 
 def fill(value: Any, values: Mapping[str, str]) -> Any:

@@ -130,9 +130,10 @@ def _pattern(value: str) -> str:
 
 
 def _character(char: str) -> str:
-    """A pattern for one character in every encoding."""
+    """A pattern for one character in every encoding; also of addresses inside of addresses, whose
+    percent signs are encoded again."""
     octets = char.encode("utf-8", "surrogatepass")
-    ways = {re.escape(char), "(?i:" + "".join(f"%{octet:02x}" for octet in octets) + ")"}
+    ways = {re.escape(char), "(?i:" + "".join(f"%(?:25)*{octet:02x}" for octet in octets) + ")"}
     if char.isalnum() and char.isascii():
         return f"(?:{'|'.join(sorted(ways))})"
     written = {json.dumps(char)[1:-1], repr(char)[1:-1], html.escape(char), f"\\{char}"}

@@ -58,8 +58,9 @@ class SecretSettings(BaseModel):
         """
         found = self.model_dump(mode="json", exclude=set(without))
         for name in self._given.keys() - set(without):
-            value = masks.rewrite(self.may_hold_secrets[name], self._given[name], masks.identity)
-            found[name] = list(value) if isinstance(value, tuple) else value
+            given = self._given[name]
+            value = masks.rewrite(self.may_hold_secrets[name], given, masks.identity)
+            found[name] = list(_numbered(value, given)) if isinstance(value, tuple) else value
         return found
 
     def filled(self, where: str) -> Self:
@@ -125,15 +126,11 @@ class SecretSettings(BaseModel):
 
     def _pieces(self, *names: str) -> list[Piece]:
         """What may be a secret in settings of these names, or in all."""
-        found: list[Piece] = []
-
-        def keep(piece: Piece) -> str:
-            found.append(piece)
-            return HIDDEN
-
-        for name in names or self._given:
-            masks.rewrite(self.may_hold_secrets[name], self._given[name], keep)
-        return found
+        return [
+            piece
+            for name in names or self._given
+            for piece in masks.pieces(self.may_hold_secrets[name], self._given[name])
+        ]
 
 
 def _each(change: Any, addresses: Any) -> Any:

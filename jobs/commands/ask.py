@@ -9,6 +9,7 @@ from rich.table import Table
 
 from infra import display
 from infra.display import Terminal, say_json
+from infra.errors import ConfigError
 from jobs.commands.options import JsonOption, LineOption, WorkspaceOption
 
 
@@ -29,11 +30,15 @@ def ask(
     from infra.lm.question import Question
     from infra.models.library import quiet_transformers
     from infra.models.loading import load
+    from infra.settings import is_unicode
     from infra.storage.workspace import Workspace
     from pipeline.bases import base_of
     from pipeline.queries.status import find_release
     from pipeline.release.output import as_released, require_release
 
+    for prompt in prompts:
+        if not is_unicode(prompt):
+            raise ConfigError(f"prompt {prompt!r} has half of a character. Give it as UTF-8 text.")
     place = Workspace.at(workspace)
     found = find_release(place, line, release)
     require_release(found)

@@ -40,7 +40,8 @@ def init(
 ) -> None:
     """Write a config for your source and your model, with a comment on every line.
 
-    On a terminal, what is not given as a flag is asked.
+    On a terminal, what is not given as a flag is asked. In the place of a secret the config names
+    an environment variable.
     """
     from infra.errors import ConfigError
     from infra.models.embedded import EMBEDDED
@@ -52,6 +53,7 @@ def init(
         require,
         source_name,
     )
+    from jobs.starter.by_reference import Referrer
     from jobs.starter.config_file import Starter, config_text, write_config
     from jobs.starter.kinds import KINDS
     from jobs.starter.question import Place
@@ -90,8 +92,12 @@ def init(
     proposed = source_name(kind, collector.answers)
     name = name or (ask("Name of the source", proposed, False) if asks else proposed)
     line = line or (ask("Name of the line of releases", "mine", False) if asks else "mine")
+    referrer = Referrer(name)
+    values = referrer.settings(kind, values)
     starter = Starter(line=line, model=model, kind=kind, name=name, values=values)
     write_config(file, config_text(starter, str(file)), force=force)
+    for note in referrer.notes():
+        tell(note)
     tell(f"Wrote {file}. Next: look whether all is well, then what would be edited:")
     tell(f"  corrigenda check --config {file}")
     tell(f"  corrigenda run --config {file} --until plan")

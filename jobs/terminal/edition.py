@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -66,13 +67,14 @@ def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
     """Print commands to try next, each with its purpose."""
     here = workspace.root == Path.cwd() / "workspace"
-    where = "" if here else f" --workspace {workspace.root}"
+    where = "" if here else f" --workspace {shlex.quote(line(str(workspace.root)))}"
     program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
-    prompt = next((e["prompt"] for e in summary.get("examples", ())), "The capital of France is")
+    examples = [example["prompt"] for example in summary.get("examples", ())]
+    prompt = shlex.quote(line(examples[0] if examples else "The capital of France is"))
     _heading("What to do next", console)
     for command, purpose in (
-        (f'ask "{prompt}"', "compare the unedited model and the release"),
-        (f'why "{prompt}"', "see what was decided about a fact, and on whose word"),
+        (f"ask {prompt}", "compare the unedited model and the release"),
+        (f"why {prompt}", "see what was decided about a fact, and on whose word"),
         ("releases", "list the releases and their reports"),
         ("status", "see how far each edition is"),
         ("rollback", "return production to the release before"),

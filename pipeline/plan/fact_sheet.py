@@ -7,7 +7,6 @@ and as Parquet.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -22,6 +21,7 @@ from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
 from discovery.trust.assessment import stated_values
 from discovery.trust.subjects import Subjects
+from infra.display import json_line
 from infra.files.digest import digest_of
 from infra.storage.stage_dir import StageDir
 from pipeline.plan.edits import PlannedEdit
@@ -136,8 +136,8 @@ def row_id(subject: str, relation: str, value: str) -> str:
 def write_sheet(rows: Sequence[SheetRow], out: StageDir) -> None:
     """Write the sheet into a stage's directory, as Parquet and as JSON Lines."""
     out.write_table(SHEET, to_table(rows, SHEET_SCHEMA))
-    lines = [json.dumps(asdict(row), ensure_ascii=False, sort_keys=True) + "\n" for row in rows]
-    out.write_text(SHEET_LINES, "".join(lines))
+    lines = [json_line(asdict(row), sort_keys=True) for row in rows]
+    out.write_text(SHEET_LINES, "".join(f"{text}\n" for text in lines))
 
 
 def _holds(row: SheetRow, subjects: Subjects) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from infra.errors import ConfigError, CorrigendaError, StageError
 from infra.files.notes import read_note
 from infra.files.tensors import is_whole
+from infra.http.limits.robots import damaged_rules
 from infra.http.response import ResponseCache
 from infra.storage.artifact import Artifact
 from infra.storage.integrity import BYTES, RECORD, Fault, extra_files, faults
@@ -273,6 +274,7 @@ def _of_caches(cache: Path) -> Iterator[Damage]:
     damaged = [
         *(p for p in sorted((cache / "preflight").glob("[!.]*.json")) if read_note(p) is None),
         *ResponseCache(cache / "http").damaged(),
+        *damaged_rules(cache / "http"),
         *(
             path
             for name in ("statistics", "values")

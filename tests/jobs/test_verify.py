@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from feed_site import serve
 from worlds import VERSIONS, job, reseal
 
 from infra.errors import StageError
@@ -158,6 +159,41 @@ def test_what_is_not_released_is_made_anew_and_is_the_same(
     assert again is not None and again.digest == before.digest
     verified = verify_version(place, VERSIONS[1], lambda size: None)
     assert not verified.damage and not verify_rest(place).damage
+
+
+def test_what_a_web_source_leaves_in_the_cache_is_whole_until_it_is_damaged(
+    world: Callable[..., Path], tmp_path: Path, corrigenda: Any
+) -> None:
+    """Answers and the rules of a robots.txt alike; each that is flipped, cut or emptied is named,
+    and made again by the next crawl."""
+    config = world()
+    with serve() as site:
+        site.put("/robots.txt", "User-agent: *\nDisallow: /closed\n")
+        feed = site.put("/feed", "<rss version='2.0'><channel><title>t</title><item><title>News"
+                        "</title><guid>1</guid><description>Ada Lovelace works for the Navy."
+                        "</description></item></channel></rss>")  # fmt: skip
+        config.write_text(
+            config.read_text() + f'[[sources]]\nkind = "feed"\nname = "news"\nfeeds = ["{feed}"]\n'
+            'relations = ["P108"]\ncontact = "a@b.org"\nmin_interval_s = 0\n'
+        )
+        place = tmp_path / "workspace"
+        run_editions(job(config, place), until="crawl")
+        assert corrigenda("verify", "-w", place)[0] == 0
+        cache = sorted((place / "cache" / "http").iterdir())
+        assert {path.suffix for path in cache} == {".json", ".body", ".robots"}
+        for path in cache:
+            for how in ("flipped", "cut", "empty"):
+                with damaged(path, how):
+                    code, out, _ = corrigenda("verify", "-w", place)
+                    assert code == 1 and out.count("is cut or altered") == 1
+                    assert str(path.with_suffix(".json" if path.suffix == ".body" else path.suffix)
+                               ) in out  # fmt: skip
+        for path in cache:
+            path.write_bytes(flipped(path.read_bytes()))
+        config.write_text(config.read_text().replace("P108", "P54"))
+        run_editions(job(config, place, replace=True), until="crawl")
+        assert [path for path, status in site.asked if status == 200].count("/robots.txt") == 2
+        assert corrigenda("verify", "-w", place)[0] == 0
 
 
 def test_a_record_of_an_earlier_version_is_read_and_said_to_have_no_digest_of_bytes(

@@ -13,7 +13,7 @@ from discovery.sources.settings import OWN_TRUST, SourceSettings
 from discovery.sources.tabular.database import MAX_ANSWER_S, MAX_ROWS
 from discovery.sources.tabular.driver import PARAMETER
 from discovery.sources.tabular.row_reader import Columns
-from infra.secrets.masks import SettingKind
+from infra.secrets.masks import SettingKind, pieces
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 """Pattern of the column names that we write into a statement ourselves."""
@@ -50,14 +50,17 @@ def one_query(text: str) -> str:
 def no_secrets(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments themselves.
 
-    Raises ValueError where one looks like a secret and is not the name of an environment variable.
+    Raises ValueError where one looks like a secret, or like a text with one, and no reference
+    stands in its place.
     """
     for name, value in arguments.items():
-        named = not isinstance(value, str) or value.startswith("$")
-        if not named and (_SECRET_NAME.search(name) or _SECRET_TEXT.search(value)):
+        if not isinstance(value, str):
+            continue
+        looks = _SECRET_NAME.search(name) or _SECRET_TEXT.search(value)
+        if looks and any(piece.certain for piece in pieces("arguments", {name: value})):
             raise ValueError(
                 f"argument {name!r} holds a secret. Put it in an environment variable and write "
-                'its name, "$NAME"'
+                'its name in its place, "$NAME" or "${NAME}"'
             )
     return arguments
 

@@ -15,6 +15,7 @@ from discovery.sources.web.items import is_web
 from infra.errors import AddressError
 from infra.http.addresses import origin_of
 from infra.secrets.masks import SettingKind
+from infra.secrets.references import without_login
 
 MAX_ENTRIES = 20_000
 """Entries of one feed that are read, unless the config says otherwise. A cursor holds as many."""
@@ -79,14 +80,14 @@ class FeedConfig(NetworkSettings):
     @property
     def origin(self) -> str:
         """The site of the first address, without user info."""
-        parts = urlsplit((*self.feeds, *self.pages)[0])
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        parts = urlsplit(without_login((*self.feeds, *self.pages)[0]))
+        return f"{parts.scheme}://{parts.netloc}"
 
     @property
     def configured(self) -> tuple[str, ...]:
-        """Feeds, pages, and further hosts by http and by https."""
+        """Feeds and pages without user info, and further hosts by http and by https."""
         places = (f"{scheme}://{host}" for host in self.hosts for scheme in ("http", "https"))
-        return (*self.feeds, *self.pages, *places)
+        return (*map(without_login, (*self.feeds, *self.pages)), *places)
 
     def local_paths(self, base_dir: Path) -> list[Path]:
         """The file of further relations, if there is one."""

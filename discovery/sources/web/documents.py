@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from discovery.sources.observation import MAX_SAMPLE, Skip
+from discovery.sources.observation import Skip
 from discovery.sources.web import sandbox
 from discovery.sources.web.config import FeedConfig
 from discovery.sources.web.items import Item, UnreadableDocument
@@ -19,7 +19,7 @@ from infra.http.client import PoliteClient
 from infra.http.faults import advice
 from infra.http.response import Response
 from infra.secrets.masks import public_link
-from infra.secrets.references import LOGIN
+from infra.secrets.references import without_login
 
 ANY_STATUS = tuple(range(400, 600))
 """HTTP statuses that are a skip and not an error, unless they stand for a fault of the host."""
@@ -35,13 +35,14 @@ class Documents:
         self, url: str, client: PoliteClient
     ) -> tuple[list[Item] | None, Response | None, list[Skip]]:
         """The items at an address (None where it gives no feed or page), the response they are
-        read from (None where it cannot be fetched), and skips for what could not be read."""
+        read from (None where it cannot be fetched), and skips for what could not be read, whose
+        samples may be long."""
         name, most = self.config.name, self.config.max_entries
         setting = "feeds" if url in self.config.feeds else "pages"
         try:
             page = client.get(url, allow=ANY_STATUS, setting=setting)
         except SourceError as error:
-            return None, None, [Skip(name, "cannot be fetched", str(error)[:MAX_SAMPLE])]
+            return None, None, [Skip(name, "cannot be fetched", str(error))]
         try:
             if page.status != 200:
                 raise UnreadableDocument(f"HTTP {page.status}", advice(page.status, setting))
@@ -53,7 +54,7 @@ class Documents:
                 skips.append(Skip(name, reason, url, len(items) - most))
             return items[:most], page, skips
         except UnreadableDocument as error:
-            sample = f"{url} ({error.advice})"[:MAX_SAMPLE] if error.advice else url
+            sample = f"{url} ({error.advice})" if error.advice else url
             return None, page, [Skip(name, str(error), sample)]
 
     def link(self, url: str, item: Item) -> str:
@@ -94,7 +95,7 @@ class Documents:
         user info and secrets."""
         given = self.config.identity()
         return {
-            written: LOGIN.sub(r"\1", address)
+            written: without_login(address)
             for name in ("feeds", "pages")
             for written, address in zip(getattr(self.config, name), given[name], strict=True)
         }

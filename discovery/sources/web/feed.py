@@ -81,6 +81,7 @@ class FeedSource:
                 f"source {self.name}: none of its addresses gives a feed or a page; the last: "
                 f"{skips[0].reason}: {skips[0].sample}"
             )
+        skips = [replace(skip, sample=skip.sample[:MAX_SAMPLE]) for skip in skips]
         changed = []
         link = partial(self.documents.link, url)
         for item in items or ():

@@ -22,6 +22,7 @@ from discovery.sources.wikibase.numbering import (
     unnamed,
 )
 from infra.secrets.masks import SettingKind
+from infra.secrets.references import without_login
 
 HOST = "wikidata.org"
 """Wikidata's host, also behind `www.`."""
@@ -84,8 +85,12 @@ class WikidataConfig(NetworkSettings):
     @property
     def on_wikidata(self) -> bool:
         """Whether the endpoint is Wikidata itself, or a recording of it."""
-        host = urlsplit(self.endpoint).hostname or ""
-        return self.endpoint.startswith(REPLAY) or f".{host}".endswith(f".{HOST}")
+        return self.endpoint.startswith(REPLAY) or f".{self._host}".endswith(f".{HOST}")
+
+    @property
+    def _host(self) -> str:
+        """Name of the endpoint's host; empty for a recording."""
+        return urlsplit(without_login(self.endpoint)).hostname or ""
 
     @property
     def origin(self) -> str:
@@ -107,7 +112,7 @@ class WikidataConfig(NetworkSettings):
     @model_validator(mode="after")
     def _numbered(self) -> WikidataConfig:
         """A Wikibase elsewhere is refused at once, unless it may be a copy on this machine."""
-        if self.needs_proof and not _on_this_machine(urlsplit(self.endpoint).hostname or ""):
+        if self.needs_proof and not _on_this_machine(self._host):
             raise ValueError(unnamed(f"{self.endpoint} is not Wikidata"))
         return self
 

@@ -27,15 +27,18 @@ PARTIAL = 206
 
 
 def select_items(
-    client: PoliteClient, endpoint: str, query: str, source: str
+    client: PoliteClient, endpoint: str, query: str, source: str, *, sent: str | None = None
 ) -> tuple[tuple[str, ...], tuple[Skip, ...]]:
     """Ids of the items that the query selects, sorted, and skips for results that are no items.
+
+    sent  the query with its secrets; None where it has none
 
     Raises SourceError, also for results that are not all.
     """
     value, page = client.get_json(
         endpoint,
         {"query": query, "format": "json"},
+        private=None if sent in (None, query) else {"query": sent, "format": "json"},
         by_post=True,
         headers={"Accept": ACCEPT},
         allow=(PARTIAL,),

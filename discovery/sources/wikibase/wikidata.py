@@ -76,7 +76,9 @@ class WikidataSource:
                 raise SourceError(f"source {self.name}: {unnamed(what)}.")
             namespace = site.items
         if config.query is not None and state.get("selected_for") != as_of.isoformat():
-            selected, skips = select_items(client, config.query_endpoint, config.query, self.name)
+            selected, skips = select_items(
+                client, config.query_endpoint, config.query, self.name, sent=config.real("query")
+            )
             state["selected_for"] = as_of.isoformat()
             alone = config.stream is None
             return Signal(selected=selected, cursor=state, done=alone, skips=skips)

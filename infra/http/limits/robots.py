@@ -9,15 +9,13 @@ practice.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from protego import Protego
 
-from infra.files.atomic import Flush, write_text
-from infra.files.notes import if_writable
+from infra.files.notes import if_writable, read_note, write_note
 from infra.http.addresses import origin_of, shown
 
 PRODUCT = "corrigenda"
@@ -31,6 +29,9 @@ FAILURE_AGE_S = 300.0
 MAX_DELAY_S = 600.0
 """Seconds of the longest Crawl-delay that we wait for, unless the config says otherwise; a site
 that asks for more is not fetched."""
+
+SUFFIX = ".robots"
+"""Ending of the files that rules are stored in."""
 
 Fetch = Callable[[str], tuple[int, bytes] | str]
 """Takes the URL of a robots.txt; returns its status and body, or why it cannot be fetched."""
@@ -120,11 +121,8 @@ class Robots:
         """The stored rules of a site; None where they are missing or damaged."""
         if self._directory is None:
             return None
-        try:
-            stored = json.loads(self._path(origin).read_text(encoding="utf-8"))
-            return Rules(**stored["rules"]) if stored["origin"] == origin else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+        stored = read_note(self._path(origin))
+        return Rules(**stored["rules"]) if stored and stored["origin"] == origin else None
 
     def _save(self, origin: str, rules: Rules) -> None:
         """Store a site's rules, unless its robots.txt could not be fetched. Where they cannot be
@@ -132,12 +130,16 @@ class Robots:
         if self._directory is None or rules.failure:
             return
         fields = {"text": rules.text, "fetched_s": rules.fetched_s}
-        text = json.dumps({"origin": origin, "rules": fields})
         path = self._path(origin)
         with if_writable(path):
-            write_text(path, text, flush=Flush.NOTHING)
+            write_note(path, {"origin": origin, "rules": fields})
 
     def _path(self, origin: str) -> Path:
         """The file of a site's stored rules."""
         stem = hashlib.sha256(origin.encode()).hexdigest()
-        return (self._directory or Path()) / f"{stem}.robots.json"
+        return (self._directory or Path()) / f"{stem}{SUFFIX}"
+
+
+def damaged_rules(directory: Path) -> list[Path]:
+    """Files of stored rules in a directory that are cut or altered, which are fetched again."""
+    return [path for path in sorted(directory.glob(f"[!.]*{SUFFIX}")) if read_note(path) is None]

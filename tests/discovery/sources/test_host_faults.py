@@ -206,8 +206,8 @@ SETTINGS |= {"stream": "stream", "feed": "pages"}
     ("status", "words"),
     [
         (400, "Check `{}`"),
-        (401, "set `{}` to an open address"),
-        (403, "check `{}`, and that `contact` names you"),
+        (401, "give it in `{}` by reference"),
+        (403, "check what `{}` gives by reference"),
         (404, "check `{}`"),
         (410, "take it out of `{}`"),
         (451, "take it out of `{}`"),

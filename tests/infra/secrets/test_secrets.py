@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from discovery.sources.tabular.sql_config import SqlConfig
 from discovery.sources.web.config import FeedConfig
 from infra.errors import ConfigError, SourceError
+from infra.http.addresses import origin_of, shown
 from infra.http.private import PrivateAddresses
 from infra.secrets.masks import mask_message, public_link
 from infra.secrets.scrubber import Known, Scrubber
@@ -22,6 +23,7 @@ ENCODINGS = {
     "plain": str,
     "percent": quote,
     "all percent": lambda text: quote(text, safe=""),
+    "percent twice": lambda text: quote(quote(text, safe=""), safe=""),
     "form": quote_plus,
     "JSON": json.dumps,
     "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False),
@@ -64,7 +66,12 @@ def test_addresses_are_written_without_secrets():
     )
     config = feed(*given_)
     assert len(set(config.feeds)) == len(given_)
-    assert list(config.filled("s").addresses.values()) == list(given_)
+    filled = config.filled("s")
+    assert list(filled.addresses.values()) == list(given_)
+    private = PrivateAddresses(filled.addresses, filled.scrubber)
+    assert [private.at(written) for written in config.feeds] == list(given_)
+    assert [private.shown(real) for real in given_] == [shown(written) for written in config.feeds]
+    assert len(set(config.identity()["feeds"])) == len(given_)
     for secret in ("pass-one", "pass-two", "lone-token", "=a", "=b", "id=1", "bare"):
         assert secret not in "".join(config.feeds) + repr(config) + config.model_dump_json()
 
@@ -85,6 +92,9 @@ def test_a_changed_secret_changes_no_identity(monkeypatch, tmp_path):
     assert named[0].identity() == named[1].identity() == config.identity()
     (real,) = named[0].addresses.values()
     assert real == "https://me:p%40ss%2Fw%26rd@e.org/?k=p%40ss%2Fw%26rd&f=in%20a%20file"
+    filed = feed("https://me:${file:" + str(tmp_path / "key") + "}@e.org/a/b@c?x=1").filled("s")
+    assert list(filed.addresses.values()) == ["https://me:in%20a%20file@e.org/a/b@c?x=1"]
+    assert filed.origin == "https://e.org" and origin_of(filed.configured[0]) == "https://e.org"
 
 
 @pytest.mark.parametrize(

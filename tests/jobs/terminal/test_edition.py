@@ -2,9 +2,12 @@
 
 import io
 import re
+import shlex
+from pathlib import Path
 
 from infra.display import Terminal
-from jobs.terminal.edition import MAX_REASONS, print_edition
+from infra.storage.workspace import Workspace
+from jobs.terminal.edition import MAX_REASONS, print_edition, print_next
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
 
@@ -98,3 +101,14 @@ def test_a_prompt_is_no_markup():
     example = {"prompt": "[red]A[/] is", "before_answer": "", "answer": "[b]C"}
     text = told(examples=[example])
     assert "[red]A[/] is" in text and "before  (nothing)" in text and "now     [b]C" in text
+
+
+def test_commands_to_try_next_can_be_pasted_into_a_shell():
+    """A prompt that a source wrote is one word of the command, which runs nothing else."""
+    for prompt in ("Ada works for", "$(id) \"; id; `id` '", "it's\nid"):
+        stream = io.StringIO()
+        place = Workspace(Path("/tmp/my $(id) space"))
+        print_next({"examples": [{"prompt": prompt}]}, place, Terminal(file=stream, width=80))
+        (command,) = [text for text in stream.getvalue().splitlines() if " why " in text]
+        words = shlex.split(command)
+        assert words[-4:] == ["why", prompt.replace("\n", "\\n"), "--workspace", str(place.root)]

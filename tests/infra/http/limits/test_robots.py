@@ -160,7 +160,7 @@ def test_rules_are_kept_for_the_next_process(tmp_path):
                 with pytest.raises(RobotsError):
                     c.get(f"{base}/secret")
         assert asked.count("/robots.txt") == 1
-        (kept,) = tmp_path.glob("*.robots.json")
+        (kept,) = tmp_path.glob("*.robots")
         kept.write_text(kept.read_text()[:-9])
         with client(cache=tmp_path) as c:
             c.get(f"{base}/x")
@@ -168,7 +168,7 @@ def test_rules_are_kept_for_the_next_process(tmp_path):
     with site(robots_txt=rules("", 500), x=PAGE) as (base, _), client(cache=tmp_path) as c:
         with pytest.raises(RobotsError):
             c.get(f"{base}/x")
-    assert len(list(tmp_path.glob("*.robots.json"))) == 1
+    assert len(list(tmp_path.glob("*.robots"))) == 1
 
 
 def test_a_rule_that_the_bound_cuts_is_not_read():
