@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from infra.lm import cache_tokens
+
 BY_TOKEN = ("keys", "values", "indexer_keys")
 """Tensors of a layer with an axis of tokens, the last but one."""
 STATES = ("conv_states", "recurrent_states")
@@ -34,6 +36,7 @@ def keep_cache_rows(cache: Any, rows: Tensor, first: int = 0) -> None:
     """Keep these rows of a cache, and of each its tokens from `first` on, in place."""
     for layer in cache.layers:
         _change(layer, lambda _, tensor: tensor[rows][..., first:, :], lambda _, s: s[rows])
+    cache_tokens.keep_rows(cache, rows, first)
 
 
 def join_caches(cache: Any, other: Any, width: int) -> None:
@@ -49,6 +52,7 @@ def join_caches(cache: Any, other: Any, width: int) -> None:
             lambda name, tensor, m=more: torch.cat([wide(tensor), wide(getattr(m, name))]),
             lambda place, state, m=more: torch.cat([state, getattr(m, place[0])[place[1]]]),
         )
+    cache_tokens.join(cache, other, width)
 
 
 def _change(
