@@ -1,7 +1,7 @@
 """Scoped values in force: hooks that add a vector to a block's output where a subject ends.
 
 The decoder's hook finds the names in the tokens of a pass, those of earlier passes included: it
-keeps them beside the cache (`infra.lm.cache_tokens`). So what the model itself wrote is looked at
+keeps them beside the cache (`infra.lm.cache_rows`). So what the model itself wrote is looked at
 like a prompt, token by token, in any batch. Where a pass has the tokens behind a name, they tell
 whether the name ends there; at the last token of a pass it is taken to end.
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from editors.deltas.token_names import TokenNames
 from infra.errors import EditError
-from infra.lm.cache_tokens import NO_TOKEN, remember, remembered
+from infra.lm.cache_rows import NO_TOKEN, remember, remembered
 
 
 class ScopedHooks:

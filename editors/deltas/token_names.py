@@ -59,7 +59,7 @@ class TokenNames:
         """Row, place of the last token and index of each name found, [K] each, in the order of
         rows and places.
 
-        ids_BW  token ids; `infra.lm.cache_tokens.NO_TOKEN` at padding
+        ids_BW  token ids; `infra.lm.cache_rows.NO_TOKEN` at padding
         new     how many of the last tokens are looked at: a name must end at one of these
 
         A name ends where no word goes on, as far as the tokens after it are there, and does not
