@@ -1,7 +1,7 @@
 """Editors next to each other on published edit sets: by generation, after all edits are in, beside
 the unedited model and the one that has the fact in its prompt.
 
-    python -m benchmarks.editors_datasets [--num 50] [--editors memit grace ft-m locft-bf]
+    python -m benchmarks.editors_datasets [--num 50] [--editors memit scoped grace ft-m locft-bf]
         [--data mquake:PATH ...] [--out FILE]
 
 The edit sets are the first records of those in benchmarks/data; --data adds further ones from your

@@ -7,11 +7,13 @@ edits beside the model. `EDITORS` names every method; adding one is a file and a
 
 from editors.editor import Editor
 from editors.external_memory.extension_based.grace import Grace
+from editors.external_memory.extension_based.scoped import Scoped
 from editors.global_optimization.constrained_fine_tuning.fine_tune import FtM, LocFtBf
 from editors.local_modification.gradient_based.memit import Memit
 
 EDITORS: dict[str, type[Editor]] = {
     "memit": Memit,
+    "scoped": Scoped,
     "grace": Grace,
     "ft-m": FtM,
     "locft-bf": LocFtBf,

@@ -7,9 +7,11 @@ there are.
 
 from editors.deltas.codebook import Codebook
 from editors.deltas.part import Part
+from editors.deltas.scoped import ScopedValues
 from editors.deltas.weights import WeightPart
 
 PARTS: dict[str, type[Part]] = {
     "": WeightPart,
     "codebook": Codebook,
+    "scoped": ScopedValues,
 }

@@ -81,7 +81,7 @@ class Codebook(Part):
 
     kind: ClassVar[str] = "codebook"
     own_attention: ClassVar[bool] = True
-    unit: ClassVar[str] = "entries"
+    unit: ClassVar[str] = "codebook entries"
 
     target: str
     """Name of the projection in `named_modules`."""

@@ -32,8 +32,8 @@ class Part(ABC):
     """Whether `compose` writes all of the part into a checkpoint. Other parts have to be attached
     to the loaded checkpoint."""
     unit: ClassVar[str] = ""
-    """Plural noun for what `size` counts, for people: `entries`. Empty: records of a run do not
-    count this kind."""
+    """Plural noun for what `size` counts, for people: `codebook entries`. Empty: records of a run
+    do not count this kind."""
 
     target: str
     """Name of the parameter or module that it changes. A delta has at most one part of a kind for

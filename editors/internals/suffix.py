@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ from editors.internals.shared_prefix import Prefix, expanded, seen, stems
 from editors.internals.suffix_rows import SuffixRows
 from editors.internals.tokens import TokenRow, bucketed, pad, waste_tokens
 
+Place = Literal["block", "projection"]
+"""The module whose output δ is added to."""
 BUCKET_TOKENS = 8192
 """Suffix tokens that run together at most; bounds the memory of a step."""
 
@@ -51,20 +54,22 @@ class _Whole:
 
 
 class Site:
-    """Where δ is added: the residual stream after block `layer`, or its projection's output."""
+    """Where δ is added: to the output of block `layer`, which is the residual stream, or to that of
+    its projection. Unless a place is given, to the stream where the block adds what its projection
+    gives, so that a change of the projection's weight has the same effect."""
 
     def __init__(
         self,
         architecture: Architecture,
         layer: int,
         *,
-        at_projection: bool = False,
+        place: Place | None = None,
         few_passes: bool = False,
     ) -> None:
         self.architecture = architecture
         self.layer = layer
         self.block = architecture.blocks[layer]
-        self.residual = self.block.gain is not None and not at_projection
+        self.residual = self.block.gain is not None if place is None else place == "block"
         self.first = layer + 1 if self.residual else layer
         """First block to run at every step."""
         self.whole = architecture.keeps_states

@@ -72,6 +72,22 @@ def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "")
     return TokenRow(tuple(ids), lookup, num_target)
 
 
+def encode_name(tokenizer: Any, text: str, span: tuple[int, int]) -> tuple[int, ...]:
+    """The tokens of a name in a text: those that overlap `span`. Empty where the last of them
+    reaches beyond the name."""
+    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    inside = [
+        (token, end)
+        for token, (start, end) in zip(
+            encoding["input_ids"], encoding["offset_mapping"], strict=True
+        )
+        if start < span[1] and end > span[0] and end > start
+    ]
+    if not inside or inside[-1][1] > span[1]:
+        return ()
+    return tuple(token for token, _ in inside)
+
+
 def in_context(tokenizer: Any, request: EditRequest, context: str) -> TokenRow:
     """A request's row behind a context; the empty context is the bare prompt."""
     start, end = request.subject_span

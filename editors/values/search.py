@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from editors.editor import Progress, silent
 from editors.internals.architecture import Architecture
 from editors.internals.forward import frozen, plain_attention, work_dtype
-from editors.internals.suffix import Site
+from editors.internals.suffix import Place, Site
 from editors.internals.suffix_rows import SuffixRows
 from editors.internals.tokens import TokenRow
 from editors.statistics.fisher import preconditioner
@@ -43,7 +43,7 @@ class Value:
     """A value found, and how the search for it went."""
 
     z_D: Tensor
-    """Wanted value at the site, [D]; not finite if the loss was not."""
+    """Wanted value at the site, or change of it, [D]; not finite if the loss was not."""
     steps: int
     """Evaluations of the loss."""
     loss: float
@@ -78,7 +78,8 @@ def optimise(
     config: ValueConfig,
     *,
     G_DD: Tensor | None = None,
-    at_projection: bool = False,
+    place: Place | None = None,
+    as_change: bool = False,
     progress: Progress = silent,
     group: Group = SINGLE_PROCESS,
 ) -> list[Value]:
@@ -91,11 +92,11 @@ def optimise(
     of δ as large as its largest entry, and a longer δ harms other facts without helping this one.
     A fact stops before stepping when its NLL is below `stop_loss`. δ, norms and losses are float32
     or wider. With the site's Fisher information `G_DD` the descent is in its metric (natural
-    gradient): the same loss is reached by a δ that ordinary text minds less. `at_projection` puts δ
-    on the MLP's output instead of the residual stream. All ranks of `group` give all facts and are
-    returned all values.
+    gradient): the same loss is reached by a δ that ordinary text minds less. `place` is that of
+    `Site`. With `as_change` the values returned are δ instead of z. All ranks of `group` give all
+    facts and are returned all values.
     """
-    site = Site(architecture, layer, at_projection=at_projection, few_passes=group.size > 1)
+    site = Site(architecture, layer, place=place, few_passes=group.size > 1)
     with frozen(architecture.model), plain_attention(architecture.model):
         with torch.no_grad():
             owners = [i for i, fact in enumerate(facts) for _ in fact.rows]
@@ -105,7 +106,9 @@ def optimise(
             essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
             P_DD = None if G_DD is None else preconditioner(G_DD, damping=config.damping)
             P_DD = None if P_DD is None else P_DD.to(h_BD.device, dtype)
-        search = _Search(site, rows, essence, h_BD[bare].to(dtype), P_DD, config, group)
+        search = _Search(
+            site, rows, essence, h_BD[bare].to(dtype), P_DD, config, group, as_change=as_change
+        )
         return search.run(lambda done: progress("values", done, len(facts)))
 
 
@@ -145,8 +148,10 @@ class _Search:
         P_DD: Tensor | None,
         config: ValueConfig,
         group: Group,
+        *,
+        as_change: bool,
     ) -> None:
-        self.P_DD, self.group = P_DD, group
+        self.P_DD, self.group, self.as_change = P_DD, group, as_change
         self.site, self.rows, self.essence, self.config = site, rows, essence, config
         self.facts_F = torch.arange(len(h_FD), device=h_FD.device)
         self.h_FD = h_FD
@@ -179,7 +184,8 @@ class _Search:
         return [found[i] for i in range(len(found))]
 
     def _value(self, i: int, step: int, J_F: Tensor, nll_F: Tensor, lost: bool) -> Value:
-        z_D = (self.h_FD[i] + self.delta_FD[i]).cpu()
+        delta_D = self.delta_FD[i]
+        z_D = (delta_D if self.as_change else self.h_FD[i] + delta_D).cpu()
         return Value(
             z_D=torch.full_like(z_D, torch.nan) if lost else z_D,
             steps=step,

@@ -1,4 +1,5 @@
-"""Rows of a cache: selected, cut, and joined with those of another cache.
+"""Rows of a cache: selected, cut, and joined with those of another cache; and the token ids that it
+was filled with, where they are kept beside it.
 
 A layer holds keys and values of every token, [N, H, W, D], the keys of an index beside them, [N, W,
 D], or states that have no axis of tokens, [N, ...]. Axis letters: N rows, H heads, W cached tokens.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache as cached
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ STATES = ("conv_states", "recurrent_states")
 """Tensors without, by number, in dicts."""
 FLAGS = ("is_conv_states_initialized", "is_recurrent_states_initialized", "has_previous_state")
 """What is known of each state, by number, in dicts that the layer writes to."""
+
+NO_TOKEN = -1
+"""Id kept for a place without a token: padding."""
 
 
 def copy_cache_rows(cache: Any, rows: Tensor) -> Any:
@@ -34,6 +39,9 @@ def keep_cache_rows(cache: Any, rows: Tensor, first: int = 0) -> None:
     """Keep these rows of a cache, and of each its tokens from `first` on, in place."""
     for layer in cache.layers:
         _change(layer, lambda _, tensor: tensor[rows][..., first:, :], lambda _, s: s[rows])
+    ids_NW = remembered(cache)
+    if ids_NW is not None:
+        cache.token_ids = ids_NW[rows][:, first:]
 
 
 def join_caches(cache: Any, other: Any, width: int) -> None:
@@ -49,6 +57,23 @@ def join_caches(cache: Any, other: Any, width: int) -> None:
             lambda name, tensor, m=more: torch.cat([wide(tensor), wide(getattr(m, name))]),
             lambda place, state, m=more: torch.cat([state, getattr(m, place[0])[place[1]]]),
         )
+    own_NW, more_NW = remembered(cache), remembered(other)
+    if own_NW is not None and more_NW is not None:
+        both = [pad(x, (width - x.shape[1], 0), value=NO_TOKEN) for x in (own_NW, more_NW)]
+        cache.token_ids = torch.cat(both)
+
+
+def remember(cache: Any, ids_NW: Tensor) -> None:
+    """Keep the token ids of all rows of a cache; from now on they are changed with its rows."""
+    kind = type(cache)
+    if not issubclass(kind, _Remembering):
+        cache.__class__ = _remembering(kind)
+    cache.token_ids = ids_NW
+
+
+def remembered(cache: Any) -> Tensor | None:
+    """The token ids of all rows, [N, W], `NO_TOKEN` at padding; None where none were kept."""
+    return getattr(cache, "token_ids", None)
 
 
 def _change(
@@ -69,3 +94,37 @@ def _change(
     for name in FLAGS:
         if flags := getattr(layer, name, None):
             setattr(layer, name, dict(flags))
+
+
+class _Remembering:
+    """Methods of a cache that change its rows: here also those of its token ids. transformers calls
+    them in a beam search, and where it takes back tokens."""
+
+    token_ids: Tensor
+
+    def reorder_cache(self, beam_idx: Tensor) -> Any:
+        self.token_ids = self.token_ids[beam_idx.to(self.token_ids.device)]
+        return super().reorder_cache(beam_idx)  # type: ignore[misc]
+
+    def batch_select_indices(self, indices: Tensor) -> Any:
+        self.token_ids = self.token_ids[indices.to(self.token_ids.device)]
+        return super().batch_select_indices(indices)  # type: ignore[misc]
+
+    def batch_repeat_interleave(self, repeats: int) -> Any:
+        self.token_ids = self.token_ids.repeat_interleave(repeats, dim=0)
+        return super().batch_repeat_interleave(repeats)  # type: ignore[misc]
+
+    def crop(self, max_length: int) -> Any:
+        """transformers cuts to a length, or with a negative number drops so many tokens."""
+        self.token_ids = self.token_ids[:, :max_length]
+        return super().crop(max_length)  # type: ignore[misc]
+
+    def reset(self) -> Any:
+        self.token_ids = self.token_ids[:, :0]
+        return super().reset()  # type: ignore[misc]
+
+
+@cached
+def _remembering(kind: type) -> type:
+    """A kind of cache that changes its token ids with its rows."""
+    return type(kind.__name__, (_Remembering, kind), {})

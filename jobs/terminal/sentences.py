@@ -122,11 +122,25 @@ def edit(counts: Counts) -> str:
     """How many facts were written into the model, and how many could not be."""
     status = counts.get("status", {})
     written, failed = status.get("edited", 0), status.get("quarantined", 0)
-    entries = counts.get("codebook", 0)
-    where = f" as {many(entries, 'entry', 'entries')} beside its weights" if entries else ""
+    beside = _beside(counts)
+    where = f" as {beside} beside its weights" if beside else ""
     return _joined(
         f"wrote {many(written, 'fact')} into the model{where}" if written else "wrote nothing",
         f"{failed:,} could not be written" if failed else "",
+    )
+
+
+def _beside(counts: Counts) -> str:
+    """What an edit has that no checkpoint holds, in words; empty where there is nothing."""
+    return _joined(
+        *(
+            many(counts[kind], one, more)
+            for kind, one, more in (
+                ("codebook", "entry", "entries"),
+                ("scoped", "scoped value", "scoped values"),
+            )
+            if counts.get(kind)
+        )
     )
 
 
@@ -173,11 +187,11 @@ def gate(counts: Counts) -> str:
 
 def release(counts: Counts) -> str:
     """How many edits and facts the release has."""
-    entries, sheet = counts.get("codebook", 0), counts.get("fact_sheet", 0)
+    beside, sheet = _beside(counts), counts.get("fact_sheet", 0)
     key = counts.get("release_id", "")[:12]
     return _joined(
         f"published {many(counts.get('edits', 0), 'edit')}{f' as release {key}' if key else ''}",
-        f"{many(entries, 'entry', 'entries')} beside the weights" if entries else "",
+        f"{beside} beside the weights" if beside else "",
         f"a fact sheet of {many(sheet, 'fact')} for retrieval" if sheet else "",
     )
 

@@ -214,7 +214,7 @@ def test_a_codebook_is_released_and_consolidated(
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(unedited(input_ids=ids).logits, served(input_ids=ids).logits)
     card = (released.path / "README.md").read_text()
-    assert "codebook of" in card and "load_edited" in card
+    assert "codebook entries" in card and "load_edited" in card
     evaluated = place.find("evaluate", VERSIONS[0])
     assert evaluated is not None
     report = evaluated.json("report.json")

@@ -206,7 +206,7 @@ class Grace:
             [column.fact for column in columns],
             self.layer(base.architecture),
             self.config.values,
-            at_projection=True,
+            place="projection",
             progress=call.progress,
             group=base.group,
         )

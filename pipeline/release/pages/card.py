@@ -72,9 +72,9 @@ def render_card(
 
 
 def beside_checkpoint(manifest: Mapping[str, Any]) -> list[str]:
-    """Names of the delta's parts that a checkpoint cannot hold, as `a codebook of 12 entries`."""
+    """The delta's parts that a checkpoint cannot hold, as `12 codebook entries`."""
     return [
-        f"a {kind} of {count} {PARTS[kind].unit}"
+        f"{count} {PARTS[kind].unit}"
         for kind, count in recorded_counts(manifest).items()
         if count and not PARTS[kind].in_checkpoint
     ]

@@ -18,6 +18,7 @@ from editors.deltas import PARTS
 from editors.deltas.codebook import Codebook, Record
 from editors.deltas.delta import Delta
 from editors.deltas.part import Part
+from editors.deltas.scoped import ScopedValue, ScopedValues
 from editors.deltas.weights import LowRank, WeightPart
 from infra.errors import EditError
 from pipeline.edit.attach import AttachDelta, as_exported
@@ -85,7 +86,18 @@ def codebook(seed: int) -> Part:
     return Codebook(MODULE).extended([entry])
 
 
-EXAMPLES: dict[str, Callable[[int], Part]] = {"": weight, "codebook": codebook, "bias": bias}
+def scoped(seed: int) -> Part:
+    item = request(f"Prompt {seed} is", "Prompt", "x", name=str(seed))
+    value = ScopedValue(((seed + 5,), (seed, 6)), random(seed, 32), (item,))
+    return ScopedValues("transformer.h.1", torch.zeros(300, dtype=torch.uint8), (value,))
+
+
+EXAMPLES: dict[str, Callable[[int], Part]] = {
+    "": weight,
+    "codebook": codebook,
+    "scoped": scoped,
+    "bias": bias,
+}
 """A part of each kind that fits the model, another for each seed."""
 
 

@@ -136,7 +136,7 @@ def test_values_that_are_not_finite_are_named(what: str, tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("editor", ["grace", "locft-bf", "ft-m"])
+@pytest.mark.parametrize("editor", ["scoped", "grace", "locft-bf", "ft-m"])
 def test_every_editor_is_tried(editor: str, checkpoint: Any, tmp_path: Path) -> None:
     """Also on a model that keeps states; nothing is left beside what was found."""
     for base in (checkpoint("llama"), saved(make_model("lfm2"), tmp_path / "base")):

@@ -1,0 +1,168 @@
+"""Scoped values: vectors added to a block's output, each only where its subject's name ends.
+
+A value is what a search found for the last token of a subject (`editors.values.search`). In force
+it changes no prompt in which no name of its subject stands, and values of other subjects do not
+change it. A model with scoped values is no plain checkpoint: the values are attached when it is
+loaded.
+
+N: names. D: hidden size. S: subjects. V: vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from editors.deltas.part import Part
+from editors.deltas.scoped_hooks import ScopedHooks
+from editors.request import EditRequest
+from infra.errors import EditError
+
+Name = tuple[int, ...]
+"""The token ids of a subject's name as it stands in text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScopedValue:
+    """The change where one subject's name ends."""
+
+    names: tuple[Name, ...]
+    """Its names in tokens: within a sentence, at the beginning of a text, behind a mark."""
+    value_D: Tensor
+    """Added to the block's output, float32 or wider."""
+    requests: tuple[EditRequest, ...]
+    """What it was found for. Kept whole: a later release may write them into the weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScopedValues(Part):
+    """The scoped values at one block."""
+
+    kind: ClassVar[str] = "scoped"
+    unit: ClassVar[str] = "scoped values"
+
+    target: str
+    """Name of the block in `named_modules`."""
+    edges_V: Tensor
+    """`word_edges` of the tokenizer."""
+    values: tuple[ScopedValue, ...] = ()
+    """In the order of writing. A name is one value's only."""
+
+    @property
+    def size(self) -> int:
+        """Number of subjects."""
+        return len(self.values)
+
+    @property
+    def requests(self) -> tuple[EditRequest, ...]:
+        """The requests of all values."""
+        return tuple(request for value in self.values for request in value.requests)
+
+    def check(self, model: Any) -> None:
+        """Raise EditError where the model has no such block, another width or vocabulary."""
+        try:
+            model.get_submodule(self.target)
+        except AttributeError:
+            raise EditError(
+                f"the scoped values are for {self.target}, which {type(model).__name__} lacks."
+            ) from None
+        config = model.config.get_text_config()
+        made = len(self.values[0].value_D), len(self.edges_V)
+        if made != (config.hidden_size, config.vocab_size):
+            raise EditError(
+                f"the scoped values of {self.target} have width and vocabulary {made}, the model "
+                f"{(config.hidden_size, config.vocab_size)}: they were made for another model."
+            )
+
+    def attach(self, model: Any) -> Callable[[], None]:
+        """Put the values in force; the returned function removes the hooks."""
+        pairs = [(name, value.value_D) for value in self.values for name in value.names]
+        return ScopedHooks(
+            model.get_decoder(),
+            model.get_submodule(self.target),
+            names=[name for name, _ in pairs],
+            values_ND=torch.stack([value_D for _, value_D in pairs]),
+            edges_V=self.edges_V,
+        ).detach
+
+    def join(self, other: Part) -> Self:
+        """With the other's values written later: they take over the names that are in both.
+
+        Raises EditError for another block or tokenizer.
+        """
+        if not isinstance(other, ScopedValues) or self.target != other.target:
+            raise EditError(f"scoped values of {self.target} and {other.target} do not join.")
+        if not torch.equal(self.edges_V, other.edges_V):
+            raise EditError(f"scoped values of {self.target} are of two different models.")
+        taken = {name for value in other.values for name in value.names}
+        kept = [
+            replace(value, names=tuple(name for name in value.names if name not in taken))
+            for value in self.values
+        ]
+        return replace(self, values=(*(value for value in kept if value.names), *other.values))
+
+    def without(self, ids: Container[str]) -> Self:
+        """As if the requests of these ids had never been written.
+
+        Raises EditError where a value was found for one of them together with another request.
+        """
+        kept: list[ScopedValue] = []
+        for value in self.values:
+            left = [request for request in value.requests if request.id not in ids]
+            if left and len(left) < len(value.requests):
+                raise EditError(
+                    f"{left[0].subject!r} has one value for {len(value.requests)} requests. Edit "
+                    "anew without those that are to go."
+                )
+            kept += [value] if left else []
+        return replace(self, values=tuple(kept))
+
+    def pack(self) -> tuple[dict[str, Tensor], str]:
+        """As tensors: values [S, D], edges [V], all names' tokens one after the other, and of each
+        name its number of tokens and its subject [N]; and the requests as JSON."""
+        names = [(name, s) for s, value in enumerate(self.values) for name in value.names]
+        values = [value.value_D.detach().cpu() for value in self.values]
+        rows = [
+            [[q.id, q.prompt, q.subject_span, q.target, q.old_targets] for q in value.requests]
+            for value in self.values
+        ]
+        tensors = {
+            "values": torch.stack(values) if values else torch.zeros(0, 0),
+            "edges": self.edges_V,
+            "tokens": torch.tensor([i for name, _ in names for i in name], dtype=torch.long),
+            "lengths": torch.tensor([len(name) for name, _ in names], dtype=torch.long),
+            "subjects": torch.tensor([s for _, s in names], dtype=torch.long),
+        }
+        return tensors, json.dumps(rows)
+
+    @classmethod
+    def unpack(cls, target: str, tensors: Mapping[str, Tensor], text: str) -> Self:
+        """The part that `pack` packed."""
+        rows: list[list[Any]] = json.loads(text)
+        names: list[list[Name]] = [[] for _ in rows]
+        pieces = tensors["tokens"].split(tensors["lengths"].tolist())
+        for piece, s in zip(pieces, tensors["subjects"].tolist(), strict=True):
+            names[s].append(tuple(piece.tolist()))
+        values = [
+            ScopedValue(tuple(own), value_D, _requests(row))
+            for own, value_D, row in zip(names, tensors["values"], rows, strict=True)
+        ]
+        return cls(target, tensors["edges"], tuple(values))
+
+
+def _requests(rows: Sequence[Sequence[Any]]) -> tuple[EditRequest, ...]:
+    return tuple(
+        EditRequest(
+            id=name,
+            prompt=prompt,
+            subject_span=(span[0], span[1]),
+            target=target,
+            old_targets=tuple(old),
+        )
+        for name, prompt, span, target, old in rows
+    )

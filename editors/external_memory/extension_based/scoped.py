@@ -1,0 +1,246 @@
+"""Scoped values: MEMIT's values (arXiv:2210.07229 section 4.3.1), added where the subject stands.
+
+A value is searched for as MEMIT's is, at the last token of the subject, and is then not written
+into weights but added there whenever a name of the subject ends, in prompts and in what the model
+writes itself. No weight changes. Facts do not interfere, whatever their number, and a prompt in
+which no edited subject stands is answered bitwise as by the base. Other prompts about an edited
+subject do see its value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from editors.base import Base
+from editors.deltas.delta import Delta
+from editors.deltas.scoped import Name, ScopedValue, ScopedValues
+from editors.deltas.token_names import word_edges
+from editors.editor import Corpus, EditorCall, Proposal, Work
+from editors.external_memory.extension_based.prompt_columns import end_tokens
+from editors.internals.architecture import Architecture
+from editors.internals.contexts import STARTERS, contexts
+from editors.internals.tokens import TokenRow, encode_name, essence, in_context
+from editors.request import EditRequest
+from editors.values.columns import Column, contradictions, even_parts, reports_of
+from editors.values.config import ValueConfig, check_range
+from editors.values.search import FactRows, Value, mean_loss, optimise
+from infra.errors import ConfigError, EditError
+
+DEPTH = 0.37
+"""Layer by default, over the depth: 11 of SmolLM2-135M's 30."""
+MARKS = ("", "a ", '"', "(", "\n")
+"""What stands before a name in text. With each its first token may be another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopedValueConfig(ValueConfig):
+    """How a value is searched for. Only prompts about the subject see it, so it may be larger than
+    MEMIT's and is sought longer, over more contexts."""
+
+    steps: int = 40
+    """Most evaluations of the loss. 1 to 1000."""
+    clamp: float = 1.5
+    stop_loss: float = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopedConfig:
+    """Settings of scoped values."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    layer: int | None = None
+    """Layer whose output is changed, from 0; unset: at 0.37 of the depth."""
+    num_prefixed: int = 6
+    """Contexts besides the bare prompt. 0 to 10."""
+    context_tokens: int = 10
+    """Tokens that the model adds to a context's starter. 1 to 100."""
+    end: Literal["text", "line", "none"] = "none"
+    """What is learnt behind the target, so that the answer stops: end of text, a newline, or
+    nothing."""
+    values: ScopedValueConfig = field(default_factory=ScopedValueConfig)
+    """The search for values."""
+    chunk: int = 64
+    """Subjects optimised together: bounds memory, and what a killed run loses. 1 to 4096."""
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        check_range(kind, "layer", self.layer or 0, 0, 1 << 20)
+        check_range(kind, "num_prefixed", self.num_prefixed, 0, len(STARTERS))
+        check_range(kind, "context_tokens", self.context_tokens, 1, 100)
+        check_range(kind, "chunk", self.chunk, 1, 4096)
+        if self.end not in ("text", "line", "none"):
+            raise ConfigError(f"{kind}: end={self.end!r} is none of 'text', 'line', 'none'.")
+
+
+class Scoped:
+    """Scoped values as an `editors.editor.Editor`."""
+
+    Config: ClassVar[type[Any]] = ScopedConfig
+    Fitted: ClassVar[type[Any] | None] = None
+
+    def __init__(self, config: ScopedConfig | None = None) -> None:
+        self.config = config or ScopedConfig()
+        self._contexts: tuple[Any, tuple[str, ...]] | None = None
+        """The contexts of the model seen last."""
+
+    def layer(self, architecture: Architecture) -> int:
+        """Layer whose output is changed. Raises ConfigError for a layer that the model lacks."""
+        num_layers = len(architecture.blocks)
+        layer = self.config.layer
+        if layer is None:
+            return architecture.editable([min(round(DEPTH * num_layers), num_layers - 1)])[0]
+        if layer >= num_layers:
+            raise ConfigError(
+                f"layer={layer} but {type(architecture.model).__name__} has {num_layers} "
+                f"(0-{num_layers - 1}). Choose a lower layer or leave `layer` unset."
+            )
+        return layer
+
+    def fit(self, call: EditorCall[Any], corpus: Corpus) -> None:
+        """Nothing: no other text is changed."""
+
+    def fit_spec(self) -> list[Any]:
+        """Nothing is fitted."""
+        return []
+
+    def value_key(self, requests: Sequence[EditRequest], base_digest: str) -> str:
+        """Content key of a value: base model, requests of the subject, contexts and settings."""
+        config = self.config
+        content = {
+            "method": "scoped-value-1",
+            "base": base_digest,
+            "requests": sorted([r.prompt, *r.subject_span, r.target] for r in requests),
+            "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
+            "layer": config.layer,
+            "end": config.end,
+            "values": asdict(config.values),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def prepare(self, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Work:
+        """Refused: the same prompt asked for different targets, rows that cannot be tokenised.
+
+        The rest in even groups of at most `chunk` subjects, longest first, whatever the order of
+        the requests.
+        """
+        base = call.base
+        refused = contradictions(requests)
+        columns = self._columns(base, requests, refused)
+        missing = [c for c in columns if self._key(c, base) not in call.store]
+        missing.sort(key=lambda c: (-c.longest, self._key(c, base)))
+        groups = tuple(
+            tuple(request for column in part for request in column.requests)
+            for part in even_parts(missing, self.config.chunk)
+        )
+        return Work(requests=tuple(requests), refused=refused, groups=groups)
+
+    def find_values(self, call: EditorCall[Any], group: Sequence[EditRequest]) -> dict[str, Tensor]:
+        """The values [D + 4] (`Value.pack`) of one group, by content key: what is added to the
+        block's output."""
+        base = call.base
+        columns = self._columns(base, group, {})
+        found = optimise(
+            base.architecture,
+            [column.fact for column in columns],
+            self.layer(base.architecture),
+            self.config.values,
+            place="block",
+            as_change=True,
+            progress=call.progress,
+            group=base.group,
+        )
+        keys = [self._key(column, base) for column in columns]
+        return dict(zip(keys, (value.pack() for value in found), strict=True))
+
+    def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Mean loss of the values."""
+        return mean_loss(values)
+
+    def propose(self, call: EditorCall[Any], work: Work) -> Proposal:
+        """The scoped values of all requests that can be carried out, and a report for every one.
+
+        `work.live` is not needed: values are put on top of others by joining them.
+        """
+        base, refused = call.base, dict(work.refused)
+        columns = self._columns(base, work.requests, refused)
+        for column in columns:
+            column.value = Value.unpack(call.store[self._key(column, base)])
+        values = tuple(
+            ScopedValue(_names(base, column), column.value.z_D, tuple(column.requests))
+            for column in columns
+            if column.usable and column.value is not None
+        )
+        call.progress("scoped values", len(values), len(values))
+        module = base.architecture.blocks[self.layer(base.architecture)].module
+        target = next(name for name, own in base.model.named_modules() if own is module)
+        size = base.model.config.get_text_config().vocab_size
+        part = ScopedValues(target, word_edges(base.tokenizer, size), values)
+        return Proposal(Delta((part,)), reports_of(work.requests, columns, refused))
+
+    def _columns(
+        self, base: Base, requests: Sequence[EditRequest], refused: dict[str, str]
+    ) -> list[Column]:
+        """A column for each subject, by its name, in order of their first request; `refused` gains
+        what cannot be tokenised."""
+        texts, end = self._texts(base), end_tokens(base.tokenizer, self.config.end)
+        columns: dict[str, Column] = {}
+        for request in requests:
+            if request.id in refused:
+                continue
+            try:
+                rows = tuple(_row(base.tokenizer, request, text, end) for text in texts)
+                bottom = essence(base.tokenizer, request.subject)
+            except EditError as error:
+                refused[request.id] = str(error)
+                continue
+            if request.subject not in columns:
+                columns[request.subject] = Column([request], FactRows(rows, bottom), rows)
+                continue
+            column = columns[request.subject]
+            known = {(r.prompt, r.target) for r in column.requests}
+            column.requests.append(request)
+            if (request.prompt, request.target) not in known:
+                column.fact = FactRows(column.fact.rows + rows, bottom)
+        return list(columns.values())
+
+    def _texts(self, base: Base) -> tuple[str, ...]:
+        """This model's contexts, the empty one first."""
+        if self._contexts is None or self._contexts[0] is not base.model:
+            number, tokens = self.config.num_prefixed, self.config.context_tokens
+            texts = contexts(base.model, base.tokenizer, num_prefixed=number, num_tokens=tokens)
+            self._contexts = base.model, texts
+        return self._contexts[1]
+
+    def _key(self, column: Column, base: Base) -> str:
+        return self.value_key(column.requests, base.digest)
+
+
+def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...]) -> TokenRow:
+    """Context, prompt, target and `end`, looked up at the subject's last token.
+
+    Raises EditError where the name's last token reaches beyond the name: it would not be found.
+    """
+    row = in_context(tokenizer, request, context)
+    start, stop = (len(context) + at for at in request.subject_span)
+    name = encode_name(tokenizer, context + request.prompt, (start, stop))
+    if not name:
+        raise EditError(
+            f"the tokenizer joins {request.subject!r} with what follows it in {request.prompt!r}"
+        )
+    return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
+
+
+def _names(base: Base, column: Column) -> tuple[Name, ...]:
+    """The tokens of a subject's name wherever it may stand: in its prompts, and behind `MARKS`."""
+    subject = column.requests[0].subject
+    places = [(request.prompt, request.subject_span) for request in column.requests]
+    places += [(mark + subject, (len(mark), len(mark + subject))) for mark in MARKS]
+    found = dict.fromkeys(encode_name(base.tokenizer, text, span) for text, span in places)
+    return tuple(name for name in found if name)
