@@ -30,6 +30,7 @@ from infra.errors import ConfigError, StageError
 from infra.files.atomic import (
     LockHeld,
     exclusive_lock,
+    flush_directory,
     flush_tree,
     make_directory,
     remove_leftovers,
@@ -227,6 +228,7 @@ class Workspace:
                     flush_tree(partial)
                     write_json(partial / RECORD, record)
                 (partial / FINGERPRINT).unlink(missing_ok=True)
+                flush_directory(partial)  # else a power cut may bring that file back
                 with self._while_unfinished(fixed_by if final.exists() else None):
                     reused()  # raises where it may no longer be discarded
                     put_in_place(partial, final, replace=True)
