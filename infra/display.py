@@ -100,7 +100,7 @@ def say_json(value: Any) -> None:
     """
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(value, default=str, ensure_ascii=ascii_only)
-    print(_OBEYED.sub(_json_escape, text))
+    print(_OBEYED.sub(_json_escape, text), flush=True)
 
 
 def write_any_character() -> None:

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
 from infra.display import LogLine, line, say, say_json, write_any_character
-from infra.errors import CorrigendaError, reason
+from infra.errors import CorrigendaError
 from infra.secrets.masks import mask_message
+from infra.storage.writing import refused
 from jobs.commands.ask import ask
 from jobs.commands.check import check
 from jobs.commands.evaluate import evaluate
@@ -78,23 +79,24 @@ def main() -> None:
         with _signals_raise():
             app()
     except CorrigendaError as error:
-        said = mask_message(str(error))
-        if "--json" in sys.argv:
-            say_json({"error": said, "kind": type(error).__name__})
-        say(f"{type(error).__name__}: {line(said)}", file=sys.stderr)
+        _tell(error)
         raise SystemExit(1) from None
     except OSError as error:
-        said = f"cannot read or write {error.filename or 'a file'}: {reason(error)}"
-        if "--json" in sys.argv:
-            say_json({"error": said, "kind": "StageError"})
-        say(
-            f"StageError: {line(said)}. What was finished is kept; mend this and run the same "
-            "command again.",
-            file=sys.stderr,
-        )
+        _tell(refused("", error))
         raise SystemExit(1) from None
     except _Stopped as stopped:
         (number,) = stopped.args
         word = "interrupted" if number == signal.SIGINT else "terminated"
         say(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
         raise SystemExit(128 + number) from None
+
+
+def _tell(error: CorrigendaError) -> None:
+    """Print an error to standard error and, with `--json`, to standard output, as far as there is
+    room where these lead to."""
+    said = mask_message(str(error))
+    if "--json" in sys.argv:
+        with suppress(OSError):
+            say_json({"error": said, "kind": type(error).__name__})
+    with suppress(OSError):
+        say(f"{type(error).__name__}: {line(said)}", file=sys.stderr)

@@ -78,7 +78,7 @@ def power_cuts(steps: Sequence[Step]) -> Iterator[State]:
     """At each step without what was not flushed."""
     finished: list[str] = []  # outputs in the order in which they were finished
     for number, step in enumerate(steps):
-        finished += [output for output in outputs_of(step.seen) if output not in finished]
+        finished += [output for output in finished_in(step.seen) if output not in finished]
         before = tuple(finished[:-1])
         for left, cut in CUTS.items():
             name = f"step {number}, {step.operation}: {left}"
@@ -103,7 +103,7 @@ def full_disks(steps: Sequence[Step]) -> Iterator[State]:
     known: set[str] = set()
     start, outputs = steps[0], 0
     for number, step in enumerate(steps):
-        if (finished := len(outputs_of(step.seen))) > outputs:
+        if (finished := len(finished_in(step.seen))) > outputs:
             start, outputs = step, finished
         operation = plain(step.operation)
         if operation in known or operation.split()[0] in ("fsync", "begin", "end"):
@@ -134,16 +134,25 @@ def files_of(tree: Tree, number: int = 0, prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{name}", child
 
 
-def outputs_of(tree: Tree) -> dict[str, str]:
-    """Stage and version of each finished output -> digest of all its files."""
+def finished_in(tree: Tree) -> dict[str, int]:
+    """Stage and version of each finished output -> number of its directory."""
     found = {}
     for stage in STAGES:
         versions = tree.directories.get(tree.directories[0].get(stage, -1), {})
         for version, number in versions.items():
             if not version.endswith(".partial") and RECORD in tree.directories.get(number, {}):
-                content = [(path, tree.files[file].digest) for path, file in files_of(tree, number)]
-                found[f"{stage} {version}"] = digest_of(content)
+                found[f"{stage} {version}"] = number
     return found
+
+
+def outputs_of(tree: Tree) -> dict[str, str]:
+    """Stage and version of each finished output -> digest of all its files."""
+    return {
+        output: digest_of(
+            [(path, tree.files[file].digest) for path, file in files_of(tree, number)]
+        )
+        for output, number in finished_in(tree).items()
+    }
 
 
 def _power_cut(

@@ -14,11 +14,13 @@ from typing import Any
 
 from infra.errors import AnswerError, reason
 from infra.files.atomic import Flush, write_atomic
-from infra.files.notes import read_note, write_note
+from infra.files.digest import canonical_json, digest_of
 from infra.http.faults import exception_in, excerpt_of
 
 log = logging.getLogger(__name__)
 
+STORED = ".response"
+"""Suffix of the files of stored responses."""
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 """Response header -> request header that makes the next one conditional (RFC 9110 section 13)."""
 
@@ -100,7 +102,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCache:
-    """Responses on disk, by URL: for each, one file with the headers and one with the body.
+    """Responses on disk, by URL: for each, one file, so that of two processes that save one at a
+    time each leaves a whole one. Its first line is JSON with headers and digests, the rest the
+    body.
 
     The URL is a sufficient key, whatever `Vary` says, because our requests always carry the same
     headers. Responses are never removed; delete the directory to empty the cache.
@@ -110,16 +114,20 @@ class ResponseCache:
     """Made when the first response is saved."""
 
     def load(self, url: str) -> Response | None:
-        """The stored response to a URL; None where it is missing or damaged."""
-        about, content = self._paths(url)
-        meta = read_note(about)
+        """The stored response to a URL; None where it is missing or, with a line, damaged."""
+        path = self._path(url)
         try:
-            body = content.read_bytes()
-        except OSError:
+            content = path.read_bytes()
+        except FileNotFoundError:
             return None
-        if meta is None or meta["url"] != url or meta["sha256"] != _sha256(body):
+        except OSError as error:
+            log.warning("%s cannot be read (%s): it is fetched again", path, reason(error))
             return None
-        return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
+        stored = _unpack(content)
+        if stored is None or stored.url != url:
+            log.warning("%s is damaged: it is fetched again", path)
+            return None
+        return stored
 
     def save(self, response: Response) -> None:
         """Store a response, if it can be requested conditionally; others are ignored.
@@ -128,28 +136,24 @@ class ResponseCache:
         """
         if not response.conditions():
             return
-        about, content = self._paths(response.url)
-        headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
-        said = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
+        path = self._path(response.url)
         try:
-            write_atomic(content, partial(_write, response.body), flush=Flush.NOTHING)
-            write_note(about, said)
+            write_atomic(path, partial(_write, _pack(response)), flush=Flush.NOTHING)
         except OSError as error:
-            log.warning("%s cannot be written (%s): the run goes on", about, reason(error))
+            log.warning("%s cannot be written (%s): the run goes on", path, reason(error))
 
     def damaged(self) -> list[Path]:
-        """Files with headers that `load` does not take: damaged, or with another body beside."""
+        """Files that `load` does not take."""
         found = []
-        for about in sorted(self.directory.glob("[!.]*.json")):
-            meta = read_note(about)
-            if meta is None or self.load(meta["url"]) is None:
-                found.append(about)
+        for path in sorted(self.directory.glob(f"[!.]*{STORED}")):
+            stored = _unpack(path.read_bytes())
+            if stored is None or self._path(stored.url) != path:
+                found.append(path)
         return found
 
-    def _paths(self, url: str) -> tuple[Path, Path]:
-        """The files for headers and body, named by the digest of the URL."""
-        stem = hashlib.sha256(url.encode()).hexdigest()
-        return self.directory / f"{stem}.json", self.directory / f"{stem}.body"
+    def _path(self, url: str) -> Path:
+        """The file of a response, named by the digest of the URL."""
+        return self.directory / f"{_sha256(url.encode())}{STORED}"
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
@@ -161,6 +165,28 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
     except (ValueError, OverflowError):
         return None
+
+
+def _pack(response: Response) -> bytes:
+    """A response as its file has it."""
+    headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
+    about = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
+    return canonical_json({"about": about, "sha256": digest_of(about)}) + b"\n" + response.body
+
+
+def _unpack(content: bytes) -> Response | None:
+    """The response in a file's content; None where that is cut or altered."""
+    line, _, body = content.partition(b"\n")
+    try:
+        said = json.loads(line)
+        about = said["about"]
+        if said["sha256"] != digest_of(about) or about["sha256"] != _sha256(body):
+            return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Response(
+        url=about["url"], status=200, headers=about["headers"], body=body, fetched_at=""
+    )
 
 
 def _no_constant(name: str) -> Any:

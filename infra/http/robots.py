@@ -9,17 +9,15 @@ practice.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from protego import Protego
 
 from infra.errors import reason
-from infra.files.atomic import Flush, write_atomic
+from infra.files.notes import read_note, write_note
 from infra.http.addresses import origin_of, shown
 
 log = logging.getLogger(__name__)
@@ -30,6 +28,8 @@ MAX_PARSED_BYTES = 500 * 2**10
 """Bytes of a robots.txt that are read; the RFC asks for at least 500 kibibytes (section 2.5)."""
 MAX_AGE_S = 24 * 3600.0
 """Seconds that a robots.txt is valid (section 2.4)."""
+STORED_RULES = ".robots.json"
+"""End of the names of files with stored rules."""
 FAILURE_AGE_S = 300.0
 """Seconds until a robots.txt that could not be fetched is tried again."""
 MAX_DELAY_S = 600.0
@@ -121,14 +121,15 @@ class Robots:
         return Rules("", now_s, f"HTTP {status}")
 
     def _load(self, origin: str) -> Rules | None:
-        """The stored rules of a site; None where they are missing or damaged."""
-        if self._directory is None:
+        """The stored rules of a site; None where they are missing or, with a line, damaged."""
+        path = self._path(origin)
+        if self._directory is None or not path.exists():
             return None
-        try:
-            stored = json.loads(self._path(origin).read_text(encoding="utf-8"))
-            return Rules(**stored["rules"]) if stored["origin"] == origin else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        stored = read_note(path)
+        if stored is None or stored["origin"] != origin:
+            log.warning("%s is damaged: it is fetched again", path)
             return None
+        return Rules(**stored["rules"])
 
     def _save(self, origin: str, rules: Rules) -> None:
         """Store a site's rules, unless its robots.txt could not be fetched. Where they cannot be
@@ -136,18 +137,13 @@ class Robots:
         if self._directory is None or rules.failure:
             return
         fields = {"text": rules.text, "fetched_s": rules.fetched_s}
-        text = json.dumps({"origin": origin, "rules": fields})
         path = self._path(origin)
         try:
-            write_atomic(path, partial(_write, text), flush=Flush.NOTHING)
+            write_note(path, {"origin": origin, "rules": fields})
         except OSError as error:
             log.warning("%s cannot be written (%s): the run goes on", path, reason(error))
 
     def _path(self, origin: str) -> Path:
         """The file of a site's stored rules."""
         stem = hashlib.sha256(origin.encode()).hexdigest()
-        return (self._directory or Path()) / f"{stem}.robots.json"
-
-
-def _write(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
+        return (self._directory or Path()) / f"{stem}{STORED_RULES}"

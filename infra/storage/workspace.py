@@ -55,7 +55,7 @@ from infra.storage.removal import (
     remove_unfinished,
 )
 from infra.storage.stage_dir import PROGRESS, SHARDS, StageDir
-from infra.storage.writing import cannot_write
+from infra.storage.writing import refused
 
 SCHEMA = 2
 """Of a record: 1 had other fingerprints."""
@@ -240,7 +240,7 @@ class Workspace:
                 "has ended, or give another --workspace."
             ) from None
         except OSError as error:
-            raise cannot_write(f"{stage} {version}", error, partial) from error
+            raise refused(f"{stage} {version}", error, partial) from error
         return Artifact(final, record, made_now=True)
 
     def _while_unfinished(self, output: tuple[str, str] | None) -> AbstractContextManager[None]:

@@ -154,6 +154,19 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path: Path) -> 
     assert make(workspace, "x" * 10_000).counts == {"value": 1}
 
 
+def test_a_file_that_cannot_be_read_is_not_called_one_that_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    """The line names the file, and says `write` alone only where the system said so."""
+
+    def body(out: StageDir) -> dict[str, int]:
+        (tmp_path / "source.csv").read_bytes()
+        return {}
+
+    with pytest.raises(StageError, match=r"s v: cannot read or write .*source\.csv: No such file"):
+        Workspace.at(str(tmp_path)).run_stage("s", "v", code=1, made_from={}, body=body)
+
+
 def test_other_schemes_are_refused() -> None:
     """An object store is not silently taken for a directory."""
     with pytest.raises(ConfigError, match="scheme 's3' is not supported"):
