@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import typer
 
 from infra.display import LogLine, line, say, say_json, write_any_character
-from infra.errors import CorrigendaError
+from infra.errors import CorrigendaError, ModelError
 from infra.secrets.masks import mask_message
 from infra.storage.writing import refused
 from jobs.commands.ask import ask
@@ -89,6 +89,16 @@ def main() -> None:
         word = "interrupted" if number == signal.SIGINT else "terminated"
         say(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
         raise SystemExit(128 + number) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how a library in Rust gives up
+            raise
+        _tell(
+            ModelError(
+                f"a library gave up ({str(error)[:200]}): mostly a tokenizer with a pattern that "
+                "tries everything, at a text of yours. Use another save of the model."
+            )
+        )
+        raise SystemExit(1) from None
 
 
 def _tell(error: CorrigendaError) -> None:

@@ -69,6 +69,7 @@ def evaluate(
     """Edit the same facts with several editors, and compare each with the unedited model."""
     from infra.execution.ray_runner import runner_at
     from infra.models.loading import locate, quiet_transformers
+    from infra.models.tokenizer_trial import require_bounded
     from infra.settings import validate
     from infra.storage.workspace import Workspace
     from jobs.terminal.comparison import print_rows, systems_of, table_rows
@@ -92,13 +93,15 @@ def evaluate(
     cases = load_cases(name, Path(file), num=num)
     place = Workspace.at(workspace)
     quiet_transformers()
+    base = locate(model)
+    require_bounded(base.path)
     with (
         StageWatch(place, heading="Facts and editor", quiet=as_json, verbose=verbose) as watch,
         runner_at(ray_address) as runner,
     ):
         comparison = Comparison(
             cases=cases,
-            base=locate(model),
+            base=base,
             config=config,
             compute=run_as.compute,
             workspace=place,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-import signal
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from full_disk import no_room
 from safetensors.torch import load_file, save_file
 from tiny_models import make_model, make_tokenizer
 
@@ -86,21 +85,10 @@ def test_a_clone_is_a_file_of_its_own(tmp_path: Path) -> None:
     assert not list((tmp_path / "new").iterdir())
 
 
-@pytest.fixture()
-def full_disk() -> Iterator[None]:
-    """No file of this process can get longer than a kilobyte, as if the disk were full."""
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
 WRITERS: dict[str, Callable[[Path], object]] = {
     "tensors": partial(save_tensors, {"a": torch.zeros(4096)}),
     "tensors with a digest": partial(save_with_digest, {"a": torch.zeros(4096)}),
-    "a table": lambda path: pq.write_table(pa.table({"a": range(9999)}), path, compression=None),
+    "a table": lambda path: pq.write_table(pa.table({"a": range(9999)}), path, compression="none"),
     "text": lambda path: path.write_text("a" * 9999),
 }
 SAVERS: dict[str, Callable[[Path], object]] = {
@@ -117,11 +105,11 @@ class Nothing:
 
 
 @pytest.mark.parametrize("what", SAVERS)
-def test_a_full_disk_is_an_error_of_the_system(what: str, tmp_path: Path, full_disk: None) -> None:
+def test_a_full_disk_is_an_error_of_the_system(what: str, tmp_path: Path) -> None:
     """Whichever library writes, it is an OSError by which the system's reason is known, and names
     the file; no file is left."""
     path = tmp_path / "x"
-    with pytest.raises(OSError, match=f"File too large: '{path}'") as caught:
+    with no_room(), pytest.raises(OSError, match=f"File too large: '{path}'") as caught:
         SAVERS[what](path)
     assert caught.value.errno == errno.EFBIG
     assert not path.is_file() and not list(tmp_path.glob(".*"))
