@@ -60,20 +60,30 @@ class ValueStore:
         for path in sorted(self.root.glob("*.safetensors")):
             if path in self._files:
                 continue
-            try:
-                self._files[path] = safe_open(path, "pt")
-            except (SafetensorError, OSError):
-                self._drop(path)
-            else:
+            if self._open(path):
                 self._places |= dict.fromkeys(self._files[path].keys(), path)
+            else:
+                self._drop(path)
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether the content of a file is the one that was written; if not, it is dropped."""
+        """Whether the content of a file is the one that was written; if not, it is dropped.
+
+        One that is whole is opened again: another process may have put it in the place of a damaged
+        one that was opened before.
+        """
         if path not in self._whole:
-            self._whole[path] = is_whole(path)
+            self._whole[path] = is_whole(path) and self._open(path)
             if not self._whole[path]:
                 self._drop(path)
         return self._whole[path]
+
+    def _open(self, path: Path) -> bool:
+        """Open a file; whether that could be done."""
+        try:
+            self._files[path] = safe_open(path, "pt")
+        except (SafetensorError, OSError):
+            return False
+        return True
 
     def _drop(self, path: Path) -> None:
         """Remove a damaged file, with a line, and forget its keys."""
