@@ -1,93 +1,74 @@
-"""What a workspace withstands: kills, power cuts, damaged files, dead processes.
+"""What a workspace withstands: kills, power cuts, damaged files, full disks, dead processes.
 
     python -m benchmarks.faults --seconds 600 --jobs 2
 
 Two editions of a small world are made once, and the history of the workspace is recorded. Then:
 
-    kill       the workspace as a program leaves it that is killed before one of its operations
-    power cut  the same step, without what had not been flushed: names, contents, or both by chance
+    full disk  a run whose file system gets full before one of its operations, with nothing left, a
+               block or a few; then it has room again
+    power cut  the workspace before one of its operations, without what had not been flushed: names,
+               contents, or both by chance
     damage     the finished workspace with one file altered in a byte, cut, emptied or removed
+    kill       the workspace as a program leaves it that is killed before one of its operations
     process    a run on Ray of which one process is killed with SIGKILL
 
 In each state all commands that read are asked, then the run is repeated. Counted is how often
 every command answered, at worst with one line (held), and how often an output that was finished
 before the last one was gone or another release was made (lost), a command ended in a traceback, did
 not end (hung), or a damage was noticed by nobody (unnoticed). Equal states are tried once.
+
+Each fault gets an equal share of the time. Its states are tried in an order in which every kind of
+the fault, every stage and every kind of file comes as early as it can
+(`benchmarks/common/covering.py`): a short run has a little of everything. With `--sample` it ends
+as soon as each of them was tried, all faults taken together, in about three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import random
+import os
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmarks.common.commands import Ended, run_forked, run_here
+from benchmarks.common.commands import Act, Ended, run_forked, run_here
+from benchmarks.common.covering import Covering
 from benchmarks.common.dead_processes import PROCESSES, kill_a_process
-from benchmarks.common.file_history import (
-    Content,
-    Recorder,
-    Step,
-    Tree,
-    after_kill,
-    after_power_cut,
-    after_reordering,
-    digest_of_tree,
-    write_tree,
+from benchmarks.common.fault_states import (
+    State,
+    Trial,
+    damages,
+    full_disks,
+    kills,
+    power_cuts,
 )
+from benchmarks.common.file_history import Recorder, Tree, digest_of_tree, write_tree
+from benchmarks.common.full_disk import SmallDisk, can_mount
 from benchmarks.common.hardware import commit, machine
 from benchmarks.common.small_world import TEAMS, write_world
-from infra.files.digest import digest_of
-from infra.storage.workspace import RECORD
-from pipeline.stages import STAGES
 
-GROUPS = ("kill", "power cut", "damage", "process")
+GROUPS = ("full disk", "power cut", "damage", "kill", "process")
+OUTCOMES = ("held", "lost", "traceback", "hung", "unnoticed")
 ALLOWED_S = 240.0
 """Seconds after which the commands of one trial are taken for hung."""
-SEEDS = 3
-"""Orders by chance that are tried of each power cut."""
-CUTS: dict[str, Callable[[Step], Tree]] = {
-    "nothing unflushed": partial(after_power_cut, names=False, contents=False),
-    "names only": partial(after_power_cut, names=True, contents=False),
-    "contents only": partial(after_power_cut, names=False, contents=True),
-    **{f"order {seed}": partial(after_reordering, seed=seed) for seed in range(SEEDS)},
-}
-"""What of that which was not flushed survives a power cut."""
-DAMAGES = ("altered", "cut", "emptied", "removed")
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One state of a workspace, to be tried."""
-
-    group: str
-    name: str
-    tree: Tree
-    gone: Sequence[str] = ()
-    """Outputs that were finished before the last one when this happened, and are not there now."""
-
-
-Make = Callable[[], Trial]
-"""Makes the state of a trial, which takes a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a trial: one of held, lost, traceback, hung, unnoticed."""
+    """What became of a trial."""
 
     group: str
     name: str
     kind: str
+    """One of `OUTCOMES`."""
     detail: str = ""
 
 
@@ -100,18 +81,22 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS)
     parser.add_argument("--seed", type=int, default=0, help="of the choice among the states")
+    parser.add_argument("--sample", action="store_true", help="until all was tried once")
     given = parser.parse_args()
     print(f"{machine()}, commit {commit()}\n")
     with tempfile.TemporaryDirectory(prefix="corrigenda-faults-") as directory:
         bench = Bench(Path(directory))
-        outcomes = bench.run(given.groups, given.seconds, given.jobs, given.seed)
-    print("| fault | states | tried | held | lost | traceback | hung | unnoticed |")
-    print("|" + "---|" * 8)
+        if given.sample:
+            outcomes = bench.sample(given.groups, given.jobs, given.seed)
+        else:
+            outcomes = bench.run(given.groups, given.seconds, given.jobs, given.seed)
+    print("| fault | states | tried | kinds tried | " + " | ".join(OUTCOMES) + " |")
+    print("|" + "---|" * (4 + len(OUTCOMES)))
     for group in given.groups:
         counts = Counter(outcome.kind for outcome in outcomes if outcome.group == group)
-        kinds = ("held", "lost", "traceback", "hung", "unnoticed")
-        row = [group, bench.states[group], counts.total(), *(counts[kind] for kind in kinds)]
-        print("| " + " | ".join(map(str, row)) + " |")
+        covered = "{} of {}".format(*bench.covered[group])
+        row = [group, bench.states[group], counts.total(), covered]
+        print("| " + " | ".join(map(str, [*row, *(counts[kind] for kind in OUTCOMES)])) + " |")
     bad = [outcome for outcome in outcomes if outcome.kind != "held"]
     for outcome in bad:
         print(f"\n{outcome.group}: {outcome.name}: {outcome.kind}\n{outcome.detail}")
@@ -130,6 +115,9 @@ class Bench:
         self.configs = write_world(place)
         self.store = place / "contents"
         self.states: Counter[str] = Counter()
+        """Group -> number of its states."""
+        self.covered: dict[str, tuple[int, int]] = {}
+        """Group -> number of features that were tried, and of all."""
         self.whole = place / "workspace"
         for made in (self.store, self.whole):
             made.mkdir()
@@ -157,58 +145,79 @@ class Bench:
         for number, group in enumerate(groups):
             now = time.monotonic()
             end = now + (until - now) / (len(groups) - number)
-            tried = (
-                self.processes(end) if group == "process" else self.trials(group, end, jobs, seed)
-            )
-            outcomes += tried
+            order = self.order(group, seed)
+            outcomes += self.trials(group, order, jobs, lambda end=end: time.monotonic() > end)
         return outcomes
 
-    def trials(self, group: str, end: float, jobs: int, seed: int) -> Iterator[Outcome]:
-        """Try the states of a group in an order by chance, until the time is over."""
-        makers = {"kill": self.kills, "power cut": self.power_cuts, "damage": self.damages}
-        makes = list(makers[group]())
-        self.states[group] = len(makes)
-        random.Random(seed).shuffle(makes)
+    def sample(self, groups: Sequence[str], jobs: int, seed: int) -> list[Outcome]:
+        """Try states of the groups until every kind of fault was tried and, in one group or
+        another, every stage and every kind of file; of dead processes, which take long, one."""
+        outcomes: list[Outcome] = []
+        seen = Counter[Hashable]()
+        for group in groups:
+            order = self.order(group, seed, seen)
+            enough = (lambda: True) if group == "process" else partial(_is_covered, order)
+            outcomes += self.trials(group, order, jobs, enough)
+        return outcomes
+
+    def order(
+        self, group: str, seed: int, seen: Counter[Hashable] | None = None
+    ) -> Covering[State]:
+        """The order in which the states of a group are tried.
+
+        seen  of other groups' orders, where what these have shown need not be shown again
+        """
+        steps = self.recorder.steps
+        if group == "full disk" and not can_mount():
+            print("no file system can be mounted here: no disk gets full")
+            return Covering[State]([], seed, seen)
+        makers: dict[str, Callable[[], Iterator[State]]] = {
+            "kill": lambda: kills(steps),
+            "power cut": lambda: power_cuts(steps),
+            "damage": lambda: damages(steps[-1].seen, self.store),
+            "full disk": lambda: full_disks(steps),
+            "process": dead_processes,
+        }
+        states = list(makers[group]())
+        self.states[group] = len(states)
+        return Covering(states, seed, seen)
+
+    def trials(
+        self, group: str, order: Covering[State], jobs: int, enough: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """Try states of a group in an order, until it is enough."""
+        if group == "process":
+            yield from self.processes(order, enough)
+        else:
+            yield from self.states_of(group, order, jobs, enough)
+        self.covered[group] = len(order.features) - len(order.missing()), len(order.features)
+
+    def states_of(
+        self, group: str, order: Covering[State], jobs: int, enough: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """Try states of a group that are made of the recorded history."""
         tried: set[str] = set()
 
-        def tasks() -> Iterator[tuple[tuple[Trial, Path], list[list[str]]]]:
-            for number, make in enumerate(makes):
-                if time.monotonic() > end:
-                    return
-                trial = make()
-                if (digest := digest_of_tree(trial.tree)) in tried:
+        def tasks() -> Iterator[tuple[tuple[Trial, Path], list[Act]]]:
+            while not enough() and (state := order.take()) is not None:
+                trial = state.make()
+                known = f"{digest_of_tree(trial.tree)} {trial.before} {trial.left_bytes}"
+                if known in tried:
                     continue
-                tried.add(digest)
-                place = self.place / f"{group} {number}"
-                write_tree(trial.tree, place, self.store)
-                yield (trial, place), self.commands(trial, place)
+                tried.add(known)
+                order.tried(state)
+                place = self.place / f"{group} {len(tried)}"
+                if group == "full disk":
+                    place.mkdir()
+                    yield (trial, place), self.with_full_disk(trial, place)
+                else:
+                    write_tree(trial.tree, place, self.store)
+                    yield (trial, place), [_flush_nothing, *self.commands(trial, place)]
 
         for (trial, place), ended in run_forked(tasks(), jobs=jobs, allowed_s=ALLOWED_S):
-            yield self.judge(trial, place, ended)
+            judge = self.judge_full_disk if group == "full disk" else self.judge
+            yield judge(trial, ended)
             shutil.rmtree(place)
-
-    def kills(self) -> Iterator[Make]:
-        """The workspace before each operation on its files."""
-        for number, step in enumerate(self.recorder.steps):
-            name = f"step {number}, {step.operation}"
-            yield partial(lambda name, step: Trial("kill", name, after_kill(step)), name, step)
-
-    def power_cuts(self) -> Iterator[Make]:
-        """At each step without what was not flushed."""
-        finished: list[str] = []  # outputs in the order in which they were finished
-        for number, step in enumerate(self.recorder.steps):
-            finished += [output for output in outputs_of(step.seen) if output not in finished]
-            before = tuple(finished[:-1])
-            for left, cut in CUTS.items():
-                name = f"step {number}, {step.operation}: {left}"
-                yield partial(power_cut, name, step, cut, before)
-
-    def damages(self) -> Iterator[Make]:
-        """The finished workspace with one file damaged, each file in each way."""
-        tree = self.recorder.steps[-1].seen
-        for path, number in files_of(tree):
-            for how in DAMAGES:
-                yield partial(damage, tree, path, tree.files[number], how, self.store)
 
     def commands(self, trial: Trial, place: Path) -> list[list[str]]:
         """Every command that reads, then the run that mends or goes on, and what is there then."""
@@ -224,78 +233,97 @@ class Bench:
         last = [["releases", "--json", *at], ["verify", *at]]
         return [*reading, again, *last, ["rollback", *at]]
 
-    def judge(self, trial: Trial, place: Path, ended: Sequence[Ended] | None) -> Outcome:
+    def judge(self, trial: Trial, ended: Sequence[Ended] | None) -> Outcome:
         """What became of a trial whose commands have ended."""
-
-        def outcome(kind: str, detail: str = "") -> Outcome:
-            return Outcome(trial.group, trial.name, kind, detail)
-
+        outcome = partial(Outcome, trial.group, trial.name)
         if ended is None:
             return outcome("hung")
-        for command in ended:
-            if command.raised or "Traceback" in command.err + command.out:
-                said = command.raised or command.err or command.out
-                return outcome("traceback", f"{' '.join(command.words)}\n{said}")
+        if said := traceback_in(ended):
+            return outcome("traceback", said)
         verified, *_, again, listed, verified_again, _ = ended
         if trial.group == "damage":
-            if verified.code == 0:
+            if verified.code == 0 and not may_be_missing(trial.name):
                 return outcome("unnoticed", verified.out)
             right = again.code != 0 or ids(listed) == self.later
-            return outcome("held" if right else "lost", again.out)
+            return outcome("held" if right else "lost", again.err + listed.out)
         if again.code != 0 or ids(listed) != self.releases:
             return outcome("lost", f"{again.err}{listed.out}")
         if verified_again.code != 0:
             return outcome("unnoticed", verified_again.out)
         return outcome("lost", f"gone: {trial.gone}") if trial.gone else outcome("held")
 
-    def processes(self, end: float) -> Iterator[Outcome]:
-        """Runs on Ray of which one process is killed in a stage that has workers."""
-        trials = [(process, stage) for process in PROCESSES for stage in ("probe", "evaluate")]
-        self.states["process"] = len(trials)
-        for number, (process, stage) in enumerate(trials):
-            if time.monotonic() > end:
-                return
+    def with_full_disk(self, trial: Trial, place: Path) -> list[Act]:
+        """A run whose disk gets full, commands that read meanwhile, and the run again with room."""
+        disk = SmallDisk(place, trial.before, trial.left_bytes)
+        at = ["-w", str(disk.workspace)]
+        run, listed = self.make(disk.workspace, 2), ["releases", "--json", *at]
+        begin = [
+            _flush_nothing,
+            disk.mount,
+            lambda: write_tree(trial.tree, disk.workspace, self.store),
+            disk.wait,
+        ]
+        return [*begin, run, ["status", *at], ["verify", *at], listed, disk.free, run, listed,
+                ["verify", *at]]  # fmt: skip
+
+    def judge_full_disk(self, trial: Trial, ended: Sequence[Ended] | None) -> Outcome:
+        """What became of a run on a disk that got full: it ended in one line, what was released is
+        whole and listed, and with room it ends with the same releases."""
+        outcome = partial(Outcome, trial.group, trial.name)
+        if ended is None:
+            return outcome("hung")
+        if said := traceback_in(ended):
+            return outcome("traceback", said)
+        full, _, verified, meanwhile, again, listed, verified_again = ended
+        errors = [line for line in full.err.splitlines() if "Error: " in line]
+        if full.code not in (0, 1) or len(errors) != full.code:
+            return outcome("traceback", full.err)
+        if full.code and "No space left" not in errors[0]:
+            return outcome("unnoticed", full.err)
+        if verified.code != 0:
+            return outcome("lost", full.err + verified.out)
+        whole = ids(meanwhile)
+        if whole is None or [one[:2] for one in whole] != [
+            one[:2] for one in (self.releases or [])[: len(whole)]
+        ]:
+            return outcome("lost", full.err + meanwhile.out)
+        if again.code != 0 or ids(listed) != self.releases:
+            return outcome("lost", f"{full.err}{again.err}{listed.out}")
+        if verified_again.code != 0:
+            return outcome("unnoticed", full.err + verified_again.out)
+        return outcome("held")
+
+    def processes(self, order: Covering[State], enough: Callable[[], bool]) -> Iterator[Outcome]:
+        """Runs on Ray of which one process is killed in a stage that has workers; one, at least."""
+        number = 0
+        while (not number or not enough()) and (state := order.take()) is not None:
+            number += 1
+            trial = state.make()
+            order.tried(state)
+            process, stage = trial.name.split(" killed in ")
             place = self.place / f"process {number}"
             words = self.make(place, 2)[:-1]
-            name = f"{process} killed in {stage}"
             killed = kill_a_process([*words, "local"], process, place / stage, ALLOWED_S)
+            outcome = partial(Outcome, "process", trial.name)
             if killed.code is None:
-                yield Outcome("process", name, "hung", killed.err)
+                yield outcome("hung", killed.err)
             elif "Traceback" in killed.err:
-                yield Outcome("process", name, "traceback", killed.err)
+                yield outcome("traceback", killed.err)
             elif killed.left:
-                yield Outcome("process", name, "lost", f"processes left: {killed.left}")
+                yield outcome("lost", f"processes left: {killed.left}")
             else:
-                trial = Trial("process", name, Tree({}, {}))
                 task = (trial, self.commands(trial, place))
                 for _, ended in run_forked([task], jobs=1, allowed_s=ALLOWED_S):
-                    yield self.judge(trial, place, ended)
+                    yield self.judge(trial, ended)
             shutil.rmtree(place)
 
 
-def power_cut(name: str, step: Step, cut: Callable[[Step], Tree], finished: Sequence[str]) -> Trial:
-    """What a power cut leaves at a step.
-
-    finished  outputs that were finished before the last one
-    """
-    tree = cut(step)
-    there, found = outputs_of(step.seen), outputs_of(tree)
-    gone = [output for output in finished if found.get(output) != there.get(output)]
-    return Trial("power cut", name, tree, gone)
-
-
-def damage(tree: Tree, path: str, file: Content, how: str, store: Path) -> Trial:
-    """A tree in which one file is damaged in one of the ways of `DAMAGES`."""
-    content = (store / file.digest).read_bytes()
-    middle = len(content) // 2
-    flipped = bytes([content[middle] ^ 1]) if content else b"?"
-    damaged = {
-        "altered": content[:middle] + flipped + content[middle + 1 :],
-        "cut": content[:middle],
-        "emptied": b"",
-    }
-    changed = replace_file(tree, path, damaged.get(how), store)
-    return Trial("damage", f"{path} {how}", changed)
+def dead_processes() -> Iterator[State]:
+    """Each process of a run on Ray, killed in each stage that has workers."""
+    for process in PROCESSES:
+        for stage in ("probe", "evaluate"):
+            trial = Trial("process", f"{process} killed in {stage}", Tree({}, {}))
+            yield State((f"{process} killed", stage), lambda trial=trial: trial)
 
 
 def ids(listed: Ended) -> list[tuple[str, str, bool]] | None:
@@ -308,42 +336,28 @@ def ids(listed: Ended) -> list[tuple[str, str, bool]] | None:
     ]
 
 
-def files_of(tree: Tree, number: int = 0, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Path and number of every file under a directory of a tree."""
-    for name, child in sorted(tree.directories[number].items()):
-        if child in tree.directories:
-            yield from files_of(tree, child, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", child
+def traceback_in(ended: Sequence[Ended]) -> str:
+    """The command that ended in a traceback, with what it said; empty where none did."""
+    for command in ended:
+        if command.raised or "Traceback" in command.err + command.out:
+            return f"{' '.join(command.words)}\n{command.raised or command.err or command.out}"
+    return ""
 
 
-def outputs_of(tree: Tree) -> dict[str, str]:
-    """Stage and version of each finished output -> digest of all its files."""
-    found = {}
-    for stage in STAGES:
-        versions = tree.directories.get(tree.directories[0].get(stage, -1), {})
-        for version, number in versions.items():
-            if not version.endswith(".partial") and RECORD in tree.directories.get(number, {}):
-                content = [(path, tree.files[file].digest) for path, file in files_of(tree, number)]
-                found[f"{stage} {version}"] = digest_of(content)
-    return found
+def may_be_missing(name: str) -> bool:
+    """Whether a damage is the removal of something that may be removed: a file of the cache."""
+    return name.startswith("cache/") and name.endswith(" removed")
 
 
-def replace_file(tree: Tree, path: str, content: bytes | None, store: Path) -> Tree:
-    """A tree in which one file has another content, or is gone. Other names of the file keep it."""
-    *folders, name = path.split("/")
-    number = 0
-    for folder in folders:
-        number = tree.directories[number][folder]
-    names = dict(tree.directories[number])
-    old = tree.files[names.pop(name)]
-    files = dict(tree.files)
-    if content is not None:
-        digest = hashlib.sha256(content).hexdigest()
-        (store / digest).write_bytes(content)
-        names[name] = new = max((*files, *tree.directories)) + 1
-        files[new] = Content(digest, old.mode)
-    return Tree({**tree.directories, number: names}, files)
+def _is_covered(order: Covering[State]) -> bool:
+    """Whether an order has nothing to show that was not seen."""
+    return not order.missing()
+
+
+def _flush_nothing() -> None:
+    """Let this process flush nothing: a power cut is made of the history, and no process sees the
+    difference, but for the time that it takes."""
+    os.fsync = os.fdatasync = lambda _: None
 
 
 if __name__ == "__main__":

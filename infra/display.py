@@ -96,7 +96,7 @@ def say(text: str, *, file: TextIO | None = None) -> None:
 def say_json(value: Any) -> None:
     """Print a value as one line of JSON to standard output, as `json_line` writes it."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    print(json_line(value, ensure_ascii=ascii_only, default=str))
+    print(json_line(value, ensure_ascii=ascii_only, default=str), flush=True)
 
 
 def json_line(value: Any, **options: Any) -> str:

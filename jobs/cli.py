@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import typer
 
 from infra.display import LogLine, line, say, say_json, write_any_character
-from infra.errors import CorrigendaError, reason
+from infra.errors import CorrigendaError
 from infra.secrets.masks import mask_message
+from infra.storage.writing import refused
 from jobs.commands.ask import ask
 from jobs.commands.check import check
 from jobs.commands.evaluate import evaluate
@@ -90,21 +91,30 @@ def main() -> None:
     except typer.Abort:
         _fail("UsageError", "a question was not answered. Nothing was written.", 1)
     except OSError as error:
-        said = f"cannot read or write {error.filename or 'a file'}: {reason(error)}"
-        advice = "What was finished is kept; mend this and run the same command again."
-        _fail("StageError", f"{said}. {advice}", 1)
+        _fail("StageError", str(refused("", error)), 1)
     except _Stopped as stopped:
         (number,) = stopped.args
         word = "interrupted" if number == signal.SIGINT else "terminated"
         say(f"{word}; finished work is kept, run the same command again", file=sys.stderr)
         raise SystemExit(128 + number) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how a library in Rust gives up
+            raise
+        said = (
+            f"a library gave up ({str(error)[:200]}): mostly a tokenizer with a pattern that tries "
+            "everything, at a text of yours. Use another save of the model."
+        )
+        _fail("ModelError", said, 1)
     raise SystemExit(code)
 
 
 def _fail(kind: str, said: str, code: int) -> NoReturn:
-    """End the program with an error, said on one line and without secrets."""
+    """End the program with an error, said on one line and without secrets, as far as there is room
+    where standard error and, with `--json`, standard output lead to."""
     said = mask_message(said)
     if "--json" in sys.argv:
-        say_json({"error": said, "kind": kind})
-    say(f"{kind}: {line(said)}", file=sys.stderr)
+        with suppress(OSError):
+            say_json({"error": said, "kind": kind})
+    with suppress(OSError):
+        say(f"{kind}: {line(said)}", file=sys.stderr)
     raise SystemExit(code) from None

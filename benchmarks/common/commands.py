@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,8 @@ from typing import TypeVar
 from jobs.cli import main
 
 T = TypeVar("T")
+Act = Sequence[str] | Callable[[], object]
+"""The words of a command, or something that is done between commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,11 @@ def run_here(words: Sequence[str]) -> Ended:
 
 
 def run_forked(
-    tasks: Iterable[tuple[T, Sequence[Sequence[str]]]], *, jobs: int, allowed_s: float
+    tasks: Iterable[tuple[T, Sequence[Act]]], *, jobs: int, allowed_s: float
 ) -> Iterator[tuple[T, list[Ended] | None]]:
     """Run lists of commands, each list in a process of its own, `jobs` at a time.
+
+    What is done between commands is done in that process; an error in it ends the list.
 
     Yields the task and how its commands ended, as they end; None for a list that was not at its end
     after `allowed_s` seconds, and was killed.
@@ -90,14 +94,21 @@ def run_forked(
             time.sleep(0.01)
 
 
-def _fork(commands: Sequence[Sequence[str]], report: Path) -> int:
+def _fork(acts: Sequence[Act], report: Path) -> int:
     """Start a process that runs commands one after the other; its number."""
     pid = os.fork()
     if pid == 0:
+        ended: list[Ended] = []
         try:
-            ended = [asdict(run_here(words)) for words in commands]
-            report.write_text(json.dumps(ended))
+            for act in acts:
+                if callable(act):
+                    act()
+                else:
+                    ended.append(run_here(act))
+        except BaseException:
+            ended.append(Ended([], 70, "", "", traceback.format_exc()))
         finally:
+            report.write_text(json.dumps([asdict(one) for one in ended]))
             os._exit(0)
     return pid
 

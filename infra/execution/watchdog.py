@@ -17,12 +17,16 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 VARIABLE = "CORRIGENDA_RAY_SESSION"
 """Environment variable that all processes of one local Ray inherit."""
+KEEP_ENVIRONMENT = "SPT_NOENV"
+"""Environment variable by which a process of Ray that takes a title, such as `ray::DashboardAgent`,
+writes it over its arguments alone. Otherwise it overwrites its environment, and with it the mark.
+"""
 ENDED = "ended"
 """Line that the parent writes when it stopped Ray by itself."""
 SWEEP_S = 10.0
@@ -41,7 +45,7 @@ def watched() -> Iterator[Callable[[Path], None]]:
     """
     mark = uuid.uuid4().hex
     outside = {name: value for name, value in os.environ.items() if name != VARIABLE}
-    before = os.environ.get(VARIABLE)
+    before = {name: os.environ.get(name) for name in (VARIABLE, KEEP_ENVIRONMENT)}
     with subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, mark],
         stdin=subprocess.PIPE,
@@ -55,15 +59,15 @@ def watched() -> Iterator[Callable[[Path], None]]:
         assert pipe is not None
 
         def begin(session: Path) -> None:
-            _set_variable(before)  # Ray's processes have the mark; later ones are not Ray's
+            _set_variables(before)  # Ray's processes have the mark; later ones are not Ray's
             with suppress(BrokenPipeError):
                 print(session, file=pipe, flush=True)
 
-        os.environ[VARIABLE] = mark
+        _set_variables({VARIABLE: mark, KEEP_ENVIRONMENT: "1"})
         try:
             yield begin
         finally:
-            _set_variable(before)
+            _set_variables(before)
             with suppress(BrokenPipeError):
                 print(ENDED, file=pipe, flush=True)
                 pipe.close()
@@ -105,11 +109,12 @@ def watch(mark: str, lines: Iterator[str]) -> None:
         shutil.rmtree(told[0], ignore_errors=True)
 
 
-def _set_variable(value: str | None) -> None:
-    """Set the mark in this process's environment; None removes it."""
-    os.environ.pop(VARIABLE, None)
-    if value is not None:
-        os.environ[VARIABLE] = value
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    """Set variables of this process's environment; None removes one."""
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 if __name__ == "__main__":

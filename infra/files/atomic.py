@@ -55,7 +55,7 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, flush: Flush = 
     """Call `write` with a temporary path in the same directory, then rename that file to `path`.
 
     Readers see the whole file or none. Missing parent directories are made. What `write` raises is
-    raised here, and the temporary file is removed.
+    raised here, and the temporary file is removed; an OSError names `path`.
     """
     make_directory(path.parent, flush=flush)
     temporary = _temporary_path(path)
@@ -64,6 +64,10 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, flush: Flush = 
         if flush is not Flush.NOTHING:
             flush_file(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     if flush is Flush.NAME:

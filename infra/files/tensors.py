@@ -7,7 +7,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +24,7 @@ DIGEST = "sha256"
 PLACE = "0" * 64
 """Placeholder of the digest, which is written over it once it is known."""
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|Os { code: (\d+)")
-"""How the library tells an error of the system, such as a full disk."""
+"""How libraries in Rust tell an error of the system, such as a full disk."""
 PIECE_BYTES = 1 << 22
 """Bytes that are read at a time."""
 
@@ -36,14 +37,22 @@ def save_tensors(
     path.unlink(missing_ok=True)
     path.touch()
     rights = stat.S_IMODE(path.stat().st_mode)
-    try:
+    with system_errors(path):
         save_file(dict(tensors), path, dict(metadata) if metadata else None)
-    except SafetensorError as error:
-        if (number := SYSTEM_ERROR.search(str(error))) is None:
+    path.chmod(rights)
+
+
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """A block in which safetensors or tokenizers write: their errors of the system are raised as
+    OSError of `path`. Theirs are no OSError, and those of tokenizers a plain Exception."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or (number := SYSTEM_ERROR.search(str(error))) is None:
             raise
         code = int(number[1] or number[2])
         raise OSError(code, os.strerror(code), str(path)) from error
-    path.chmod(rights)
 
 
 def save_with_digest(

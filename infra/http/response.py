@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -11,11 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.errors import AnswerError
+from infra.errors import AnswerError, reason
 from infra.files.atomic import Flush, write_atomic
-from infra.files.notes import if_writable, read_note, write_note
+from infra.files.digest import canonical_json, digest_of
+from infra.files.notes import if_writable
 from infra.http.faults import exception_in, excerpt_of
 
+log = logging.getLogger(__name__)
+
+STORED = ".response"
+"""Suffix of the files of stored responses."""
 VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 """Response header -> request header that makes the next one conditional (RFC 9110 section 13)."""
 
@@ -97,7 +103,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCache:
-    """Responses on disk, by URL: for each, one file with the headers and one with the body.
+    """Responses on disk, by URL: for each, one file, so that of two processes that save one at a
+    time each leaves a whole one. Its first line is JSON with headers and digests, the rest the
+    body.
 
     The URL is a sufficient key, whatever `Vary` says, because our requests always carry the same
     headers; where a secret is left out of it, the name of the source that asks is a part of the
@@ -108,21 +116,23 @@ class ResponseCache:
     """Made when the first response is saved."""
 
     def load(self, url: str, asker: str = "") -> Response | None:
-        """The stored response to a URL; None where it is missing or damaged.
+        """The stored response to a URL; None where it is missing or, with a line, damaged.
 
         asker  name of the source that asks, where the URL is requested with a secret
         """
-        about, content = self._paths(url, asker)
-        meta = read_note(about)
+        path = self._path(url, asker)
         try:
-            body = content.read_bytes()
-        except OSError:
+            content = path.read_bytes()
+        except FileNotFoundError:
             return None
-        if meta is None or (meta["url"], meta.get("asker", "")) != (url, asker):
+        except OSError as error:
+            log.warning("%s cannot be read (%s): it is fetched again", path, reason(error))
             return None
-        if meta["sha256"] != _sha256(body):
+        stored = _unpack(content)
+        if stored is None or (stored[0].url, stored[1]) != (url, asker):
+            log.warning("%s is damaged: it is fetched again", path)
             return None
-        return Response(url=url, status=200, headers=meta["headers"], body=body, fetched_at="")
+        return stored[0]
 
     def save(self, response: Response, asker: str = "") -> None:
         """Store a response, if it can be requested conditionally; others are ignored.
@@ -133,29 +143,24 @@ class ResponseCache:
         """
         if not response.conditions():
             return
-        about, content = self._paths(response.url, asker)
-        headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
-        said = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
-        if asker:
-            said["asker"] = asker
-        with if_writable(about):
-            write_atomic(content, partial(_write, response.body), flush=Flush.NOTHING)
-            write_note(about, said)
+        path = self._path(response.url, asker)
+        with if_writable(path):
+            content = _pack(response, asker)
+            write_atomic(path, partial(_write, content), flush=Flush.NOTHING)
 
     def damaged(self) -> list[Path]:
-        """Files with headers that `load` does not take: damaged, or with another body beside."""
+        """Files that `load` does not take."""
         found = []
-        for about in sorted(self.directory.glob(f"{'[0-9a-f]' * 64}.json")):
-            meta = read_note(about)
-            if meta is None or self.load(meta["url"], meta.get("asker", "")) is None:
-                found.append(about)
+        for path in sorted(self.directory.glob(f"[!.]*{STORED}")):
+            stored = _unpack(path.read_bytes())
+            if stored is None or self._path(stored[0].url, stored[1]) != path:
+                found.append(path)
         return found
 
-    def _paths(self, url: str, asker: str) -> tuple[Path, Path]:
-        """The files for headers and body, named by the digest of the key."""
+    def _path(self, url: str, asker: str) -> Path:
+        """The file of a response, named by the digest of its key."""
         key = f"{asker}\n{url}" if asker else url
-        stem = hashlib.sha256(key.encode()).hexdigest()
-        return self.directory / f"{stem}.json", self.directory / f"{stem}.body"
+        return self.directory / f"{_sha256(key.encode())}{STORED}"
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
@@ -167,6 +172,31 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
     except (ValueError, OverflowError):
         return None
+
+
+def _pack(response: Response, asker: str) -> bytes:
+    """A response, and who asks, as its file has them."""
+    headers = {name: text for name, text in response.headers.items() if name != "set-cookie"}
+    about = {"url": response.url, "headers": headers, "sha256": _sha256(response.body)}
+    if asker:
+        about["asker"] = asker
+    return canonical_json({"about": about, "sha256": digest_of(about)}) + b"\n" + response.body
+
+
+def _unpack(content: bytes) -> tuple[Response, str] | None:
+    """The response in a file's content, and who asks; None where that is cut or altered."""
+    line, _, body = content.partition(b"\n")
+    try:
+        said = json.loads(line)
+        about = said["about"]
+        if said["sha256"] != digest_of(about) or about["sha256"] != _sha256(body):
+            return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    stored = Response(
+        url=about["url"], status=200, headers=about["headers"], body=body, fetched_at=""
+    )
+    return stored, about.get("asker", "")
 
 
 def _no_constant(name: str) -> Any:

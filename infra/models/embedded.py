@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from infra.errors import ModelError
+from infra.errors import ModelError, reason
 from infra.files.atomic import flush_directory, flush_tree
 from infra.files.notes import read_note, write_note
+from infra.files.tensors import system_errors
 from infra.models.decoder import model_digest
 from infra.models.library import OWN, quiet_transformers
 
@@ -68,7 +69,7 @@ def embedded_model() -> tuple[Path, str]:
     except OSError as error:
         if not final.is_dir():
             raise ModelError(
-                f"cannot write the embedded model to {final}: {error}. Free some "
+                f"cannot write the embedded model to {final}: {reason(error)}. Free some "
                 "space (300 MB), or set CORRIGENDA_CACHE to another directory."
             ) from error
     finally:
@@ -107,6 +108,12 @@ def _convert_gguf(source: Path, target: Path) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     del model.config.quantization_config  # save_pretrained refuses what still looks quantised
     model.hf_quantizer = None
+    save_model(model.to(torch.bfloat16), AutoTokenizer.from_pretrained(**where), target)
+
+
+def save_model(model: Any, tokenizer: Any, target: Path) -> None:
+    """Write a model and its tokenizer as a directory, which does not exist yet. Raises OSError."""
     target.mkdir(parents=True)
-    model.to(torch.bfloat16).save_pretrained(target, max_shard_size="64MB")
-    AutoTokenizer.from_pretrained(**where).save_pretrained(target)
+    with system_errors(target):
+        model.save_pretrained(target, max_shard_size="64MB")
+        tokenizer.save_pretrained(target)

@@ -25,7 +25,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from infra.errors import ConfigError, StageError, reason
-from infra.files.atomic import LockHeld, exclusive_lock, flush_tree, remove_leftovers, write_json
+from infra.files.atomic import (
+    LockHeld,
+    exclusive_lock,
+    flush_directory,
+    flush_tree,
+    remove_leftovers,
+    write_json,
+)
 from infra.files.digest import canonical_json, digest_of
 from infra.storage.artifact import Artifact
 from infra.storage.differences import SCHEMA, conflict, differing_inputs
@@ -34,7 +41,7 @@ from infra.storage.names import LOCK, PARTIAL, is_name, path_part
 from infra.storage.removal import FINGERPRINT, put_in_place, remove_replaced, remove_unfinished
 from infra.storage.stage_dir import StageDir
 from infra.storage.unfinished import make_output, unnamed_record
-from infra.storage.writing import cannot_write
+from infra.storage.writing import refused
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,7 @@ class Workspace:
                     flush_tree(partial)
                     write_json(partial / RECORD, record)
                 (partial / FINGERPRINT).unlink(missing_ok=True)
+                flush_directory(partial)  # else a power cut may bring that file back
                 with self._while_unfinished(fixed_by if final.exists() else None):
                     reused()  # raises where it may no longer be discarded
                     put_in_place(partial, final, replace=True)
@@ -215,7 +223,7 @@ class Workspace:
                 "has ended, or give another --workspace."
             ) from None
         except OSError as error:
-            raise cannot_write(f"{stage} {version}", error, partial) from error
+            raise refused(f"{stage} {version}", error, partial) from error
         return Artifact(final, record, made_now=True)
 
     def _while_unfinished(self, output: tuple[str, str] | None) -> AbstractContextManager[None]:

@@ -70,6 +70,7 @@ def evaluate(
     from infra.execution.ray_runner import runner_at
     from infra.models.library import quiet_transformers
     from infra.models.loading import locate
+    from infra.models.tokenizer.trial import require_bounded
     from infra.settings import validate
     from infra.storage.workspace import Workspace
     from jobs.terminal.comparison import print_rows, systems_of, table_rows
@@ -93,13 +94,15 @@ def evaluate(
     cases = load_cases(name, Path(file), num=num)
     place = Workspace.at(workspace)
     quiet_transformers()
+    base = locate(model)
+    require_bounded(base.path)
     with (
         StageWatch(place, heading="Facts and editor", quiet=as_json, verbose=verbose) as watch,
         runner_at(ray_address) as runner,
     ):
         comparison = Comparison(
             cases=cases,
-            base=locate(model),
+            base=base,
             config=config,
             compute=run_as.compute,
             workspace=place,

@@ -1,7 +1,8 @@
 """A store on disk for optimised values, by keys of their content; many workers may share it.
 
 A file has a digest of its content inside, which is checked before the first of its values is used.
-A damaged file is dropped with a line; its values are then found again.
+A damaged file is dropped with a line; its values are then found again, in another batch, which may
+change a float's last digits: so files are flushed, and a power cut costs only what was being found.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from infra.errors import StageError
-from infra.files.atomic import Flush, write_atomic
+from infra.files.atomic import write_atomic
 from infra.files.digest import canonical_json
 from infra.files.tensors import is_whole, save_with_digest
 
@@ -52,31 +53,37 @@ class ValueStore:
         """Write the tensors into one new file."""
         name = hashlib.sha256(canonical_json(sorted(tensors))).hexdigest()[:32]
         whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        write_atomic(
-            self.root / f"{name}.safetensors",
-            lambda path: save_with_digest(whole, path),
-            flush=Flush.NOTHING,  # damaged values are found again
-        )
+        write_atomic(self.root / f"{name}.safetensors", lambda path: save_with_digest(whole, path))
 
     def _look(self) -> None:
         """Open the files that were added since the last look."""
         for path in sorted(self.root.glob("*.safetensors")):
             if path in self._files:
                 continue
-            try:
-                self._files[path] = safe_open(path, "pt")
-            except (SafetensorError, OSError):
-                self._drop(path)
-            else:
+            if self._open(path):
                 self._places |= dict.fromkeys(self._files[path].keys(), path)
+            else:
+                self._drop(path)
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether the content of a file is the one that was written; if not, it is dropped."""
+        """Whether the content of a file is the one that was written; if not, it is dropped.
+
+        One that is whole is opened again: another process may have put it in the place of a damaged
+        one that was opened before.
+        """
         if path not in self._whole:
-            self._whole[path] = is_whole(path)
+            self._whole[path] = is_whole(path) and self._open(path)
             if not self._whole[path]:
                 self._drop(path)
         return self._whole[path]
+
+    def _open(self, path: Path) -> bool:
+        """Open a file; whether that could be done."""
+        try:
+            self._files[path] = safe_open(path, "pt")
+        except (SafetensorError, OSError):
+            return False
+        return True
 
     def _drop(self, path: Path) -> None:
         """Remove a damaged file, with a line, and forget its keys."""

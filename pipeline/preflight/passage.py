@@ -27,6 +27,7 @@ from infra.lm.question import Question
 from infra.models.checkpoint import Checkpoint
 from infra.models.library import advice, first_line
 from infra.models.loading import ModelRef, load
+from infra.models.tokenizer.trial import require_bounded
 from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, make_editor, paragraphs
 from pipeline.export.candidate import CHECKPOINT, export
@@ -93,6 +94,7 @@ def pass_through(base: ModelRef, edit: EditConfig, compute: Compute, scratch: Pa
     model.
     """
     dtype = getattr(torch, compute.dtype)
+    require_bounded(base.path)
     model, tokenizer = load(base.path, dtype=dtype, device=compute.device)
     if bad := not_finite(model):
         raise ModelError(

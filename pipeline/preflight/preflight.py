@@ -12,6 +12,7 @@ import importlib.metadata
 import logging
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def preflight(
         log.warning("%s is damaged or of an earlier version: the model is tried again", path)
     begin()
     started = time.monotonic()
-    scratch = place / f".{path.stem[:16]}.tmp"
+    scratch = place / f".{path.stem[:16]}.{uuid.uuid4().hex}.tmp"  # another run may try it too
     passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)
     needs = Resources(num_cpus=edit.threads, num_gpus=compute.resources.num_gpus)
     (found,) = runner.map(passage, [None], resources=needs)

@@ -272,7 +272,12 @@ def _of_bases(workspace: Workspace) -> Iterator[Damage]:
 def _of_caches(cache: Path) -> Iterator[Damage]:
     """Files of the caches that would be dropped when they are read."""
     damaged = [
-        *(p for p in sorted((cache / "preflight").glob("[!.]*.json")) if read_note(p) is None),
+        *(
+            path
+            for name in ("preflight", "http")
+            for path in sorted((cache / name).glob("[!.]*.json"))
+            if read_note(path) is None
+        ),
         *ResponseCache(cache / "http").damaged(),
         *damaged_rules(cache / "http"),
         *(

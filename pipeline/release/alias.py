@@ -9,6 +9,7 @@ the number of the last entry, so that a lost one is noticed.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from infra.files.atomic import put_if_absent, write_json
 from infra.files.digest import digest_of
 from infra.storage.names import check_name
 from infra.storage.writing import written
+
+log = logging.getLogger(__name__)
 
 PRODUCTION = "production"
 """Alias of the release that is served."""
@@ -141,7 +144,15 @@ class Alias:
         text = json.dumps({**row, "digest": _digest(move.seq, row)}, sort_keys=True) + "\n"
         if not put_if_absent(self.directory / f"{move.seq:08d}.json", text):
             return None
-        write_json(self.directory / HEAD, {"seq": move.seq})
+        try:
+            write_json(self.directory / HEAD, {"seq": move.seq})
+        except OSError as error:  # the alias has moved, and an error would say that it has not
+            log.warning(
+                "%s cannot be written (%s): until the next move, nobody would notice that the "
+                "last entry of the log is lost",
+                self.directory / HEAD,
+                error.strerror,
+            )
         return move
 
     def _head(self) -> int:

@@ -293,3 +293,34 @@ def test_a_signal_is_one_line(
     assert run.returncode == code
     assert said[-1].startswith(word) and said[-1].endswith("run the same command again")
     assert not any("Traceback" in line for line in said)
+
+
+@pytest.mark.parametrize("command", [["status"], ["releases", "--json"], ["verify", "--json"]])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_that_finds_no_room(command: list[str], stream: str, tmp_path: Path) -> None:
+    """A result that cannot be written is one line and exit code 1; where standard error is full,
+    the code alone says it. A log that is full keeps nothing from its result."""
+    program = [sys.executable, "-c", "from jobs.cli import main; main()", *command, "-w", tmp_path]
+    with open("/dev/full", "w") as full:
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        done = subprocess.run(program, **{**streams, stream: full}, text=True, check=False)
+    if stream == "stdout":
+        assert done.returncode == 1
+        assert re.fullmatch(r"StageError: cannot write a file: No space left on .*\n", done.stderr)
+    else:
+        assert done.returncode == 0 and done.stdout
+
+
+def test_a_library_that_gives_up_is_one_line(
+    corrigenda: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The panic of one in Rust is no Exception, and is caught all the same; a signal is not."""
+    panic = type("PanicException", (BaseException,), {})
+
+    def give_up(*_: object) -> None:
+        raise panic("retry-limit-in-match over")
+
+    monkeypatch.setattr("jobs.cli.app", give_up)
+    code, out, err = corrigenda("status", "-w", tmp_path)
+    assert code == 1 and not out and err.startswith("ModelError: a library gave up (retry-limit")
+    assert err.count("\n") == 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
@@ -15,13 +16,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from feed_site import serve
 from worlds import VERSIONS, job, reseal
 
 from infra.errors import StageError
 from infra.files.atomic import write_json
+from infra.files.notes import write_note
+from infra.http.limits.robots import Robots
+from infra.http.response import Response, ResponseCache
 from infra.storage.integrity import BYTES, RECORD, RECORD_DIGEST, read_record
 from infra.storage.workspace import Workspace
+from pipeline.edit.value_store import ValueStore
 from pipeline.flow import run_editions
 from pipeline.gate.output import GATE
 from pipeline.lineage import Parent
@@ -108,6 +114,27 @@ def _refused(root: Path, corrigenda: Any, *, listed: bool) -> None:
         assert code == 1 and not out and err.count("\n") == 1, (words, err)
     _, out, _ = corrigenda("releases", "-w", root, "--json")
     assert [bool(row["damage"]) for row in json.loads(out)] == [False, *[True] * listed]
+
+
+def test_every_file_of_the_cache_counts(tmp_path: Path, corrigenda: Any) -> None:
+    """What each cache writes is whole, also the rules of a site, and one file altered is named."""
+    place = tmp_path / "cache" / "http"
+    ResponseCache(place).save(
+        Response(
+            url="https://a.org/x", status=200, headers={"etag": "1"}, body=b"page", fetched_at=""
+        )
+    )
+    Robots(place, time.time).of("https://a.org/x", lambda _: (200, b"User-agent: *\nDisallow: /y"))
+    write_note(tmp_path / "cache" / "preflight" / "x.json", {"passed": True})
+    ValueStore(tmp_path / "cache" / "values").update({"x": torch.ones(2)})
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(files) == 4 and corrigenda("verify", "-w", tmp_path)[0] == 0
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[:-9] + b"!" + content[-8:])
+        code, out, _ = corrigenda("verify", "-w", tmp_path)
+        assert code == 1 and f"{path} is cut or altered" in out
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["checkpoint/model.safetensors", "edits.parquet", "gate.json"])

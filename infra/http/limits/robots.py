@@ -9,6 +9,7 @@ practice.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from protego import Protego
 
 from infra.files.notes import if_writable, read_note, write_note
 from infra.http.addresses import origin_of, shown
+
+log = logging.getLogger(__name__)
 
 PRODUCT = "corrigenda"
 """Our product token (RFC 9309 section 2.2.1)."""
@@ -118,11 +121,15 @@ class Robots:
         return Rules("", now_s, f"HTTP {status}")
 
     def _load(self, origin: str) -> Rules | None:
-        """The stored rules of a site; None where they are missing or damaged."""
-        if self._directory is None:
+        """The stored rules of a site; None where they are missing or, with a line, damaged."""
+        path = self._path(origin)
+        if self._directory is None or not path.exists():
             return None
-        stored = read_note(self._path(origin))
-        return Rules(**stored["rules"]) if stored and stored["origin"] == origin else None
+        stored = read_note(path)
+        if stored is None or stored["origin"] != origin:
+            log.warning("%s is damaged: it is fetched again", path)
+            return None
+        return Rules(**stored["rules"])
 
     def _save(self, origin: str, rules: Rules) -> None:
         """Store a site's rules, unless its robots.txt could not be fetched. Where they cannot be

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.execution.watchdog import VARIABLE, marked, watched
+from infra.execution.watchdog import KEEP_ENVIRONMENT, VARIABLE, marked, watched
 
 PARENT = """
 import os, signal, subprocess, sys, time
@@ -83,3 +83,28 @@ def test_the_mark_is_in_no_later_process() -> None:
         begin(Path("/nonexistent"))
         assert VARIABLE not in os.environ
         assert not marked(outer)
+
+
+TITLED = """
+import sys
+from ray._raylet import setproctitle
+
+setproctitle("ray::Agent")
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_takes_a_title_keeps_the_mark() -> None:
+    """Ray's agents do, and write it over the place where others see their environment."""
+    with watched() as begin:
+        mark = os.environ[VARIABLE]
+        command = [sys.executable, "-c", TITLED]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as titled:
+            assert titled.stdout
+            titled.stdout.readline()
+            assert Path(f"/proc/{titled.pid}/cmdline").read_bytes().startswith(b"ray::Agent")
+            assert titled.pid in marked(mark)
+            titled.kill()
+        begin(Path("/nonexistent"))
+    assert KEEP_ENVIRONMENT not in os.environ

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from full_disk import no_room
 from safetensors.torch import load_file, save_file
+from tiny_models import make_model, make_tokenizer
 
+from infra.files.atomic import write_atomic
 from infra.files.clone import clone, takes_no_room
 from infra.files.notes import read_note, write_note
 from infra.files.tensors import is_whole, save_tensors, save_with_digest
+from infra.models.embedded import save_model
 
 TENSORS = {"a": torch.arange(7.0), "b": torch.zeros(2, 3, dtype=torch.bfloat16)}
 
@@ -75,6 +83,36 @@ def test_a_clone_is_a_file_of_its_own(tmp_path: Path) -> None:
         assert target.read_bytes() == data
     assert takes_no_room(source, tmp_path / "new") in (True, False)
     assert not list((tmp_path / "new").iterdir())
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "tensors": partial(save_tensors, {"a": torch.zeros(4096)}),
+    "tensors with a digest": partial(save_with_digest, {"a": torch.zeros(4096)}),
+    "a table": lambda path: pq.write_table(pa.table({"a": range(9999)}), path, compression="none"),
+    "text": lambda path: path.write_text("a" * 9999),
+}
+SAVERS: dict[str, Callable[[Path], object]] = {
+    **{name: partial(write_atomic, write=write) for name, write in WRITERS.items()},
+    "a model": lambda path: save_model(make_model("llama", torch.float32), Nothing(), path),
+    "a tokenizer": lambda path: save_model(Nothing(), make_tokenizer(), path),
+}
+
+
+class Nothing:
+    """Stands for a model or tokenizer that writes nothing."""
+
+    def save_pretrained(self, *_: object, **__: object) -> None: ...
+
+
+@pytest.mark.parametrize("what", SAVERS)
+def test_a_full_disk_is_an_error_of_the_system(what: str, tmp_path: Path) -> None:
+    """Whichever library writes, it is an OSError by which the system's reason is known, and names
+    the file; no file is left."""
+    path = tmp_path / "x"
+    with no_room(), pytest.raises(OSError, match=f"File too large: '{path}'") as caught:
+        SAVERS[what](path)
+    assert caught.value.errno == errno.EFBIG
+    assert not path.is_file() and not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("value", [{"a": [1, None]}, [], "text"])

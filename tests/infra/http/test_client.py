@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from email.utils import formatdate
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from infra.errors import ConfigError, SourceError
 from infra.http.action_api import call_api
 from infra.http.client import PoliteClient
 from infra.http.limits.rate_limit import LocalRateLimit
+from infra.http.response import Response, ResponseCache
 
 RECORDING = Path(__file__).parents[3] / "examples" / "recordings" / "wikidata"
 PAGE = "/wiki/Special:EntityData/Q42.json?revision=716282445"
@@ -167,14 +169,54 @@ def test_unchanged_page_is_not_sent_again(clock, server, tmp_path):
     assert server.requests[1].headers["if-none-match"] == first.etag
 
 
-def test_damaged_store_is_fetched_anew(clock, server, tmp_path):
-    """A stored body that is not what was stored is never served."""
+def test_damaged_store_is_fetched_anew(clock, server, tmp_path, caplog):
+    """A stored response that is not what was stored is never served; that it is dropped is said in
+    a line."""
     with server as base, client(clock, cache=tmp_path) as http:
         first = http.get(base + PAGE)
-        (body,) = tmp_path.glob("*.body")
-        body.write_bytes(body.read_bytes()[:100])
+        (stored,) = tmp_path.glob("*.response")
+        stored.write_bytes(stored.read_bytes()[:-1])
+        assert ResponseCache(tmp_path).damaged() == [stored]
         second = http.get(base + PAGE)
     assert second.body == first.body and not second.revalidated
+    assert [r.getMessage() for r in caplog.records] == [f"{stored} is damaged: it is fetched again"]
+    assert ResponseCache(tmp_path).damaged() == []
+
+
+def test_every_bit_of_a_stored_response_counts(tmp_path):
+    """Headers, digests and body: whatever is turned or cut, nothing of it is served."""
+    cache, url = ResponseCache(tmp_path), "https://a.org/x"
+    cache.save(response_of(url, b"page"))
+    (stored,) = tmp_path.iterdir()
+    data = stored.read_bytes()
+    for at in range(len(data)):
+        stored.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        assert cache.load(url) is None, at
+        stored.write_bytes(data[:at])
+        assert cache.load(url) is None, at
+
+
+def test_two_that_store_at_a_time_leave_a_whole_response(tmp_path):
+    """Whoever reads meanwhile, and afterwards, gets what one of them has stored."""
+    url, bodies = "https://a.org/x", [b"a" * 5000, b"b" * 50]
+    cache = ResponseCache(tmp_path)
+    cache.save(response_of(url, bodies[0]))
+
+    def store(body):
+        for _ in range(100):
+            cache.save(response_of(url, body))
+
+    writers = [threading.Thread(target=store, args=(body,)) for body in bodies]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert (found := cache.load(url)) and found.body in bodies
+    assert (found := cache.load(url)) and found.body in bodies and not cache.damaged()
+
+
+def response_of(url, body):
+    """A response that can be requested conditionally."""
+    return Response(url=url, status=200, headers={"etag": "1"}, body=body, fetched_at="")
 
 
 def test_store_outlives_the_port(clock, tmp_path):

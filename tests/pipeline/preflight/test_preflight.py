@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,25 @@ def test_a_run_reads_nothing_before_its_model_has_passed(
     assert told[0] == "begins" and "begins" not in told[1:]
     left = [one.left for one in told if isinstance(one, Preflight)]
     assert left == [("consolidated.safetensors",)] * 2
+
+
+def test_two_runs_try_a_model_at_the_same_time(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Neither takes away what the other writes, and nothing is left but what was found."""
+    path, before = checkpoint("llama"), torch.get_num_threads()
+    torch.set_num_threads(1)  # other threads do not live on in a fork
+    children = []
+    for _ in range(2):
+        if (pid := os.fork()) == 0:
+            code = 1
+            try:
+                fly(path, tmp_path)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    torch.set_num_threads(before)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    assert len([*(tmp_path / "preflight").iterdir()]) == 1
+    assert fly(path, tmp_path).seconds == 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -43,6 +45,28 @@ def test_a_move_from_elsewhere_is_refused(tmp_path: Path) -> None:
     assert alias.move_from("v1", "v3", "too late") is None
     alias.move("v2", "v3 is kept", kept=["v3"])
     assert alias.current() == "v2" and alias.known() == {"v1", "v2", "v3"}
+
+
+def test_a_move_that_took_place_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the disk gets full between the entry and the number beside it, the alias has moved: a
+    line says what is missing, and nobody moves it a second time. The next move writes it."""
+    alias = Alias(tmp_path, "line")
+    alias.move("v1", "passed")
+
+    def full(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.release.alias.write_json", full)
+        assert alias.move("v2", "passed").seq == 2
+    assert "head.json cannot be written (No space left on device)" in caplog.text
+    assert alias.current() == "v2"
+    alias.move("v1", "rollback")
+    (alias.directory / "00000003.json").unlink()
+    with pytest.raises(StageError, match="last entry was number 3"):
+        alias.current()
 
 
 def test_a_lost_last_entry_is_noticed(tmp_path: Path) -> None:
