@@ -60,18 +60,27 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, flush: Flush = 
     make_directory(path.parent, flush=flush)
     temporary = _temporary_path(path)
     try:
-        write(temporary)
-        if flush is not Flush.NOTHING:
-            flush_file(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        with _named(temporary, path):
+            write(temporary)
+            if flush is not Flush.NOTHING:
+                flush_file(temporary)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     if flush is Flush.NAME:
         flush_directory(path.parent)
+
+
+@contextmanager
+def _named(temporary: Path, path: Path) -> Iterator[None]:
+    """A block that writes a temporary file: errors of the system that name that one, or none, name
+    the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def make_directory(path: Path, *, flush: Flush = Flush.NAME) -> None:
@@ -229,9 +238,10 @@ def put_if_absent(path: Path, text: str) -> bool:
     make_directory(path.parent)
     temporary = _temporary_path(path)
     try:
-        temporary.write_text(text, encoding="utf-8")
-        flush_file(temporary)
-        created = _link(temporary, path)
+        with _named(temporary, path):
+            temporary.write_text(text, encoding="utf-8")
+            flush_file(temporary)
+            created = _link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     flush_directory(path.parent)

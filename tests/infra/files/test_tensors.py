@@ -17,7 +17,7 @@ from full_disk import no_room
 from safetensors.torch import load_file, save_file
 from tiny_models import make_model, make_tokenizer
 
-from infra.files.atomic import write_atomic
+from infra.files.atomic import put_if_absent, write_atomic
 from infra.files.clone import clone, takes_no_room
 from infra.files.notes import read_note, write_note
 from infra.files.tensors import is_whole, save_tensors, save_with_digest
@@ -93,6 +93,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 SAVERS: dict[str, Callable[[Path], object]] = {
     **{name: partial(write_atomic, write=write) for name, write in WRITERS.items()},
+    "a new file": lambda path: put_if_absent(path, "a" * 9999),
     "a model": lambda path: save_model(make_model("llama", torch.float32), Nothing(), path),
     "a tokenizer": lambda path: save_model(Nothing(), make_tokenizer(), path),
 }
