@@ -317,7 +317,7 @@ def test_a_library_that_gives_up_is_one_line(
     """The panic of one in Rust is no Exception, and is caught all the same; a signal is not."""
     panic = type("PanicException", (BaseException,), {})
 
-    def give_up(*_: object) -> None:
+    def give_up(**_: object) -> None:
         raise panic("retry-limit-in-match over")
 
     monkeypatch.setattr("jobs.cli.app", give_up)
