@@ -147,6 +147,8 @@ class Site:
             slot_M=columns[:, 1],
             token_M=columns[:, 2],
             weight_M=torch.tensor(weights, dtype=work_dtype(whole.h_BD.dtype), device=self.device),
+            base_MK=torch.empty(len(targets), 0, device=self.device),
+            top_MK=torch.empty(len(targets), 0, dtype=torch.long, device=self.device),
         )
 
     def _run(self, row: TokenRow) -> tuple[int, ...]:

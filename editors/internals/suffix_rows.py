@@ -29,6 +29,11 @@ class SuffixRows:
     token_M: Tensor
     weight_M: Tensor
     """Share of each predicted token in its fact's loss."""
+    base_MK: Tensor
+    """Log-probabilities of the likeliest tokens by the base where a token is predicted, and last
+    that of all others together, [M, K + 1]; [M, 0] where they are not needed."""
+    top_MK: Tensor
+    """Which tokens these are, [M, K]."""
 
     def select(self, kept_F: Tensor) -> SuffixRows:
         """The rows of the facts kept, renumbered."""
@@ -46,6 +51,8 @@ class SuffixRows:
             slot_M=self.slot_M[kept_M],
             token_M=self.token_M[kept_M],
             weight_M=self.weight_M[kept_M],
+            base_MK=self.base_MK[kept_M],
+            top_MK=self.top_MK[kept_M],
         )
 
     def joined(self, other: SuffixRows) -> SuffixRows:
@@ -67,6 +74,8 @@ class SuffixRows:
             slot_M=torch.cat([one.slot_M, two.slot_M]),
             token_M=torch.cat([one.token_M, two.token_M]),
             weight_M=torch.cat([one.weight_M, two.weight_M]),
+            base_MK=torch.cat([one.base_MK, two.base_MK]),
+            top_MK=torch.cat([one.top_MK, two.top_MK]),
         )
 
     def _padded(self, P: int, S: int) -> SuffixRows:
@@ -85,4 +94,6 @@ class SuffixRows:
             slot_M=self.slot_M,
             token_M=self.token_M,
             weight_M=self.weight_M,
+            base_MK=self.base_MK,
+            top_MK=self.top_MK,
         )

@@ -36,6 +36,10 @@ class ValueConfig:
     """Most ‖δ‖ / ‖h‖; MEMIT's 0.75. (0, 100]."""
     kl_weight: float = 0.0625
     """a_KL, weight of the drift of `{subject} is a`; MEMIT's. [0, 100]."""
+    kept_weight: float = 0.0
+    """Weight of the drift of what is to stay (`FactRows.kept`). [0, 100]."""
+    stop_kept: float = 0.05
+    """Where that drift has a weight, a fact is finished when it is below too. [0, 100]."""
     decay: float = 0.5
     """a_wd, weight of ‖δ‖ / ‖h‖²; MEMIT's. [0, 100]."""
     stop_loss: float = 0.05
@@ -53,6 +57,8 @@ class ValueConfig:
         check_range(kind, "beta2", self.beta2, 0, 0.9999)
         check_range(kind, "clamp", self.clamp, 0, 100, open_low=True)
         check_range(kind, "kl_weight", self.kl_weight, 0, 100)
+        check_range(kind, "kept_weight", self.kept_weight, 0, 100)
+        check_range(kind, "stop_kept", self.stop_kept, 0, 100)
         check_range(kind, "decay", self.decay, 0, 100)
         check_range(kind, "stop_loss", self.stop_loss, 0, 10)
         check_range(kind, "damping", self.damping, 0, 1e9, open_low=True)

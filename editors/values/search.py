@@ -26,6 +26,10 @@ from editors.statistics.fisher import preconditioner
 from editors.values.config import ValueConfig
 from infra.distributed.group import SINGLE_PROCESS, Group, share
 
+KEPT_TOKENS = 64
+"""Tokens, the base's likeliest, that a distribution which is to stay is compared at; all others
+count as one."""
+
 
 @dataclass(frozen=True, slots=True)
 class FactRows:
@@ -36,6 +40,9 @@ class FactRows:
     essence: TokenRow | None = None
     """`{subject} is a`, cut after the subject: where the KL term is read; None where there is no
     such term."""
+    kept: tuple[TokenRow, ...] = ()
+    """Other prompts about the subject, each with the base's own continuation as its target: the
+    distributions that predict it are to stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ def optimise(
     """Minimise, for every fact by itself (arXiv:2210.07229 section 4.3.1, arXiv:2202.05262 eq. 4),
 
         J(δ) = mean_c NLL(target | context c, h + δ) + a_KL KL(p_0 ‖ p_δ) + a_wd ‖δ‖ / ‖h‖²
+               + a_keep mean_k KL(p_0 ‖ p_δ | prompt and continuation k)
 
     with Adam, ‖δ‖ projected to c ‖h‖ after each step; z = h + δ, h of the bare prompt. Adam's
     second moment is one number a fact, the mean over D: scaling every coordinate apart makes all
@@ -106,8 +114,17 @@ def optimise(
             essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
             P_DD = None if G_DD is None else preconditioner(G_DD, damping=config.damping)
             P_DD = None if P_DD is None else P_DD.to(h_BD.device, dtype)
+            kept = _prepare_kept(site, facts, dtype) if config.kept_weight else []
         search = _Search(
-            site, rows, essence, h_BD[bare].to(dtype), P_DD, config, group, as_change=as_change
+            site,
+            rows,
+            essence,
+            kept,
+            h_BD[bare].to(dtype),
+            P_DD,
+            config,
+            group,
+            as_change=as_change,
         )
         return search.run(lambda done: progress("values", done, len(facts)))
 
@@ -132,6 +149,33 @@ def _prepare_essence(site: Site, facts: Sequence[FactRows], dtype: torch.dtype) 
     return _Essence(rows, site.architecture.logits(last_FD).to(dtype).log_softmax(dim=-1))
 
 
+def _prepare_kept(site: Site, facts: Sequence[FactRows], dtype: torch.dtype) -> list[SuffixRows]:
+    """The rows of all facts that are to stay, with the base's distributions."""
+    owners = [i for i, fact in enumerate(facts) for _ in fact.kept]
+    if not owners:
+        return []
+    buckets, h_BD, _ = site.prepare([row for fact in facts for row in fact.kept], owners)
+    nothing_FD = torch.zeros(len(facts), h_BD.shape[1], dtype=dtype, device=h_BD.device)
+    for rows in buckets:
+        hidden_MD = site.hidden(rows, nothing_FD)[rows.row_M, rows.slot_M]
+        logp_MV = site.architecture.logits(hidden_MD).to(dtype).log_softmax(dim=-1)
+        rows.top_MK = logp_MV.topk(KEPT_TOKENS, dim=-1).indices
+        rows.base_MK = _summed(logp_MV, rows.top_MK)
+    return buckets
+
+
+def _summed(logp_MV: Tensor, top_MK: Tensor) -> Tensor:
+    """Log-probabilities of the given tokens, and last that of all others together, [M, K + 1]."""
+    own_MK = logp_MV.gather(-1, top_MK)
+    rest_M = (1 - own_MK.exp().sum(dim=-1)).clamp(min=1e-6).log()
+    return torch.cat([own_MK, rest_M[:, None]], dim=-1)
+
+
+def _kl(base_MK: Tensor, logp_MK: Tensor) -> Tensor:
+    """KL divergence of the base's distribution to another, [M]."""
+    return (base_MK.exp() * (base_MK - logp_MK)).sum(dim=-1)
+
+
 class _Search:
     """Adam on every fact's δ at once; facts leave as they finish, and their rows with them.
 
@@ -144,6 +188,7 @@ class _Search:
         site: Site,
         rows: list[SuffixRows],
         essence: _Essence | None,
+        kept: list[SuffixRows],
         h_FD: Tensor,
         P_DD: Tensor | None,
         config: ValueConfig,
@@ -153,6 +198,7 @@ class _Search:
     ) -> None:
         self.P_DD, self.group, self.as_change = P_DD, group, as_change
         self.site, self.rows, self.essence, self.config = site, rows, essence, config
+        self.kept = kept
         self.facts_F = torch.arange(len(h_FD), device=h_FD.device)
         self.h_FD = h_FD
         self.norm_F = h_FD.norm(dim=1)
@@ -167,8 +213,9 @@ class _Search:
             self._keep(torch.isin(self.facts_F, torch.tensor(mine or [0]).to(self.facts_F)))
         for step in range(1, self.config.steps + 1):
             J_F, nll_F, gradient_FD = self._loss()
+            settled_F = (nll_F < self.config.stop_loss) & (self.kept_F < self.config.stop_kept)
             lost_F = ~(J_F.isfinite() & gradient_FD.isfinite().all(dim=1))
-            done_F = (nll_F < self.config.stop_loss) | lost_F | (step == self.config.steps)
+            done_F = settled_F | lost_F | (step == self.config.steps)
             finished = done_F.nonzero().flatten().tolist()
             for i in finished:
                 value = self._value(i, step, J_F, nll_F, bool(lost_F[i]))
@@ -213,6 +260,7 @@ class _Search:
         """Go on with these facts only."""
         self.rows = self.site.merged([bucket.select(kept_F) for bucket in self.rows])
         self.essence = self.essence and self.essence.select(self.site, kept_F)
+        self.kept = self.site.merged([bucket.select(kept_F) for bucket in self.kept])
         for name in ("facts_F", "h_FD", "norm_F", "delta_FD", "m_FD", "v_F1"):
             setattr(self, name, getattr(self, name)[kept_F])
 
@@ -248,6 +296,20 @@ class _Search:
             if counted:
                 gradient_FD += found_FD
                 J_F.index_add_(0, rows.owner_B, kl_B.detach())
+        self.kept_F = torch.zeros_like(nll_F)
+        for rows, counted in self._passes(self.kept):
+            with torch.enable_grad():
+                hidden_MD = self.site.hidden(rows, delta_FD)[rows.row_M, rows.slot_M]
+                logp_MV = (
+                    self.site.architecture.logits(hidden_MD).to(delta_FD.dtype).log_softmax(-1)
+                )
+                drift_M = rows.weight_M * _kl(rows.base_MK, _summed(logp_MV, rows.top_MK))
+                weighted = self.config.kept_weight * drift_M.sum()
+                found_FD = torch.autograd.grad(weighted, delta_FD)[0]
+            if counted:
+                gradient_FD += found_FD
+                self.kept_F.index_add_(0, rows.owner_B[rows.row_M], drift_M.detach())
+        J_F += self.config.kept_weight * self.kept_F
         return J_F, nll_F, gradient_FD
 
     def _passes(self, buckets: Sequence[SuffixRows]) -> Iterator[tuple[SuffixRows, bool]]:

@@ -25,15 +25,27 @@ from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.external_memory.extension_based.prompt_columns import end_tokens
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, contexts
-from editors.internals.tokens import TokenRow, encode_name, essence, in_context
+from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_context
 from editors.request import EditRequest
 from editors.values.columns import Column, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
 from editors.values.search import FactRows, Value, mean_loss, optimise
 from infra.errors import ConfigError, EditError
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
 
 DEPTH = 0.37
 """Layer by default, over the depth: 11 of SmolLM2-135M's 30."""
+ABOUT = (
+    "{} is",
+    "{} was",
+    "{} has",
+    "{} is known for",
+    "{} has been",
+    "The name {} refers to",
+)
+"""Prompts about a subject whose continuation by the base is to stay. They say little of any
+relation, so that what follows them does not stand against the edit."""
 MARKS = ("", "a ", '"', "(", "\n")
 """What stands before a name in text. With each its first token may be another."""
 
@@ -41,12 +53,14 @@ MARKS = ("", "a ", '"', "(", "\n")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopedValueConfig(ValueConfig):
     """How a value is searched for. Only prompts about the subject see it, so it may be larger than
-    MEMIT's and is sought longer, over more contexts."""
+    MEMIT's and is sought longer, over more contexts; what the base says of the subject otherwise is
+    to stay."""
 
     steps: int = 40
     """Most evaluations of the loss. 1 to 1000."""
     clamp: float = 1.5
     stop_loss: float = 0.02
+    kept_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +75,9 @@ class ScopedConfig:
     """Contexts besides the bare prompt. 0 to 10."""
     context_tokens: int = 10
     """Tokens that the model adds to a context's starter. 1 to 100."""
+    kept_tokens: int = 6
+    """Tokens of the base's own continuation of each prompt about the subject that is to stay. 1 to
+    100."""
     end: Literal["text", "line", "none"] = "none"
     """What is learnt behind the target, so that the answer stops: end of text, a newline, or
     nothing."""
@@ -74,6 +91,7 @@ class ScopedConfig:
         check_range(kind, "layer", self.layer or 0, 0, 1 << 20)
         check_range(kind, "num_prefixed", self.num_prefixed, 0, len(STARTERS))
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
+        check_range(kind, "kept_tokens", self.kept_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
         if self.end not in ("text", "line", "none"):
             raise ConfigError(f"{kind}: end={self.end!r} is none of 'text', 'line', 'none'.")
@@ -115,6 +133,7 @@ class Scoped:
         config = self.config
         content = {
             "method": "scoped-value-1",
+            "about": [ABOUT, config.kept_tokens],
             "base": base_digest,
             "requests": sorted([r.prompt, *r.subject_span, r.target] for r in requests),
             "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
@@ -148,7 +167,7 @@ class Scoped:
         columns = self._columns(base, group, {})
         found = optimise(
             base.architecture,
-            [column.fact for column in columns],
+            self._with_kept(base, columns),
             self.layer(base.architecture),
             self.config.values,
             place="block",
@@ -183,6 +202,34 @@ class Scoped:
         size = base.model.config.get_text_config().vocab_size
         part = ScopedValues(target, word_edges(base.tokenizer, size), values)
         return Proposal(Delta((part,)), reports_of(work.requests, columns, refused))
+
+    def _with_kept(self, base: Base, columns: Sequence[Column]) -> list[FactRows]:
+        """The rows of the columns, with those that are to stay where these have a weight."""
+        if not self.config.values.kept_weight:
+            return [column.fact for column in columns]
+        prompts = [_about(column.requests[0].subject) for column in columns]
+        questions = [
+            Question(
+                id="",
+                prompt=prompt,
+                greedy=True,
+                past_ends=True,
+                max_new_tokens=self.config.kept_tokens,
+            )
+            for group in prompts
+            for prompt, _ in group
+        ]
+        answers = iter(LanguageModel(base.model, base.tokenizer).ask(questions))
+        return [
+            replace(
+                column.fact,
+                kept=tuple(
+                    _continued(base.tokenizer, prompt, span, next(answers).greedy_ids)
+                    for prompt, span in group
+                ),
+            )
+            for column, group in zip(columns, prompts, strict=True)
+        ]
 
     def _columns(
         self, base: Base, requests: Sequence[EditRequest], refused: dict[str, str]
@@ -235,6 +282,21 @@ def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...
             f"the tokenizer joins {request.subject!r} with what follows it in {request.prompt!r}"
         )
     return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
+
+
+def _about(subject: str) -> list[tuple[str, tuple[int, int]]]:
+    """The prompts about a subject, with its place in each."""
+    places = [template.index("{}") for template in ABOUT]
+    return [
+        (template.replace("{}", subject), (at, at + len(subject)))
+        for template, at in zip(ABOUT, places, strict=True)
+    ]
+
+
+def _continued(tokenizer: Any, prompt: str, span: tuple[int, int], own: Sequence[int]) -> TokenRow:
+    """A prompt and what the base says behind it."""
+    row = encode(tokenizer, prompt, span)
+    return replace(row, ids=(*row.ids, *own), num_target=len(own))
 
 
 def _names(base: Base, column: Column) -> tuple[Name, ...]:

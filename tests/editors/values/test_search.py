@@ -4,6 +4,7 @@ autograd."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from torch import Tensor
 from editors.internals.architecture import Architecture, Block
 from editors.internals.contexts import contexts
 from editors.internals.discover import discover
-from editors.internals.tokens import TokenRow, essence, in_context
+from editors.internals.tokens import TokenRow, encode, essence, in_context
 from editors.values.config import ValueConfig
-from editors.values.search import FactRows, Value, optimise
+from editors.values.search import KEPT_TOKENS, FactRows, Value, optimise
 from infra.errors import ConfigError
 
 LAYER = 1
@@ -32,6 +33,31 @@ def some_facts(model: Any, tokenizer: Any) -> list[FactRows]:
         )
         for r in some_requests()
     ]
+
+
+def with_kept(facts: Sequence[FactRows], tokenizer: Any) -> list[FactRows]:
+    """With prompts about each subject that are to stay, of unlike lengths, and what may follow."""
+    found = []
+    for fact, item in zip(facts, some_requests(), strict=False):
+        rows = []
+        for template, own in (("{} is", (5, 6, 7)), ("The name {} refers to", (8, 9))):
+            prompt, at = template.replace("{}", item.subject), template.index("{}")
+            row = encode(tokenizer, prompt, (at, at + len(item.subject)))
+            rows.append(replace(row, ids=(*row.ids, *own), num_target=len(own)))
+        found.append(replace(fact, kept=tuple(rows)))
+    return found
+
+
+def predictions(model: Any, block: Block, row: TokenRow, delta_D: Tensor) -> Tensor:
+    """Log-probabilities [T, V] of the tokens that are a row's target."""
+    logp_TV = forward(model, block, row, delta_D)[0].log_softmax(-1)
+    return logp_TV[len(row.ids) - row.num_target - 1 : -1]
+
+
+def grouped(logp_TV: Tensor, top_TK: Tensor) -> Tensor:
+    """Those of the given tokens, and that of any other, [T, K + 1]."""
+    p_TK = logp_TV.exp().gather(-1, top_TK)
+    return torch.cat([p_TK, (1 - p_TK.sum(-1, keepdim=True)).clamp(min=1e-6)], dim=-1).log()
 
 
 def forward(model: Any, block: Block, row: TokenRow, delta_D: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,6 +91,8 @@ def reference(model: Any, block: Block, fact: FactRows, config: ValueConfig) -> 
     mean_D, square = torch.zeros(width, dtype=torch.float64), 0.0
     step, loss, nll = 0, torch.zeros(()), torch.zeros(())
     base_V = forward(model, block, fact.essence, delta_D)[0][-1].log_softmax(-1).detach()
+    bases = [predictions(model, block, row, delta_D).detach() for row in fact.kept]
+    tops = [base_TV.topk(KEPT_TOKENS, dim=-1).indices for base_TV in bases]
     for step in range(1, config.steps + 1):
         nll = torch.zeros(())
         for row in fact.rows:
@@ -75,8 +103,16 @@ def reference(model: Any, block: Block, fact: FactRows, config: ValueConfig) -> 
         logp_V = forward(model, block, fact.essence, delta_D)[0][-1].log_softmax(-1)
         kl = (base_V.exp() * (base_V - logp_V)).sum()
         size = (delta_D.square().sum() + 1e-30).sqrt()
+        drift = torch.zeros(())
+        for row, base_TV, top_TK in zip(fact.kept, bases, tops, strict=True):
+            base_TK = grouped(base_TV, top_TK)
+            logp_TK = grouped(predictions(model, block, row, delta_D), top_TK)
+            kl_T = (base_TK.exp() * (base_TK - logp_TK)).sum(-1)
+            drift = drift + kl_T.mean() / len(fact.kept)
         loss = nll + config.kl_weight * kl + config.decay * size / h_D.norm() ** 2
-        if float(nll.detach()) < config.stop_loss or step == config.steps:
+        loss = loss + config.kept_weight * drift
+        settled = float(nll.detach()) < config.stop_loss and float(drift) < config.stop_kept
+        if settled or step == config.steps:
             break
         (gradient_D,) = torch.autograd.grad(loss, delta_D)
         mean_D = config.beta1 * mean_D + (1 - config.beta1) * gradient_D
@@ -116,6 +152,23 @@ def test_equals_the_slow_reference(kind: str, tokenizer: Any) -> None:
         tolerance,
     )
     assert max(value.norm_ratio for value in found) <= CONFIG.clamp + 1e-9
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "qwen3_5_text"])
+def test_what_is_to_stay_equals_the_slow_reference(kind: str, tokenizer: Any) -> None:
+    """The drift of the base's continuations is in the loss, and a fact ends when it is small."""
+    model = make_model(kind)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    architecture = discover(model)
+    facts = with_kept(some_facts(model, tokenizer)[:3], tokenizer)
+    config = replace(CONFIG, kept_weight=2.0, stop_kept=0.01)
+    found = optimise(architecture, facts, LAYER, config)
+    wanted = [reference(model, architecture.blocks[LAYER], fact, config) for fact in facts]
+    assert_same(found, wanted, 2e-5)
+    without = optimise(architecture, facts, LAYER, replace(config, kept_weight=0.0))
+    pairs = zip(found, without, strict=True)
+    assert all((one.z_D - other.z_D).norm() > 1e-3 for one, other in pairs)
 
 
 def test_batch_order_and_padding_do_not_matter(llama: Any, tokenizer: Any) -> None:
