@@ -83,6 +83,7 @@ class ScopedValues(Part):
         """Put the values in force; the returned function removes the hooks."""
         pairs = [(name, value.value_D) for value in self.values for name in value.names]
         return ScopedHooks(
+            model,
             model.get_decoder(),
             model.get_submodule(self.target),
             names=[name for name, _ in pairs],

@@ -1,7 +1,8 @@
 """Scoped values in force: hooks that add a vector to a block's output where a subject ends.
 
-The decoder's hook finds the names in the tokens of a pass, those of earlier passes included: it
-keeps them beside the cache (`infra.lm.cache_rows`). So what the model itself wrote is looked at
+A hook of the outermost module that is given token ids finds the names in those of a pass, of earlier
+passes too: they are kept beside the cache (`infra.lm.cache_rows`). Within it the decoder may be
+given embeddings, as where images are among the tokens. So what the model itself wrote is looked at
 like a prompt, token by token, in any batch. Where a pass has the tokens behind a name, they tell
 whether the name ends there; at the last token of a pass it is taken to end.
 
@@ -27,6 +28,7 @@ class ScopedHooks:
 
     def __init__(
         self,
+        model: nn.Module,
         decoder: nn.Module,
         block: nn.Module,
         *,
@@ -35,21 +37,26 @@ class ScopedHooks:
         edges_V: Tensor,
     ) -> None:
         """
+        model      what is called, or generates
+        decoder    the module in it that has the blocks
         names      token ids of each name
         values_ND  what is added where the name ends
         edges_V    `word_edges` of the tokenizer
         """
-        self._parameters = tuple(inspect.signature(decoder.forward).parameters)
+        self._decoder = decoder
         self._names = TokenNames(names, edges_V)
         self._values_ND = values_ND
+        self._owner: nn.Module | None = None
+        """The module whose pass is under way; None: no pass is."""
         self._ids_BW: Tensor | None = None
-        """Tokens of this pass and of those before it; None: no pass is under way."""
+        """Tokens of this pass and of those before it."""
         self._found: tuple[Tensor, Tensor, Tensor] | None = None
         """Row, place in this pass and name of each hit."""
+        around = [module for module in model.modules() if decoder in module.modules()]
         self._handles = [
-            decoder.register_forward_pre_hook(self._enter, with_kwargs=True),
-            decoder.register_forward_hook(self._leave),
             block.register_forward_hook(self._add),
+            *(one.register_forward_pre_hook(self._enter, with_kwargs=True) for one in around),
+            *(one.register_forward_hook(self._leave, always_call=True) for one in around),
         ]
 
     def detach(self) -> None:
@@ -58,12 +65,20 @@ class ScopedHooks:
             handle.remove()
         self._handles = []
 
-    def _enter(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A pass of the decoder begins: find the names that end in it."""
-        given = {**dict(zip(self._parameters, args, strict=False)), **kwargs}
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A pass begins, unless it is one within another: find the names that end in it."""
+        if self._owner is not None:
+            return
+        names = tuple(inspect.signature(module.forward).parameters)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
         ids_BT = given.get("input_ids")
         if ids_BT is None:
-            raise EditError("a model with scoped values is given embeddings; give it token ids.")
+            if module is self._decoder:
+                raise EditError(
+                    "a model with scoped values is given embeddings; give it token ids."
+                )
+            return
+        self._owner = module
         cache = given.get("past_key_values")
         before_BP = _before(cache, ids_BT)
         new_BT = ids_BT.masked_fill(~_shown(given.get("attention_mask"), ids_BT), NO_TOKEN)
@@ -75,12 +90,14 @@ class ScopedHooks:
         row_K, end_K, name_K = self._names.find(seen, num_new)
         self._found = (row_K, end_K - (seen.shape[1] - num_new), name_K) if len(row_K) else None
 
-    def _leave(self, _: nn.Module, __: Any, output: Any) -> None:
-        """The pass is over: keep its tokens beside a cache that the decoder made itself."""
+    def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
+        """The pass is over, or failed: keep its tokens beside a cache that the model made itself."""
+        if module is not self._owner:
+            return
         cache = getattr(output, "past_key_values", None)
         if cache is not None and self._ids_BW is not None:
             remember(cache, self._ids_BW)
-        self._ids_BW = self._found = None
+        self._owner = self._ids_BW = self._found = None
 
     def _add(self, _: nn.Module, __: Any, output: Any) -> Any:
         """The block's output with the values added; None, which is as it is, where no name ends."""

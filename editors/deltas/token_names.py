@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from infra.lm.text_tokens import own_tokens
+
 STARTS, ENDS = 1, 2
 """Bits of a token whose text begins, or ends, with a character of a word."""
 SPACED = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "ARABIC", "HEBREW", "DIGIT")
@@ -29,9 +31,16 @@ _BITS = 64
 
 def word_edges(tokenizer: Any, size: int) -> Tensor:
     """For each of `size` token ids, whether its text begins and ends within a word: `STARTS` and
-    `ENDS`, uint8 [V]. Special tokens, and ids without a token, have neither."""
+    `ENDS`, uint8 [V]. Special tokens, and ids without a token, have neither.
+
+    A token is decoded behind another one: the space that it begins with is left out at the
+    beginning of a text by some decoders (Llama 2, Mistral).
+    """
     special = set(tokenizer.all_special_ids)
-    texts = tokenizer.batch_decode([[i] for i in range(min(size, len(tokenizer)))])
+    front = own_tokens(tokenizer, "a")[-1:]
+    rows = [front, *([*front, i] for i in range(min(size, len(tokenizer))))]
+    first, *whole = tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
+    texts = [text[len(first) :] for text in whole]
     edges = [
         0 if i in special or not text else STARTS * _in_word(text[0]) + ENDS * _in_word(text[-1])
         for i, text in enumerate(texts)

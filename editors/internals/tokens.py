@@ -15,7 +15,13 @@ from torch import Tensor
 
 from editors.request import EditRequest
 from infra.errors import EditError, ModelError
-from infra.lm.text_tokens import added_in_front, cut, num_without_end, own_tokens
+from infra.lm.text_tokens import (
+    added_in_front,
+    cut,
+    num_without_end,
+    own_tokens,
+    unknown_tokens,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,9 @@ def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "")
 
 
 def encode_name(tokenizer: Any, text: str, span: tuple[int, int]) -> tuple[int, ...]:
-    """The tokens of a name in a text: those that overlap `span`. Empty where the last of them
-    reaches beyond the name."""
+    """The tokens of a name in a text: those that overlap `span`, a half-open character range. Empty
+    where the last of them reaches beyond the name, and where the tokenizer does not know one of its
+    characters: the token of such a one stands for any other."""
     encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
     inside = [
         (token, end)
@@ -83,9 +90,10 @@ def encode_name(tokenizer: Any, text: str, span: tuple[int, int]) -> tuple[int, 
         )
         if start < span[1] and end > span[0] and end > start
     ]
-    if not inside or inside[-1][1] > span[1]:
+    ids = tuple(token for token, _ in inside)
+    if not inside or inside[-1][1] > span[1] or unknown_tokens(tokenizer) & set(ids):
         return ()
-    return tuple(token for token, _ in inside)
+    return ids
 
 
 def in_context(tokenizer: Any, request: EditRequest, context: str) -> TokenRow:

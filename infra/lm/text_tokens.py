@@ -28,6 +28,14 @@ def own_tokens(tokenizer: Any, text: str) -> list[int]:
     return ids[_run(added) : num_without_end(tokenizer, added)]
 
 
+def unknown_tokens(tokenizer: Any) -> frozenset[int]:
+    """Ids of the tokens that stand for any character that the tokenizer does not know; empty for
+    one that knows all, as one of bytes does."""
+    model = tokenizer.backend_tokenizer.model
+    names = {tokenizer.unk_token, getattr(model, "unk_token", None)} - {None}
+    return frozenset(tokenizer.convert_tokens_to_ids(list(names))) - {None}
+
+
 def num_without_end(tokenizer: Any, added: Sequence[int]) -> int:
     """How many tokens of a text stand before those that the tokenizer adds behind it.
 

@@ -272,14 +272,16 @@ class Scoped:
 def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...]) -> TokenRow:
     """Context, prompt, target and `end`, looked up at the subject's last token.
 
-    Raises EditError where the name's last token reaches beyond the name: it would not be found.
+    Raises EditError where the name would not be found by its tokens: the last of them reaches
+    beyond it, or stands for any unknown character.
     """
     row = in_context(tokenizer, request, context)
     start, stop = (len(context) + at for at in request.subject_span)
     name = encode_name(tokenizer, context + request.prompt, (start, stop))
     if not name:
         raise EditError(
-            f"the tokenizer joins {request.subject!r} with what follows it in {request.prompt!r}"
+            f"the tokenizer joins {request.subject!r} with what follows it in {request.prompt!r}, or "
+            "does not know one of its characters"
         )
     return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
 
