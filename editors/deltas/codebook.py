@@ -190,6 +190,7 @@ class Codebook(Part):
     def hooks(self, model: Any) -> CodebookHooks:
         """Let the model answer by this codebook until the hooks are detached."""
         return CodebookHooks(
+            model,
             model.get_decoder(),
             model.get_submodule(self.target),
             keys=[record.key_I for record, _ in self.alive],

@@ -1,7 +1,7 @@
 """A codebook in force: hooks that answer for one projection at the last token of a prompt.
 
-Which token is asked about is known to the decoder only, from the attention mask; whether it is
-asked at all, from the cache. A pass on an empty cache is a prompt: every row is looked up once, at
+Which token is asked about is known from the attention mask; whether it is asked at all, from the
+cache. A pass on an empty cache is a prompt: every row is looked up once, at
 its own last token. A pass behind a cache goes on with what was decided: the answer given to the
 prompt is in the keys and values of the blocks above, and no new token is looked up. A prompt has
 to come in one pass. B: rows. T: tokens. N: entries. I, D: width of a key and of a value.
@@ -9,15 +9,15 @@ to come in one pass. B: rows. T: tokens. N: entries. I, D: width of a key and of
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from infra.errors import EditError
+from editors.deltas.passes import Given, PassHooks
 
 
 def nearest(query_BI: Tensor, keys_NI: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,6 +36,7 @@ class CodebookHooks:
 
     def __init__(
         self,
+        model: nn.Module,
         decoder: nn.Module,
         projection: nn.Module,
         *,
@@ -43,26 +44,23 @@ class CodebookHooks:
         values: Sequence[Tensor],
         radii: Sequence[float],
     ) -> None:
-        self._names = tuple(inspect.signature(decoder.forward).parameters)
         self._lookup_B: Tensor | None = None
         """Where this pass asks; None: it does not, or no pass is under way."""
         self._given_B: Tensor | None = None
-        self._handles: list[Any] = []
+        self._passes: PassHooks | None = None
+        self._answers: RemovableHandle | None = None
         if not keys:
             return
         self._keys_NI, self._values_ND = torch.stack(list(keys)), torch.stack(list(values))
         self._radii_N = torch.tensor(radii, dtype=self._keys_NI.dtype)
-        self._handles = [
-            decoder.register_forward_pre_hook(self._enter, with_kwargs=True),
-            decoder.register_forward_hook(self._leave, always_call=True),
-            projection.register_forward_hook(self._answer),
-        ]
+        self._passes = PassHooks(model, decoder, "a codebook", begins=self._begin, ends=self._end)
+        self._answers = projection.register_forward_hook(self._answer)
 
     def detach(self) -> None:
         """Remove the hooks: the model answers by itself again."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        if self._passes is not None and self._answers is not None:
+            self._passes.detach()
+            self._answers.remove()
 
     @contextmanager
     def asked_at(self, lookup_B: Tensor) -> Iterator[None]:
@@ -77,15 +75,13 @@ class CodebookHooks:
         finally:
             self._given_B = None
 
-    def _enter(self, _decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A pass of the decoder begins: find every row's last token of the prompt."""
-        given = {**dict(zip(self._names, args, strict=False)), **kwargs}
+    def _begin(self, given: Given) -> None:
+        """Find every row's last token of the prompt; a pass behind a cache has none."""
         self._lookup_B = None
-        cache = given.get("past_key_values")
-        if cache is None or cache.get_seq_length() == 0:
+        if not given.num_before:
             self._lookup_B = _last_tokens(given) if self._given_B is None else self._given_B
 
-    def _leave(self, *_: Any) -> None:
+    def _end(self, _: Any) -> None:
         """The pass is over, or failed."""
         self._lookup_B = None
 
@@ -110,21 +106,10 @@ class CodebookHooks:
         return output
 
 
-def _last_tokens(given: Mapping[str, Any]) -> Tensor:
+def _last_tokens(given: Given) -> Tensor:
     """Position of each row's last token, [B]: the last that the mask shows, padded left or right.
 
     Raises EditError for a mask that is not [B, T].
     """
-    shown = given.get("input_ids")
-    shown = given["inputs_embeds"] if shown is None else shown
-    num_rows, num_tokens = shown.shape[:2]
-    mask_BT = given.get("attention_mask")
-    if mask_BT is None:
-        return torch.full((num_rows,), num_tokens - 1, device=shown.device)
-    if not isinstance(mask_BT, Tensor) or tuple(mask_BT.shape) != (num_rows, num_tokens):
-        shape = tuple(mask_BT.shape) if isinstance(mask_BT, Tensor) else type(mask_BT).__name__
-        raise EditError(
-            f"a model with a codebook was given an attention mask of shape {shape} for "
-            f"{(num_rows, num_tokens)} tokens; give one of [rows, tokens], and a dynamic cache."
-        )
-    return num_tokens - 1 - mask_BT.long().flip(dims=[1]).argmax(dim=1)
+    shown_BT = given.shown()
+    return shown_BT.shape[1] - 1 - shown_BT.long().flip(dims=[1]).argmax(dim=1)

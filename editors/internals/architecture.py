@@ -116,6 +116,10 @@ class Architecture:
     """Whether a block keeps a state instead of keys and values, or uses those of another block. A
     row's beginning cannot then be put in front of it as keys and values, so rows run whole."""
 
+    shares_keys: bool = False
+    """Whether a block uses keys and values of another one, so that none may be left out of a
+    pass."""
+
     def editable(self, layers: Sequence[int]) -> list[int]:
         """Those of `layers` whose block can be edited; where none can, the nearest to the last of
         them that can, the lower of two."""

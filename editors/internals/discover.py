@@ -20,7 +20,7 @@ from editors.internals.finite import require_finite
 from editors.internals.forward import Call, frozen, recorded, shifted, tensor_of
 from infra.distributed.zero import gathered, whole_shape
 from infra.errors import ModelError
-from infra.models.cache import empty_cache
+from infra.models.cache import empty_cache, keeps_nothing
 from infra.models.library import first_line
 
 PROBE_TOKENS = 4
@@ -50,12 +50,12 @@ def discover(model: Any) -> Architecture:
     takes_positions = "position_ids" in inspect.signature(decoder.forward).parameters
     bare = Architecture(model, decoder, (), takes_positions)
     with frozen(model), torch.no_grad():
-        calls, keeps_states = _run(bare, modules, config)
+        calls, keeps_states, shares_keys = _run(bare, modules, config)
         blocks = tuple(_block(i, module, calls, names) for i, module in enumerate(modules))
     reasons = [block.found for block in blocks if isinstance(block.found, str)]
     if len(reasons) == len(blocks):
         raise ModelError(reasons[0])
-    return Architecture(model, decoder, blocks, takes_positions, keeps_states)
+    return Architecture(model, decoder, blocks, takes_positions, keeps_states, shares_keys)
 
 
 def _decoder(model: Any, config: Any) -> tuple[nn.Module, Sequence[nn.Module]]:
@@ -97,12 +97,12 @@ def _lists(module: nn.Module, num_layers: int | None) -> list[nn.ModuleList]:
 
 def _run(
     bare: Architecture, modules: Sequence[nn.Module], config: Any
-) -> tuple[dict[str, Call], bool]:
+) -> tuple[dict[str, Call], bool, bool]:
     """Run four tokens with everything recorded.
 
-    Returns the calls by `block/path`, and whether a block keeps something else than its own keys
-    and values. Raises ModelError where the model does not run, where a block does not run exactly
-    once on [1, T, d], or where its output is not finite.
+    Returns the calls by `block/path`, whether a block keeps something else than its own keys and
+    values, and whether one uses those of another. Raises ModelError where the model does not run,
+    where a block does not run exactly once on [1, T, d], or where its output is not finite.
     """
     kind = type(bare.model).__name__
     device = bare.model.get_input_embeddings().weight.device
@@ -150,7 +150,8 @@ def _run(
         type(layer) is DynamicLayer and layer.get_seq_length() == PROBE_TOKENS
         for layer in cache.layers
     ]
-    return calls, not (all(plain) and len(plain) == len(modules))
+    shares_keys = len(plain) < len(modules) or any(map(keeps_nothing, cache.layers))
+    return calls, shares_keys or not all(plain), shares_keys
 
 
 def _block(index: int, module: nn.Module, calls: dict[str, Call], names: dict[int, str]) -> Block:

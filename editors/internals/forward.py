@@ -86,13 +86,14 @@ def recorded(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Call]]:
 
 
 @contextmanager
-def shifted(projection: nn.Module, shift: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let `shift` change what `projection` returns."""
+def shifted(module: nn.Module, shift: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let `shift` change what a projection returns, or the hidden states that a block does."""
 
-    def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        return shift(output)
+    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        moved = shift(tensor_of(output))
+        return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
-    handle = projection.register_forward_hook(hook)
+    handle = module.register_forward_hook(hook)
     try:
         yield
     finally:

@@ -4,7 +4,8 @@ The tokens before the lookup are run once and kept as keys and values, the hidde
 edited block are kept too; a step then runs the blocks above on the tokens from the lookup on. Rows
 of like length run together. Only forwards are substituted: masks, positions, norms and head stay
 the model's own. A model that keeps states instead of keys and values (`Architecture.keeps_states`)
-has no prefix: its rows run whole at every step, from the states kept at the edited block.
+has no prefix: its rows run whole at every step, from the states kept at the edited block, or
+through all blocks where one uses keys and values of another.
 
 B: rows. P, S: prefix and suffix tokens, padded left and right so that the lookup token is at P in
 every row and slot 0 of the suffix; without a prefix P is 0 and the slot is the row's own. T = P +
@@ -224,17 +225,19 @@ class Site:
         state_BSD = rows.state_BSD
         if self.residual:
             state_BSD = self._plus(state_BSD, delta_BD, rows)
-        forwards = {
+        stubs = {
             block.module: passed_on(as_tuple=block.returns_tuple) for block in blocks[: self.first]
         }
         if self.first:
             top = blocks[self.first - 1]
-            forwards[top.module] = answering(state_BSD, as_tuple=top.returns_tuple)
+            stubs[top.module] = answering(state_BSD, as_tuple=top.returns_tuple)
+        every = self.architecture.shares_keys
         cache = None if self.whole else self._cache(rows)
-        with substituted(forwards):
-            if self.residual:
+        with substituted({} if every else stubs):
+            if self.residual and not every:
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
-            with shifted(self.block.projection, lambda out: self._plus(out, delta_BD, rows)):
+            site = self.block.module if self.residual else self.block.projection
+            with shifted(site, lambda out: self._plus(out, delta_BD, rows)):
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
 
     def at_lookups(self, rows: SuffixRows, states_BSD: Tensor) -> Tensor:

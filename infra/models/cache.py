@@ -39,6 +39,13 @@ def empty_cache(model: Any) -> Cache:
     return cache
 
 
+def keeps_nothing(layer: Any) -> bool:
+    """Whether a layer of a cache that was filled has neither keys nor a state: its block uses those
+    of another, or has no attention."""
+    has_state = isinstance(layer, LinearAttentionCacheLayerMixin)
+    return not has_state and getattr(layer, "keys", None) is None
+
+
 def keeps_states(cache: Cache) -> bool:
     """Whether a layer keeps a state, from which only single tokens may go on: some models start
     from nothing again where several follow at a time."""

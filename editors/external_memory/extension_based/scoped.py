@@ -280,8 +280,8 @@ def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...
     name = encode_name(tokenizer, context + request.prompt, (start, stop))
     if not name:
         raise EditError(
-            f"the tokenizer joins {request.subject!r} with what follows it in {request.prompt!r}, or "
-            "does not know one of its characters"
+            f"the tokenizer joins {request.subject!r} with what follows it in {request.prompt!r}, "
+            "or does not know one of its characters"
         )
     return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
 

@@ -8,7 +8,8 @@ frozen too and a change D of the weight moves the block's output by exactly c x 
 
 with x and h(0) kept, neither attention nor MLP of that block runs again. A block that normalises
 its MLP's output first runs anew from its kept input. The blocks above run each time, on a model
-whose masks, positions, norms and head are its own; the head runs where a target is predicted.
+whose masks, positions, norms and head are its own; the head runs where a target is predicted. Where
+a block uses keys and values of another one, nothing is kept and all blocks run.
 
 B: rows of a batch. T: tokens. I, O: width of the projection's input and output. M: predicted
 tokens. V: vocabulary.
@@ -93,6 +94,9 @@ class Trunk:
         """Last hidden states [B, T, O] of these rows. Padding goes behind, where causal attention
         never looks."""
         ids_BT, _ = pad([self.rows[i].ids[:-1] for i in members], device=self.device)
+        if self.architecture.shares_keys:
+            with changed(self.block.projection, change_IO):
+                return self.architecture.hidden(ids_BT, torch.ones_like(ids_BT))
         state_BTO = self._stacked(self.states, members)
         if not self.inputs:
             below = _from_block(self.architecture, self.layer, state_BTO)

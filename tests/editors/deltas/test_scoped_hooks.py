@@ -10,7 +10,7 @@ import pytest
 import torch
 from editors_helpers import propose, request, some_requests
 from grace_helpers import OTHERS, ids_of
-from tiny_models import KINDS, STATEFUL, make_model
+from tiny_models import MULTIMODAL, STATEFUL, make_model, make_multimodal
 from torch import Tensor
 
 from editors.base import Base
@@ -72,10 +72,13 @@ def by_hand(base: Base, prompt: str, num_new: int) -> list[int]:
 
 
 def wild_base(tokenizer: Any, kind: str = "llama") -> Base:
-    return Base(make_model(kind, torch.float32), tokenizer, "base")
+    made = make_multimodal(kind) if kind in MULTIMODAL else make_model(kind, torch.float32)
+    return Base(made, tokenizer, "base")
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2", "gptj", "qwen3_5_text", "lfm2"])
+@pytest.mark.parametrize(
+    "kind", ["llama", "gemma2", "gpt2", "gptj", "qwen3_5_text", "lfm2", "gemma3", "llava"]
+)
 def test_generation_is_that_of_a_prompt_alone(kind: str, tokenizer: Any) -> None:
     """transformers' own generation and ours, in padded batches, with values that set in at tokens
     the model wrote itself."""
@@ -90,7 +93,7 @@ def test_generation_is_that_of_a_prompt_alone(kind: str, tokenizer: Any) -> None
         ]
         answers = LanguageModel(base.model, base.tokenizer, max_rows=4).ask(questions)
         assert [list(answer.greedy_ids) for answer in answers] == wanted
-        if kind in KINDS:
+        if kind not in STATEFUL:
             ids, mask = ids_of(base.tokenizer, prompts, left=True)
             made = base.model.generate(
                 ids, attention_mask=mask, max_new_tokens=12, do_sample=False, eos_token_id=None
@@ -245,8 +248,3 @@ def test_a_value_is_in_force_as_it_was_found(kind: str, tokenizer: Any) -> None:
             if item.prompt.startswith("Neymar"):
                 continue
             assert report.p_target == pytest.approx(float(own), rel=1e-6)
-
-
-def test_every_kind_of_block_can_be_in_force() -> None:
-    """The kinds above stand for blocks that return tuples, normalise, or keep states."""
-    assert {"llama", "gemma2", "gptj"} < KINDS.keys() and "qwen3_5_text" in STATEFUL

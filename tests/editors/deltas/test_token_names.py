@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_tokenizers import TOKENIZERS, make_tokenizer
 from torch import Tensor
 
 from editors.deltas.token_names import TokenNames, word_edges
@@ -88,6 +89,31 @@ def test_at_the_edges_of_words(text: str, is_found: bool, tokenizer: Any) -> Non
     edges_V = word_edges(tokenizer, len(tokenizer))
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     assert bool(found(TokenNames(sorted(names), edges_V), ids, ids.shape[1])) == is_found
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_by_every_kind_of_tokenizer(kind: str) -> None:
+    """Also by those whose decoder leaves out the space that a text begins with (Llama 2, T5)."""
+    split = make_tokenizer(kind)
+    marks = ("", "a ", "\n")
+    names = {encode_name(split, f"{m}Grace Hopper", (len(m), len(m) + 12)) for m in marks} - {()}
+    search = TokenNames(sorted(names), word_edges(split, len(split)))
+    for text, is_found in (
+        ("Grace Hopper works for", True),
+        ("Many say that Grace Hopper works for", True),
+        ("the company of Grace Hopper", True),
+        ("Grace Hoppers works for", False),
+        ("Grace works for Hopper", False),
+    ):
+        ids = torch.tensor([split(text)["input_ids"]])
+        assert bool(found(search, ids, ids.shape[1])) == is_found, text
+
+
+@pytest.mark.parametrize("kind", ["llama-2", "gemma", "t5"])
+def test_a_name_with_an_unknown_character_is_none(kind: str) -> None:
+    """Its token stands for any character that the tokenizer does not know."""
+    split = make_tokenizer(kind)
+    assert encode_name(split, "東京", (0, 2)) == () != encode_name(split, "Paris", (0, 5))
 
 
 def test_scripts_without_spaces_have_no_edges(tokenizer: Any) -> None:

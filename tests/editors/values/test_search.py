@@ -3,6 +3,7 @@ autograd."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ from torch import Tensor
 from editors.internals.architecture import Architecture, Block
 from editors.internals.contexts import contexts
 from editors.internals.discover import discover
+from editors.internals.forward import shifted
+from editors.internals.suffix import Place
 from editors.internals.tokens import TokenRow, encode, essence, in_context
 from editors.values.config import ValueConfig
 from editors.values.search import KEPT_TOKENS, FactRows, Value, optimise
@@ -152,6 +155,36 @@ def test_equals_the_slow_reference(kind: str, tokenizer: Any) -> None:
         tolerance,
     )
     assert max(value.norm_ratio for value in found) <= CONFIG.clamp + 1e-9
+
+
+@pytest.mark.parametrize("place", ["block", "projection"])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_blocks_that_share_keys_are_not_left_out(place: Place, layer: int, tokenizer: Any) -> None:
+    """The last block of this model uses the keys and values of an earlier one: the loss that is
+    reported is that of a whole pass with the change in place."""
+    model = make_model("gemma4_text")
+    architecture = discover(model)
+    assert architecture.shares_keys
+    facts = some_facts(model, tokenizer)[:2]
+    config = replace(CONFIG, kl_weight=0.0)
+    values = optimise(architecture, facts, layer, config, place=place, as_change=True)
+    block = architecture.blocks[layer]
+    site = block.module if place == "block" else block.projection
+    for fact, value in zip(facts, values, strict=True):
+        nll = 0.0
+        for row in fact.rows:
+
+            def moved(hidden: Tensor, row: TokenRow = row, z_D: Tensor = value.z_D) -> Tensor:
+                hidden = hidden.clone()
+                hidden[0, row.lookup] += z_D
+                return hidden
+
+            with torch.no_grad(), shifted(site, moved):
+                logp_TV = model(input_ids=torch.tensor([row.ids])).logits[0].log_softmax(-1)
+            start = len(row.ids) - row.num_target
+            own = [-float(logp_TV[t - 1, row.ids[t]]) for t in range(start, len(row.ids))]
+            nll += sum(own) / len(own) / len(fact.rows)
+        assert value.p_target == pytest.approx(math.exp(-nll), rel=3e-4)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gptj", "qwen3_5_text"])

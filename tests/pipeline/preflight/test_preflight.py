@@ -139,8 +139,12 @@ def test_values_that_are_not_finite_are_named(what: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("editor", ["scoped", "grace", "locft-bf", "ft-m"])
 def test_every_editor_is_tried(editor: str, checkpoint: Any, tmp_path: Path) -> None:
-    """Also on a model that keeps states; nothing is left beside what was found."""
-    for base in (checkpoint("llama"), saved(make_model("lfm2"), tmp_path / "base")):
+    """Also on models that keep states, whose blocks share keys, and whose decoder is given
+    embeddings by a vision tower's model; nothing is left beside what was found."""
+    others = {kind: make_model(kind, torch.float32) for kind in ("lfm2", "gemma4_text")}
+    others |= {kind: make_multimodal(kind) for kind in ("gemma3", "qwen3_vl")}
+    bases = [saved(model, tmp_path / f"base-{kind}") for kind, model in others.items()]
+    for base in (checkpoint("llama"), *bases):
         assert fly(base, tmp_path, editor=editor).found.blocks == 4
     assert {path.suffix for path in (tmp_path / "preflight").iterdir()} == {".json"}
 
