@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from infra.errors import EditError
 
@@ -40,6 +42,22 @@ class EditRequest:
                 f"edit {self.id}: prompt {self.prompt!r} and target {self.target!r} are joined by "
                 "one space; remove the white space at the end of the prompt and around the target."
             )
+
+    def pack(self) -> list[Any]:
+        """As a list of its fields, for JSON."""
+        return [self.id, self.prompt, list(self.subject_span), self.target, list(self.old_targets)]
+
+    @classmethod
+    def unpack(cls, fields: Sequence[Any]) -> Self:
+        """The request that `pack` packed."""
+        name, prompt, (start, end), target, old = fields
+        return cls(
+            id=name,
+            prompt=prompt,
+            subject_span=(start, end),
+            target=target,
+            old_targets=tuple(old),
+        )
 
     @property
     def subject(self) -> str:

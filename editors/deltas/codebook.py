@@ -206,11 +206,7 @@ class Codebook(Part):
         """As tensors: keys [L, I], values [L, D], entries [N], radii [N]; and the log as JSON."""
         keys = [record.key_I.detach().cpu() for record in self.log]
         values = [record.value_D.detach().cpu() for record in self.log]
-        rows = [
-            [q.id, q.prompt, q.subject_span, q.target, q.old_targets, record.label, record.eps]
-            for record in self.log
-            for q in (record.request,)
-        ]
+        rows = [[*record.request.pack(), list(record.label), record.eps] for record in self.log]
         tensors = {
             "keys": torch.stack(keys) if keys else torch.zeros(0, 0),
             "values": torch.stack(values) if values else torch.zeros(0, 0),
@@ -224,19 +220,13 @@ class Codebook(Part):
         """The codebook that `pack` packed."""
         log = tuple(
             Record(
-                EditRequest(
-                    id=name,
-                    prompt=prompt,
-                    subject_span=(span[0], span[1]),
-                    target=target,
-                    old_targets=tuple(old),
-                ),
+                EditRequest.unpack(fields),
                 tuple(label),
                 key_I,
                 value_D,
                 eps,
             )
-            for (name, prompt, span, target, old, label, eps), key_I, value_D in zip(
+            for (*fields, label, eps), key_I, value_D in zip(
                 json.loads(text), tensors["keys"], tensors["values"], strict=True
             )
         )

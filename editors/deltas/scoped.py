@@ -11,7 +11,7 @@ N: names. D: hidden size. S: subjects. V: vocabulary.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -128,10 +128,7 @@ class ScopedValues(Part):
         name its number of tokens and its subject [N]; and the requests as JSON."""
         names = [(name, s) for s, value in enumerate(self.values) for name in value.names]
         values = [value.value_D.detach().cpu() for value in self.values]
-        rows = [
-            [[q.id, q.prompt, q.subject_span, q.target, q.old_targets] for q in value.requests]
-            for value in self.values
-        ]
+        rows = [[request.pack() for request in value.requests] for value in self.values]
         tensors = {
             "values": torch.stack(values) if values else torch.zeros(0, 0),
             "edges": self.edges_V,
@@ -150,20 +147,7 @@ class ScopedValues(Part):
         for piece, s in zip(pieces, tensors["subjects"].tolist(), strict=True):
             names[s].append(tuple(piece.tolist()))
         values = [
-            ScopedValue(tuple(own), value_D, _requests(row))
+            ScopedValue(tuple(own), value_D, tuple(map(EditRequest.unpack, row)))
             for own, value_D, row in zip(names, tensors["values"], rows, strict=True)
         ]
         return cls(target, tensors["edges"], tuple(values))
-
-
-def _requests(rows: Sequence[Sequence[Any]]) -> tuple[EditRequest, ...]:
-    return tuple(
-        EditRequest(
-            id=name,
-            prompt=prompt,
-            subject_span=(span[0], span[1]),
-            target=target,
-            old_targets=tuple(old),
-        )
-        for name, prompt, span, target, old in rows
-    )

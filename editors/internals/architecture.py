@@ -23,7 +23,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 
 from editors.internals.forward import passed_on, substituted
 from infra.distributed.zero import whole_shape
-from infra.errors import ModelError
+from infra.errors import ConfigError, ModelError
 
 
 class _Answer(BaseModelOutputWithPastAndCrossAttentions):
@@ -126,6 +126,20 @@ class Architecture:
         able = [block.index for block in self.blocks if block.editable]
         wanted = [layer for layer in layers if layer in able]
         return wanted or [min(able, key=lambda layer: (abs(layer - layers[-1]), layer))]
+
+    def layer_at(self, layer: int | None, depth: float) -> int:
+        """A layer that was given, or where none was that at a share of the depth, [0, 1]: one whose
+        block can be edited, and not the last. Raises ConfigError for a layer that the model
+        lacks."""
+        num_layers = len(self.blocks)
+        if layer is None:
+            return self.editable([min(round(depth * num_layers), max(num_layers - 2, 0))])[0]
+        if layer >= num_layers:
+            raise ConfigError(
+                f"layer={layer} but {type(self.model).__name__} has {num_layers} "
+                f"(0-{num_layers - 1}). Choose a lower layer or leave `layer` unset."
+            )
+        return layer
 
     def longest(self, window: int) -> int:
         """The smaller of `window` and the model's number of positions, tokens."""

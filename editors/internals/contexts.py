@@ -18,6 +18,26 @@ from infra.models.cache import empty_cache
 STARTERS = ("The", "Therefore", "Because", "I", "You", "In", "When", "However", "Many", "It")
 
 
+class ContextCache:
+    """The contexts of the model that was seen last, made once."""
+
+    def __init__(self, num_prefixed: int, num_tokens: int) -> None:
+        """
+        num_prefixed  contexts besides the empty one
+        num_tokens    tokens that the model adds to a context's starter
+        """
+        self._num_prefixed, self._num_tokens = num_prefixed, num_tokens
+        self._last: tuple[Any, tuple[str, ...]] | None = None
+
+    def of(self, model: Any, tokenizer: Any) -> tuple[str, ...]:
+        """The contexts of this model, the empty one first."""
+        if self._last is None or self._last[0] is not model:
+            number, tokens = self._num_prefixed, self._num_tokens
+            texts = contexts(model, tokenizer, num_prefixed=number, num_tokens=tokens)
+            self._last = model, texts
+        return self._last[1]
+
+
 @torch.no_grad()
 def contexts(model: Any, tokenizer: Any, *, num_prefixed: int, num_tokens: int) -> tuple[str, ...]:
     """The empty context, then `num_prefixed` continuations of `num_tokens` tokens.

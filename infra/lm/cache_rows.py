@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from transformers import Cache
 
 BY_TOKEN = ("keys", "values", "indexer_keys")
 """Tensors of a layer with an axis of tokens, the last but one."""
@@ -96,32 +97,31 @@ def _change(
             setattr(layer, name, dict(flags))
 
 
-class _Remembering:
+class _Remembering(Cache):
     """Methods of a cache that change its rows: here also those of its token ids. transformers calls
     them in a beam search, and where it takes back tokens."""
 
     token_ids: Tensor
 
-    def reorder_cache(self, beam_idx: Tensor) -> Any:
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         self.token_ids = self.token_ids[beam_idx.to(self.token_ids.device)]
-        return super().reorder_cache(beam_idx)  # type: ignore[misc]
+        super().reorder_cache(beam_idx)
 
-    def batch_select_indices(self, indices: Tensor) -> Any:
+    def batch_select_indices(self, indices: Tensor) -> None:
         self.token_ids = self.token_ids[indices.to(self.token_ids.device)]
-        return super().batch_select_indices(indices)  # type: ignore[misc]
+        super().batch_select_indices(indices)
 
-    def batch_repeat_interleave(self, repeats: int) -> Any:
+    def batch_repeat_interleave(self, repeats: int) -> None:
         self.token_ids = self.token_ids.repeat_interleave(repeats, dim=0)
-        return super().batch_repeat_interleave(repeats)  # type: ignore[misc]
+        super().batch_repeat_interleave(repeats)
 
-    def crop(self, max_length: int) -> Any:
-        """transformers cuts to a length, or with a negative number drops so many tokens."""
-        self.token_ids = self.token_ids[:, :max_length]
-        return super().crop(max_length)  # type: ignore[misc]
+    def crop(self, tokens_to_remove: int) -> None:
+        super().crop(tokens_to_remove)
+        self.token_ids = self.token_ids[:, : self.get_seq_length()]
 
-    def reset(self) -> Any:
+    def reset(self) -> None:
         self.token_ids = self.token_ids[:, :0]
-        return super().reset()  # type: ignore[misc]
+        super().reset()
 
 
 @cached

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +22,14 @@ from editors.base import Base
 from editors.deltas.codebook import Codebook, Record
 from editors.deltas.delta import Delta
 from editors.editor import Corpus, EditorCall, Proposal, Work
-from editors.external_memory.extension_based.prompt_columns import columns_of, end_tokens
+from editors.external_memory.extension_based.prompt_columns import (
+    End,
+    check_end,
+    columns_of,
+    end_tokens,
+)
 from editors.internals.architecture import Architecture
-from editors.internals.contexts import STARTERS, contexts
+from editors.internals.contexts import STARTERS, ContextCache
 from editors.internals.forward import frozen
 from editors.request import EditRequest
 from editors.statistics.key_samples import KeySample, at_last_tokens, sample
@@ -77,7 +82,7 @@ class GraceConfig:
     """Keys of a fact: the bare prompt's, then in contexts. 1 to 11."""
     context_tokens: int = 10
     """Tokens that the model adds to a context's starter. 1 to 100."""
-    end: Literal["text", "line", "none"] = "text"
+    end: End = "text"
     """What is learnt behind the target, so that the answer stops: end of text, a newline, or
     nothing. A tokenizer without the token has nothing."""
     values: GraceValueConfig = field(default_factory=GraceValueConfig)
@@ -98,8 +103,7 @@ class GraceConfig:
         check_range(kind, "num_keys", self.num_keys, 1, 1 + len(STARTERS))
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
-        if self.end not in ("text", "line", "none"):
-            raise ConfigError(f"{kind}: end={self.end!r} is none of 'text', 'line', 'none'.")
+        check_end(kind, self.end)
         if self.values.kl_weight:
             raise ConfigError(
                 f"{kind}: values.kl_weight={self.values.kl_weight} has no row to be measured on; "
@@ -115,23 +119,12 @@ class Grace:
 
     def __init__(self, config: GraceConfig | None = None) -> None:
         self.config = config or GraceConfig()
-        self._contexts: tuple[Any, tuple[str, ...]] | None = None
-        """The contexts of the model seen last."""
+        self._contexts = ContextCache(self.config.num_keys - 1, self.config.context_tokens)
 
     def layer(self, architecture: Architecture) -> int:
         """Layer whose projection the codebook answers for. Raises ConfigError for a layer that the
         model lacks."""
-        num_layers = len(architecture.blocks)
-        layer = self.config.layer
-        if layer is None:
-            default = min(round(DEPTH * num_layers), max(num_layers - 2, 0))
-            return architecture.editable([default])[0]
-        if layer >= num_layers:
-            raise ConfigError(
-                f"layer={layer} but {type(architecture.model).__name__} has {num_layers} "
-                f"(0-{num_layers - 1}). Choose a lower layer or leave `layer` unset."
-            )
-        return layer
+        return architecture.layer_at(self.config.layer, DEPTH)
 
     def fit(self, call: EditorCall[Any], corpus: Corpus) -> KeySample:
         """Keys of unrelated prompts at the layer."""
@@ -271,15 +264,8 @@ class Grace:
     ) -> list[Column]:
         """Columns of the requests that are not refused, in this model's contexts."""
         end = end_tokens(base.tokenizer, self.config.end)
-        return columns_of(base.tokenizer, requests, self._texts(base), end, refused)
-
-    def _texts(self, base: Base) -> tuple[str, ...]:
-        """This model's contexts, the empty one first."""
-        if self._contexts is None or self._contexts[0] is not base.model:
-            number, tokens = self.config.num_keys - 1, self.config.context_tokens
-            texts = contexts(base.model, base.tokenizer, num_prefixed=number, num_tokens=tokens)
-            self._contexts = base.model, texts
-        return self._contexts[1]
+        texts = self._contexts.of(base.model, base.tokenizer)
+        return columns_of(base.tokenizer, requests, texts, end, refused)
 
     def _key(self, column: Column, base: Base) -> str:
         return self.value_key(column.requests[0], base.digest)

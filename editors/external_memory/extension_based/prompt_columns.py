@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from editors.internals.tokens import TokenRow, encode
 from editors.request import EditRequest
 from editors.values.columns import Column
 from editors.values.search import FactRows
-from infra.errors import EditError
+from infra.errors import ConfigError, EditError
+
+End = Literal["text", "line", "none"]
+"""What is learnt behind a target, so that the answer stops."""
+
+
+def check_end(kind: str, end: str) -> None:
+    """Raise ConfigError, naming what is allowed, for another word than those of `End`."""
+    if end not in get_args(End):
+        raise ConfigError(f"{kind}: end={end!r} is none of 'text', 'line', 'none'.")
 
 
 def columns_of(
@@ -63,7 +72,7 @@ def prompt_row(
     return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
 
 
-def end_tokens(tokenizer: Any, kind: str) -> tuple[int, ...]:
+def end_tokens(tokenizer: Any, kind: End) -> tuple[int, ...]:
     """Tokens learnt behind the target: end of `text` (nothing where there is no such token), of
     `line`, or none."""
     if kind == "text":

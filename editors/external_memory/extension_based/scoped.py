@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -22,15 +22,15 @@ from editors.deltas.delta import Delta
 from editors.deltas.scoped import Name, ScopedValue, ScopedValues
 from editors.deltas.token_names import word_edges
 from editors.editor import Corpus, EditorCall, Proposal, Work
-from editors.external_memory.extension_based.prompt_columns import end_tokens
+from editors.external_memory.extension_based.prompt_columns import End, check_end, end_tokens
 from editors.internals.architecture import Architecture
-from editors.internals.contexts import STARTERS, contexts
+from editors.internals.contexts import STARTERS, ContextCache
 from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_context
 from editors.request import EditRequest
 from editors.values.columns import Column, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
 from editors.values.search import FactRows, Value, mean_loss, optimise
-from infra.errors import ConfigError, EditError
+from infra.errors import EditError
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 
@@ -78,7 +78,7 @@ class ScopedConfig:
     kept_tokens: int = 6
     """Tokens of the base's own continuation of each prompt about the subject that is to stay. 1 to
     100."""
-    end: Literal["text", "line", "none"] = "none"
+    end: End = "none"
     """What is learnt behind the target, so that the answer stops: end of text, a newline, or
     nothing."""
     values: ScopedValueConfig = field(default_factory=ScopedValueConfig)
@@ -93,8 +93,7 @@ class ScopedConfig:
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
         check_range(kind, "kept_tokens", self.kept_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
-        if self.end not in ("text", "line", "none"):
-            raise ConfigError(f"{kind}: end={self.end!r} is none of 'text', 'line', 'none'.")
+        check_end(kind, self.end)
 
 
 class Scoped:
@@ -105,21 +104,11 @@ class Scoped:
 
     def __init__(self, config: ScopedConfig | None = None) -> None:
         self.config = config or ScopedConfig()
-        self._contexts: tuple[Any, tuple[str, ...]] | None = None
-        """The contexts of the model seen last."""
+        self._contexts = ContextCache(self.config.num_prefixed, self.config.context_tokens)
 
     def layer(self, architecture: Architecture) -> int:
         """Layer whose output is changed. Raises ConfigError for a layer that the model lacks."""
-        num_layers = len(architecture.blocks)
-        layer = self.config.layer
-        if layer is None:
-            return architecture.editable([min(round(DEPTH * num_layers), num_layers - 1)])[0]
-        if layer >= num_layers:
-            raise ConfigError(
-                f"layer={layer} but {type(architecture.model).__name__} has {num_layers} "
-                f"(0-{num_layers - 1}). Choose a lower layer or leave `layer` unset."
-            )
-        return layer
+        return architecture.layer_at(self.config.layer, DEPTH)
 
     def fit(self, call: EditorCall[Any], corpus: Corpus) -> None:
         """Nothing: no other text is changed."""
@@ -236,7 +225,8 @@ class Scoped:
     ) -> list[Column]:
         """A column for each subject, by its name, in order of their first request; `refused` gains
         what cannot be tokenised."""
-        texts, end = self._texts(base), end_tokens(base.tokenizer, self.config.end)
+        texts = self._contexts.of(base.model, base.tokenizer)
+        end = end_tokens(base.tokenizer, self.config.end)
         columns: dict[str, Column] = {}
         for request in requests:
             if request.id in refused:
@@ -256,14 +246,6 @@ class Scoped:
             if (request.prompt, request.target) not in known:
                 column.fact = FactRows(column.fact.rows + rows, bottom)
         return list(columns.values())
-
-    def _texts(self, base: Base) -> tuple[str, ...]:
-        """This model's contexts, the empty one first."""
-        if self._contexts is None or self._contexts[0] is not base.model:
-            number, tokens = self.config.num_prefixed, self.config.context_tokens
-            texts = contexts(base.model, base.tokenizer, num_prefixed=number, num_tokens=tokens)
-            self._contexts = base.model, texts
-        return self._contexts[1]
 
     def _key(self, column: Column, base: Base) -> str:
         return self.value_key(column.requests, base.digest)

@@ -9,7 +9,7 @@ frozen too and a change D of the weight moves the block's output by exactly c x 
 with x and h(0) kept, neither attention nor MLP of that block runs again. A block that normalises
 its MLP's output first runs anew from its kept input. The blocks above run each time, on a model
 whose masks, positions, norms and head are its own; the head runs where a target is predicted. Where
-a block uses keys and values of another one, nothing is kept and all blocks run.
+a block uses keys and values of another one, all blocks run each time.
 
 B: rows of a batch. T: tokens. I, O: width of the projection's input and output. M: predicted
 tokens. V: vocabulary.

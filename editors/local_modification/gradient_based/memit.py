@@ -22,7 +22,7 @@ from editors.base import Base
 from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.internals.architecture import Architecture
 from editors.internals.carry import Carry
-from editors.internals.contexts import STARTERS, contexts
+from editors.internals.contexts import STARTERS, ContextCache
 from editors.internals.forward import frozen, plain_attention
 from editors.internals.tokens import windows
 from editors.local_modification import least_squares
@@ -105,8 +105,7 @@ class Memit:
 
     def __init__(self, config: MemitConfig | None = None) -> None:
         self.config = config or MemitConfig()
-        self._contexts: tuple[Any, tuple[str, ...]] | None = None
-        """The contexts of the model seen last."""
+        self._contexts = ContextCache(self.config.num_prefixed, self.config.context_tokens)
 
     def layers(self, architecture: Architecture) -> tuple[int, ...]:
         """Layers to edit. Raises ConfigError for layers the model lacks, ModelError for those whose
@@ -282,11 +281,8 @@ class Memit:
         self, base: Base, requests: Sequence[EditRequest], refused: dict[str, str]
     ) -> list[Column]:
         """Columns of the requests that are not refused, in this model's contexts."""
-        if self._contexts is None or self._contexts[0] is not base.model:
-            number, tokens = self.config.num_prefixed, self.config.context_tokens
-            texts = contexts(base.model, base.tokenizer, num_prefixed=number, num_tokens=tokens)
-            self._contexts = base.model, texts
-        return columns_of(base.tokenizer, requests, self._contexts[1], refused)
+        texts = self._contexts.of(base.model, base.tokenizer)
+        return columns_of(base.tokenizer, requests, texts, refused)
 
     def _key(self, column: Column, base: Base, fitted: Statistics) -> str:
         first, *joined = column.requests

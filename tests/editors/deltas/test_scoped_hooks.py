@@ -21,6 +21,7 @@ from editors.editor import EditorCall
 from editors.external_memory.extension_based.scoped import Scoped, ScopedConfig, ScopedValueConfig
 from editors.internals.tokens import encode_name
 from infra.errors import EditError
+from infra.lm.cache_rows import remembered
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.cache import empty_cache
@@ -126,6 +127,38 @@ def test_beams_take_their_tokens_along(tokenizer: Any) -> None:
                 logp = token_by_token(base, row[: ids.shape[1]], own)
                 total = logp[torch.arange(len(own)), own].sum()
                 assert float(score) == pytest.approx(float(total), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral"])
+def test_tokens_that_are_taken_back_are_forgotten(kind: str, tokenizer: Any) -> None:
+    """Speculative decoding proposes tokens and cuts the cache where the model disagrees; a cut of
+    nothing, which transformers makes between steps, cuts nothing."""
+    base = wild_base(tokenizer, kind)
+    with wild_values(base).applied(base.model), torch.no_grad():
+        for prompt in PROMPTS:
+            ids = torch.tensor([base.tokenizer(f"{prompt} {prompt}")["input_ids"]])
+            made = base.model.generate(
+                ids,
+                max_new_tokens=12,
+                prompt_lookup_num_tokens=3,
+                do_sample=False,
+                eos_token_id=None,
+                return_dict_in_generate=True,
+            )
+            own = made.sequences[0, ids.shape[1] :].tolist()
+            assert own == token_by_token(base, ids[0].tolist(), own).argmax(-1).tolist()
+            cache, whole = made.past_key_values, made.sequences
+            assert knows(cache, whole[:, : cache.get_seq_length()])
+            cache.crop(0)
+            assert knows(cache, whole[:, : cache.get_seq_length()])
+            cache.crop(-2)
+            assert knows(cache, whole[:, : cache.get_seq_length()])
+
+
+def knows(cache: Any, ids: Tensor) -> bool:
+    """Whether these tokens, and at least one, are kept beside the cache."""
+    known = remembered(cache)
+    return known is not None and known.numel() > 0 and torch.equal(known, ids)
 
 
 def test_candidates_are_scored_as_in_a_whole_pass(tokenizer: Any) -> None:

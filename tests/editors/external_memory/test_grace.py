@@ -30,6 +30,7 @@ from editors.deltas.serve import load_edited
 from editors.deltas.weights import WeightPart
 from editors.editor import Corpus, EditorCall
 from editors.external_memory.extension_based.grace import Grace, GraceConfig
+from editors.internals.contexts import contexts
 from editors.local_modification.gradient_based.memit import Memit
 from editors.statistics.key_samples import KeySample
 from infra.errors import ConfigError, EditError
@@ -78,11 +79,11 @@ def test_every_key_of_a_fact_answers(llama: Any, tokenizer: Any) -> None:
     base = Base(llama, tokenizer, "base")
     config = replace(CONFIG, num_keys=3, context_tokens=3)
     requests = one_token_requests()[:2]
-    editor = Grace(config)
     proposal = propose(base, requests, config)
     [book] = proposal.delta.of(Codebook).values()
     assert len(book.log) == len(book.alive) == 6
-    prompts = [text + item.prompt for item in requests for text in editor._texts(base)]
+    texts = contexts(llama, tokenizer, num_prefixed=2, num_tokens=3)
+    prompts = [text + item.prompt for item in requests for text in texts]
     questions = [Question(id=p, prompt=p, greedy=True) for p in prompts]
     with proposal.delta.applied(llama):
         answers = LanguageModel(llama, tokenizer).ask(questions, max_new_tokens=1)
