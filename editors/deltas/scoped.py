@@ -81,13 +81,14 @@ class ScopedValues(Part):
 
     def attach(self, model: Any) -> Callable[[], None]:
         """Put the values in force; the returned function removes the hooks."""
-        pairs = [(name, value.value_D) for value in self.values for name in value.names]
+        names = [(name, s) for s, value in enumerate(self.values) for name in value.names]
         return ScopedHooks(
             model,
             model.get_decoder(),
             model.get_submodule(self.target),
-            names=[name for name, _ in pairs],
-            values_ND=torch.stack([value_D for _, value_D in pairs]),
+            names=[name for name, _ in names],
+            subjects=[s for _, s in names],
+            values_SD=torch.stack([value.value_D for value in self.values]),
             edges_V=self.edges_V,
         ).detach
 

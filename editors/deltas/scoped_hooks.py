@@ -5,7 +5,7 @@ Names are found in the tokens of a pass and of those before it, which are kept b
 in any batch. Where a pass has the tokens behind a name, they tell whether the name ends there; at
 the last token of a pass it is taken to end.
 
-B: rows. T: tokens of a pass. P: tokens before it. D: hidden size. N: names. V: vocabulary.
+B: rows. T: tokens of a pass. P: tokens before it. D: hidden size. N: names. S: subjects. V: vocabulary.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class ScopedHooks:
         block: nn.Module,
         *,
         names: Sequence[Sequence[int]],
-        values_ND: Tensor,
+        subjects: Sequence[int],
+        values_SD: Tensor,
         edges_V: Tensor,
     ) -> None:
         """
@@ -40,15 +41,17 @@ class ScopedHooks:
         decoder    the module in it that has the blocks
         block      the one whose output is changed
         names      token ids of each name
-        values_ND  what is added where the name ends
+        subjects   index of each name's subject
+        values_SD  what is added where a name of the subject ends
         edges_V    `word_edges` of the tokenizer
         """
         self._names = TokenNames(names, edges_V)
-        self._values_ND = values_ND
+        self._subject_N = torch.tensor(subjects)
+        self._values_SD = values_SD
         self._ids_BW: Tensor | None = None
         """Tokens of this pass and of those before it; None: no pass is under way."""
         self._found: tuple[Tensor, Tensor, Tensor] | None = None
-        """Row, place in this pass and name of each hit."""
+        """Row, place in this pass and subject of each hit."""
         self._added = block.register_forward_hook(self._add)
         self._passes = PassHooks(
             model, decoder, "scoped values", begins=self._begin, ends=self._end
@@ -71,7 +74,9 @@ class ScopedHooks:
         num_new = new_BT.shape[1]
         seen = self._ids_BW[:, max(0, given.num_before - self._names.longest) :]
         row_K, end_K, name_K = self._names.find(seen, num_new)
-        self._found = (row_K, end_K - (seen.shape[1] - num_new), name_K) if len(row_K) else None
+        place_K = end_K - (seen.shape[1] - num_new)
+        subject_K = self._subject_N.to(name_K.device)[name_K]
+        self._found = (row_K, place_K, subject_K) if len(row_K) else None
 
     def _end(self, output: Any) -> None:
         """Keep the tokens of a pass beside a cache that the model made itself."""
@@ -84,14 +89,13 @@ class ScopedHooks:
         """The block's output with the values added; None, which is as it is, where no name ends."""
         if self._found is None:
             return None
-        row_K, place_K, name_K = self._found
         state_BTD = output[0] if isinstance(output, tuple) else output
-        if self._values_ND.device != state_BTD.device:
-            self._values_ND = self._values_ND.to(state_BTD.device)
-        row_K, place_K = row_K.to(state_BTD.device), place_K.to(state_BTD.device)
-        changed_BTD = state_BTD.clone()
-        value_KD = self._values_ND[name_K.to(state_BTD.device)]
+        device = state_BTD.device
+        self._values_SD = self._values_SD.to(device)
+        row_K, place_K, subject_K = (found.to(device) for found in self._found)
+        value_KD = self._values_SD[subject_K]
         moved_KD = state_BTD[row_K, place_K].to(value_KD.dtype) + value_KD
+        changed_BTD = state_BTD.clone()
         changed_BTD[row_K, place_K] = moved_KD.to(state_BTD.dtype)
         return (changed_BTD, *output[1:]) if isinstance(output, tuple) else changed_BTD
 
