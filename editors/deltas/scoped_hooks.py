@@ -5,7 +5,8 @@ Names are found in the tokens of a pass and of those before it, which are kept b
 in any batch. Where a pass has the tokens behind a name, they tell whether the name ends there; at
 the last token of a pass it is taken to end.
 
-B: rows. T: tokens of a pass. P: tokens before it. D: hidden size. N: names. S: subjects. V: vocabulary.
+B: rows. T: tokens of a pass. P: tokens before it. D: hidden size. N: names. S: subjects.
+V: vocabulary.
 """
 
 from __future__ import annotations
