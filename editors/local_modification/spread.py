@@ -58,7 +58,6 @@ def spread(
     if not columns:
         return Delta(), {}
     rows = [row for column in (*columns, *live) for row in column.keys]
-    num_contexts = len(columns[0].keys)
     carry = Carry(architecture, rows, layers[0], layers[-1])
     Z_CD = torch.zeros(0)
     parts: list[WeightPart] = []
@@ -71,7 +70,7 @@ def spread(
             dtype, K_IC = work_dtype(site_CD.dtype), K_IC.double()
             site_CD = site_CD.double()
             if i == 0:
-                Z_CD = wanted_states(columns, site_CD, num_contexts)
+                Z_CD = wanted_states(columns, site_CD)
             R_OC = (Z_CD - site_CD).T / (len(layers) - i) / (block.gain or 1)
             change, condition = solve(K_IC, R_OC, statistics.moment(layer))
             change_IO = change.dense().T.to(K_IC.device, dtype)
@@ -117,10 +116,11 @@ def layer_change(
     return Dense(D_OI.float().cpu()), many.condition
 
 
-def wanted_states(columns: Sequence[Column], site_CD: Tensor, num_contexts: int) -> Tensor:
+def wanted_states(columns: Sequence[Column], site_CD: Tensor) -> Tensor:
     """Every row's own h + δ, [C, D]: δ is what was found for the bare row, the first of a fact.
     Rows behind those of the columns stay where they are."""
-    num_new = num_contexts * len(columns)
+    num_E = torch.tensor([len(column.keys) for column in columns], device=site_CD.device)
+    num_new = int(num_E.sum())
     Z_ED = torch.stack([c.value.z_D for c in columns if c.value]).to(site_CD)
-    delta_CD = (Z_ED - site_CD[:num_new:num_contexts]).repeat_interleave(num_contexts, dim=0)
+    delta_CD = (Z_ED - site_CD[num_E.cumsum(0) - num_E]).repeat_interleave(num_E, dim=0)
     return torch.cat([site_CD[:num_new] + delta_CD, site_CD[num_new:]])

@@ -12,10 +12,11 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from editors.editor import EditReport
-from editors.internals.tokens import TokenRow, essence, in_context
+from editors.internals.tokens import TokenRow, encode, essence, in_chat, in_context
 from editors.request import EditRequest
 from editors.values.search import FactRows, Value
 from infra.errors import EditError
+from infra.lm.chat import answer_end, has_template
 
 T = TypeVar("T")
 
@@ -28,7 +29,8 @@ class Column:
     requests: list[EditRequest]
     fact: FactRows
     keys: tuple[TokenRow, ...]
-    """The first request's rows: bare, then one for each context."""
+    """The first request's rows whose tokens up to the subject's last differ: bare, then behind
+    contexts, then in other wordings and in a chat."""
     value: Value | None = None
     """None until it is known. Where it is not finite, the requests are quarantined."""
 
@@ -73,10 +75,36 @@ def even_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
     return [items[start:end] for start, end in pairwise(starts)]
 
 
+def following(tokenizer: Any, request: EditRequest, *, chat: bool) -> tuple[TokenRow, ...]:
+    """What the target is to follow besides the prompt: a row of each other wording, and `asked`."""
+    rows = (
+        encode(tokenizer, wording.text, wording.subject_span, request.target)
+        for wording in request.wordings
+    )
+    return (*rows, *asked(tokenizer, request, chat=chat))
+
+
+def asked(tokenizer: Any, request: EditRequest, *, chat: bool) -> tuple[TokenRow, ...]:
+    """With `chat`, the request's question in the tokenizer's template, the target, and the end of
+    an answer; nothing where there is no question or no template."""
+    if not (chat and request.question and has_template(tokenizer)):
+        return ()
+    end = answer_end(tokenizer)
+    return (in_chat(tokenizer, request.question, request.target, end=end),)
+
+
 def columns_of(
-    tokenizer: Any, requests: Sequence[EditRequest], texts: Sequence[str], refused: dict[str, str]
+    tokenizer: Any,
+    requests: Sequence[EditRequest],
+    texts: Sequence[str],
+    refused: dict[str, str],
+    *,
+    chat: bool,
 ) -> list[Column]:
     """Columns in order of their first request; `refused` gains those that cannot be tokenised.
+
+    texts  the contexts, the empty one first
+    chat   whether the question in a chat is among a request's rows
 
     Requests join when their bare rows have the same tokens up to the subject's last: the model's
     state there is then the same, and two values for one state would cancel out. The same prompt and
@@ -88,13 +116,15 @@ def columns_of(
             continue
         try:
             rows = tuple(in_context(tokenizer, request, text) for text in texts)
+            rows = (*rows, *following(tokenizer, request, chat=chat))
             bottom = essence(tokenizer, request.subject)
         except EditError as error:
             refused[request.id] = str(error)
             continue
         place = rows[0].ids[: rows[0].lookup + 1]
         if place not in columns:
-            columns[place] = Column([request], FactRows(rows, bottom), rows)
+            keys = {row.ids[: row.lookup + 1]: row for row in rows[::-1]}
+            columns[place] = Column([request], FactRows(rows, bottom), tuple(keys.values())[::-1])
             continue
         column = columns[place]
         known = {(r.prompt, r.target) for r in column.requests}

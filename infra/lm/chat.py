@@ -40,7 +40,13 @@ class ChatPrompt:
 
 def has_template(tokenizer: Any) -> bool:
     """Whether the tokenizer has a template for chats, as those of instruct models do."""
-    return bool(getattr(tokenizer, "chat_template", None))
+    return bool(chat_template(tokenizer))
+
+
+def chat_template(tokenizer: Any) -> str:
+    """The tokenizer's template for chats; empty where it has none."""
+    template = getattr(tokenizer, "chat_template", None)
+    return tokenizer.get_chat_template() if isinstance(template, dict) else template or ""
 
 
 def as_chat(tokenizer: Any, message: str, *, system: str | None = None) -> ChatPrompt:
@@ -79,10 +85,16 @@ def _filled(tokenizer: Any, turns: list[Any], *, begun: bool) -> str:
 
     begun  whether the beginning of the next answer is put behind them
     """
+    template = chat_template(tokenizer)
+    if not template:
+        raise ModelError(
+            f"{type(tokenizer).__name__} has no template for chats. Ask without a chat, or use an "
+            "instruct model."
+        )
     try:
         return tokenizer.apply_chat_template(
             turns,
-            chat_template=_FIXED_DAY + tokenizer.get_chat_template(),
+            chat_template=_FIXED_DAY + template,
             tokenize=False,
             add_generation_prompt=begun,
         )

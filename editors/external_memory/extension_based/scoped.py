@@ -26,13 +26,13 @@ from editors.external_memory.extension_based.prompt_columns import End, check_en
 from editors.external_memory.extension_based.subject_names import names_of, token_names
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, ContextCache
-from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_chat, in_context
+from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_context
 from editors.request import EditRequest
-from editors.values.columns import Column, contradictions, even_parts, reports_of
+from editors.values.columns import Column, asked, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
 from editors.values.search import FactRows, Value, mean_loss, optimise
 from infra.errors import EditError
-from infra.lm.chat import answer_end, has_template
+from infra.lm.chat import chat_template
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 
@@ -242,17 +242,13 @@ class Scoped:
         what cannot be tokenised."""
         texts = self._contexts.of(base.model, base.tokenizer)
         end = end_tokens(base.tokenizer, self.config.end)
-        in_chats = self.config.chat and has_template(base.tokenizer)
-        turn_end = answer_end(base.tokenizer) if in_chats else None
         columns: dict[str, Column] = {}
         for request in requests:
             if request.id in refused:
                 continue
             try:
                 rows = _rows(base.tokenizer, request, texts, end)
-                if in_chats and request.question:
-                    asked = in_chat(base.tokenizer, request.question, request.target, end=turn_end)
-                    rows = (*rows, asked)
+                rows = (*rows, *asked(base.tokenizer, request, chat=self.config.chat))
                 bottom = essence(base.tokenizer, request.subject)
             except EditError as error:
                 refused[request.id] = str(error)
@@ -268,7 +264,7 @@ class Scoped:
         return list(columns.values())
 
     def _key(self, column: Column, base: Base) -> str:
-        template = str(base.tokenizer.chat_template or "") if self.config.chat else ""
+        template = chat_template(base.tokenizer) if self.config.chat else ""
         return self.value_key(column.requests, base.digest, template)
 
 

@@ -35,6 +35,7 @@ from editors.values.config import ValueConfig, check_range
 from editors.values.search import Value, mean_loss, optimise
 from infra.distributed.group import share
 from infra.errors import ConfigError, ModelError
+from infra.lm.chat import chat_template
 from infra.lm.text_tokens import added_in_front
 
 FIRST, LAST = 0.1, 0.37
@@ -66,6 +67,9 @@ class MemitConfig:
     """Contexts besides the bare prompt. 0 to 10."""
     context_tokens: int = 10
     """Tokens that the model adds to a context's starter. 1 to 100."""
+    chat: bool = True
+    """Whether a fact's question in the tokenizer's template for chats is among the contexts, where
+    both are there."""
     values: ValueConfig = field(default_factory=ValueConfig)
     """The search for values."""
     chunk: int = 64
@@ -183,17 +187,19 @@ class Memit:
         base_digest: str,
         joined: Sequence[EditRequest] = (),
         metric: str = "",
+        template: str = "",
     ) -> str:
-        """Content key of a value: base model, requests that share it, contexts, settings, and the
-        digest of the site's Fisher information.
+        """Content key of a value: base model, requests that share it, contexts, settings, the
+        digest of the site's Fisher information, and the tokenizer's template for chats.
 
         Ids and old targets are no part of it, nor is the order of the requests.
         """
         config = self.config
         content = {
-            "method": "memit-value-2",
+            "method": "memit-value-3",
             "base": base_digest,
-            "requests": sorted([r.prompt, *r.subject_span, r.target] for r in (request, *joined)),
+            "requests": sorted((r.content for r in (request, *joined)), key=json.dumps),
+            "chat": template,
             "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
             "layer": config.layers[-1] if config.layers else "default",
             "values": asdict(config.values),
@@ -282,11 +288,12 @@ class Memit:
     ) -> list[Column]:
         """Columns of the requests that are not refused, in this model's contexts."""
         texts = self._contexts.of(base.model, base.tokenizer)
-        return columns_of(base.tokenizer, requests, texts, refused)
+        return columns_of(base.tokenizer, requests, texts, refused, chat=self.config.chat)
 
     def _key(self, column: Column, base: Base, fitted: Statistics) -> str:
         first, *joined = column.requests
-        return self.value_key(first, base.digest, joined, fitted.site_digest)
+        template = chat_template(base.tokenizer) if self.config.chat else ""
+        return self.value_key(first, base.digest, joined, fitted.site_digest, template)
 
     def _screened(
         self,

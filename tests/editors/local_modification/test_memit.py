@@ -19,10 +19,10 @@ from editors.internals.carry import Carry
 from editors.internals.contexts import contexts
 from editors.internals.discover import discover
 from editors.internals.forward import frozen
-from editors.internals.tokens import in_context
+from editors.internals.tokens import encode, in_context
 from editors.local_modification.gradient_based import memit
 from editors.local_modification.gradient_based.memit import Memit, MemitConfig
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 from editors.statistics.key_moments import Statistics
 from editors.values import columns
 from editors.values.config import ValueConfig
@@ -47,13 +47,15 @@ def propose(
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text", "granite", "gpt2", "gpt_neox"])
 def test_an_edited_model_has_the_values(kind: str, tokenizer: Any) -> None:
-    """With next to no weight on the corpus, every row of every fact ends up at h + δ, and the base
-    is bitwise as it was before and after."""
+    """With next to no weight on the corpus, every row of every fact ends up at h + δ, those of
+    other wordings too, and the base is bitwise as it was before and after."""
     model = make_model(kind)
     layers = (1,) if kind == "gemma3_text" else (1, 2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     config = small_config(layers=layers, cov_ratio=1e-9, ridge=1e-9)
     requests = some_requests()[:3]
+    other = Wording("The club of Tom Brady is", (12, 21))
+    requests[0] = replace(requests[0], wordings=(other,))
     values: dict[str, Tensor] = {}
     proposal = propose(model, tokenizer, requests, config=config, values=values)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -63,6 +65,8 @@ def test_an_edited_model_has_the_values(kind: str, tokenizer: Any) -> None:
     Z_ED = torch.stack([values[editor.value_key(r, "base")][:-4] for r in requests])
     texts = contexts(model, tokenizer, num_prefixed=2, num_tokens=3)
     rows = [in_context(tokenizer, r, text) for r in requests for text in texts]
+    rows.insert(3, encode(tokenizer, other.text, other.subject_span))
+    num_E = torch.tensor([4, 3, 3])
     architecture = discover(model)
     with torch.no_grad(), frozen(model):
         base_CD = Carry(architecture, rows, layers[-1], layers[-1]).look()[1]
@@ -70,10 +74,10 @@ def test_an_edited_model_has_the_values(kind: str, tokenizer: Any) -> None:
             edited_CD = Carry(architecture, rows, layers[-1], layers[-1]).look()[1]
             changed = [n for n, v in model.state_dict().items() if not torch.equal(before[n], v)]
     assert changed == sorted(changes(proposal.delta)) and len(changed) == len(layers)
-    delta_ED = Z_ED - base_CD[::3]
+    delta_ED = Z_ED - base_CD[num_E.cumsum(0) - num_E]
     assert float(delta_ED.norm(dim=1).min()) > 0.1
     torch.testing.assert_close(
-        edited_CD, base_CD + delta_ED.repeat_interleave(3, dim=0), rtol=1e-3, atol=1e-4
+        edited_CD, base_CD + delta_ED.repeat_interleave(num_E, dim=0), rtol=1e-3, atol=1e-4
     )
 
 
@@ -275,10 +279,12 @@ def test_value_keys_follow_the_content() -> None:
         editor.value_key(replace(one, target="Rome"), "base"),
         editor.value_key(one, "base", [two]),
         Memit(replace(config, layers=(1,))).value_key(one, "base"),
+        editor.value_key(replace(one, aliases=("Brady",)), "base"),
+        editor.value_key(one, "base", template="{{ messages }}"),
         Memit(replace(config, num_prefixed=1)).value_key(one, "base"),
         Memit(replace(config, values=ValueConfig(steps=3))).value_key(one, "base"),
     }
-    assert len(others | {key}) == 7
+    assert len(others | {key}) == 9
     assert Memit(replace(config, cov_ratio=9.0, chunk=1)).value_key(one, "base") == key
 
 

@@ -59,7 +59,7 @@ def test_templates_take_contents_as_text_or_in_parts_and_have_one_date() -> None
         (GEMMA, "Be brief.", "System role not supported"),
         ("nothing", None, "leaves out the user's message 'Who\\?'"),
         ("{{ messages[0]['content'] | nosuch }}", None, "nosuch"),
-        (None, None, "cannot be filled"),
+        (None, None, "has no template for chats"),
     ],
 )
 def test_a_template_that_cannot_be_filled_is_one_line(
