@@ -38,6 +38,9 @@ class ValueConfig:
     """a_KL, weight of the drift of `{subject} is a`; MEMIT's. [0, 100]."""
     kept_weight: float = 0.0
     """Weight of the drift of what is to stay (`FactRows.kept`). [0, 100]."""
+    kept_turns: int = 1
+    """Parts that the rows of what is to stay are divided into; a step sees one of them, the next
+    step the next. 1 to 100."""
     stop_kept: float = 0.05
     """Where that drift has a weight, a fact is finished when it is below too. [0, 100]."""
     decay: float = 0.5
@@ -58,6 +61,7 @@ class ValueConfig:
         check_range(kind, "clamp", self.clamp, 0, 100, open_low=True)
         check_range(kind, "kl_weight", self.kl_weight, 0, 100)
         check_range(kind, "kept_weight", self.kept_weight, 0, 100)
+        check_range(kind, "kept_turns", self.kept_turns, 1, 100)
         check_range(kind, "stop_kept", self.stop_kept, 0, 100)
         check_range(kind, "decay", self.decay, 0, 100)
         check_range(kind, "stop_loss", self.stop_loss, 0, 10)

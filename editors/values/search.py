@@ -93,7 +93,7 @@ def optimise(
     """Minimise, for every fact by itself (arXiv:2210.07229 section 4.3.1, arXiv:2202.05262 eq. 4),
 
         J(δ) = mean_c NLL(target | context c, h + δ) + a_KL KL(p_0 ‖ p_δ) + a_wd ‖δ‖ / ‖h‖²
-               + a_keep mean_k KL(p_0 ‖ p_δ | prompt and continuation k)
+               + a_keep mean_k KL(p_0 ‖ p_δ | prompt and continuation k, of this step's turn)
 
     with Adam, ‖δ‖ projected to c ‖h‖ after each step; z = h + δ, h of the bare prompt. Adam's
     second moment is one number a fact, the mean over D: scaling every coordinate apart makes all
@@ -114,7 +114,10 @@ def optimise(
             essence = _prepare_essence(site, facts, dtype) if config.kl_weight else None
             P_DD = None if G_DD is None else preconditioner(G_DD, damping=config.damping)
             P_DD = None if P_DD is None else P_DD.to(h_BD.device, dtype)
-            kept = _prepare_kept(site, facts, dtype) if config.kept_weight else []
+            kept = [
+                _prepare_kept(site, facts, dtype, slice(turn, None, config.kept_turns))
+                for turn in range(config.kept_turns if config.kept_weight else 0)
+            ]
         search = _Search(
             site,
             rows,
@@ -149,12 +152,14 @@ def _prepare_essence(site: Site, facts: Sequence[FactRows], dtype: torch.dtype) 
     return _Essence(rows, site.architecture.logits(last_FD).to(dtype).log_softmax(dim=-1))
 
 
-def _prepare_kept(site: Site, facts: Sequence[FactRows], dtype: torch.dtype) -> list[SuffixRows]:
-    """The rows of all facts that are to stay, with the base's distributions."""
-    owners = [i for i, fact in enumerate(facts) for _ in fact.kept]
+def _prepare_kept(
+    site: Site, facts: Sequence[FactRows], dtype: torch.dtype, turn: slice
+) -> list[SuffixRows]:
+    """The rows of all facts that are to stay and have this turn, with the base's distributions."""
+    owners = [i for i, fact in enumerate(facts) for _ in fact.kept[turn]]
     if not owners:
         return []
-    buckets, h_BD, _ = site.prepare([row for fact in facts for row in fact.kept], owners)
+    buckets, h_BD, _ = site.prepare([row for fact in facts for row in fact.kept[turn]], owners)
     nothing_FD = torch.zeros(len(facts), h_BD.shape[1], dtype=dtype, device=h_BD.device)
     for rows in buckets:
         hidden_MD = site.hidden(rows, nothing_FD)[rows.row_M, rows.slot_M]
@@ -188,7 +193,7 @@ class _Search:
         site: Site,
         rows: list[SuffixRows],
         essence: _Essence | None,
-        kept: list[SuffixRows],
+        kept: list[list[SuffixRows]],
         h_FD: Tensor,
         P_DD: Tensor | None,
         config: ValueConfig,
@@ -212,7 +217,8 @@ class _Search:
         if self.group.size > 1:
             self._keep(torch.isin(self.facts_F, torch.tensor(mine or [0]).to(self.facts_F)))
         for step in range(1, self.config.steps + 1):
-            J_F, nll_F, gradient_FD = self._loss()
+            kept = self.kept[step % len(self.kept)] if self.kept else ()
+            J_F, nll_F, gradient_FD = self._loss(kept)
             settled_F = (nll_F < self.config.stop_loss) & (self.kept_F < self.config.stop_kept)
             lost_F = ~(J_F.isfinite() & gradient_FD.isfinite().all(dim=1))
             done_F = settled_F | lost_F | (step == self.config.steps)
@@ -260,12 +266,16 @@ class _Search:
         """Go on with these facts only."""
         self.rows = self.site.merged([bucket.select(kept_F) for bucket in self.rows])
         self.essence = self.essence and self.essence.select(self.site, kept_F)
-        self.kept = self.site.merged([bucket.select(kept_F) for bucket in self.kept])
+        self.kept = [
+            self.site.merged([bucket.select(kept_F) for bucket in turn]) for turn in self.kept
+        ]
         for name in ("facts_F", "h_FD", "norm_F", "delta_FD", "m_FD", "v_F1"):
             setattr(self, name, getattr(self, name)[kept_F])
 
-    def _loss(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(self, kept: Sequence[SuffixRows]) -> tuple[Tensor, Tensor, Tensor]:
         """J and NLL of every fact, [F], and the gradient of J, [F, D]: of the sum, never of a mean.
+
+        kept  the rows of what is to stay that have their turn
 
         Each bucket is differentiated before the next one runs: memory is that of the largest.
         """
@@ -297,7 +307,7 @@ class _Search:
                 gradient_FD += found_FD
                 J_F.index_add_(0, rows.owner_B, kl_B.detach())
         self.kept_F = torch.zeros_like(nll_F)
-        for rows, counted in self._passes(self.kept):
+        for rows, counted in self._passes(kept):
             with torch.enable_grad():
                 hidden_MD = self.site.hidden(rows, delta_FD)[rows.row_M, rows.slot_M]
                 logp_MV = (
