@@ -26,13 +26,13 @@ from editors.external_memory.extension_based.prompt_columns import End, check_en
 from editors.external_memory.extension_based.subject_names import names_of, token_names
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, ContextCache
-from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_context
-from editors.request import EditRequest
+from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_chat, in_context
+from editors.request import EditRequest, Wording
 from editors.values.columns import Column, asked, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
 from editors.values.search import FactRows, Value, mean_loss, optimise
 from infra.errors import EditError
-from infra.lm.chat import chat_template
+from infra.lm.chat import chat_template, has_template
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 
@@ -48,6 +48,8 @@ ABOUT = (
 )
 """Prompts about a subject whose continuation by the base is to stay. They say little of any
 relation, so that what follows them does not stand against the edit."""
+ABOUT_IN_CHAT = ("Who or what is {}?",)
+"""The same as messages in a chat, where the tokenizer has a template."""
 MAX_TRAINED_ALIASES = 2
 """Other names of a subject that are among a value's contexts; it is in force at all of them."""
 
@@ -62,6 +64,8 @@ class ScopedValueConfig(ValueConfig):
     """Most evaluations of the loss. 1 to 1000."""
     clamp: float = 1.5
     stop_loss: float = 0.02
+    learning_rate: float = 0.5
+    kl_weight: float = 0.0
     kept_weight: float = 1.0
 
 
@@ -73,7 +77,7 @@ class ScopedConfig:
 
     layer: int | None = None
     """Layer whose output is changed, from 0; unset: at 0.37 of the depth."""
-    num_prefixed: int = 6
+    num_prefixed: int = 2
     """Contexts besides the bare prompt. 0 to 10."""
     context_tokens: int = 10
     """Tokens that the model adds to a context's starter. 1 to 100."""
@@ -130,7 +134,7 @@ class Scoped:
         config = self.config
         content = {
             "method": "scoped-value-2",
-            "about": [ABOUT, config.kept_tokens],
+            "about": [ABOUT, ABOUT_IN_CHAT, config.kept_tokens],
             "base": base_digest,
             "requests": sorted((r.content for r in requests), key=json.dumps),
             "chat": template,
@@ -211,28 +215,33 @@ class Scoped:
         """The rows of the columns, with those that are to stay where these have a weight."""
         if not self.config.values.kept_weight:
             return [column.fact for column in columns]
-        prompts = [_about(column.requests[0].subject) for column in columns]
+        in_chats = self.config.chat and has_template(base.tokenizer)
+        prompts = [
+            _Prompt.of(template, column.requests[0].subject, chat=chat)
+            for column in columns
+            for chat, templates in ((False, ABOUT), (True, ABOUT_IN_CHAT if in_chats else ()))
+            for template in templates
+        ]
         questions = [
             Question(
                 id="",
-                prompt=prompt,
+                prompt=prompt.text.text,
+                chat=prompt.chat,
                 greedy=True,
                 past_ends=True,
                 max_new_tokens=self.config.kept_tokens,
             )
-            for group in prompts
-            for prompt, _ in group
+            for prompt in prompts
         ]
-        answers = iter(LanguageModel(base.model, base.tokenizer).ask(questions))
+        answers = LanguageModel(base.model, base.tokenizer).ask(questions)
+        rows = [
+            prompt.row(base.tokenizer, answer.greedy_ids)
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        each = len(rows) // max(1, len(columns))
         return [
-            replace(
-                column.fact,
-                kept=tuple(
-                    _continued(base.tokenizer, prompt, span, next(answers).greedy_ids)
-                    for prompt, span in group
-                ),
-            )
-            for column, group in zip(columns, prompts, strict=True)
+            replace(column.fact, kept=tuple(rows[i * each : (i + 1) * each]))
+            for i, column in enumerate(columns)
         ]
 
     def _columns(
@@ -307,16 +316,24 @@ def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...
     return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
 
 
-def _about(subject: str) -> list[tuple[str, tuple[int, int]]]:
-    """The prompts about a subject, with its place in each."""
-    places = [template.index("{}") for template in ABOUT]
-    return [
-        (template.replace("{}", subject), (at, at + len(subject)))
-        for template, at in zip(ABOUT, places, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A prompt about a subject that is to stay."""
 
+    text: Wording
+    chat: bool
+    """Whether it is a user's message in a chat."""
 
-def _continued(tokenizer: Any, prompt: str, span: tuple[int, int], own: Sequence[int]) -> TokenRow:
-    """A prompt and what the base says behind it."""
-    row = encode(tokenizer, prompt, span)
-    return replace(row, ids=(*row.ids, *own), num_target=len(own))
+    @classmethod
+    def of(cls, template: str, subject: str, *, chat: bool) -> _Prompt:
+        """The prompt of a template with `{}` in place of the subject."""
+        at = template.index("{}")
+        return cls(Wording(template.replace("{}", subject), (at, at + len(subject))), chat)
+
+    def row(self, tokenizer: Any, own: Sequence[int]) -> TokenRow:
+        """The prompt and what the base says behind it."""
+        if self.chat:
+            row = in_chat(tokenizer, self.text, "")
+        else:
+            row = encode(tokenizer, self.text.text, self.text.subject_span)
+        return replace(row, ids=(*row.ids, *own), num_target=len(own))
