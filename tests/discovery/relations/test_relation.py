@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from discovery.facts.fact import Entity
 from discovery.probe.property_labels import check_labels, with_fallbacks
+from discovery.relations.fallback import templates_of
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation, fallback_relation, load_relations
 from infra.errors import ConfigError
+from infra.lm.normal_form import normalise
 
 RELATIONS = load_relations()
 
@@ -39,6 +41,24 @@ def test_held_out_paraphrases_are_never_asked_before():
     for relation in RELATIONS.values():
         assert not set(relation.held_out) & set(relation.statements)
         assert not set(relation.unrelated) & {*relation.statements, *relation.held_out}
+
+
+@pytest.mark.parametrize("key", sorted(RELATIONS))
+def test_held_out_questions_are_written_for_each_relation(key):
+    """Every built-in relation has two questions of its own beside the one that editors see, none of
+    them made from its label, and none of them a part of a text that an editor is given."""
+    relation = RELATIONS[key]
+    made = templates_of(relation.label, person=relation.object_type == "person")
+    held_out = relation.held_out_questions
+    assert len({normalise(text) for text in (relation.question, *held_out)}) == 3
+    assert not set(held_out) & {*made["held_out_questions"], made["question"]}
+    given = [normalise(relation.ask("Ada"))]
+    given += [normalise(relation.prompt(text, "Ada").text) for text in relation.statements]
+    for question in held_out:
+        asked = relation.asked(question, "Ada")
+        start, end = asked.subject_span
+        assert asked.text[start:end] == "Ada" and asked.text.endswith("?")
+        assert not any(f" {normalise(asked.text)} " in f" {text} " for text in given)
 
 
 @pytest.mark.parametrize(
