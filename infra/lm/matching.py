@@ -40,6 +40,8 @@ Rank = tuple[int, int]
 """How well a text begins with a name: the number of words, and of two names with as many words, the
 number of characters that are written alike."""
 NO_RANK: Rank = (0, 0)
+Place = tuple[int, int]
+"""Words of a text: the index of the first, and of the one after the last."""
 _OPENING = " \"'\u2018\u201c«*(["
 """Marks before the first word of a quoted text."""
 
@@ -70,7 +72,21 @@ def contains(text: str, names: Iterable[str]) -> bool:
     """Whether one of `names` stands anywhere in `text`, as whole words. An everyday word or a
     single letter counts at the end of the text only."""
     said = normal_form(text)
-    return any(_is_in(said, name) or _is_same(text, name) for name in names)
+    return any(_places(text, said, name) for name in names)
+
+
+def named(text: str, names: Iterable[str]) -> frozenset[str]:
+    """Those of `names` that stand in `text` as whole words, each outside of a longer one: of `New
+    York` and `New York City`, a text about the city names the second only. What counts as standing
+    in a text is as of `contains`."""
+    said = normal_form(text)
+    places = {name: _places(text, said, name) for name in names}
+    every = {place for found in places.values() for place in found}
+    return frozenset(
+        name
+        for name, found in places.items()
+        if any(not any(_is_inside(place, other) for other in every) for place in found)
+    )
 
 
 def is_settled(text: str, names: Iterable[str]) -> bool:
@@ -151,20 +167,30 @@ def _is_same(text: str, name: str) -> bool:
     return said.words == known.words or said.name == known.name
 
 
-def _is_in(said: NormalForm, name: str) -> bool:
-    """Whether a name stands anywhere in a text."""
+def _places(text: str, said: NormalForm, name: str) -> list[Place]:
+    """Where a name stands in `text`, whose normal form is `said`; the whole text where it is the
+    name and nothing more."""
+    if _is_same(text, name):
+        return [(0, len(said.words))]
     known = normal_form(name)
     words, kind = known.name, _kind(known)
-    number = len(words)
+    number, last = len(words), len(said.words) - 1
     if not number:
-        return False
+        return []
     if kind == "code":
-        return known.spelled[-1] in said.spelled
+        return [(i, i + 1) for i, word in enumerate(said.spelled) if word == known.spelled[-1]]
     if kind != "name":
-        return said.spelled[-1:] == known.spelled[-1:]
-    return any(
-        said.words[i : i + number] == words for i, word in enumerate(said.words) if word == words[0]
-    )
+        return [(last, last + 1)] if said.spelled[-1:] == known.spelled[-1:] else []
+    return [
+        (i, i + number)
+        for i, word in enumerate(said.words)
+        if word == words[0] and said.words[i : i + number] == words
+    ]
+
+
+def _is_inside(one: Place, other: Place) -> bool:
+    """Whether a place is a part of a longer one."""
+    return one != other and other[0] <= one[0] and one[1] <= other[1]
 
 
 def _written_alike(text: str, name: str) -> int:

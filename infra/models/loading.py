@@ -104,7 +104,7 @@ def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, A
     where the stored tensors are not those of the model: transformers would give one that is missing
     random values, without a word.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     quiet_transformers()
     require_decoder(path)
@@ -119,11 +119,21 @@ def load(path: Path, *, dtype: torch.dtype, device: str = "cpu") -> tuple[Any, A
             use_safetensors=True,
             **OWN,
         )
-        tokenizer = AutoTokenizer.from_pretrained(path, **OWN)
     except Exception as error:  # a config's values reach any module's constructor
         raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
     _require_all(path, info)
-    return model.to(device).eval().requires_grad_(False), tokenizer
+    return model.to(device).eval().requires_grad_(False), load_tokenizer(path)
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a model's directory. Raises ModelError where it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    quiet_transformers()
+    try:
+        return AutoTokenizer.from_pretrained(path, **OWN)
+    except Exception as error:  # a file's values reach any class's constructor
+        raise ModelError(f"model {path} cannot be loaded: {first_line(error)}") from error
 
 
 def dtype_name(name: str, device: str) -> str:

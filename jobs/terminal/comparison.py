@@ -21,8 +21,9 @@ from pipeline.evaluate.scoring.report import as_json
 from pipeline.release.pages.figures import name_of, ordered
 
 COLUMNS = (
-    *("ES", "PS", "NS", "reliability", "generality", "near_agreement", "subject_agreement"),
-    *("neutral_agreement", "leak", "kl", "perplexity"),
+    *("ES", "PS", "NS", "reliability", "chat_reliability", "generality", "chat_generality"),
+    *("near_agreement", "chat_near_agreement", "subject_agreement", "neutral_agreement"),
+    *("leak", "kl", "perplexity"),
 )
 """Metrics in the table, if they were measured; the JSON output has all metrics."""
 UNEDITED = {

@@ -25,7 +25,8 @@ MAX_REASONS = 8
 MAX_SAMPLE = 40
 """Most characters shown of a piece of a source that was left out."""
 MAIN_METRICS = (
-    *("reliability", "generality", "retention", "superseded", "near_agreement", "leak"),
+    *("reliability", "chat_reliability", "generality", "chat_generality", "retention"),
+    *("superseded", "chat_superseded", "near_agreement", "chat_near_agreement", "leak"),
     *("perplexity", "capability"),
 )
 """Metrics that are printed without `--verbose`, if they were measured."""
@@ -215,6 +216,8 @@ def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> 
             soft_wrap=True,
             markup=True,
         )
+    for family, reason in gate["left_out"].items():
+        console.print(f"  not checked  {family}: {line(reason)}", soft_wrap=True)
     for alarm in gate["alarms"]:
         console.print(Text(f"  {line(alarm)}", "yellow"), soft_wrap=True)
     if gate["search"]:

@@ -150,6 +150,7 @@ def evaluate(counts: Counts) -> str:
         words.format(f"{counts[metric]:.0%}")
         for metric, words in (
             ("reliability", "{} of the new facts right"),
+            ("chat_reliability", "{} in a chat"),
             ("generality", "{} in other words"),
             ("retention", "{} of the older facts"),
         )

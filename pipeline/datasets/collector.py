@@ -105,6 +105,7 @@ class Collector:
             old=unique(case.old),
             rivals=tuple(rival for rival in unique(case.rivals) if not _same(rival, target)),
             paraphrases=tuple(text for text in unique(case.paraphrases) if text != prompt),
+            questions=unique(case.questions),
             near=tuple(self._near(case.near, target)),
             same_subject=tuple(self._same_subject(case.same_subject, case.old)),
             portability={
@@ -176,6 +177,7 @@ def _queries(queries: Iterable[Query]) -> tuple[Query, ...]:
                 prompt=prompt,
                 accepted=unique((*before.accepted, *query.accepted)),
                 rivals=unique((*before.rivals, *query.rivals)),
+                question=before.question or query.question or None,
             )
     return tuple(tidy.values())
 

@@ -18,7 +18,8 @@ optional. Of these, editors see `id`, `subject_start` and `old` only:
 | `old` | answers that were right before the edit and are wrong after it |
 | `rivals` | other wrong answers, which must be less likely than the target |
 | `paraphrases` | other prompts for the same answer |
-| `near` | same relation, other subject: `prompt`, `accepted` (its own object), `rivals` |
+| `questions` | questions for the same answer, to be asked in a chat |
+| `near` | same relation, other subject: `prompt`, `question`, `accepted` (its object), `rivals` |
 | `same_subject` | same subject, other relation: the same fields; `accepted` may be left out |
 | `portability` | questions that follow from the edit: `{"one_hop": [...], "reversed": [...]}` |
 | `criteria` | tests as in RippleEdits: `kind`, `queries`, `all_of`, `conditions` |
@@ -61,10 +62,16 @@ class QueryLine(Record):
     prompt: str
     accepted: Texts = ()
     rivals: Texts = ()
+    question: str | None = None
 
     def query(self) -> Query:
         """The `Query` with these fields."""
-        return Query(prompt=self.prompt, accepted=self.accepted, rivals=self.rivals)
+        return Query(
+            prompt=self.prompt,
+            accepted=self.accepted,
+            rivals=self.rivals,
+            question=self.question,
+        )
 
 
 class CriterionLine(Record):
@@ -90,6 +97,7 @@ class CaseLine(Record):
     old: Texts = ()
     rivals: Texts = ()
     paraphrases: Texts = ()
+    questions: Texts = ()
     near: tuple[QueryLine, ...] = ()
     same_subject: tuple[QueryLine, ...] = ()
     portability: dict[str, tuple[QueryLine, ...]] = Field(default_factory=dict)
@@ -113,6 +121,7 @@ class CaseLine(Record):
             old=self.old,
             rivals=self.rivals,
             paraphrases=self.paraphrases,
+            questions=self.questions,
             near=tuple(line.query() for line in self.near),
             same_subject=tuple(line.query() for line in self.same_subject),
             portability={

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from editors.request import EditRequest
 from infra.files.digest import digest_of
-from infra.lm.matching import begins_with
+from infra.lm.matching import begins_with, named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class Query:
     """Right answers. Any of them counts; likelihood is computed for the first only."""
     rivals: tuple[str, ...] = ()
     """Wrong answers. The first accepted answer must be likelier than each of them."""
+    question: str | None = None
+    """A question for the same answer, to be asked in a chat."""
 
     def is_right(self, answer: str) -> bool:
         """Whether a generated answer begins with an accepted one, and with no longer name of a
@@ -111,6 +113,21 @@ class Case:
         answer."""
         return begins_with(answer, self.old, (*self.accepted, *self.rivals)) is not None
 
+    def names_target(self, answer: str) -> bool:
+        """Whether an answer names the target or an alias of it anywhere, and no wrong answer."""
+        found = self._named(answer)
+        return bool(found & {*self.accepted}) and not found & {*self.wrong} - {*self.accepted}
+
+    def names_old(self, answer: str) -> bool:
+        """Whether an answer names an old value anywhere, and not the target."""
+        found = self._named(answer)
+        return bool(found & {*self.old}) and not found & {*self.accepted}
+
+    def _named(self, answer: str) -> frozenset[str]:
+        """What an answer names of the known answers. One that stands in the subject's name only is
+        not named: `Paris Saint-Germain` is not `Paris`."""
+        return named(answer, (*self.accepted, *self.wrong, self.subject))
+
     def request(self) -> EditRequest:
         """The fields that an editor sees. Raises EditError for a fact that cannot be edited."""
         return EditRequest(
@@ -169,6 +186,7 @@ class CaseSet:
         for case in self.cases:
             held |= {*case.paraphrases, *case.essays, *case.questions[1:]}
             held |= {query.prompt for query in (*case.near, *case.same_subject)}
+            held |= {query.question for query in case.near if query.question}
             held |= {q.prompt for queries in case.portability.values() for q in queries}
             held |= {prompt for c in case.criteria for prompt, _ in (*c.queries, *c.conditions)}
         for hop in self.multi_hop:

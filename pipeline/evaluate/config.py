@@ -22,10 +22,12 @@ class EvaluateConfig(BaseModel):
         "locality",
         "portability",
         "retention",
+        "chat",
         "text",
         "weights",
     )
-    """Names of metric families, keys of `pipeline.evaluate.metrics.METRICS`."""
+    """Names of metric families, keys of `pipeline.evaluate.metrics.METRICS`. `chat` is left out of
+    the evaluation of a model whose tokenizer has no chat template."""
     text: str | None = None
     """UTF-8 file with held-out general text for perplexity and KL drift. None uses the WikiText-2
     sample in this package."""
@@ -35,18 +37,21 @@ class EvaluateConfig(BaseModel):
     """Targets of other edits of the same relation that each target is compared with, in addition to
     its own old answers."""
     num_paraphrases: int = Field(default=4, ge=1)
-    """Paraphrases that are asked about each fact, at most."""
+    """Paraphrases that are asked about each fact, at most, and held-out questions in a chat."""
     num_near: int = Field(default=4, ge=0)
     """Neighbours that are asked about for each fact, at most: same relation, other subject."""
     num_unrelated: int = Field(default=32, ge=0)
-    """Prompts about edited subjects on other relations, at most, over the whole set."""
+    """Prompts about edited subjects on other relations, at most, over the whole set; in a chat,
+    edited subjects that the model is to tell about."""
     num_neutral: int = Field(default=24, ge=0)
-    """Paragraph beginnings of the general text, at most. Their continuations are compared with
-    those of the base model."""
+    """Paragraph beginnings of the general text, at most, and plain messages of a chat. Their
+    continuations are compared with those of the base model."""
     agreement_tokens: int = Field(default=6, ge=1)
     """Tokens of an answer that are compared with the answer of the base model."""
     neutral_tokens: int = Field(default=16, ge=1)
     """Tokens of a continuation of general text that are compared with the base model's."""
+    chat_tokens: int = Field(default=32, ge=1)
+    """Tokens of the longest answer in a chat: what it is to name has to come within them."""
     num_essays: int = Field(default=1, ge=0, le=2)
     """Free texts that are generated about each edited subject, at most. Each has 100 tokens."""
     context: bool = False

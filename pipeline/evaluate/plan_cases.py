@@ -76,6 +76,7 @@ def _attached(
             prompt=neighbour.prompt,
             accepted=neighbour.accepted,
             rivals=(neighbour.edited_target,),
+            question=neighbour.question,
         )
         near.setdefault(owner, []).append(query)
     return near

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from infra.errors import ConfigError
+from infra.lm.chat import has_template
 from infra.lm.inference import Questionnaire, ServedModel
 from infra.lm.question import Question, Text
+from infra.models.loading import load_tokenizer
 from infra.settings import nearest
 from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig, read_text
@@ -20,6 +23,8 @@ WINDOW_TOKENS = 256
 """Tokens of a window in which perplexity is measured."""
 PIECE_CHARS = 8000
 """Characters of general text that one worker reads at a time."""
+NO_TEMPLATE = "the tokenizer has no chat template"
+"""Why nothing is asked in a chat."""
 NUM_SENTENCES = 50
 """Sentences that are scored one by one, at most."""
 
@@ -32,16 +37,19 @@ def questionnaires(
     parent: ServedModel | None,
     candidate: Candidate,
     context: ServedModel | None,
+    system: str | None = None,
 ) -> list[Questionnaire]:
     """The questions and texts for each model.
 
     Base and candidate get all questions and texts. The parent gets the edits' prompts, their
-    paraphrases and the removed facts. The candidate in memory and with its adapter gets the edits'
-    own prompts. `context` gets the questions with the fact in the prompt.
+    paraphrases and questions, and the removed facts. The candidate in memory and with its adapter
+    gets the edits' own prompts. `context` gets the questions with the fact in the prompt.
+
+    system  the system prompt of chats; None leaves it to the template
     """
-    questions, texts = questions_for(cases, config), texts_for(config)
-    facts = [q for q in questions if q.id.startswith(("edit/", "gone/"))]
-    own = [q for q in facts if q.id.endswith("/0")]
+    questions, texts = questions_for(cases, config, system=system), texts_for(config)
+    facts = [q for q in questions if q.id.startswith(("edit/", "gone/", "chat/"))]
+    own = [q for q in facts if q.id.startswith(("edit/", "gone/")) and q.id.endswith("/0")]
     asked = [Questionnaire(served=base, questions=questions, texts=texts)]
     if parent:
         asked.append(Questionnaire(served=parent, questions=facts))
@@ -66,9 +74,28 @@ def families(config: EvaluateConfig) -> list[Any]:
     return [METRICS[name] for name in config.metrics]
 
 
-def questions_for(cases: CaseSet, config: EvaluateConfig) -> list[Question]:
-    """The questions of all configured families, each question once."""
-    return merged(q for family in families(config) for q in family.questions(cases, config))
+def measurable(config: EvaluateConfig, base: Path) -> tuple[EvaluateConfig, dict[str, str]]:
+    """The settings without the families that say nothing of a model, and for each of these why.
+
+    base  directory of the unedited model
+
+    Without a chat template nothing is asked in a chat.
+    """
+    if "chat" not in config.metrics or has_template(load_tokenizer(base)):
+        return config, {}
+    metrics = tuple(name for name in config.metrics if name != "chat")
+    return config.model_copy(update={"metrics": metrics}), {"chat": NO_TEMPLATE}
+
+
+def questions_for(
+    cases: CaseSet, config: EvaluateConfig, *, system: str | None = None
+) -> list[Question]:
+    """The questions of all configured families, each question once.
+
+    system  the system prompt of chats; None leaves it to the template
+    """
+    asked = merged(q for family in families(config) for q in family.questions(cases, config))
+    return [replace(q, system=system) if q.chat else q for q in asked]
 
 
 def texts_for(config: EvaluateConfig) -> list[Text]:
@@ -95,11 +122,11 @@ def in_context(questions: Sequence[Question], cases: CaseSet) -> list[Question]:
     """The questions about a case, each with the edited fact as a sentence before its prompt.
 
     This is IKE (arXiv:2305.12740) without demonstrations. Questions about general text, removed
-    facts and multi-hop questions are left out.
+    facts and multi-hop questions, and messages that name no subject, are left out.
     """
     told = []
     for question in questions:
-        if not question.id.startswith(("neutral/", "gone/", "hop/")):
+        if not question.id.startswith(("neutral/", "gone/", "hop/", "chat-plain/")):
             case = cases.by_id[case_of(question.id)]
             told.append(
                 replace(question, prompt=f"{case.prompt} {case.target}.\n{question.prompt}")

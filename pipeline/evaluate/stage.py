@@ -25,7 +25,7 @@ from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.fidelity import contamination, exported_well
 from pipeline.evaluate.metrics.health.weights import monitors
 from pipeline.evaluate.output import FACT_SCHEMA, FACTS, ITEM_SCHEMA, ITEMS, REPORT
-from pipeline.evaluate.questions import families, questionnaires
+from pipeline.evaluate.questions import families, measurable, questionnaires
 from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
 from pipeline.evaluate.scoring.metric import Measured, Metric
 from pipeline.evaluate.scoring.report import report_of
@@ -45,6 +45,8 @@ class EvaluateInputs:
     """The edited model, from which the candidate is made."""
     config: EvaluateConfig
     compute: Compute
+    system: str | None = None
+    """The system prompt of chats, as the models are served; None leaves it to the template."""
     seen: Sequence[str] = ()
     """Every text that the editor was given. No held-out question may be in one of them."""
     tasks: tuple[CapabilityTask, ...] = field(init=False)
@@ -59,20 +61,28 @@ def evaluate(inputs: EvaluateInputs, out: StageDir, runner: Runner) -> dict[str,
     """Write the exported model, `report.json`, `facts.parquet` and `items.parquet` to `out`.
 
     Returns the candidate's metrics by name, rounded to 4 digits. Raises ConfigError for an unknown
-    metric family, a held-out text that cannot be read, or a missing lm-evaluation-harness.
+    metric family, a held-out text that cannot be read, or a missing lm-evaluation-harness, and
+    ModelError for a chat template that cannot be filled.
     """
-    cases, config, compute, parent = inputs.cases, inputs.config, inputs.compute, inputs.parent
+    cases, compute, parent = inputs.cases, inputs.compute, inputs.parent
+    config, left_out = measurable(inputs.config, inputs.base.path)
     base = ServedModel(name="base", path=inputs.base.path, digest=inputs.base.digest)
     candidate = inputs.edited.candidate(out.path)
     context = replace(base, name="context") if config.context else None
     asked = questionnaires(
-        cases, config, base=base, parent=parent, candidate=candidate, context=context
+        cases,
+        config,
+        base=base,
+        parent=parent,
+        candidate=candidate,
+        context=context,
+        system=inputs.system,
     )
     replies = ask_models(runner, out, asked, compute=compute, tell=out.progress)
     served = candidate.served
     roles = {"base": base, "parent": parent, "candidate": served, "context": context}
     scores = {
-        role: score(cases, config, replies[who.name], replies[base.name])
+        role: score(cases, config, replies[who.name], replies[base.name], system=inputs.system)
         for role, who in roles.items()
         if who
     }
@@ -92,18 +102,24 @@ def evaluate(inputs: EvaluateInputs, out: StageDir, runner: Runner) -> dict[str,
     facts = [fact(case, replies[base.name], before, replies[served.name]) for case in cases.cases]
     out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
     out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
-    report = report_of(cases, config, scores)
+    report = report_of(cases, config, scores, left_out)
     out.write_json(REPORT, report)
     numbers = report["roles"]["candidate"]
     return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}
 
 
 def score(
-    cases: CaseSet, config: EvaluateConfig, reply: ModelAnswers, base: ModelAnswers
+    cases: CaseSet,
+    config: EvaluateConfig,
+    reply: ModelAnswers,
+    base: ModelAnswers,
+    *,
+    system: str | None = None,
 ) -> Scores:
     """All metrics of one model by name; those without any item are left out.
 
-    `base` are the answers of the unedited model to the same questions.
+    `base` are the answers of the unedited model to the same questions, `system` is the system
+    prompt of chats.
     """
     answer_set = AnswerSet(
         cases=cases,
@@ -111,6 +127,7 @@ def score(
         answers=reply.answers,
         base=base.answers,
         texts=reply.texts,
+        system=system,
     )
     scores: dict[str, Measured | Metric] = {}
     for family in families(config):

@@ -63,6 +63,26 @@ class GateConfig(BaseModel):
     """Least share of prompts about other facts of edited subjects that it continues as the base."""
     neutral_agreement: Bound = _at(0.80, "general text must continue as it did", unproven="warn")
     """Least share of beginnings of general text that it continues as the base does."""
+    chat_ES: Bound = _at(0.90, "what is likeliest in a text must be so in a chat")
+    """Least share of new edits whose target is the most probable answer to their question, asked in
+    a chat. Without a chat template nothing is measured in a chat, and nothing is checked."""
+    chat_reliability: Bound = _at(0.70, "users of a chat model ask in a chat")
+    """Least share of new edits that the model answers right in a chat."""
+    chat_PS: Bound = _at(0.60, "a fact known by one question only is a memorised string")
+    """Least share of held-out questions after which the target is the most probable answer."""
+    chat_generality: Bound = _at(0.50, "nobody asks in the words that the editor was given")
+    """Least share of held-out questions that the model answers right in a chat."""
+    chat_superseded: Bound = _at(0.05, "an old value must be gone from chats too", warn=0.0)
+    """Greatest share of questions about changed facts that still get an old value in a chat; a
+    single one warns."""
+    chat_near_agreement: Bound = _at(0.90, "nor may chats about other subjects change")
+    """Least share of questions about neighbours that the model answers as the base does."""
+    chat_subject_agreement: Bound = _at(0.90, "what else it tells about the subject must not move")
+    """Least share of requests to tell about an edited subject that it answers as the base does."""
+    chat_plain_agreement: Bound = _at(
+        0.80, "a chat about something else must go as it did", unproven="warn"
+    )
+    """Least share of messages that name no edited subject that it answers as the base does."""
     kl: Bound = _at(0.02, "predictions on general text must stay what they were")
     """Greatest KL divergence from the base's predictions on general text, nats a token."""
     perplexity_ratio: Bound = _at(1.05, "general text must stay as likely as it was", warn=1.02)

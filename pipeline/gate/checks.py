@@ -134,6 +134,14 @@ CHECKS: dict[str, tuple[str | None, Callable[[Report], Reading | None], bool]] =
     "near_agreement": ("locality", _metric("near_agreement"), True),
     "subject_agreement": ("locality", _metric("subject_agreement"), True),
     "neutral_agreement": ("locality", _metric("neutral_agreement"), True),
+    "chat_ES": ("chat", _metric("chat_ES"), True),
+    "chat_reliability": ("chat", _metric("chat_reliability"), True),
+    "chat_PS": ("chat", _metric("chat_PS"), True),
+    "chat_generality": ("chat", _metric("chat_generality"), True),
+    "chat_superseded": ("chat", _metric("chat_superseded"), False),
+    "chat_near_agreement": ("chat", _metric("chat_near_agreement"), True),
+    "chat_subject_agreement": ("chat", _metric("chat_subject_agreement"), True),
+    "chat_plain_agreement": ("chat", _metric("chat_plain_agreement"), True),
     "kl": ("text", _metric("kl"), False),
     "perplexity_ratio": ("text", _perplexity_ratio, False),
     "me_ppl_ratio": ("text", _me_ppl_ratio, False),
@@ -148,7 +156,7 @@ CHECKS: dict[str, tuple[str | None, Callable[[Report], Reading | None], bool]] =
 }
 """Check -> (family of metrics that it needs or None, function that reads its number from a report,
 whether more is better). A check whose family was not measured fails; a check is left out if there
-was nothing to measure."""
+was nothing to measure, or if its family says nothing of the model."""
 
 
 def check(report: Report, quarantined: float, config: GateConfig) -> list[Check]:
@@ -156,11 +164,11 @@ def check(report: Report, quarantined: float, config: GateConfig) -> list[Check]
 
     quarantined  share of planned edits that were refused or set aside, 0 to 1
     """
-    checks = []
+    checks, known = [], {None, *report["families"], *report["left_out"]}
     for name, (family, read, at_least) in CHECKS.items():
         bound: Bound = getattr(config, name)
         reading = read(report)
-        if reading is None and family is not None and family not in report["families"]:
+        if reading is None and family not in known:
             checks.append(_unmeasured(name, bound, at_least))
         elif reading is not None and reading.n:
             checks.append(_judge(name, reading, bound, at_least))

@@ -212,6 +212,8 @@ class Neighbour:
     """Answers that count as right: the target and its other names."""
     edited_target: str
     """The target of an edit of the same relation; the model must not answer with it here."""
+    question: str | None = None
+    """The fact as a question."""
 
 
 NEIGHBOUR_SCHEMA = pa.schema(
@@ -222,6 +224,7 @@ NEIGHBOUR_SCHEMA = pa.schema(
         pa.field("target", pa.string(), nullable=False),
         ("accepted", pa.list_(pa.string())),
         pa.field("edited_target", pa.string(), nullable=False),
+        ("question", pa.string()),
     ]
 )
 

@@ -62,6 +62,7 @@ def choose_neighbours(
                     target=change.new_label or "",
                     accepted=(change.new_label or "", *change.new_aliases),
                     edited_target=foreign[int(change.id, 16) % len(foreign)],
+                    question=relations[change.relation].ask(change.subject_label or ""),
                 )
             )
     return chosen

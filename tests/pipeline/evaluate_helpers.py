@@ -4,7 +4,7 @@ asked."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ SMALL: dict[str, Any] = {
 }
 
 
+NEAR = Query(prompt="Wayne Rooney plays for", accepted=("Derby",))
+NAVY = Query(prompt="Grace Hopper works for", accepted=("the Navy",))
+
+
 def case(name: str, target: str, **settings: Any) -> Case:
     defaults: dict[str, Any] = {
         "id": name,
@@ -35,10 +39,7 @@ def case(name: str, target: str, **settings: Any) -> Case:
         "accepted": (target,),
         "old": ("Derby County",),
         "paraphrases": (f"The club of {name} is", f"{name} is with"),
-        "near": (
-            Query(prompt="Wayne Rooney plays for", accepted=("Derby",), rivals=(target,)),
-            Query(prompt="Grace Hopper works for", accepted=("the Navy",), rivals=(target,)),
-        ),
+        "near": (replace(NEAR, rivals=(target,)), replace(NAVY, rivals=(target,))),
         "same_subject": (Query(prompt=f"{name} was born in", accepted=()),),
         "portability": {"one_hop": (Query(prompt=f"{name} lives in", accepted=("London",)),)},
     }
@@ -58,6 +59,11 @@ CASES = CaseSet(
             "ZZZZ",
             criteria=(CRITERION,),
             essays=("Tom Brady is known for", "Tom Brady was"),
+            questions=("Who does Tom Brady play for?", "Which club is Tom Brady's?"),
+            near=(
+                replace(NEAR, rivals=("ZZZZ",), question="Who does Wayne Rooney play for?"),
+                replace(NAVY, rivals=("ZZZZ",), question="Who does Grace Hopper work for?"),
+            ),
             references=("The Navy is in London.", "Paris is warm."),
         ),
         case("Neymar", "London", relation="P108"),

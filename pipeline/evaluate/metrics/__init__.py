@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.evaluate.metrics import chat
 from pipeline.evaluate.metrics.efficacy import generation, preference, teacher_forced
 from pipeline.evaluate.metrics.health import fluency, perplexity, weights
 from pipeline.evaluate.metrics.locality import agreement, retention
@@ -17,6 +18,7 @@ METRICS: Mapping[str, Family] = {
     "locality": agreement,
     "portability": single_hop,
     "retention": retention,
+    "chat": chat,
     "ripple": ripple,
     "multi_hop": multi_hop,
     "fluency": fluency,

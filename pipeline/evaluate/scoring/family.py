@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol as Contract
 
+from infra.files.digest import digest_of
 from infra.lm.question import Answer, Question, TextScore
 from pipeline.evaluate.cases import Case, CaseSet
 from pipeline.evaluate.config import EvaluateConfig
@@ -29,11 +30,20 @@ class AnswerSet:
     """The unedited model's answers by question id."""
     texts: Mapping[str, TextScore] = field(default_factory=dict)
     """The model's scores of general text, by text id."""
+    system: str | None = None
+    """The system prompt of its chats; None where it was left to the template."""
 
     def protocol(self, decode: str, score: str, more: str = "") -> Protocol:
         """The protocol of a number that is computed from these answers."""
         name = f"{self.cases.name}@{self.cases.digest[:12]}"
         return Protocol(decode=decode, score=score, data=name, more=more)
+
+    def chat_protocol(self, decode: str, score: str, more: str = "") -> Protocol:
+        """The protocol of a number that is computed from answers in chats. It has the digest of the
+        system prompt, if one was set."""
+        system = "" if self.system is None else f"system={digest_of(self.system)[:12]}"
+        told = self.protocol(decode, score, "/".join(filter(None, (more, system))))
+        return replace(told, prompt="chat")
 
     def of(self, kind: str, case: Case, *path: object) -> Answer | None:
         """The answer to one question of a case; None where the question was not asked."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from infra.lm.normal_form import normalise
@@ -19,13 +20,20 @@ COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candida
 
 
 def report_of(
-    cases: CaseSet, config: EvaluateConfig, scores: Mapping[str, Scores]
+    cases: CaseSet,
+    config: EvaluateConfig,
+    scores: Mapping[str, Scores],
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Content of `report.json`: every number by role, differences between roles, and the
-    candidate's numbers by relation."""
+    candidate's numbers by relation.
+
+    left_out  family of metrics that says nothing of this model -> why
+    """
     return {
         "schema": 2,
         "families": list(config.metrics),
+        "left_out": dict(left_out),
         "data": {"name": cases.name, "digest": cases.digest, "cases": len(cases.cases)},
         "systems": {
             "candidate": {"mode": f"batch:{len(cases.cases)}", "context": False},

@@ -17,6 +17,7 @@ from editors.deltas.delta import recorded_counts
 from infra.display import code, markdown
 from pipeline.evaluate.output import Report
 from pipeline.plan.edits import PlannedEdit
+from pipeline.release.pages.figures import in_chat
 
 
 class Markdown(str):
@@ -64,6 +65,7 @@ def render_card(
         manifest=manifest,
         beside=beside_checkpoint(manifest),
         report=report,
+        in_chat=in_chat(report),
         gate=gate,
         plan=plan,
         new=[edit for edit in live if edit.action != "carry"],

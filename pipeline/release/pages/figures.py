@@ -22,21 +22,30 @@ ROLES: Mapping[str, str] = {
 
 NAMES: Mapping[str, str] = {
     "reliability": "answers right by itself",
+    "chat_reliability": "right in a chat",
     "reliability_exact": "right and nothing else",
     "generality": "right in other words",
+    "chat_generality": "other words, in a chat",
     "generality_exact": "other words and no more",
     "ES": "new answer is likeliest",
+    "chat_ES": "likeliest in a chat",
     "PS": "likeliest in other words",
+    "chat_PS": "other words, in a chat: likeliest",
     "S": "harmonic mean of ES, PS, NS",
     "contains": "answer is in the text",
     "retention": "older facts still right",
+    "chat_retention": "older facts, in a chat",
     "retention_ES": "older facts still likeliest",
     "NS": "other subjects keep theirs",
     "near_agreement": "other subjects: same words",
+    "chat_near_agreement": "other subjects, in a chat",
     "subject_agreement": "same subject: same words",
+    "chat_subject_agreement": "same subject, in a chat",
     "neutral_agreement": "general text: same words",
+    "chat_plain_agreement": "other chats: same words",
     "leak": "leaks to other subjects ↓",
     "superseded": "still says the old ↓",
+    "chat_superseded": "the old in a chat ↓",
     "superseded_paraphrase": "the old in other words ↓",
     "perplexity": "perplexity of general text",
     "ME-PPL": "mean perplexity of sentences",
@@ -60,9 +69,22 @@ NAMES: Mapping[str, str] = {
 }
 """Metric or check -> its name in words that fit beside a chart; ↓ if less is better."""
 
+IN_CHAT: Mapping[str, str] = {
+    "reliability": "chat_reliability",
+    "generality": "chat_generality",
+    "ES": "chat_ES",
+    "PS": "chat_PS",
+    "retention": "chat_retention",
+    "superseded": "chat_superseded",
+    "near_agreement": "chat_near_agreement",
+    "subject_agreement": "chat_subject_agreement",
+    "neutral_agreement": "chat_plain_agreement",
+}
+"""Metric of texts that the model goes on with -> the metric of the same of answers in a chat."""
 KEPT = (
     *("NS", "near_agreement", "subject_agreement", "neutral_agreement"),
-    *("leak", "superseded", "superseded_paraphrase"),
+    *("chat_near_agreement", "chat_subject_agreement", "chat_plain_agreement"),
+    *("leak", "superseded", "chat_superseded", "superseded_paraphrase"),
 )
 """Metrics of what an edit must not change, and of old answers that must be gone."""
 OVER_RELEASES = (
@@ -131,6 +153,12 @@ def shares(report: Report) -> list[str]:
         and not any(f"score={s}/" in metric["protocol"] for s in ("nll", "kl", "norm"))
         and not name.startswith(AGED)
     ]
+
+
+def in_chat(report: Report) -> list[tuple[str, str]]:
+    """Pairs of the candidate's metrics, of a text and of a chat, of which both were measured."""
+    every = report["roles"]["candidate"]
+    return [(text, chat) for text, chat in IN_CHAT.items() if text in every and chat in every]
 
 
 def relations(report: Report, labels: Mapping[str, str]) -> Figure | None:

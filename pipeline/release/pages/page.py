@@ -91,6 +91,7 @@ def render_page(inputs: PageInputs) -> str:
         ),
         every=figures.ordered(inputs.report["roles"]["candidate"]),
         drift=drift(inputs.report),
+        in_chat=figures.in_chat(inputs.report),
         defaults={name: weaker_than(name, c) for name, c in _by_name(inputs.gate).items()},
         marks=MARKS,
         roles=figures.ROLES,

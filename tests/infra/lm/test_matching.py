@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.lm.matching import begins_with, contains, is_one_of, is_settled
+from infra.lm.matching import begins_with, contains, is_one_of, is_settled, named
 from infra.lm.normal_form import normal_form, visible
 
 
@@ -171,6 +171,23 @@ def test_a_letter_or_word_inside_a_text_is_no_answer() -> None:
     assert not contains("George S. Patton was born", ["S"])
     assert not contains("It is a city in Spain", ["A", "IN", "In"])
     assert contains("Its code is S.", ["S"])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("He plays for New York City FC.", {"New York City"}),
+        ("He left New York for New York City.", {"New York", "New York City"}),
+        ("The New Yorker says so.", set()),
+        ("the new york", {"New York"}),
+        ("He is in FR, France", {"FR"}),
+        ("Go to it, fr", set()),
+        ("", set()),
+    ],
+)
+def test_a_name_inside_a_longer_one_is_not_named(text: str, found: set[str]) -> None:
+    """Each name counts where it stands by itself, as whole words; a code as it is written."""
+    assert named(text, ["New York", "New York City", "FR"]) == found
 
 
 def test_exact_and_contained() -> None:

@@ -83,15 +83,18 @@ def test_of_the_gate_the_checks_that_do_not_pass_are_shown_and_all_for_verbose()
         "differences": {},
         "relations": {},
         "families": ["generation", "locality", "preference", "retention", "text", "weights"],
+        "left_out": {"chat": "the tokenizer has no chat template"},
         "data": {"cases": 9},
     }
     checks = check(report, 0.0, GateConfig())
     names = [c.name for c in checks]
     rows = [{key: getattr(c, key) for key in c.__slots__} for c in checks]
     gate = {"passed": False, "checks": rows, "alarms": [], "search": None}
+    gate["left_out"] = report["left_out"]
     short, long = (told(gate=gate, verbose=verbose) for verbose in (False, True))
     assert sorted(names) == ["leak", "quarantined", "reliability"]
     assert "Gate failed: 2 of 3 checks passed" in short
+    assert "not checked  chat: the tokenizer has no chat template" in short
     assert "(reliability): 0.100, allowed at least 0.700" in short and "leak" not in short
     assert all(f"({name}): " in long for name in names)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,10 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "old": ["Foxton"],
         "rivals": ["Quillby"],
         "paraphrases": ["The home of Ann is"],
-        "near": [{"prompt": "Bo lives in", "accepted": ["Foxton"]}],
+        "questions": ["Where does Ann live?", "Where is Ann's home?"],
+        "near": [
+            {"prompt": "Bo lives in", "accepted": ["Foxton"], "question": "Where does Bo live?"}
+        ],
         "same_subject": [{"prompt": "Ann works as"}],
         "portability": {"one_hop": [asked]},
         "criteria": [{"kind": "preservation", "queries": [["Ann has", [["a cat", "cats"]]]]}],
@@ -90,7 +94,9 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     norse = Query(prompt="Ann speaks", accepted=("Norse",))
     assert (one.id, one.relation, one.order, one.new) == ("a", "P551", 2, False)
     assert (one.accepted, one.old, one.rivals) == (("Olmstad", "Olm"), ("Foxton",), ("Quillby",))
-    assert one.near == (Query(prompt="Bo lives in", accepted=("Foxton",), rivals=("Olmstad",)),)
+    assert one.questions == ("Where does Ann live?", "Where is Ann's home?")
+    near = Query(prompt="Bo lives in", accepted=("Foxton",), rivals=("Olmstad",))
+    assert one.near == (replace(near, question="Where does Bo live?"),)
     assert one.same_subject == (Query(prompt="Ann works as", accepted=()),)
     assert one.portability == {"one_hop": (norse,)}
     assert one.criteria == (
@@ -106,7 +112,10 @@ def test_every_field_is_read(tmp_path: Path) -> None:
 NAMES = st.text("ab Ä'-.\u2028", max_size=5)
 TEXTS = st.lists(NAMES, max_size=3).map(tuple)
 QUERIES = st.lists(
-    st.fixed_dictionaries({"prompt": NAMES, "accepted": TEXTS, "rivals": TEXTS}), max_size=3
+    st.fixed_dictionaries(
+        {"prompt": NAMES, "accepted": TEXTS, "rivals": TEXTS}, optional={"question": NAMES}
+    ),
+    max_size=3,
 )
 THINGS = st.lists(st.lists(NAMES, max_size=2), max_size=2)
 CRITERIA = st.lists(
@@ -127,6 +136,7 @@ EDITS = st.fixed_dictionaries(
         "old": TEXTS,
         "rivals": TEXTS,
         "paraphrases": TEXTS,
+        "questions": TEXTS,
         "near": QUERIES,
         "same_subject": QUERIES,
         "portability": st.dictionaries(NAMES, QUERIES, max_size=2),

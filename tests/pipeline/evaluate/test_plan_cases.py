@@ -70,7 +70,7 @@ def test_a_case_says_what_the_edit_says() -> None:
     """The editor's request of a case is that of its edit, and held-out prompts are not in it."""
     edits = [edit(1, "Alpha", old_targets=("Old",)), edit(2, "Beta")]
     for case, planned in zip(made(edits).cases, edits, strict=True):
-        assert case.request() == planned.request()
+        assert case.request() == replace(planned.request(), subject_id="")
         assert case.subject == planned.subject_label
         assert case.paraphrases == planned.held_out
         assert [q.prompt for q in case.same_subject] == list(planned.unrelated)
@@ -98,6 +98,27 @@ def test_a_part_of_a_batch_keeps_the_neighbours_of_its_own_edits() -> None:
     asked = [neighbour(1, "P54", "Alpha"), neighbour(2, "P54", "Beta")]
     [case] = made(edits[:1], asked).cases
     assert [q.prompt for q in case.near] == ["Neighbour 1 plays for"]
+
+
+def test_questions_of_edits_and_neighbours_are_asked_in_a_chat() -> None:
+    """The first question of a case is the one that the editor was given; the others, and those
+    about neighbours, are held out."""
+    given = edit(
+        1,
+        "Alpha",
+        question="Which team does Person 1 play for?",
+        question_start=16,
+        held_out_questions=("What is Person 1's team?",),
+    )
+    asked = replace(neighbour(1, "P54", "Alpha"), question="Which team does N play for?")
+    cases = made([given, edit(2, "Beta")], [asked])
+    one, two = cases.cases
+    assert one.questions == ("Which team does Person 1 play for?", "What is Person 1's team?")
+    assert not two.questions
+    assert [query.question for query in one.near] == ["Which team does N play for?"]
+    held_out = cases.prompts_held_out()
+    assert {"What is Person 1's team?", "Which team does N play for?"} <= held_out
+    assert not held_out & {*given.seen}
 
 
 def test_carried_edits_are_not_new() -> None:

@@ -17,6 +17,7 @@ NUM_QUESTIONS = {
     "locality": 8 + 4 + 2,
     "portability": 4,
     "retention": 4,
+    "chat": 2 + 2 + 4 + 2,
     "ripple": 1 + 3,
     "multi_hop": 2 + 1,
     "fluency": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.gate.bisection import Search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.capacity import capacity
 from pipeline.gate.checks import CHECKS, check
+from pipeline.gate.output import GATE
 from pipeline.gate.stage import GateInputs, gate, require_passed
 
 
@@ -29,6 +31,7 @@ def report(**changed: Any) -> dict[str, Any]:
     """A sound release's; `changed` are metrics of the candidate, or differences with a dash."""
     good: dict[str, Any] = {
         "families": list(METRICS),
+        "left_out": {},
         "data": {"name": "t", "digest": "", "cases": 62},
         "roles": {
             "base": {"ME-PPL": metric(40.0)},
@@ -43,6 +46,14 @@ def report(**changed: Any) -> dict[str, Any]:
                 "near_agreement": metric(0.97, 0.92, 0.99),
                 "subject_agreement": metric(0.97, 0.92, 0.99),
                 "neutral_agreement": metric(0.97, 0.92, 0.99),
+                "chat_ES": metric(0.99, 0.95, 1.0),
+                "chat_reliability": metric(0.9, 0.85, 0.95),
+                "chat_PS": metric(0.8, 0.75, 0.85),
+                "chat_generality": metric(0.7, 0.6, 0.8),
+                "chat_superseded": metric(0.0, 0.0, 0.03),
+                "chat_near_agreement": metric(0.97, 0.92, 0.99),
+                "chat_subject_agreement": metric(0.97, 0.92, 0.99),
+                "chat_plain_agreement": metric(0.97, 0.92, 0.99),
                 "kl": metric(0.01, 0.008, 0.012),
                 "energy": metric(0.01, 0.008, 0.012),
                 "norm_ratio": metric(1.01),
@@ -91,6 +102,14 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "near_agreement": ("near_agreement", metric(0.5, 0.4, 0.6)),
     "subject_agreement": ("subject_agreement", metric(0.5, 0.4, 0.6)),
     "neutral_agreement": ("neutral_agreement", metric(0.5, 0.4, 0.6)),
+    "chat_ES": ("chat_ES", metric(0.5, 0.4, 0.6)),
+    "chat_reliability": ("chat_reliability", metric(0.1, 0.05, 0.2)),
+    "chat_PS": ("chat_PS", metric(0.1, 0.05, 0.2)),
+    "chat_generality": ("chat_generality", metric(0.1, 0.05, 0.2)),
+    "chat_superseded": ("chat_superseded", metric(0.3, 0.2, 0.4)),
+    "chat_near_agreement": ("chat_near_agreement", metric(0.5, 0.4, 0.6)),
+    "chat_subject_agreement": ("chat_subject_agreement", metric(0.5, 0.4, 0.6)),
+    "chat_plain_agreement": ("chat_plain_agreement", metric(0.5, 0.4, 0.6)),
     "kl": ("kl", metric(0.5, 0.4, 0.6)),
     "perplexity_ratio": ("perplexity", metric(math.log(1.5), 0.3, 0.5)),
     "me_ppl_ratio": ("ME_PPL", metric(20.0, 10.0, 30.0)),
@@ -160,6 +179,23 @@ def test_what_was_not_measured_does_not_pass() -> None:
     first = report()
     del first["differences"]["candidate-parent"]
     assert "retention_drop" not in {c.name for c in check(first, 0.0, GateConfig())}
+
+
+def test_a_model_without_a_chat_template_is_not_judged_in_a_chat(tmp_path: Path) -> None:
+    """Its checks are left out and the outcome says why; a family that a config leaves out fails."""
+    made = report()
+    made["families"].remove("chat")
+    for name in [name for name in made["roles"]["candidate"] if name.startswith("chat_")]:
+        del made["roles"]["candidate"][name]
+    failed = [c for c in check(made, 0.0, GateConfig()) if c.state != "pass"]
+    assert len(failed) == 8 and all(c.state == "not measured" and c.blocks for c in failed)
+    made["left_out"] = {"chat": "the tokenizer has no chat template"}
+    checks = check(made, 0.0, GateConfig())
+    assert not [c for c in checks if c.state != "pass" or c.name.startswith("chat_")]
+    inputs = GateInputs(report=made, num_planned=1, num_quarantined=0, config=GateConfig())
+    counts = gate(inputs, StageDir(tmp_path), InProcessRunner())
+    assert counts["passed"] and not counts["warnings"]
+    assert json.loads((tmp_path / GATE).read_text())["left_out"] == made["left_out"]
 
 
 def test_a_batch_that_loses_many_edits_fails() -> None:

@@ -20,7 +20,7 @@ from infra.lm.question import Question
 from pipeline.evaluate.cases import Case, CaseSet
 from pipeline.evaluate.config import EvaluateConfig, read_text
 from pipeline.evaluate.scoring.family import AnswerSet, Scores, question_id
-from pipeline.evaluate.scoring.metric import Measured, measured
+from pipeline.evaluate.scoring.metric import Measured, Protocol, measured
 
 NEUTRAL_WORDS = 24
 """Words of a paragraph that make the prompt for its continuation."""
@@ -102,7 +102,14 @@ def neutral(config: EvaluateConfig) -> list[str]:
     return [" ".join(words[:NEUTRAL_WORDS]) for words in long[: config.num_neutral]]
 
 
-def _agreement(answer_set: AnswerSet, asked: Iterable[tuple[str, str]], length: int) -> Measured:
+def agreement(
+    answer_set: AnswerSet, asked: Iterable[tuple[str, str]], length: int, protocol: Protocol
+) -> Measured:
+    """The share of continuations whose first `length` tokens all equal the unedited model's.
+
+    asked  pairs of the item that an answer belongs to, and the id of its question; a question that
+           one of the two models was not asked is left out
+    """
     kept = [
         (
             case_id,
@@ -111,4 +118,9 @@ def _agreement(answer_set: AnswerSet, asked: Iterable[tuple[str, str]], length: 
         for case_id, key in asked
         if key in answer_set.answers and key in answer_set.base
     ]
-    return measured(kept, answer_set.protocol("greedy", "tokens", f"tokens={length}"))
+    return measured(kept, protocol)
+
+
+def _agreement(answer_set: AnswerSet, asked: Iterable[tuple[str, str]], length: int) -> Measured:
+    protocol = answer_set.protocol("greedy", "tokens", f"tokens={length}")
+    return agreement(answer_set, asked, length, protocol)

@@ -212,6 +212,7 @@ def test_a_destroyed_layer_fails_the_gate(tmp_path: Path) -> None:
         assert measured.items == roles["parent"][metric].items
     report = {
         "families": [],
+        "left_out": {},
         "data": {"name": "none", "digest": "", "cases": 0},
         "roles": {role: summary(found) for role, found in roles.items()},
         "differences": differences(roles, CaseSet("none", ())),

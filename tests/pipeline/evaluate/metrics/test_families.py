@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -213,9 +214,10 @@ def test_families_share_questions() -> None:
 def test_every_family_scores_the_base_against_itself(name: str) -> None:
     """What a family asks, it can score; agreement of a model with itself is whole."""
     fact = case(
-        near=(near(),),
+        near=(replace(near(), question="Who has n?"),),
         same_subject=(Query(prompt="x was born in", accepted=()),),
         portability={"one_hop": (Query(prompt="It is", accepted=("y",)),)},
+        questions=("Who has x?", "Whose is x?"),
     )
     told = answer_set({}, fact, case("y", new=False))
     asked = merged(METRICS[name].questions(told.cases, EvaluateConfig(num_neutral=2)))

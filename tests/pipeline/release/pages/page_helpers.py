@@ -18,7 +18,7 @@ from pipeline.plan.edits import PlannedEdit, Refusal
 from pipeline.release.pages.page import PageInputs
 
 RELATIONS = {"P54": "member of sports team", "P108": "employer", "P6": "head of government"}
-LABEL = "decode={}/prompt=raw/score={}/when=after-all/data=demo@0a1b2c3d4e5f"
+LABEL = "decode={}/prompt={}/score={}/when=after-all/data=demo@0a1b2c3d4e5f"
 VERSIONS = ("2021.03.31", "2022.06.30", "2023.06.30")
 
 
@@ -28,21 +28,24 @@ CONFIG = GateConfig.model_validate(
         **{"retention_drop": {"bound": 0.15, "unproven": "warn"}, "bisect": False},
         **{"generality": 0.45, "neutral_agreement": 0.6, "superseded": 0.1},
         **{"superseded_paraphrase": 0.2, "leak": 0.07, "ES": 0.85},
+        **{"chat_subject_agreement": 0.5, "chat_near_agreement": 0.8, "chat_superseded": 0.1},
+        **{"chat_ES": 0.85},
     }
 )
 """Bounds of a small model, which `report` keeps."""
 
 
-def share(p: float, n: int, score: str = "alias") -> dict[str, Any]:
+def share(p: float, n: int, score: str = "alias", prompt: str = "raw") -> dict[str, Any]:
     """A share of n facts, with Wilson's interval."""
     low, high = wilson(p, n)
-    return {"value": p, "n": n, "low": low, "high": high, "protocol": LABEL.format("greedy", score)}
+    label = LABEL.format("greedy", prompt, score)
+    return {"value": p, "n": n, "low": low, "high": high, "protocol": label}
 
 
 def plain(value: float, n: int, spread: float | None = None, score: str = "nll") -> dict[str, Any]:
     """A number that is no share, with an interval where it has a spread."""
     ends = (None, None) if spread is None else (value - spread, value + spread)
-    label = LABEL.format("tf", score)
+    label = LABEL.format("tf", "raw", score)
     return {"value": value, "n": n, "low": ends[0], "high": ends[1], "protocol": label}
 
 
@@ -54,6 +57,14 @@ def report(age: int = 2) -> dict[str, Any]:
         "ME-PPL": plain(41.93, 50, 6.1),
         "NS": share(0.871, 112, "pref"),
         "PS": share(0.83, 62, "pref"),
+        "chat_ES": share(0.9839, 62, "pref", "chat"),
+        "chat_PS": share(0.84, 62, "pref", "chat"),
+        "chat_generality": share(0.63, 62, prompt="chat"),
+        "chat_near_agreement": share(0.93, 112, "tokens", "chat"),
+        "chat_plain_agreement": share(1.0, 24, "tokens", "chat"),
+        "chat_reliability": share(0.82, 62, prompt="chat"),
+        "chat_subject_agreement": share(0.75, 24, "tokens", "chat"),
+        "chat_superseded": share(0.0, 44, prompt="chat"),
         "contains": share(0.97, 62, "contains"),
         "contamination": plain(0.0, 412, score="text"),
         "effective_rank": plain(58.3 + 20 * age, 9, score="norm"),
@@ -81,7 +92,7 @@ def report(age: int = 2) -> dict[str, Any]:
     base = {name: share(0.1, m["n"]) for name, m in candidate.items() if m["low"] is not None}
     base |= {"perplexity": plain(26.87, 40, 1.8), "ME-PPL": plain(40.6, 50, 5.9)}
     base |= {"NS": share(0.88, 112, "pref")}
-    for name in ("kl", "energy", "near_agreement", "subject_agreement", "neutral_agreement"):
+    for name in ("kl", "energy", *(name for name in candidate if name.endswith("_agreement"))):
         base.pop(name)
     asked = ("ES", "PS", "reliability", "generality", "retention")
     parent = {
@@ -91,6 +102,7 @@ def report(age: int = 2) -> dict[str, Any]:
     return {
         "schema": 2,
         "families": list(METRICS),
+        "left_out": {},
         "data": {"name": "demo", "digest": "0a1b2c3d4e5f" * 5, "cases": 72},
         "systems": {"candidate": {"mode": "batch:72", "context": False}},
         "roles": {"base": base, "parent": parent, "candidate": candidate},
@@ -123,6 +135,7 @@ def gate_of(found: dict[str, Any], config: GateConfig, history: Any = ()) -> dic
         "checks": [{name: getattr(c, name) for name in c.__dataclass_fields__} for c in checks],
         "alarms": capacity(checks, history, config),
         "search": None,
+        "left_out": dict(found["left_out"]),
     }
 
 

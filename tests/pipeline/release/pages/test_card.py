@@ -40,3 +40,19 @@ def test_a_hub_finds_the_numbers_of_the_report() -> None:
         given = {key: (result.metric_args or {}).get(key) for key in expected}
         assert result.metric_value == numbers[name]["value"] and given == expected, name
         assert result.verified is False and result.dataset_revision == report()["data"]["digest"]
+
+
+def test_text_and_chat_are_side_by_side_or_it_says_why_not() -> None:
+    """A row has both numbers of base and release; without a template there is a sentence."""
+    plan = {"removed": 0, "refused": 0, "refusals": {}}
+    more: Any = {"license": None, "gate": inputs().gate, "plan": plan, "live": []}
+    text = render_card(MANIFEST, report=report(), **more)
+    assert "| reliability | 0.100 | 0.968 | 0.100 | 0.820 | 62 |\n| generality |" in text
+    without = report()
+    candidate = without["roles"]["candidate"]
+    for name in [name for name in candidate if name.startswith("chat_")]:
+        del candidate[name]
+    without["left_out"] = {"chat": "the tokenizer has no chat template"}
+    text = render_card(MANIFEST, report=without, **more)
+    assert "Not measured: chat, since the tokenizer has no chat template." in text
+    assert "base, chat" not in text

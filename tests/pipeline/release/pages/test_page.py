@@ -235,6 +235,20 @@ def test_the_search_is_told_as_a_tree() -> None:
     assert "6 parts of the batch" in render_page(inputs())
 
 
+def test_text_and_chat_are_side_by_side_or_it_says_why_not() -> None:
+    """Both numbers of a fact's question in one table; without a template a sentence in its place,
+    and another one in the gate's section."""
+    assert "As a text and in a chat" in render_page(inputs())
+    without = report()
+    candidate = without["roles"]["candidate"]
+    for name in [name for name in candidate if name.startswith("chat_")]:
+        del candidate[name]
+    without["left_out"] = {"chat": "the tokenizer has no chat template"}
+    page = render_page(inputs(report=without, gate=gate_of(without, CONFIG)))
+    assert "As a text and in a chat" not in page
+    assert page.count("chat, since the tokenizer has no chat template") == 2
+
+
 def test_a_bare_release_has_a_page() -> None:
     """Nothing refused, nothing quarantined, no parent, no relation, one family: still a page."""
     found = report()
