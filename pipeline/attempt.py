@@ -180,6 +180,7 @@ class Attempts:
             seen=[*(prompt for planned in edits for prompt in planned.seen), *self.plan.preserved],
             config=settings,
             compute=self.run.config.model.compute,
+            system=self.run.config.serve.system,
         )
 
     def search(

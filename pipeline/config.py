@@ -28,6 +28,7 @@ from pipeline.evaluate.capability.tasks import below, read_tasks
 from pipeline.evaluate.config import EvaluateConfig, read_text
 from pipeline.gate.bounds import GateConfig
 from pipeline.plan.config import PlanConfig
+from pipeline.serve import ServeConfig
 
 RETRY = "-without-culprits"
 """Ending of the version of a second attempt at an edition, which leaves the culprits out."""
@@ -142,6 +143,7 @@ class Config(BaseModel):
     trust: TrustConfig = TrustConfig()
     route: RouteConfig = RouteConfig()
     plan: PlanConfig = PlanConfig()
+    serve: ServeConfig = ServeConfig()
     edit: EditConfig = EditConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()

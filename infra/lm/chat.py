@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
 from infra.errors import ModelError
 
 DAY = {
@@ -57,15 +55,30 @@ def as_chat(tokenizer: Any, message: str, *, system: str | None = None) -> ChatP
     Raises ModelError where the tokenizer has no template, or it cannot be filled with these.
     """
     asked = message.strip()
-    before = [] if system is None else [{"role": "system", "content": system}]
-    for content in (asked, [{"type": "text", "text": asked}]):
-        text = _filled(tokenizer, [*before, {"role": "user", "content": content}], begun=True)
-        if (start := text.rfind(asked)) >= 0:
-            return ChatPrompt(text, start)
-    raise ModelError(
-        f"the chat template of {type(tokenizer).__name__} leaves out the user's message "
-        f"{asked!r}. Give a template that puts a message in as it is."
-    )
+    contents = [("system", (system or "").strip())] * (system is not None) + [("user", asked)]
+    faults = []
+    for as_content in (str, _in_parts):
+        turns = [{"role": role, "content": as_content(text)} for role, text in contents]
+        try:
+            text = _filled(tokenizer, turns, begun=True)
+        except ModelError as error:
+            faults.append(error)
+            continue
+        if all(said in text for _, said in contents):
+            return ChatPrompt(text, text.rfind(asked))
+        what = "system prompt" if asked in text else f"user's message {asked!r}"
+        faults.append(
+            ModelError(
+                f"the chat template of {type(tokenizer).__name__} leaves out the {what}. Give a "
+                "template that puts it in as it is."
+            )
+        )
+    raise faults[0]
+
+
+def _in_parts(text: str) -> list[dict[str, str]]:
+    """A content as templates for texts and images take it."""
+    return [{"type": "text", "text": text}]
 
 
 def answer_end(tokenizer: Any) -> int | None:
@@ -98,7 +111,9 @@ def _filled(tokenizer: Any, turns: list[Any], *, begun: bool) -> str:
             tokenize=False,
             add_generation_prompt=begun,
         )
-    except (TemplateError, ValueError, TypeError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a template may do anything, and fail at it
         said = " ".join(str(error).split())
         raise ModelError(
             f"the chat template of {type(tokenizer).__name__} cannot be filled: {said}. "

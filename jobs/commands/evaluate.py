@@ -68,6 +68,7 @@ def evaluate(
 ) -> None:
     """Edit the same facts with several editors, and compare each with the unedited model."""
     from infra.execution.ray_runner import runner_at
+    from infra.lm.chat_trial import require_fillable
     from infra.models.library import quiet_transformers
     from infra.models.loading import locate
     from infra.models.tokenizer.trial import require_bounded
@@ -96,6 +97,8 @@ def evaluate(
     quiet_transformers()
     base = locate(model)
     require_bounded(base.path)
+    if "chat" in config.metrics:
+        require_fillable(base.path, None)
     with (
         StageWatch(place, heading="Facts and editor", quiet=as_json, verbose=verbose) as watch,
         runner_at(ray_address) as runner,

@@ -14,9 +14,9 @@ from infra.errors import CorrigendaError
 from infra.execution.capacity import memory_bytes
 from infra.execution.runner import InProcessRunner, set_threads
 from infra.files.clone import takes_no_room
+from infra.lm.chat_trial import stores_template
 from infra.lm.inference import Compute
 from infra.models.files import model_files, read_config
-from infra.models.inside import is_there, read_object
 from infra.models.loading import ModelRef, download_bytes, load, locate
 from infra.models.stored import stored_tensors
 from pipeline.config import Config
@@ -98,6 +98,7 @@ def _passed(found: ModelCheck, base: ModelRef, config: Config, cache: Path) -> M
         base,
         edit=config.edit,
         compute=config.model.compute,
+        system=config.serve.system,
         cache=cache,
         runner=InProcessRunner(),
     )
@@ -131,16 +132,8 @@ def _described(base: ModelRef, compute: Compute) -> ModelCheck:
         num_layers=text.get("num_hidden_layers"),
         dtype=compute.dtype,
         left=listed.left,
-        has_chat_template=_has_chat_template(base.path),
+        has_chat_template=stores_template(base.path),
     )
-
-
-def _has_chat_template(path: Path) -> bool:
-    """Whether a tokenizer's files hold a template for chats."""
-    if is_there(path, "chat_template.jinja"):
-        return True
-    settings = "tokenizer_config.json"
-    return is_there(path, settings) and "chat_template" in read_object(path, settings)
 
 
 def _with_speed(found: ModelCheck, base: ModelRef, compute: Compute) -> ModelCheck:

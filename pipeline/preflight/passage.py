@@ -21,6 +21,7 @@ from editors.internals.finite import not_finite
 from editors.request import EditRequest
 from infra.errors import CorrigendaError, EditError, ModelError
 from infra.files.digest import digest_of
+from infra.lm.chat_trial import require_fillable
 from infra.lm.inference import Compute, replace_parameters
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
@@ -84,10 +85,13 @@ class Found:
         return cls(**{**record, "edited": tuple(record["edited"])})
 
 
-def pass_through(base: ModelRef, edit: EditConfig, compute: Compute, scratch: Path) -> Found:
-    """Load a model, look at its numbers, ask it, edit it, export it, load the export, and take the
-    edit back.
+def pass_through(
+    base: ModelRef, edit: EditConfig, compute: Compute, system: str | None, scratch: Path
+) -> Found:
+    """Try its tokenizer and chat template, load a model, look at its numbers, ask it, edit it,
+    export it, load the export, and take the edit back.
 
+    system   the system prompt of chats; None leaves it to the template
     scratch  directory that the export is written into
 
     Raises ModelError that names what is at fault, ConfigError for settings that do not fit the
@@ -95,6 +99,7 @@ def pass_through(base: ModelRef, edit: EditConfig, compute: Compute, scratch: Pa
     """
     dtype = getattr(torch, compute.dtype)
     require_bounded(base.path)
+    require_fillable(base.path, system)
     model, tokenizer = load(base.path, dtype=dtype, device=compute.device)
     if bad := not_finite(model):
         raise ModelError(

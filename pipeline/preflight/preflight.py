@@ -30,7 +30,7 @@ from pipeline.preflight.passage import Found, pass_through
 
 log = logging.getLogger(__name__)
 
-CODE = 1
+CODE = 2
 """Version of the preflight; raised when it looks at more than before."""
 LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers")
 """Packages whose versions decide how a model is loaded and run."""
@@ -57,6 +57,8 @@ class Passage:
     base: ModelRef
     edit: EditConfig
     compute: Compute
+    system: str | None
+    """The system prompt of chats; None leaves it to the template."""
     scratch: Path
     """Directory that is written into and removed, on the file system of the outputs: the files of
     the model that are not changed are linked into it."""
@@ -69,7 +71,7 @@ class Passage:
         """What was found. Raises ModelError, and ConfigError for settings that do not fit the
         model, in one line."""
         try:
-            return pass_through(self.base, self.edit, self.compute, self.scratch)
+            return pass_through(self.base, self.edit, self.compute, self.system, self.scratch)
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -80,6 +82,7 @@ def preflight(
     *,
     edit: EditConfig,
     compute: Compute,
+    system: str | None,
     cache: Path,
     runner: Runner,
     begin: Callable[[], None] = lambda: None,
@@ -88,6 +91,7 @@ def preflight(
 
     edit     the editor and its settings
     compute  how the model is run
+    system   the system prompt of chats; None leaves it to the tokenizer's template
     cache    directory of what is kept by content, on the file system of the outputs
     begin    called before the model is carried through, which takes seconds to minutes; not where
              it has passed before
@@ -97,7 +101,7 @@ def preflight(
     """
     left = model_files(base.path).left
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    settings = [edit.editor, dict(edit.options), compute.device, compute.dtype]
+    settings = [edit.editor, dict(edit.options), compute.device, compute.dtype, system]
     place = cache / "preflight"
     path = place / f"{digest_of([CODE, base.digest, settings, versions])}.json"
     if (known := read_note(path)) is not None:
@@ -107,7 +111,7 @@ def preflight(
     begin()
     started = time.monotonic()
     scratch = place / f".{path.stem[:16]}.{uuid.uuid4().hex}.tmp"  # another run may try it too
-    passage = Passage(base=base, edit=edit, compute=compute, scratch=scratch)
+    passage = Passage(base=base, edit=edit, compute=compute, system=system, scratch=scratch)
     needs = Resources(num_cpus=edit.threads, num_gpus=compute.resources.num_gpus)
     (found,) = runner.map(passage, [None], resources=needs)
     with if_writable(path):

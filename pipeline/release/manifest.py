@@ -38,7 +38,8 @@ class ReleaseInputs:
     editor: Mapping[str, Any]
     """Name and options of the editor."""
     compute: Mapping[str, Any]
-    """How the models were run in the evaluation: dtype, most tokens of an answer."""
+    """How the models were run in the evaluation: dtype, most tokens of an answer, system prompt of
+    chats or None."""
     snapshot: Artifact
     """Output of the snapshot stage."""
     plan: Artifact

@@ -40,8 +40,24 @@ def require_bounded(path: Path, *, cpu_s: int = CPU_S) -> None:
         return  # said by whoever loads it
     if (size := (path / "tokenizer.json").stat().st_size) > MAX_BYTES:
         raise _refusal(path, f"tokenizer.json has {size} bytes, and at most {MAX_BYTES} are read")
-    limits = map(str, (MEMORY_BYTES, cpu_s, MAX_ADDED))
-    command = [sys.executable, "-P", str(program.__file__), str(path), *limits]
+    said = said_in_bounds(Path(str(program.__file__)), path, str(MAX_ADDED), cpu_s=cpu_s)
+    if said is None:
+        raise _refusal(path, "it takes too much time or memory")
+    if said:
+        raise _refusal(path, said)
+
+
+def said_in_bounds(
+    program: Path, path: Path, *arguments: str, given: bytes = b"", cpu_s: int
+) -> str | None:
+    """What a program of its own prints of a model's directory; None where it takes too much time or
+    memory, or fails.
+
+    program    its file; it is called with `path`, `MEMORY_BYTES`, `cpu_s` and the other arguments,
+               and sets its limits itself
+    given      its standard input
+    """
+    limits = map(str, (MEMORY_BYTES, cpu_s))
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -49,14 +65,15 @@ def require_bounded(path: Path, *, cpu_s: int = CPU_S) -> None:
     }
     try:
         done = subprocess.run(
-            command, capture_output=True, env=environment, timeout=ELAPSED_FACTOR * cpu_s
+            [sys.executable, "-P", str(program), str(path), *limits, *arguments],
+            input=given,
+            capture_output=True,
+            env=environment,
+            timeout=ELAPSED_FACTOR * cpu_s,
         )
     except subprocess.TimeoutExpired:
-        raise _refusal(path, "it takes too much time") from None
-    if done.returncode != 0:
-        raise _refusal(path, "it takes too much time or memory")
-    if said := done.stdout.decode(errors="replace").strip():
-        raise _refusal(path, said)
+        return None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
 
 
 def _refusal(path: Path, why: str) -> ModelError:

@@ -59,6 +59,8 @@ def test_templates_take_contents_as_text_or_in_parts_and_have_one_date() -> None
         (GEMMA, "Be brief.", "System role not supported"),
         ("nothing", None, "leaves out the user's message 'Who\\?'"),
         ("{{ messages[0]['content'] | nosuch }}", None, "nosuch"),
+        ("{{ 1 // 0 }}", None, "zero"),
+        ("{{ messages[-1]['content'] + '!' }}", "Be brief.", "leaves out the system prompt"),
         (None, None, "has no template for chats"),
     ],
 )

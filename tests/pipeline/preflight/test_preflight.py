@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,24 @@ from worlds import job
 
 from infra.errors import ConfigError, ModelError
 from infra.execution.runner import InProcessRunner
+from infra.lm.chat_trial import require_fillable
 from infra.lm.inference import Compute
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import locate
+from infra.models.tokenizer import trial
+from pipeline.check.model import check_model
 from pipeline.edit.config import EditConfig
 from pipeline.flow import run_editions
 from pipeline.preflight.passage import step
 from pipeline.preflight.preflight import Preflight, preflight
 
 
-def fly(path: Path, cache: Path, **edit: Any) -> Preflight:
+def fly(path: Path, cache: Path, system: str | None = None, **edit: Any) -> Preflight:
     return preflight(
         locate(str(path)),
         edit=EditConfig(**edit),
         compute=Compute(),
+        system=system,
         cache=cache,
         runner=InProcessRunner(),
     )
@@ -68,6 +73,65 @@ def test_a_fault_of_the_machine_is_none_of_the_model(error: Exception, words: st
     with pytest.raises(ModelError, match=words) as caught, step("exported", "mine"):
         raise error
     assert "\n" not in str(caught.value)
+
+
+CHATS = {
+    "filled": ("{% for m in messages %}{{ m['content'] }}\n{% endfor %}", "Be brief.", ""),
+    "system prompt refused": (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ messages[-1]['content'] }}",
+        "Be brief.",
+        "no system",
+    ),
+    "no template": (None, "Be brief.", "has no chat template"),
+    "a loop for ever": (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        None,
+        "too much time or memory",
+    ),
+    "memory without end": (
+        "{% set x = namespace(t='aaaaaaaaaa') %}"
+        "{% for i in range(40) %}{% set x.t = x.t + x.t %}{% endfor %}{{ x.t }}",
+        None,
+        "too much time or memory",
+    ),
+}
+"""Chat template, system prompt, and what is said of the two; empty where they pass."""
+
+
+@pytest.mark.parametrize("what", CHATS)
+def test_a_chat_template_is_tried_before_anything_is_asked(
+    what: str,
+    checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one line, within limits of time and memory of a process of its own."""
+    template, system, said = CHATS[what]
+    path = Path(shutil.copytree(checkpoint("llama"), tmp_path / "base"))
+    if template is not None:
+        (path / "chat_template.jinja").write_text(template)
+    monkeypatch.setattr(trial, "MEMORY_BYTES", 2 * 2**30)
+    if not said:
+        return require_fillable(path, system, cpu_s=12)
+    with pytest.raises(ModelError, match=said) as caught:
+        require_fillable(path, system, cpu_s=12)
+    assert "\n" not in str(caught.value) and "serve.system" in str(caught.value)
+
+
+def test_a_refused_system_prompt_stops_a_run_before_it_begins(
+    world: Callable[..., Path], checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Neither a source is read nor a stage begun; the check of the settings says it too."""
+    path = Path(shutil.copytree(checkpoint("llama"), tmp_path / "gemma"))
+    (path / "chat_template.jinja").write_text(CHATS["system prompt refused"][0])
+    config = world('\n[serve]\nsystem = "Be brief."\n', model=path)
+    run = job(config, tmp_path / "workspace")
+    with pytest.raises(ModelError, match="no system"):
+        run_editions(run)
+    assert run.workspace.find("crawl", run.config.editions[0].version) is None
+    found = check_model(run.config, tmp_path / "cache")
+    assert len(found.stops) == 1 and "no system" in found.stops[0]
 
 
 QUICK = {"gpt2", "jamba", "lfm2", "deepseek_v3", "gemma4_text", "gemma3", "qwen3_5"}
