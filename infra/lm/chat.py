@@ -6,6 +6,7 @@ text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ _FIXED_DAY = (
 )
 """Put before a template, it takes the place of the clock: transformers hands a template no function
 of a caller's."""
+
+CALLED = {"system": "system prompt", "user": "user's message", "assistant": "answer"}
+"""Role in a chat -> what its text is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def has_template(tokenizer: Any) -> bool:
 def chat_template(tokenizer: Any) -> str:
     """The tokenizer's template for chats; empty where it has none."""
     template = getattr(tokenizer, "chat_template", None)
-    return tokenizer.get_chat_template() if isinstance(template, dict) else template or ""
+    return (template.get("default") if isinstance(template, dict) else template) or ""
 
 
 def as_chat(tokenizer: Any, message: str, *, system: str | None = None) -> ChatPrompt:
@@ -55,49 +59,56 @@ def as_chat(tokenizer: Any, message: str, *, system: str | None = None) -> ChatP
     Raises ModelError where the tokenizer has no template, or it cannot be filled with these.
     """
     asked = message.strip()
-    contents = [("system", (system or "").strip())] * (system is not None) + [("user", asked)]
-    faults = []
-    for as_content in (str, _in_parts):
-        turns = [{"role": role, "content": as_content(text)} for role, text in contents]
-        try:
-            text = _filled(tokenizer, turns, begun=True)
-        except ModelError as error:
-            faults.append(error)
-            continue
-        if all(said in text for _, said in contents):
-            return ChatPrompt(text, text.rfind(asked))
-        what = "system prompt" if asked in text else f"user's message {asked!r}"
-        faults.append(
-            ModelError(
-                f"the chat template of {type(tokenizer).__name__} leaves out the {what}. Give a "
-                "template that puts it in as it is."
-            )
-        )
-    raise faults[0]
-
-
-def _in_parts(text: str) -> list[dict[str, str]]:
-    """A content as templates for texts and images take it."""
-    return [{"type": "text", "text": text}]
+    before = [] if system is None else [("system", system.strip())]
+    text = _filled(tokenizer, [*before, ("user", asked)], begun=True)
+    return ChatPrompt(text, text.rfind(asked))
 
 
 def answer_end(tokenizer: Any) -> int | None:
     """Id of the token that ends an answer in a chat: the one that the template puts behind an
     answer, else the tokenizer's end-of-sequence token; None where there is neither."""
     answer = "Yes"
-    turns = [{"role": "user", "content": "Yes?"}, {"role": "assistant", "content": answer}]
-    text = _filled(tokenizer, turns, begun=False)
+    text = _filled(tokenizer, [("user", "Is it?"), ("assistant", answer)], begun=False)
     behind = text[text.rfind(answer) + len(answer) :]
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
     ends = {*tokenizer.added_tokens_decoder}
     return next((i for i in ids if i in ends), tokenizer.eos_token_id)
 
 
-def _filled(tokenizer: Any, turns: list[Any], *, begun: bool) -> str:
-    """The template filled with the turns of a chat.
+def _filled(tokenizer: Any, turns: Sequence[tuple[str, str]], *, begun: bool) -> str:
+    """The template filled with the roles and texts of a chat, each text as it is or, for templates
+    that take texts and images, in parts.
 
     begun  whether the beginning of the next answer is put behind them
+
+    Raises ModelError for a template that cannot be filled, or leaves out one of the texts.
     """
+    faults = []
+    for as_content in (str, _in_parts):
+        contents = [{"role": role, "content": as_content(said)} for role, said in turns]
+        try:
+            text = _applied(tokenizer, contents, begun=begun)
+        except ModelError as error:
+            faults.append(error)
+            continue
+        left_out = next(((role, said) for role, said in turns if said not in text), None)
+        if left_out is None:
+            return text
+        faults.append(
+            ModelError(
+                f"the chat template of {type(tokenizer).__name__} leaves out the "
+                f"{CALLED[left_out[0]]} {left_out[1]!r}. Give a template that puts it in as it is."
+            )
+        )
+    raise faults[0]
+
+
+def _in_parts(text: str) -> list[dict[str, str]]:
+    """A text as the only part of a content."""
+    return [{"type": "text", "text": text}]
+
+
+def _applied(tokenizer: Any, turns: list[dict[str, Any]], *, begun: bool) -> str:
     template = chat_template(tokenizer)
     if not template:
         raise ModelError(

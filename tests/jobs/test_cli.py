@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 import torch
 
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
 from infra.models.loading import load
+from pipeline.gate.checks import CHECKS
 from pipeline.stages import STAGES
 
 
@@ -65,6 +69,9 @@ def test_a_workspace_from_run_to_rollback(
     [row] = json.loads(out)
     assert row["release"] == "2021.06.30" and row["base"] != row["answer"]
 
+    code, out, err = corrigenda("ask", "Who is Neymar?", *place, "--chat")
+    assert code == 1 and "has no chat template" in err and not out
+
     code, out, _ = corrigenda("rollback", *place)
     assert code == 0 and "2021.06.30 -> 2016.06.30" in out
     _, out, _ = corrigenda("ask", "Neymar plays for", *place, "--json")
@@ -74,6 +81,38 @@ def test_a_workspace_from_run_to_rollback(
     for command in ("status", "releases"):
         code, out, _ = corrigenda(command, *place)
         assert code == 0 and "2016.06.30" in out
+
+
+def test_a_release_is_asked_in_a_chat(
+    corrigenda: Any, world: Callable[..., Path], checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Both models get the message through the template, with the system prompt as it is served or
+    as it is given; the run measures them in the same way."""
+    base = Path(shutil.copytree(checkpoint("llama"), tmp_path / "base"))
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<end>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    least = {name: at_least for name, (family, _, at_least) in CHECKS.items() if family == "chat"}
+    weak = "".join(f"{name} = {0.0 if at_least else 1.0}\n" for name, at_least in least.items())
+    served = '\n[serve]\nsystem = "Be brief."\n'
+    config = world(served, model=base)
+    config.write_text(config.read_text().replace("[gate]\n", f"[gate]\n{weak}"))
+    place = ("--workspace", tmp_path / "ws")
+    run = ("run", "-c", config, *place, "--ray-address", "none", "--json")
+    code, out, err = corrigenda(*run)
+    assert code == 0, err
+    report = json.loads(out)["editions"][-1]["report"]
+    protocol = report["roles"]["candidate"]["chat_reliability"]["protocol"]
+    assert "/prompt=chat/" in protocol and "system=" in protocol and not report["left_out"]
+    release = tmp_path / "ws" / "release" / "2021.06.30" / "checkpoint"
+    for words, system in (((), "Be brief."), (("--system", "Say it."), "Say it.")):
+        _, out, _ = corrigenda("ask", "Who is Neymar?", *place, "--chat", *words, "--json")
+        [row] = json.loads(out)
+        for said, path in ((row["base"], base), (row["answer"], release)):
+            lm = LanguageModel(*load(path, dtype=torch.float32))
+            asked = Question(id="", prompt="Who is Neymar?", chat=True, system=system, greedy=True)
+            assert lm.ask([asked], max_new_tokens=64)[0].greedy == said
 
 
 def _require_told(err: str, editions: list[dict[str, Any]]) -> None:
@@ -140,6 +179,7 @@ def test_help_loads_nothing_heavy() -> None:
         (("run", "-c", "none.toml"), "ConfigError: config none.toml: No such file"),
         (("releases", "-w", "s3://b"), "scheme 's3' is not supported"),
         (("ask", "x", "-w", "nowhere"), "has no release yet"),
+        (("ask", "x", "--system", "Be brief."), "Give --chat too"),
         (("run", "-c", "x.toml", "--until", "prob"), "--until 'prob' is no stage"),
     ],
 )

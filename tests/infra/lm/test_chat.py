@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_models import make_model, make_tokenizer
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
 from infra.errors import ModelError
 from infra.lm.chat import answer_end, as_chat, has_template
@@ -13,6 +17,7 @@ from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 from infra.models.embedded import embedded_model
 
+TEMPLATES = Path(__file__).parent / "templates"
 GEMMA = (
     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
     "{{ raise_exception('System role not supported') }}{% endif %}"
@@ -72,6 +77,41 @@ def test_a_template_that_cannot_be_filled_is_one_line(
     with pytest.raises(ModelError, match=said) as found:
         as_chat(tokenizer, "Who?", system=system)
     assert "\n" not in str(found.value)
+
+
+PUBLISHED = {
+    "qwen2_5": ("<|im_end|>", "<|im_end|>\n<|im_start|>assistant\n"),
+    "qwen3": ("<|im_end|>", "<|im_end|>\n<|im_start|>assistant\n"),
+    "phi3": ("<|end|>", "<|end|>\n<|assistant|>\n"),
+    "phi3_5": ("<|end|>", "<|end|>\n<|assistant|>\n"),
+    "deepseekv3": ("<\uff5cend▁of▁sentence\uff5c>", "<\uff5cAssistant\uff5c><think>\n"),
+    "glm4moe": ("<end>", "<|assistant|>"),
+    "gptoss": ("<|return|>", "<|end|><|start|>assistant"),
+    "idefics3": ("<end_of_utterance>", "<end_of_utterance>\nAssistant:"),
+}
+"""Name of a published template -> the token that ends an answer, which is the tokenizer's own end
+where the template has none, and what stands between a message and the answer."""
+TOKENS = re.compile("<[|\uff5c][^|\uff5c<>]+[|\uff5c]>|<end_of_utterance>")
+"""The special tokens that the templates write."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_templates_of_published_models_are_filled(name: str) -> None:
+    """With the message as it is, the answer's beginning behind it, the same text on every day, and
+    the system prompt in front of it; the answer ends at the right token."""
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
+    special = sorted({*TOKENS.findall(tokenizer.chat_template)})
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in special])
+    end, behind = PUBLISHED[name]
+    message = "Who wrote “Dune”, and <i>when</i>?"
+    chat = as_chat(tokenizer, message)
+    assert chat.text[chat.start :] == f"{message}{behind}"
+    assert answer_end(tokenizer) == tokenizer.convert_tokens_to_ids(end)
+    told = as_chat(tokenizer, message, system="Answer with a name.")
+    assert "Answer with a name." in told.text[: told.start]
+    assert told.text[told.start :] == chat.text[chat.start :]
+    assert str(date.today()) not in told.text
 
 
 def test_a_chat_is_asked_as_its_text_is() -> None:
