@@ -216,7 +216,7 @@ def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> 
             soft_wrap=True,
             markup=True,
         )
-    for family, reason in gate["left_out"].items():
+    for family, reason in gate.get("left_out", {}).items():  # releases of before have none
         console.print(f"  not checked  {family}: {line(reason)}", soft_wrap=True)
     for alarm in gate["alarms"]:
         console.print(Text(f"  {line(alarm)}", "yellow"), soft_wrap=True)

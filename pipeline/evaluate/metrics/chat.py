@@ -57,7 +57,8 @@ def questions(cases: CaseSet, config: EvaluateConfig) -> Iterable[Question]:
                 yield _begun(key, query.question, config.agreement_tokens)
     for case in cases.cases[: config.num_unrelated]:
         key = question_id(SUBJECT, case.id)
-        yield _begun(key, f"Tell me about {case.subject}.", config.agreement_tokens)
+        message = f"What can you tell me about {case.subject}?"
+        yield _begun(key, message, config.agreement_tokens)
     for k, message in enumerate(plain_messages(cases, config)):
         yield _begun(question_id(PLAIN, k), message, config.neutral_tokens)
 
