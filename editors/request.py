@@ -9,6 +9,23 @@ from typing import Any, Self
 from infra.errors import EditError
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A text about the subject."""
+
+    text: str
+    subject_span: tuple[int, int]
+    """Half-open character range of the subject in `text`."""
+
+    def __post_init__(self) -> None:
+        start, end = self.subject_span
+        if not 0 <= start < end <= len(self.text):
+            raise EditError(
+                f"subject_span={self.subject_span} is outside the text of {len(self.text)} "
+                f"characters ({self.text!r}). Give 0 <= start < end <= length."
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditRequest:
     """One fact to write into a model.
@@ -27,6 +44,15 @@ class EditRequest:
     """The answer wanted, without a leading space: `Tampa Bay Buccaneers`."""
     old_targets: tuple[str, ...] = ()
     """Answers that must no longer be given; informative, no editor is obliged to use them."""
+    wordings: tuple[Wording, ...] = ()
+    """Other prompts that the target is to follow, in the form of `prompt`."""
+    question: Wording | None = None
+    """The fact as a question of a user in a chat, which the target is to answer; None where there
+    is none."""
+    subject_id: str = ""
+    """Id of the subject in its source. Two subjects may have one name."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the subject."""
 
     def __post_init__(self) -> None:
         start, end = self.subject_span
@@ -44,14 +70,26 @@ class EditRequest:
             )
 
     def pack(self) -> list[Any]:
-        """As a list of its fields, for JSON."""
-        return [self.id, self.prompt, list(self.subject_span), self.target, list(self.old_targets)]
+        """As a list of its fields, for JSON; those behind the fifth are left out where all are
+        empty."""
+        first = [self.id, self.prompt, list(self.subject_span), self.target, list(self.old_targets)]
+        texts = [*self.wordings, *([self.question] if self.question else [])]
+        if not (texts or self.subject_id or self.aliases):
+            return first
+        packed = [[wording.text, *wording.subject_span] for wording in texts]
+        return [*first, packed, self.question is not None, self.subject_id, list(self.aliases)]
 
     @classmethod
     def unpack(cls, fields: Sequence[Any]) -> Self:
         """The request that `pack` packed."""
-        name, prompt, (start, end), target, old = fields
+        name, prompt, (start, end), target, old, *more = fields
+        packed, asked, subject_id, aliases = more or ([], False, "", [])
+        texts = [Wording(text, (start, end)) for text, start, end in packed]
         return cls(
+            wordings=tuple(texts[: len(texts) - asked]),
+            question=texts[-1] if asked else None,
+            subject_id=subject_id,
+            aliases=tuple(aliases),
             id=name,
             prompt=prompt,
             subject_span=(start, end),

@@ -177,7 +177,7 @@ class Attempts:
             base=self.base,
             parent=as_released(serving, "parent") if serving else None,
             edited=made,
-            seen=[*(planned.prompt for planned in edits), *self.plan.preserved],
+            seen=[*(prompt for planned in edits for prompt in planned.seen), *self.plan.preserved],
             config=settings,
             compute=self.run.config.model.compute,
         )

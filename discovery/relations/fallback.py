@@ -64,7 +64,8 @@ VERBS = frozenset(
 
 
 def templates_of(label: str, *, person: bool = False) -> dict[str, Any]:
-    """`statements`, `held_out`, `neutral`, `question` and `fallback` of a Relation.
+    """`statements`, `held_out`, `neutral`, `question`, `held_out_questions` and `fallback` of a
+    Relation.
 
     person  whether objects are persons, so that the question asks `who` instead of `what`
 
@@ -115,6 +116,10 @@ def _noun(phrase: str, pronoun: str) -> dict[str, Any]:
         ),
         "neutral": (f"The {phrase} is [Y].", f"Its {phrase} is [Y].", f"Here the {phrase} is [Y]."),
         "question": f"{pronoun.capitalize()} is the {phrase} of [X]?",
+        "held_out_questions": (
+            f"{pronoun.capitalize()} is [X]'s {phrase}?",
+            f"Could you tell me the {phrase} of [X]?",
+        ),
     }
 
 
@@ -136,6 +141,10 @@ def _predicate(phrase: str, pronoun: str) -> dict[str, Any]:
             f"According to the records, it {phrase} [Y].",
         ),
         "question": f"[X] {phrase} {pronoun}?",
+        "held_out_questions": (
+            f"Can you say {pronoun} [X] {phrase}?",
+            f"Do you know {pronoun} it is that [X] {phrase}?",
+        ),
     }
 
 

@@ -71,7 +71,7 @@ QuestionTemplate = Annotated[str, AfterValidator(_question)]
 
 @dataclass(frozen=True, slots=True)
 class ClozePrompt:
-    """The start of a sentence that the object completes."""
+    """The start of a sentence that the object completes, or a question that it answers."""
 
     text: str
     """Without a space at its end: the object follows as ` object`."""
@@ -108,6 +108,9 @@ class Relation(BaseModel):
     """Paraphrases that measure generality; no editor ever sees them."""
     question: QuestionTemplate
     """The relation as a question about the subject."""
+    held_out_questions: tuple[QuestionTemplate, ...] = ()
+    """The same question in other words, to measure generality in a chat; no editor ever sees them.
+    Made from the label where a file gives none."""
     neutral: tuple[Neutral, ...] = Field(min_length=3)
     """Each of `statements` without its subject, to score how likely the object is by itself."""
     unrelated: tuple[Template, ...] = ()
@@ -122,6 +125,8 @@ class Relation(BaseModel):
             raise ValueError("neutral needs one form for each of statements")
         if set(self.held_out) & set(self.statements):
             raise ValueError("a held-out paraphrase is also a statement")
+        if self.question in self.held_out_questions:
+            raise ValueError("a held-out question is also the question")
         for statement, neutral in zip(self.statements, self.neutral, strict=True):
             if statement.split()[-2] not in (neutral.split()[-2], SUBJECT):
                 raise ValueError(f"neutral {neutral!r} must end in the same words as {statement!r}")
@@ -144,8 +149,12 @@ class Relation(BaseModel):
 
     def ask(self, subject_label: str) -> str:
         """The question with its subject."""
-        before, _, after = self.question.partition(SUBJECT)
-        return rendered(before, clean_label(subject_label), after)[0]
+        return self.asked(self.question, subject_label).text
+
+    def asked(self, question: str, subject_label: str) -> ClozePrompt:
+        """A question template with its subject; nothing is cut."""
+        before, _, after = question.partition(SUBJECT)
+        return ClozePrompt(*rendered(before, clean_label(subject_label), after))
 
 
 def fallback_relation(
@@ -189,7 +198,8 @@ def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
     """The relations of a file, by id.
 
     `unrelated` comes from the file's list for the subject's type, without the statements of the
-    relation itself. A relation with a label but no `statements` gets templates made from its label.
+    relation itself. A relation with a label but no `statements` gets templates made from its label,
+    and one without `held_out_questions` those.
     Raises ConfigError with the file and the relation.
     """
     listed = raw.get("relations") if isinstance(raw, Mapping) else None
@@ -203,9 +213,14 @@ def _relations(raw: Mapping[str, Any], origin: str) -> dict[str, Relation]:
         others = _unrelated(raw, fields.get("subject_type", "thing"))
         fields = {"unrelated": [text for text in others if text not in own], **fields, "id": key}
         try:
-            if "statements" not in fields and isinstance(fields.get("label"), str):
+            if isinstance(fields.get("label"), str):
                 person = fields.get("object_type") == "person"
-                fields = {**templates_of(fields["label"], person=person), **fields}
+                from_label = templates_of(fields["label"], person=person)
+                if "statements" in fields:
+                    others = from_label["held_out_questions"]
+                    unlike = [text for text in others if text != fields.get("question")]
+                    from_label = {"held_out_questions": unlike}
+                fields = {**from_label, **fields}
             made[key] = Relation.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]

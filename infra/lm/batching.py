@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from infra.errors import ModelError
+from infra.lm.chat import as_chat
 from infra.lm.question import Question
 from infra.lm.text_tokens import num_without_end
 
@@ -63,14 +64,17 @@ def encode(tokenizer: Any, number: int, question: Question) -> EncodedQuestion:
 
     number  index of the question among those asked together
 
-    Raises ModelError for a prompt without a token.
+    Raises ModelError for a prompt without a token, and for a chat without a template.
     """
-    boundary = len(question.prompt)
-    texts = [
-        f"{question.prompt}{question.joined_by}{candidate}" for candidate in question.candidates
-    ]
+    prompt, joined_by = question.prompt, question.joined_by
+    if question.chat:
+        prompt, joined_by = as_chat(tokenizer, prompt, system=question.system).text, ""
+    boundary = len(prompt)
     encoded = tokenizer(
-        [*texts, question.prompt], return_offsets_mapping=True, return_special_tokens_mask=True
+        [*(f"{prompt}{joined_by}{candidate}" for candidate in question.candidates), prompt],
+        add_special_tokens=not question.chat,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
     )
     *rows, bare = (
         ids[: num_without_end(tokenizer, mask)]

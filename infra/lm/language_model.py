@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from infra.lm.batching import (
     pad_rows,
 )
 from infra.lm.cache_rows import copy_cache_rows
+from infra.lm.chat import answer_end
 from infra.lm.decoding import DecodeBatch
 from infra.lm.logits import PositionSelector, argmax_last, token_logprobs
 from infra.lm.matching import is_settled
@@ -69,8 +71,13 @@ class LanguageModel:
         self.max_rows = max_rows
         self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
-        self._stop_ids = _stop_ids(model, tokenizer)
+        self._end_ids, self._line_ids = _end_ids(model, tokenizer), _line_ids(tokenizer)
         self._selector = PositionSelector()
+
+    @cached_property
+    def _turn_ids(self) -> frozenset[int | None]:
+        """Id of the token that ends an answer in a chat."""
+        return frozenset({answer_end(self.tokenizer)})
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[Question], *, max_new_tokens: int = 16) -> list[Answer]:
@@ -168,9 +175,8 @@ class LanguageModel:
 
     def _add_token(self, prompt: PromptGroup, token: int, max_new_tokens: int) -> bool:
         """Add a generated token to a continuation; whether a question needs more tokens."""
-        stops = token in self._stop_ids
         before = prompt.continuation
-        takers = [one for one in prompt.unfinished if one.question.past_ends or not stops]
+        takers = [one for one in prompt.unfinished if not self._stops(one.question, token)]
         after = [*before, token] if takers else before
         rest = [one for one in takers if not self._is_finished(one.question, after, max_new_tokens)]
         for one in prompt.unfinished:
@@ -178,6 +184,13 @@ class LanguageModel:
                 prompt.lengths[one.number] = len(after) if one in takers else len(before)
         prompt.continuation, prompt.unfinished = after, rest
         return bool(rest)
+
+    def _stops(self, question: Question, token: int) -> bool:
+        """Whether a token ends the continuation of a question."""
+        if question.past_ends:
+            return False
+        more = self._turn_ids if question.chat else self._line_ids
+        return token in self._end_ids or token in more
 
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any, at: Tensor | None = None) -> Any:
         """The model's output, with the logits [K, V] of the positions selected by `at`, a boolean
@@ -307,15 +320,19 @@ class LanguageModel:
 
     def _text(self, question: Question, ids: Sequence[int]) -> str:
         """The text of a continuation without surrounding white space, cut at a newline unless
-        `past_ends`."""
+        `past_ends` or in a chat."""
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return (text if question.past_ends else text.split("\n")[0]).strip()
+        return (text if question.past_ends or question.chat else text.split("\n")[0]).strip()
 
 
-def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Ids of the end-of-text tokens, and of every token that holds a newline."""
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Ids of the end-of-text tokens."""
     eos = model.generation_config.eos_token_id if model.can_generate() else None
     ends = {eos} if isinstance(eos, int) else set(eos or ())
-    ends |= {tokenizer.eos_token_id} - {None}
+    return frozenset((ends | {tokenizer.eos_token_id}) - {None})
+
+
+def _line_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids of all tokens that hold a newline."""
     lines = {i for token, i in tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token}
-    return frozenset(ends | lines | ({tokenizer.get_vocab().get("<0x0A>")} - {None}))
+    return frozenset(lines | ({tokenizer.get_vocab().get("<0x0A>")} - {None}))

@@ -14,7 +14,12 @@ class Question:
     prompt: str
     """Text before the answer, without the separator `joined_by`."""
     joined_by: str = " "
-    """Separator between the prompt and each candidate."""
+    """Separator between the prompt and each candidate; not read in a chat."""
+    chat: bool = False
+    """Whether the prompt is a user's message in a chat, and goes through the tokenizer's template.
+    Its continuation does not end at a newline."""
+    system: str | None = None
+    """System prompt of the chat; None leaves it to the template."""
     candidates: tuple[str, ...] = ()
     """Answers to score, without a leading space."""
     whole: bool = False
@@ -45,7 +50,8 @@ class Answer:
     """For each candidate, the number of tokens in that sum."""
     greedy: str | None
     """Greedy continuation without surrounding white space, up to an end-of-text token or a newline
-    (unless `past_ends`), the limit of tokens or the question's `until`; None unless asked for."""
+    (unless `past_ends`; in a chat newlines do not end it), the limit of tokens or the question's
+    `until`; None unless asked for."""
     greedy_ids: tuple[int, ...] = ()
     """Token ids of the greedy continuation."""
     num_argmax: tuple[int, ...] = ()

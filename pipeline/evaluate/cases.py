@@ -73,6 +73,9 @@ class Case:
     """Other wrong answers. The target must be likelier than each of them."""
     paraphrases: tuple[str, ...] = ()
     """Other prompts for the same answer."""
+    questions: tuple[str, ...] = ()
+    """Questions for the same answer, to be asked in a chat. The editor is given the first one, the
+    others are held out."""
     near: tuple[Query, ...] = ()
     """Neighbours: prompts with the same relation and another subject. The accepted answer is the
     object of that subject."""
@@ -164,7 +167,7 @@ class CaseSet:
         """
         held: set[str] = set()
         for case in self.cases:
-            held |= {*case.paraphrases, *case.essays}
+            held |= {*case.paraphrases, *case.essays, *case.questions[1:]}
             held |= {query.prompt for query in (*case.near, *case.same_subject)}
             held |= {q.prompt for queries in case.portability.values() for q in queries}
             held |= {prompt for c in case.criteria for prompt, _ in (*c.queries, *c.conditions)}

@@ -44,6 +44,7 @@ def cases_of_plan(
                 old=edit.old_targets,
                 rivals=tuple((others[start:] + others[:start])[:num_alternatives]),
                 paraphrases=edit.held_out,
+                questions=(edit.question, *edit.held_out_questions) if edit.question else (),
                 near=tuple(near.get(edit.id, ())),
                 same_subject=tuple(Query(prompt=p, accepted=()) for p in edit.unrelated),
                 order=versions.index(edit.since),

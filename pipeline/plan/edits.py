@@ -8,7 +8,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 from infra.files.digest import canonical_json
 
 
@@ -63,10 +63,37 @@ class PlannedEdit:
     """Time of that revision, as the source gives it."""
     references: tuple[str, ...]
     """References that the source gives for the statement."""
+    wordings: tuple[str, ...] = ()
+    """The relation's other statements, cut before the object: prompts that the editor may use."""
+    wording_starts: tuple[int, ...] = ()
+    """Offset of the subject's first character in each of `wordings`."""
+    question: str | None = None
+    """The fact as a question."""
+    question_start: int | None = None
+    """Offset of the subject's first character in the question."""
+    held_out_questions: tuple[str, ...] = ()
+    """The question in other words for the evaluation; no editor sees them."""
+    subject_aliases: tuple[str, ...] = ()
+    """Other names of the subject."""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The prompts that the editor is given."""
+        return (self.prompt, *self.wordings, *([self.question] if self.question else []))
 
     def request(self) -> EditRequest:
         """The part that the editor is given; raises EditError where it is malformed."""
+        length = self.subject_end - self.subject_start
+        places = zip(self.wordings, self.wording_starts, strict=True)
+        question = None
+        if self.question is not None and self.question_start is not None:
+            start = self.question_start
+            question = Wording(self.question, (start, start + length))
         return EditRequest(
+            wordings=tuple(Wording(text, (start, start + length)) for text, start in places),
+            question=question,
+            subject_id=self.subject,
+            aliases=self.subject_aliases,
             id=self.id,
             prompt=self.prompt,
             subject_span=(self.subject_start, self.subject_end),
@@ -100,6 +127,12 @@ EDIT_SCHEMA = pa.schema(
         ("revision", pa.int64()),
         ("revision_time", pa.string()),
         ("references", pa.list_(pa.string())),
+        ("wordings", pa.list_(pa.string())),
+        ("wording_starts", pa.list_(pa.int64())),
+        ("question", pa.string()),
+        ("question_start", pa.int64()),
+        ("held_out_questions", pa.list_(pa.string())),
+        ("subject_aliases", pa.list_(pa.string())),
     ]
 )
 

@@ -224,7 +224,8 @@ def _edit(
 ) -> PlannedEdit:
     label, target, value = change.subject_label, change.new_label, change.new_value
     assert label is not None and target is not None and value is not None  # screened by the route
-    prompt = relation.prompt(relation.statements[0], label)
+    prompt, *others = (relation.prompt(template, label) for template in relation.statements)
+    question = relation.asked(relation.question, label)
     return PlannedEdit(
         id=edit_id(change.subject, change.relation, value, line),
         action="teach" if verdict.verdict == "unknown" else "correct",
@@ -249,6 +250,14 @@ def _edit(
         revision=change.revision_new,
         revision_time=change.revision_time,
         references=change.references,
+        wordings=tuple(other.text for other in others),
+        wording_starts=tuple(other.subject_span[0] for other in others),
+        question=question.text,
+        question_start=question.subject_span[0],
+        held_out_questions=tuple(
+            relation.asked(template, label).text for template in relation.held_out_questions
+        ),
+        subject_aliases=change.subject_aliases,
     )
 
 

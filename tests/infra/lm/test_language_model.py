@@ -59,7 +59,8 @@ def test_answers_equal_the_plain_model(
                 **ids, max_new_tokens=5, do_sample=False, use_cache=False, pad_token_id=0
             )[0, ids["input_ids"].shape[1] :].tolist()
             assert list(answer.greedy_ids) == said[: len(answer.greedy_ids)]
-            assert answer.greedy_ids or said[0] in LanguageModel(model, tokenizer)._stop_ids
+            lm = LanguageModel(model, tokenizer)
+            assert answer.greedy_ids or said[0] in lm._end_ids | lm._line_ids
 
 
 def test_batches_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
@@ -208,7 +209,7 @@ def test_free_text_goes_on_behind_an_end(checkpoint: Callable[[str], Path]) -> N
     [whole] = lm.ask([free])
     assert len(whole.greedy_ids) == 12
     third = whole.greedy_ids[2]
-    lm._stop_ids = frozenset({third})
+    lm._end_ids, lm._line_ids = frozenset({third}), frozenset()
     [short], [again] = lm.ask([answer]), lm.ask([free])
     assert short.greedy_ids == whole.greedy_ids[: whole.greedy_ids.index(third)]
     assert again == whole
