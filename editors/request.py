@@ -98,6 +98,12 @@ class EditRequest:
         )
 
     @property
+    def content(self) -> list[Any]:
+        """What an editor makes of it depends on: all but ids and the old answers, for JSON."""
+        packed = self.pack()
+        return [packed[1:4], packed[5:7], list(self.aliases)]
+
+    @property
     def subject(self) -> str:
         """The subject as it stands in the prompt."""
         return self.prompt[slice(*self.subject_span)]

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 from infra.errors import EditError, ModelError
+from infra.lm.chat import as_chat
 from infra.lm.text_tokens import (
     added_in_front,
     cut,
@@ -46,8 +47,18 @@ class TokenRow:
         return self.ids[self.lookup : len(self.ids) - (self.num_target > 0)]
 
 
-def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "") -> TokenRow:
+def encode(
+    tokenizer: Any,
+    prompt: str,
+    span: tuple[int, int],
+    target: str = "",
+    *,
+    chat: bool = False,
+) -> TokenRow:
     """Tokenise prompt and target, joined by one space.
+
+    chat  whether the prompt comes from a chat template: then it has all special tokens in it, and
+          nothing stands between it and the target
 
     The lookup token is the last one that overlaps `span`; the target's tokens are those that reach
     beyond the prompt. Raises EditError when subject and target share a token, ModelError when the
@@ -57,8 +68,13 @@ def encode(tokenizer: Any, prompt: str, span: tuple[int, int], target: str = "")
         raise ModelError(
             f"{type(tokenizer).__name__} gives no character offsets; use a fast tokenizer."
         )
-    text = f"{prompt} {target}" if target else prompt
-    encoding = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    text = f"{prompt}{'' if chat else ' '}{target}" if target else prompt
+    encoding = tokenizer(
+        text,
+        add_special_tokens=not chat,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
     ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
     kept = num_without_end(tokenizer, encoding["special_tokens_mask"])
     ids, offsets = ids[:kept], offsets[:kept]
@@ -101,6 +117,20 @@ def in_context(tokenizer: Any, request: EditRequest, context: str) -> TokenRow:
     start, end = request.subject_span
     shift = len(context)
     return encode(tokenizer, context + request.prompt, (start + shift, end + shift), request.target)
+
+
+def in_chat(tokenizer: Any, question: Wording, target: str, *, end: int | None = None) -> TokenRow:
+    """The row of a question that a user asks in a chat, and its answer: the target, and the token
+    that ends an answer, unless `end` is None.
+
+    Raises ModelError where the tokenizer's template cannot be filled.
+    """
+    chat = as_chat(tokenizer, question.text)
+    start, stop = (chat.start + at for at in question.subject_span)
+    row = encode(tokenizer, chat.text, (start, stop), target, chat=True)
+    if end is None:
+        return row
+    return TokenRow((*row.ids, end), row.lookup, row.num_target + 1)
 
 
 def essence(tokenizer: Any, subject: str) -> TokenRow:

@@ -19,18 +19,20 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.deltas.delta import Delta
-from editors.deltas.scoped import Name, ScopedValue, ScopedValues
+from editors.deltas.scoped import ScopedValue, ScopedValues
 from editors.deltas.token_names import word_edges
 from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.external_memory.extension_based.prompt_columns import End, check_end, end_tokens
+from editors.external_memory.extension_based.subject_names import names_of, token_names
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, ContextCache
-from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_context
+from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_chat, in_context
 from editors.request import EditRequest
 from editors.values.columns import Column, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
 from editors.values.search import FactRows, Value, mean_loss, optimise
 from infra.errors import EditError
+from infra.lm.chat import answer_end, has_template
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
 
@@ -46,8 +48,8 @@ ABOUT = (
 )
 """Prompts about a subject whose continuation by the base is to stay. They say little of any
 relation, so that what follows them does not stand against the edit."""
-MARKS = ("", "a ", '"', "(", "\n")
-"""What stands before a name in text. With each its first token may be another."""
+MAX_TRAINED_ALIASES = 2
+"""Other names of a subject that are among a value's contexts; it is in force at all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,9 @@ class ScopedConfig:
     kept_tokens: int = 6
     """Tokens of the base's own continuation of each prompt about the subject that is to stay. 1 to
     100."""
+    chat: bool = True
+    """Whether a fact's question in the tokenizer's template for chats is among the contexts, where
+    both are there."""
     end: End = "none"
     """What is learnt behind the target, so that the answer stops: end of text, a newline, or
     nothing."""
@@ -117,14 +122,18 @@ class Scoped:
         """Nothing is fitted."""
         return []
 
-    def value_key(self, requests: Sequence[EditRequest], base_digest: str) -> str:
-        """Content key of a value: base model, requests of the subject, contexts and settings."""
+    def value_key(
+        self, requests: Sequence[EditRequest], base_digest: str, template: str = ""
+    ) -> str:
+        """Content key of a value: base model, requests of the subject, contexts, the tokenizer's
+        template for chats, and settings."""
         config = self.config
         content = {
-            "method": "scoped-value-1",
+            "method": "scoped-value-2",
             "about": [ABOUT, config.kept_tokens],
             "base": base_digest,
-            "requests": sorted([r.prompt, *r.subject_span, r.target] for r in requests),
+            "requests": sorted((r.content for r in requests), key=json.dumps),
+            "chat": template,
             "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
             "layer": config.layer,
             "end": config.end,
@@ -180,8 +189,14 @@ class Scoped:
         columns = self._columns(base, work.requests, refused)
         for column in columns:
             column.value = Value.unpack(call.store[self._key(column, base)])
+        subjects = {column.requests[0].subject: column.requests for column in columns}
+        names = names_of(base.tokenizer, subjects)
         values = tuple(
-            ScopedValue(_names(base, column), column.value.z_D, tuple(column.requests))
+            ScopedValue(
+                token_names(base.tokenizer, names[column.requests[0].subject], column.requests),
+                column.value.z_D,
+                tuple(column.requests),
+            )
             for column in columns
             if column.usable and column.value is not None
         )
@@ -227,12 +242,17 @@ class Scoped:
         what cannot be tokenised."""
         texts = self._contexts.of(base.model, base.tokenizer)
         end = end_tokens(base.tokenizer, self.config.end)
+        in_chats = self.config.chat and has_template(base.tokenizer)
+        turn_end = answer_end(base.tokenizer) if in_chats else None
         columns: dict[str, Column] = {}
         for request in requests:
             if request.id in refused:
                 continue
             try:
-                rows = tuple(_row(base.tokenizer, request, text, end) for text in texts)
+                rows = _rows(base.tokenizer, request, texts, end)
+                if in_chats and request.question:
+                    asked = in_chat(base.tokenizer, request.question, request.target, end=turn_end)
+                    rows = (*rows, asked)
                 bottom = essence(base.tokenizer, request.subject)
             except EditError as error:
                 refused[request.id] = str(error)
@@ -248,7 +268,30 @@ class Scoped:
         return list(columns.values())
 
     def _key(self, column: Column, base: Base) -> str:
-        return self.value_key(column.requests, base.digest)
+        template = str(base.tokenizer.chat_template or "") if self.config.chat else ""
+        return self.value_key(column.requests, base.digest, template)
+
+
+def _rows(
+    tokenizer: Any, request: EditRequest, contexts: Sequence[str], end: tuple[int, ...]
+) -> tuple[TokenRow, ...]:
+    """The request behind each of `contexts`, in its other wordings, and with other names."""
+    others = [
+        replace(request, prompt=wording.text, subject_span=wording.subject_span)
+        for wording in request.wordings
+    ]
+    others += [_renamed(request, name) for name in request.aliases[:MAX_TRAINED_ALIASES]]
+    return (
+        *(_row(tokenizer, request, text, end) for text in contexts),
+        *(_row(tokenizer, other, "", end) for other in others),
+    )
+
+
+def _renamed(request: EditRequest, name: str) -> EditRequest:
+    """The request with another name of its subject."""
+    start, end = request.subject_span
+    prompt = f"{request.prompt[:start]}{name}{request.prompt[end:]}"
+    return replace(request, prompt=prompt, subject_span=(start, start + len(name)))
 
 
 def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...]) -> TokenRow:
@@ -281,12 +324,3 @@ def _continued(tokenizer: Any, prompt: str, span: tuple[int, int], own: Sequence
     """A prompt and what the base says behind it."""
     row = encode(tokenizer, prompt, span)
     return replace(row, ids=(*row.ids, *own), num_target=len(own))
-
-
-def _names(base: Base, column: Column) -> tuple[Name, ...]:
-    """The tokens of a subject's name wherever it may stand: in its prompts, and behind `MARKS`."""
-    subject = column.requests[0].subject
-    places = [(request.prompt, request.subject_span) for request in column.requests]
-    places += [(mark + subject, (len(mark), len(mark + subject))) for mark in MARKS]
-    found = dict.fromkeys(encode_name(base.tokenizer, text, span) for text, span in places)
-    return tuple(name for name in found if name)
