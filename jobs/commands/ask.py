@@ -55,7 +55,7 @@ def ask(
     for served in models:
         model, tokenizer = load(served.path, dtype=getattr(torch, asked["dtype"]))
         if served.attach is not None:
-            served.attach(model)
+            tokenizer = served.attach(model, tokenizer)
         lm = LanguageModel(model, tokenizer)
         replies = lm.ask(questions, max_new_tokens=asked["max_new_tokens"])
         answers[served.name] = [reply.greedy for reply in replies]

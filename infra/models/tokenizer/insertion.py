@@ -64,7 +64,7 @@ def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]], mark: str) -
     inner = changed.backend_tokenizer
     own = inner.normalizer
     code_of = {
-        _normalised(own, name): token.removeprefix(f"<|{mark}_").removesuffix("|>")
+        normal_name(tokenizer, name): token.removeprefix(f"<|{mark}_").removesuffix("|>")
         for token, group in zip(tokens, names, strict=True)
         for name in group
     }
@@ -140,12 +140,13 @@ def _beginning(one: str, other: str) -> str:
     return one[: next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))]
 
 
-def _normalised(normaliser: Any, name: str) -> str:
-    """A name as the tokenizer's own normaliser leaves it within a text.
+def normal_name(tokenizer: Any, name: str) -> str:
+    """A name as the tokenizer's normaliser leaves it within a text: those that become one are one.
 
     Raises ModelError for one of which nothing is left, that is too long, or that reads like the end
     of an inserted token.
     """
+    normaliser = tokenizer.backend_tokenizer.normalizer
     text = f"({name})" if normaliser is None else normaliser.normalize_str(f"({name})")
     found = text[text.find("(") + 1 : text.rfind(")")]
     if not found.strip() or len(found) > MAX_NAME_CHARS or "|>" in found:
