@@ -6,6 +6,7 @@ there are.
 """
 
 from editors.deltas.codebook import Codebook
+from editors.deltas.errata import Errata
 from editors.deltas.part import Part
 from editors.deltas.scoped import ScopedValues
 from editors.deltas.weights import WeightPart
@@ -14,4 +15,5 @@ PARTS: dict[str, type[Part]] = {
     "": WeightPart,
     "codebook": Codebook,
     "scoped": ScopedValues,
+    "errata": Errata,
 }

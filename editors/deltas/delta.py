@@ -89,6 +89,13 @@ class Delta:
                 undo.callback(part.attach(model))
             return undo.pop_all()
 
+    def tokenizer(self, tokenizer: Any) -> Any:
+        """The tokenizer that a model with this delta in force is to be asked with, made of the
+        base's own, which is left as it is."""
+        for part in self.parts:
+            tokenizer = part.tokenizer(tokenizer)
+        return tokenizer
+
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """The model with this delta inside the `with`, and bitwise as before after it."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -76,6 +76,11 @@ class Part(ABC):
 
         Raises EditError where the edits in it cannot be told apart.
         """
+
+    def tokenizer(self, tokenizer: Any) -> Any:
+        """The tokenizer that a model with this part is to be asked with, made of the base's own,
+        which is left as it is. Raises EditError for a tokenizer that the part was not made for."""
+        return tokenizer
 
     def compose(self, stored: Callable[[str], Tensor]) -> dict[str, Tensor]:
         """Parameters of a checkpoint with the part in them, by name, float32.

@@ -11,9 +11,9 @@ N: names. D: hidden size. S: subjects. V: vocabulary.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,16 +27,56 @@ Name = tuple[int, ...]
 """The token ids of a subject's name as it stands in text."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScopedValue:
-    """The change where one subject's name ends."""
+N = TypeVar("N")
 
-    names: tuple[Name, ...]
-    """Its names in tokens: within a sentence, at the beginning of a text, behind a mark."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubjectValue(Generic[N]):
+    """A vector that is in force where one subject's name ends."""
+
+    names: tuple[N, ...]
+    """The names of the subject."""
     value_D: Tensor
-    """Added to the block's output, float32 or wider."""
+    """Float32 or wider, [D]."""
     requests: tuple[EditRequest, ...]
     """What it was found for. Kept whole: a later release may write them into the weights."""
+
+
+V = TypeVar("V", bound=SubjectValue[Any])
+
+
+def later_names(values: Sequence[V], later: Sequence[V]) -> tuple[V, ...]:
+    """Values with those of a later writing behind them, which take over the names in both; a value
+    without a name left is dropped."""
+    taken = {name for value in later for name in value.names}
+    kept = [
+        replace(value, names=tuple(name for name in value.names if name not in taken))
+        for value in values
+    ]
+    return (*(value for value in kept if value.names), *later)
+
+
+def without_requests(values: Sequence[V], ids: Container[str]) -> tuple[V, ...]:
+    """The values as if the requests of these ids had never been written.
+
+    Raises EditError where a value was found for one of them together with another request.
+    """
+    kept: list[V] = []
+    for value in values:
+        left = [request for request in value.requests if request.id not in ids]
+        if left and len(left) < len(value.requests):
+            raise EditError(
+                f"{left[0].subject!r} has one value for {len(value.requests)} requests. Edit anew "
+                "without those that are to go."
+            )
+        kept += [value] if left else []
+    return tuple(kept)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScopedValue(SubjectValue[Name]):
+    """The change where one subject's name ends: what is added to the block's output. Its names are
+    given in tokens: within a sentence, at the beginning of a text, behind a mark."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,28 +141,14 @@ class ScopedValues(Part):
             raise EditError(f"scoped values of {self.target} and {other.target} do not join.")
         if not torch.equal(self.edges_V, other.edges_V):
             raise EditError(f"scoped values of {self.target} are of two different models.")
-        taken = {name for value in other.values for name in value.names}
-        kept = [
-            replace(value, names=tuple(name for name in value.names if name not in taken))
-            for value in self.values
-        ]
-        return replace(self, values=(*(value for value in kept if value.names), *other.values))
+        return replace(self, values=later_names(self.values, other.values))
 
     def without(self, ids: Container[str]) -> Self:
         """As if the requests of these ids had never been written.
 
         Raises EditError where a value was found for one of them together with another request.
         """
-        kept: list[ScopedValue] = []
-        for value in self.values:
-            left = [request for request in value.requests if request.id not in ids]
-            if left and len(left) < len(value.requests):
-                raise EditError(
-                    f"{left[0].subject!r} has one value for {len(value.requests)} requests. Edit "
-                    "anew without those that are to go."
-                )
-            kept += [value] if left else []
-        return replace(self, values=tuple(kept))
+        return replace(self, values=without_requests(self.values, ids))
 
     def pack(self) -> tuple[dict[str, Tensor], str]:
         """As tensors: values [S, D], edges [V], all names' tokens one after the other, and of each

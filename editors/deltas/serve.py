@@ -42,4 +42,4 @@ def load_edited(
     else:
         delta = Delta.load(delta_path, beside_weights=beside_weights)
     delta.apply_(model)
-    return model, tokenizer
+    return model, delta.tokenizer(tokenizer)

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from editors.internals.architecture import Architecture
+from editors.internals.architecture import Architecture, Block
 from editors.internals.forward import (
     answering,
     passed_on,
@@ -38,8 +38,8 @@ from editors.internals.shared_prefix import Prefix, expanded, seen, stems
 from editors.internals.suffix_rows import SuffixRows
 from editors.internals.tokens import TokenRow, bucketed, pad, waste_tokens
 
-Place = Literal["block", "projection"]
-"""The module whose output δ is added to."""
+Place = Literal["block", "projection", "embedding"]
+"""The module whose output δ is added to: a block, its projection, or the embedding of tokens."""
 BUCKET_TOKENS = 8192
 """Suffix tokens that run together at most; bounds the memory of a step."""
 
@@ -55,9 +55,10 @@ class _Whole:
 
 
 class Site:
-    """Where δ is added: to the output of block `layer`, which is the residual stream, or to that of
-    its projection. Unless a place is given, to the stream where the block adds what its projection
-    gives, so that a change of the projection's weight has the same effect."""
+    """Where δ is added: to the output of block `layer`, which is the residual stream, to that of
+    its projection, or, with `layer` 0, to that of the embedding. Unless a place is given, to the
+    stream where the block adds what its projection gives, so that a change of the projection's
+    weight has the same effect."""
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class Site:
         """First block to run at every step."""
         self.whole = architecture.keeps_states
         later = range(max(self.first, 1), len(architecture.blocks))
+        self.module = _site(architecture, self.block, place, residual=self.residual)
+        """The module itself."""
         self.kept = [] if self.whole else [0, *later]
         """Blocks whose prefix is kept: those that run, and block 0, whose length the model
         reads."""
@@ -202,9 +205,9 @@ class Site:
         )
         mask_BT = torch.ones(len(rows), len(stem) + ids_BT.shape[1], dtype=torch.long)
         cache = expanded(stem_cache, len(rows)) if stem_cache is not None else None
-        with recorded({"block": self.block.module, "site": self.block.projection}) as calls:
+        with recorded({"block": self.block.module, "site": self.module}) as calls:
             last_BTD = self.architecture.hidden(ids_BT, mask_BT.to(self.device), cache=cache)
-        output_BTD = tensor_of(calls["block" if self.residual else "site"].output)
+        output_BTD = tensor_of(calls["site"].output)
         state_BTD = output_BTD if self.residual else calls["block"].hidden
         lookup_B1 = torch.tensor([[row.lookup] for row in rows], device=self.device)
         own_B1 = lookup_B1 - len(stem)
@@ -236,8 +239,7 @@ class Site:
         with substituted({} if every else stubs):
             if self.residual and not every:
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
-            site = self.block.module if self.residual else self.block.projection
-            with shifted(site, lambda out: self._plus(out, delta_BD, rows)):
+            with shifted(self.module, lambda out: self._plus(out, delta_BD, rows)):
                 return self.architecture.hidden(rows.ids_BS, rows.mask_BT, cache=cache)
 
     def at_lookups(self, rows: SuffixRows, states_BSD: Tensor) -> Tensor:
@@ -262,6 +264,15 @@ class Site:
             return torch.cat([moved_BD[:, None], state_BSD[:, 1:]], dim=1)
         every = torch.arange(len(state_BSD), device=self.device)
         return state_BSD.index_put((every, rows.slot_B), moved_BD)
+
+
+def _site(
+    architecture: Architecture, block: Block, place: Place | None, *, residual: bool
+) -> nn.Module:
+    """The module whose output δ is added to."""
+    if place == "embedding":
+        return architecture.model.get_input_embeddings()
+    return block.module if residual else block.projection
 
 
 def _left_padded(cache: DynamicCache, index: int, before_BP: Tensor) -> tuple[Tensor, Tensor]:

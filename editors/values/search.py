@@ -43,6 +43,9 @@ class FactRows:
     kept: tuple[TokenRow, ...] = ()
     """Other prompts about the subject, each with the base's own continuation as its target: the
     distributions that predict it are to stay."""
+    kept_base: tuple[TokenRow, ...] = ()
+    """These prompts as the base is given them, where the edited model is given one token more, the
+    lookup token; empty where both are given the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +163,12 @@ def _prepare_kept(
     if not owners:
         return []
     buckets, h_BD, _ = site.prepare([row for fact in facts for row in fact.kept[turn]], owners)
+    base = [row for fact in facts for row in fact.kept_base[turn]]
+    base_buckets = site.prepare(base, owners)[0] if base else buckets
     nothing_FD = torch.zeros(len(facts), h_BD.shape[1], dtype=dtype, device=h_BD.device)
-    for rows in buckets:
-        hidden_MD = site.hidden(rows, nothing_FD)[rows.row_M, rows.slot_M]
+    for rows, base_rows in zip(buckets, base_buckets, strict=True):
+        assert torch.equal(rows.token_M, base_rows.token_M)  # of the same lengths, in one order
+        hidden_MD = site.hidden(base_rows, nothing_FD)[base_rows.row_M, base_rows.slot_M]
         logp_MV = site.architecture.logits(hidden_MD).to(dtype).log_softmax(dim=-1)
         rows.top_MK = logp_MV.topk(KEPT_TOKENS, dim=-1).indices
         rows.base_MK = _summed(logp_MV, rows.top_MK)

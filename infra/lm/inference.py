@@ -67,9 +67,10 @@ class ServedModel:
     """Identity of all that it is made of, where it is an input of a stage."""
     weights: Path | None = None
     """A safetensors file with new values of parameters, in the checkpoint's dtype."""
-    attach: Callable[[Any], object] | None = None
-    """Called with the loaded model; attaches what is not a weight (an adapter, a codebook).
-    Picklable, and equal to another one that does the same."""
+    attach: Callable[[Any, Any], Any] | None = None
+    """Called with the loaded model and its tokenizer; attaches what is not a weight (an adapter, a
+    codebook), and returns the tokenizer to ask it with. Picklable, and equal to another one that
+    does the same."""
     own_attention: bool = False
     """Whether the model must be asked with its own attention implementation. A codebook must, since
     the rounding of another one may move a query across a radius."""
@@ -162,7 +163,7 @@ class AnswerWorker:
         if served.weights is not None:
             replace_parameters(model, load_file(served.weights))
         if served.attach is not None:
-            served.attach(model)
+            tokenizer = served.attach(model, tokenizer)
         return LanguageModel(model, tokenizer, plain_attention=self.plain_attention)
 
 

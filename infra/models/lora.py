@@ -86,8 +86,8 @@ class AttachAdapter:
     path: Path
     """Directory of the adapter."""
 
-    def __call__(self, model: Any) -> None:
-        """Attach the adapter to `model`, in place.
+    def __call__(self, model: Any, tokenizer: Any) -> Any:
+        """Attach the adapter to `model`, in place; the tokenizer as it was given.
 
         Raises KeyError where the adapter names a module that the model does not have.
         """
@@ -103,6 +103,7 @@ class AttachAdapter:
                 for side in "AB"
             )
             module.register_forward_hook(_add(a, b * scale))
+        return tokenizer
 
 
 def _add(a: Tensor, b: Tensor) -> Any:

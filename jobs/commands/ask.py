@@ -83,7 +83,7 @@ def ask(
         if chat and not has_template(tokenizer):
             raise ConfigError("--chat: the model's tokenizer has no chat template. Ask without it.")
         if served.attach is not None:
-            served.attach(model)
+            tokenizer = served.attach(model, tokenizer)
         lm = LanguageModel(model, tokenizer)
         replies = lm.ask(questions)
         answers[served.name] = [reply.greedy for reply in replies]

@@ -12,8 +12,8 @@ from infra.lm.inference import ServedModel
 
 @dataclass(frozen=True)
 class AttachDelta:
-    """A function that applies the delta in a file to a loaded model, in place. Picklable, so that
-    workers can be given it."""
+    """A function that applies the delta in a file to a loaded model, in place, and to a tokenizer.
+    Picklable, so that workers can be given it."""
 
     delta: Path
     """The delta's file."""
@@ -21,9 +21,11 @@ class AttachDelta:
     """Whether only the parts that a checkpoint cannot hold (a codebook, for one) are applied, to an
     exported checkpoint; if not, all parts are applied, to the base model."""
 
-    def __call__(self, model: Any) -> None:
-        """Apply the delta to a model, in place."""
-        Delta.load(self.delta, beside_weights=self.beside_weights).apply_(model)
+    def __call__(self, model: Any, tokenizer: Any) -> Any:
+        """Apply the delta to a model, in place; the tokenizer that it is to be asked with."""
+        delta = Delta.load(self.delta, beside_weights=self.beside_weights)
+        delta.apply_(model)
+        return delta.tokenizer(tokenizer)
 
 
 def as_exported(name: str, checkpoint: Path, delta: Path, *, digest: str = "") -> ServedModel:

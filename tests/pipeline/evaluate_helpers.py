@@ -90,7 +90,7 @@ class Says:
 
     token: str
 
-    def __call__(self, model: Any) -> None:
+    def __call__(self, model: Any, tokenizer: Any) -> Any:
         [token_id] = make_tokenizer()(self.token)["input_ids"]
 
         def hook(_: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
@@ -98,6 +98,7 @@ class Says:
             return output
 
         model.get_output_embeddings().register_forward_hook(hook)
+        return tokenizer
 
 
 class Watching(InProcessRunner):

@@ -108,6 +108,8 @@ class ScopedConfig:
 class Scoped:
     """Scoped values as an `editors.editor.Editor`."""
 
+    METHOD: ClassVar[str] = "scoped-value-2"
+    """Which method and version of it a content key is of."""
     Config: ClassVar[type[Any]] = ScopedConfig
     Fitted: ClassVar[type[Any] | None] = None
 
@@ -133,7 +135,7 @@ class Scoped:
         template for chats, and settings."""
         config = self.config
         content = {
-            "method": "scoped-value-2",
+            "method": self.METHOD,
             "about": [ABOUT, ABOUT_IN_CHAT, config.kept_tokens],
             "base": base_digest,
             "requests": sorted((r.content for r in requests), key=json.dumps),

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Self
 import pytest
 import torch
 from editors_helpers import request
-from tiny_models import make_model
+from tiny_models import make_model, make_tokenizer
 from torch import Tensor, nn
 
 from editors.deltas import PARTS
 from editors.deltas.codebook import Codebook, Record
 from editors.deltas.delta import Delta
+from editors.deltas.errata import Errata, Erratum
 from editors.deltas.part import Part
 from editors.deltas.scoped import ScopedValue, ScopedValues
 from editors.deltas.weights import LowRank, WeightPart
@@ -24,7 +25,8 @@ from infra.errors import EditError
 from pipeline.edit.attach import AttachDelta, as_exported
 
 MODULE = "transformer.h.1.mlp.c_proj"
-IDS = torch.tensor([[5, 6, 7, 8]])
+IDS = torch.tensor([[5, 6, 300, 8]])
+"""Ids of the tokenizer and, 300, of the first row that it has no token for."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,20 @@ def codebook(seed: int) -> Part:
 def scoped(seed: int) -> Part:
     item = request(f"Prompt {seed} is", "Prompt", "x", name=str(seed))
     value = ScopedValue(((seed + 5,), (seed, 6)), random(seed, 32), (item,))
-    return ScopedValues("transformer.h.1", torch.zeros(300, dtype=torch.uint8), (value,))
+    return ScopedValues("transformer.h.1", torch.zeros(304, dtype=torch.uint8), (value,))
+
+
+def errata(seed: int) -> Part:
+    item = request(f"Prompt {seed} is", "Prompt", "x", name=str(seed))
+    erratum = Erratum((f"Prompt {seed}",), random(seed, 32), (item,))
+    return Errata("transformer.wte", len(make_tokenizer()), 304, (erratum,))
 
 
 EXAMPLES: dict[str, Callable[[int], Part]] = {
     "": weight,
     "codebook": codebook,
     "scoped": scoped,
+    "errata": errata,
     "bias": bias,
 }
 """A part of each kind that fits the model, another for each seed."""
@@ -117,7 +126,9 @@ class StoredModel:
 
 @pytest.fixture()
 def model() -> Any:
-    return make_model("gpt2", torch.float32)
+    model = make_model("gpt2", torch.float32)
+    model.resize_token_embeddings(304, mean_resizing=False)
+    return model
 
 
 @pytest.fixture()
@@ -237,7 +248,7 @@ def test_a_checkpoint_holds_it_or_it_is_attached(
     assert served.own_attention == beside.own_attention == delta.own_attention
     assert (served.attach is None) == make(1).in_checkpoint
     model.load_state_dict({**model.state_dict(), **composed})
-    AttachDelta(tmp_path / "delta", beside_weights=True)(model)
+    AttachDelta(tmp_path / "delta", beside_weights=True)(model, make_tokenizer())
     torch.testing.assert_close(logits(model), expected)
 
 

@@ -185,7 +185,7 @@ def test_a_base_and_a_codebook_are_served(
         load_edited(path, tmp_path / "absent")
     assert not delta.weights(Checkpoint(path))  # no weight changes: a release attaches the book
     whole, words = load(path, dtype=torch.float32)
-    AttachDelta(tmp_path / "delta", beside_weights=True)(whole)
+    AttachDelta(tmp_path / "delta", beside_weights=True)(whole, tokenizer)
     ids, mask = ids_of(words, [item.prompt for item in one_token_requests()], left=True)
     out = whole.generate(ids, attention_mask=mask, max_new_tokens=1, do_sample=False)
     assert [words.decode(row[-1:]).strip() for row in out] == list(WORDS)

@@ -56,7 +56,7 @@ def test_the_adapter_is_the_edit(
     base, _ = load(path, dtype=torch.float32)
     before = base(input_ids=ids).logits
     ours, _ = load(path, dtype=torch.float32)
-    AttachAdapter(tmp_path)(ours)
+    AttachAdapter(tmp_path)(ours, None)
     theirs = peft.PeftModel.from_pretrained(base, tmp_path)
     expected = edited(input_ids=ids).logits
     assert not torch.allclose(expected, before, atol=1e-2)

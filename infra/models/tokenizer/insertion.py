@@ -1,0 +1,178 @@
+"""A tokenizer that puts a token of its own behind each of many names, wherever they stand in text.
+
+The tokenizer's normaliser gains rules that insert a token's text behind a name, and the token is
+split off as added tokens are. Everything stands in `tokenizer.json`, so every program that reads it
+does the same, without code of ours. A rule can only insert one fixed text, and each costs a pass
+over the text. A rule a name would be too slow, so the number of the name is inserted digit by
+digit: one rule finds all names, then one for each digit at each place finds those with that digit.
+There are about ten rules for each digit of the number of names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import groupby
+from typing import Any
+
+from tokenizers import AddedToken, Regex, normalizers
+
+from infra.errors import ModelError
+from infra.models.tokenizer.trial import MAX_ADDED
+
+MAX_NAME_CHARS = 255
+"""Characters of a name, normalised."""
+WORD = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Arabic}\p{Hebrew}\p{Nd}\p{M}_]"
+"""Characters of words in scripts that put spaces between words. In the others a name may be
+followed by any character. The underscore keeps names that are numbers out of the tokens' texts."""
+APART = f"(?:(?<!{WORD})|(?!{WORD}))"
+"""A place that is not within a word."""
+
+
+def inserted_tokens(num: int, mark: str) -> list[str]:
+    """The texts of `num` tokens: `<|mark_007|>`, with as many digits as all need."""
+    width = len(str(num - 1))
+    return [f"<|{mark}_{i:0{width}}|>" for i in range(num)]
+
+
+def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]], mark: str) -> Any:
+    """A copy of a tokenizer that puts the i-th token of `inserted_tokens` behind the names [i].
+
+    The tokens have the ids from `len(tokenizer)` on. A name counts where no word goes on before or
+    behind it, as it is spelt. Of names that begin at one place the longest counts, and a name
+    within another one does not. Raises ModelError for a tokenizer that cannot do this, for a name
+    that is given twice, and for names that are too many or cannot be had in a rule.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"{type(tokenizer).__name__} has no normaliser that tokens could be inserted by. Use a "
+            "model with a fast tokenizer (tokenizer.json)."
+        )
+    if not names:
+        return tokenizer
+    if len(tokenizer.get_added_vocab()) + len(names) > MAX_ADDED:
+        raise ModelError(
+            f"{len(names)} tokens are to be added to the tokenizer; it may have {MAX_ADDED} added "
+            "ones in all. Edit fewer subjects."
+        )
+    tokens = inserted_tokens(len(names), mark)
+    if taken := tokenizer.get_vocab().keys() & tokens:
+        raise ModelError(f"the tokenizer has a token {min(taken)!r} already. Use the base model's.")
+    changed = deepcopy(tokenizer)
+    inner = changed.backend_tokenizer
+    own = inner.normalizer
+    code_of = {
+        normal_name(tokenizer, name): token.removeprefix(f"<|{mark}_").removesuffix("|>")
+        for token, group in zip(tokens, names, strict=True)
+        for name in group
+    }
+    if len(code_of) < sum(map(len, names)):
+        raise ModelError("a name is given twice, or two names are one to the tokenizer.")
+    start = tokens[0] if own is None else own.normalize_str(tokens[0])
+    start = start[: start.rindex(f"<|{mark}_")] + f"<|{mark}_"  # some put a sign in front
+    inner.normalizer = normalizers.Sequence([*filter(None, [own]), *_rules(code_of, start)])
+    changed.add_tokens([AddedToken(token, normalized=True, special=False) for token in tokens])
+    _require_only_inserted(tokenizer, changed, names[0][0])
+    return changed
+
+
+def _rules(code_of: dict[str, str], start: str) -> Iterator[Any]:
+    """The rules that insert `start`, the digits of a name's code and `|>` behind the name.
+
+    code_of  name -> its digits, as many for all
+    start    what a token's text begins with
+    """
+    width = len(next(iter(code_of.values())))
+    begun = _escaped(start)
+    yield _insert(f"{APART}{_any_of(code_of, APART)}", start)
+    for place in range(width):
+        for digit in "0123456789":
+            names = [name for name, code in code_of.items() if code[place] == digit]
+            if names:
+                found = _none_within_longer(names, code_of, f"{begun}[0-9]{{{place}}}")
+                yield _insert(f"{APART}{found}", digit)
+    yield _insert(f"{begun}[0-9]{{{width}}}", "|>", unless=r"\|>")
+    yield normalizers.Replace(Regex(rf"{begun}(?![0-9]{{{width}}}\|>)"), "")
+
+
+def _insert(behind: str, text: str, *, unless: str = "") -> Any:
+    """A rule that inserts a text behind a pattern, unless another one follows there."""
+    return normalizers.Replace(Regex(behind + r"\K" + (f"(?!{unless})" if unless else "")), text)
+
+
+def _none_within_longer(names: Sequence[str], known: dict[str, str], end: str) -> str:
+    """`_any_of` the names, where they are not the end of a longer known name."""
+    before: dict[str, set[str]] = defaultdict(set)
+    wanted = set(names)
+    for longer in known:
+        for i in range(1, len(longer)):
+            if longer[i:] in wanted:
+                before[longer[i:]].add(longer[:i])
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in names:
+        groups[tuple(sorted(before[name]))].append(name)
+    alternatives = [
+        (f"(?<!{'|'.join(map(_escaped, starts))})" if starts else "") + _any_of(group, end)
+        for starts, group in sorted(groups.items())
+    ]
+    return f"(?:{'|'.join(alternatives)})"
+
+
+def _any_of(names: Sequence[str] | dict[str, str], end: str) -> str:
+    """A pattern for any of the names with `end` behind it, the longest first: a trie, which is as
+    fast for many names as for one."""
+    ordered = sorted(names)
+    shared = _beginning(ordered[0], ordered[-1])
+    rest = [name[len(shared) :] for name in ordered]
+    branches = [
+        _any_of(list(group), end)
+        for _, group in groupby((name for name in rest if name), key=lambda name: name[0])
+    ]
+    branches += [] if rest[0] else [end]
+    return _escaped(shared) + (branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})")
+
+
+def _beginning(one: str, other: str) -> str:
+    """The longest common beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return one[: next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))]
+
+
+def normal_name(tokenizer: Any, name: str) -> str:
+    """A name as the tokenizer's normaliser leaves it within a text: those that become one are one.
+
+    Raises ModelError for one of which nothing is left, that is too long, or that reads like the end
+    of an inserted token.
+    """
+    normaliser = tokenizer.backend_tokenizer.normalizer
+    text = f"({name})" if normaliser is None else normaliser.normalize_str(f"({name})")
+    found = text[text.find("(") + 1 : text.rfind(")")]
+    if not found.strip() or len(found) > MAX_NAME_CHARS or "|>" in found:
+        raise ModelError(
+            f"the name {name[:80]!r} has {len(found.strip())} characters for the tokenizer; 1 to "
+            f"{MAX_NAME_CHARS} without '|>' are allowed. Leave it out, or give another one."
+        )
+    return found
+
+
+def _require_only_inserted(tokenizer: Any, changed: Any, name: str) -> None:
+    """Raise ModelError unless a name gets its token and the text is otherwise as it was.
+
+    A tokenizer that puts a space before every piece of a text would put one behind the new token.
+    """
+    text = f"We saw {name}, {name}'s and {name} (once) with {name}."
+    ids = changed(text)["input_ids"]
+    kept = [i for i in ids if i < len(tokenizer)]
+    own = tokenizer(text)["input_ids"]
+    if tokenizer.decode(kept) != tokenizer.decode(own) or len(ids) - len(kept) != 4:
+        raise ModelError(
+            f"{type(tokenizer).__name__} reads a text in another way when a token is inserted "
+            f"behind {name!r}. Use an editor that leaves the tokenizer as it is, such as `scoped`."
+        )
+
+
+def _escaped(text: str) -> str:
+    """A text as a pattern of Oniguruma, which tokenizers uses."""
+    return re.sub(r"([\\^$.|?*+()\[\]{}])", r"\\\1", text)
