@@ -30,7 +30,7 @@ NAMES: Mapping[str, str] = {
     "ES": "new answer is likeliest",
     "chat_ES": "likeliest in a chat",
     "PS": "likeliest in other words",
-    "chat_PS": "other words, in a chat: likeliest",
+    "chat_PS": "chat: likeliest, other words",
     "S": "harmonic mean of ES, PS, NS",
     "contains": "answer is in the text",
     "retention": "older facts still right",
