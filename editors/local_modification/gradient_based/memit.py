@@ -67,9 +67,10 @@ class MemitConfig:
     """Contexts besides the bare prompt. 0 to 10."""
     context_tokens: int = 10
     """Tokens that the model adds to a context's starter. 1 to 100."""
-    chat: bool = True
+    chat: bool = False
     """Whether a fact's question in the tokenizer's template for chats is among the contexts, where
-    both are there."""
+    both are there. It raises what is known in a chat, and changes other chats: their tokens are not
+    in the statistics that hold ordinary text."""
     values: ValueConfig = field(default_factory=ValueConfig)
     """The search for values."""
     chunk: int = 64
