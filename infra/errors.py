@@ -4,8 +4,19 @@ All are picklable, since Ray carries them between processes: the message is the 
 """
 
 
+LONGEST = 1600
+"""Characters of a message at most. What is left out of a longer one is in its middle, where the
+text that was given stands."""
+
+
 class CorrigendaError(Exception):
     """Root of all errors raised on purpose. The command line prints its message and exits 1."""
+
+    def __init__(self, message: str) -> None:
+        half = LONGEST // 2
+        if len(message) > LONGEST:
+            message = f"{message[:half]} [...] {message[-half:]}"
+        super().__init__(message)
 
 
 class ConfigError(CorrigendaError, ValueError):

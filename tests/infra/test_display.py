@@ -123,7 +123,11 @@ def test_json_is_the_same_value(monkeypatch: pytest.MonkeyPatch, encoding: str) 
 
 def test_nothing_is_printed_past_this_module() -> None:
     """No other module of the program makes a console or prints by itself."""
-    between_programs = {"infra/execution/watchdog.py", "infra/models/tokenizer/program.py"}
+    between_programs = {
+        "infra/execution/watchdog.py",
+        "infra/lm/chat_program.py",
+        "infra/models/tokenizer/program.py",
+    }
     found = []
     for package in ("discovery", "editors", "infra", "jobs", "pipeline"):
         for path in (ROOT / package).rglob("*.py"):

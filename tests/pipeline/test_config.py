@@ -109,6 +109,7 @@ def test_any_text(world: Callable[..., Path], edits: list[tuple[float, int, str]
         ("a." * 500 + "b = 1\n", "nested deeper than 32 levels"),
         ('[model]\nlicense = "a\\u0000b"\n', "text has no NUL"),
         ('[edit]\ntext = "nope"\n', "edit.text .*nope: No such file"),
+        (f'[edit]\ntext = "{"9" * 5000}"\n', "edit.text .*9 \\[...\\] 9.*: File name too long"),
         ('[evaluate]\ntext = "."\n', "evaluate.text .*it is a directory"),
         ('[evaluate]\ntext = "/dev/zero"\n', "it is a device"),
         ('[edit]\ntext = "text.bin"\n', "not UTF-8"),
