@@ -3,7 +3,6 @@
 All are picklable, since Ray carries them between processes: the message is the only argument.
 """
 
-
 LONGEST = 1600
 """Characters of a message at most. What is left out of a longer one is in its middle, where the
 text that was given stands."""
