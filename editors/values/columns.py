@@ -75,19 +75,19 @@ def even_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
     return [items[start:end] for start, end in pairwise(starts)]
 
 
-def following(tokenizer: Any, request: EditRequest, *, chat: bool) -> tuple[TokenRow, ...]:
+def following(tokenizer: Any, request: EditRequest) -> tuple[TokenRow, ...]:
     """What the target is to follow besides the prompt: a row of each other wording, and `asked`."""
     rows = (
         encode(tokenizer, wording.text, wording.subject_span, request.target)
         for wording in request.wordings
     )
-    return (*rows, *asked(tokenizer, request, chat=chat))
+    return (*rows, *asked(tokenizer, request))
 
 
-def asked(tokenizer: Any, request: EditRequest, *, chat: bool) -> tuple[TokenRow, ...]:
-    """With `chat`, the request's question in the tokenizer's template, the target, and the end of
-    an answer; nothing where there is no question or no template."""
-    if not (chat and request.question and has_template(tokenizer)):
+def asked(tokenizer: Any, request: EditRequest) -> tuple[TokenRow, ...]:
+    """The request's question in the tokenizer's template for chats, the target, and the end of an
+    answer; nothing where there is no question or no template."""
+    if not (request.question and has_template(tokenizer)):
         return ()
     end = answer_end(tokenizer)
     return (in_chat(tokenizer, request.question, request.target, end=end),)
@@ -99,12 +99,12 @@ def columns_of(
     texts: Sequence[str],
     refused: dict[str, str],
     *,
-    chat: bool,
+    wordings: bool = False,
 ) -> list[Column]:
     """Columns in order of their first request; `refused` gains those that cannot be tokenised.
 
-    texts  the contexts, the empty one first
-    chat   whether the question in a chat is among a request's rows
+    texts     the contexts, the empty one first
+    wordings  whether a request's rows are also those of `following`
 
     Requests join when their bare rows have the same tokens up to the subject's last: the model's
     state there is then the same, and two values for one state would cancel out. The same prompt and
@@ -116,7 +116,7 @@ def columns_of(
             continue
         try:
             rows = tuple(in_context(tokenizer, request, text) for text in texts)
-            rows = (*rows, *following(tokenizer, request, chat=chat))
+            rows = (*rows, *(following(tokenizer, request) if wordings else ()))
             bottom = essence(tokenizer, request.subject)
         except EditError as error:
             refused[request.id] = str(error)

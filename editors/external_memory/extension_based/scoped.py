@@ -259,7 +259,8 @@ class Scoped:
                 continue
             try:
                 rows = _rows(base.tokenizer, request, texts, end)
-                rows = (*rows, *asked(base.tokenizer, request, chat=self.config.chat))
+                if self.config.chat:
+                    rows = (*rows, *asked(base.tokenizer, request))
                 bottom = essence(base.tokenizer, request.subject)
             except EditError as error:
                 refused[request.id] = str(error)

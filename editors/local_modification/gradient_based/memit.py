@@ -67,10 +67,11 @@ class MemitConfig:
     """Contexts besides the bare prompt. 0 to 10."""
     context_tokens: int = 10
     """Tokens that the model adds to a context's starter. 1 to 100."""
-    chat: bool = False
-    """Whether a fact's question in the tokenizer's template for chats is among the contexts, where
-    both are there. It raises what is known in a chat, and changes other chats: their tokens are not
-    in the statistics that hold ordinary text."""
+    wordings: bool = False
+    """Whether a request's other wordings are among the contexts, and its question in the
+    tokenizer's template for chats. They raise what is known in a chat; but a change of weights that
+    is to serve them all serves the prompt less, and changes other chats, whose tokens are not in
+    the statistics that hold ordinary text."""
     values: ValueConfig = field(default_factory=ValueConfig)
     """The search for values."""
     chunk: int = 64
@@ -199,7 +200,7 @@ class Memit:
         content = {
             "method": "memit-value-3",
             "base": base_digest,
-            "requests": sorted((r.content for r in (request, *joined)), key=json.dumps),
+            "requests": sorted((self._content(r) for r in (request, *joined)), key=json.dumps),
             "chat": template,
             "contexts": [STARTERS[: config.num_prefixed], config.context_tokens],
             "layer": config.layers[-1] if config.layers else "default",
@@ -207,6 +208,12 @@ class Memit:
             "metric": metric,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _content(self, request: EditRequest) -> list[Any]:
+        """What a value depends on of a request."""
+        if self.config.wordings:
+            return request.content
+        return [request.prompt, *request.subject_span, request.target]
 
     def prepare(self, call: EditorCall[Statistics], requests: Sequence[EditRequest]) -> Work:
         """Refused: the same prompt asked for different targets, rows that cannot be tokenised, keys
@@ -289,11 +296,11 @@ class Memit:
     ) -> list[Column]:
         """Columns of the requests that are not refused, in this model's contexts."""
         texts = self._contexts.of(base.model, base.tokenizer)
-        return columns_of(base.tokenizer, requests, texts, refused, chat=self.config.chat)
+        return columns_of(base.tokenizer, requests, texts, refused, wordings=self.config.wordings)
 
     def _key(self, column: Column, base: Base, fitted: Statistics) -> str:
         first, *joined = column.requests
-        template = chat_template(base.tokenizer) if self.config.chat else ""
+        template = chat_template(base.tokenizer) if self.config.wordings else ""
         return self.value_key(first, base.digest, joined, fitted.site_digest, template)
 
     def _screened(

@@ -52,7 +52,7 @@ def test_an_edited_model_has_the_values(kind: str, tokenizer: Any) -> None:
     model = make_model(kind)
     layers = (1,) if kind == "gemma3_text" else (1, 2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    config = small_config(layers=layers, cov_ratio=1e-9, ridge=1e-9)
+    config = small_config(layers=layers, cov_ratio=1e-9, ridge=1e-9, wordings=True)
     requests = some_requests()[:3]
     other = Wording("The club of Tom Brady is", (12, 21))
     requests[0] = replace(requests[0], wordings=(other,))
@@ -279,12 +279,15 @@ def test_value_keys_follow_the_content() -> None:
         editor.value_key(replace(one, target="Rome"), "base"),
         editor.value_key(one, "base", [two]),
         Memit(replace(config, layers=(1,))).value_key(one, "base"),
-        editor.value_key(replace(one, aliases=("Brady",)), "base"),
+        Memit(replace(config, wordings=True)).value_key(one, "base"),
         editor.value_key(one, "base", template="{{ messages }}"),
         Memit(replace(config, num_prefixed=1)).value_key(one, "base"),
         Memit(replace(config, values=ValueConfig(steps=3))).value_key(one, "base"),
     }
     assert len(others | {key}) == 9
+    more = replace(one, wordings=(Wording("The club of Tom Brady is", (12, 21)),))
+    assert editor.value_key(more, "base") == key
+    assert Memit(replace(config, wordings=True)).value_key(more, "base") not in {key, *others}
     assert Memit(replace(config, cov_ratio=9.0, chunk=1)).value_key(one, "base") == key
 
 
