@@ -12,6 +12,7 @@ class CorrigendaError(Exception):
     """Root of all errors raised on purpose. The command line prints its message and exits 1."""
 
     def __init__(self, message: str) -> None:
+        """message  one line; one of more than `LONGEST` characters is cut in its middle"""
         half = LONGEST // 2
         if len(message) > LONGEST:
             message = f"{message[:half]} [...] {message[-half:]}"
