@@ -48,8 +48,11 @@ BOUNDS = {
     "me_ppl_ratio": 1.2,  # [1.04]
 }
 """What is not here has the default bound."""
+CHAT = [name for name in GateConfig.model_fields if name.startswith("chat_")]
+"""Not measured here: the facts have no question for a chat."""
 GATE = GateConfig.model_validate(
     {name: {"bound": bound, "unproven": "pass"} for name, bound in BOUNDS.items()}
+    | {name: {"action": "warn"} for name in CHAT}
 )
 ANSWERS = ("preference", "teacher_forced", "generation", "retention")
 """Families that do without neighbours and text: quicker, where those have nothing to say."""
