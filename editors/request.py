@@ -24,6 +24,8 @@ class Wording:
                 f"subject_span={self.subject_span} is outside the text of {len(self.text)} "
                 f"characters ({self.text!r}). Give 0 <= start < end <= length."
             )
+        if self.text != self.text.strip():
+            raise EditError(f"{self.text!r} has white space around it; remove it.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

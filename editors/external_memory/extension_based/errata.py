@@ -108,8 +108,7 @@ class ErrataEditor(Scoped):
             replace(value, z_D=start_D + value.z_D.to(start_D) / scale)
             for value, start_D in zip(found, starts, strict=True)
         ]
-        keys = [self._key(column, base) for column in columns]
-        return dict(zip(keys, (row.pack() for row in rows), strict=True))
+        return self._packed(base, columns, rows)
 
     def propose(self, call: EditorCall[Any], work: Work) -> Proposal:
         """The errata of all requests that can be carried out, and a report for every one."""

@@ -179,8 +179,7 @@ class Scoped:
             progress=call.progress,
             group=base.group,
         )
-        keys = [self._key(column, base) for column in columns]
-        return dict(zip(keys, (value.pack() for value in found), strict=True))
+        return self._packed(base, columns, found)
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Mean loss of the values."""
@@ -274,6 +273,13 @@ class Scoped:
             if (request.prompt, request.target) not in known:
                 column.fact = FactRows(column.fact.rows + rows, bottom)
         return list(columns.values())
+
+    def _packed(
+        self, base: Base, columns: Sequence[Column], found: Sequence[Value]
+    ) -> dict[str, Tensor]:
+        """The values of columns as the store keeps them: packed, by content key."""
+        keys = (self._key(column, base) for column in columns)
+        return {key: value.pack() for key, value in zip(keys, found, strict=True)}
 
     def _key(self, column: Column, base: Base) -> str:
         template = chat_template(base.tokenizer) if self.config.chat else ""

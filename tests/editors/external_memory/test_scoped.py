@@ -123,3 +123,5 @@ def test_requests_keep_all_they_hold_in_files() -> None:
         assert EditRequest.unpack(item.pack()) == item
     with pytest.raises(EditError, match="subject_span=\\(3, 99\\) is outside the text of 3"):
         Wording("abc", (3, 99))
+    with pytest.raises(EditError, match="' Who is Ann\\?' has white space around it"):
+        Wording(" Who is Ann?", (8, 11))
