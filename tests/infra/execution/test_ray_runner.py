@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray import cloudpickle
 
 from infra.errors import SourceError
@@ -71,8 +73,6 @@ def test_a_workers_error_is_its_own(ray_runner: Runner) -> None:
 
 def test_a_dead_worker_comes_back(ray_runner: Runner, tmp_path: Path) -> None:
     """kill -9 of an actor loses no shard."""
-    from functools import partial
-
     made = partial(dies_once, tmp_path / "died")
     assert list(ray_runner.map(made, range(4), resources=Resources())) == [0, 1, 2, 3]
     assert (tmp_path / "died").exists()
@@ -159,26 +159,41 @@ def test_a_dead_worker_comes_back_to_shards_that_are_made(
     ray_runner: Runner, tmp_path: Path
 ) -> None:
     """kill -9 of an actor with two shards in hand loses none of them."""
-    from functools import partial
-
     made = partial(dies_once, tmp_path / "died")
     assert list(ray_runner.map(made, iter(range(9)), resources=Resources())) == list(range(9))
     assert (tmp_path / "died").exists()
 
 
-def pid() -> Callable[[int], int]:
-    """A worker that says where it is."""
-    return lambda _: os.getpid()
+def meeting(path: Path, size: int) -> Callable[[int], int]:
+    """A worker that says where it is, once `size` processes have come to `path`."""
+
+    def worker(_: int) -> int:
+        (path / str(os.getpid())).touch()
+        until = time.monotonic() + 120
+        while len(list(path.iterdir())) < size and time.monotonic() < until:
+            time.sleep(0.01)
+        return os.getpid()
+
+    return worker
 
 
-def test_processes_outlive_a_call(ray_runner: Runner) -> None:
+def test_processes_outlive_a_call(ray_runner: Runner, tmp_path: Path) -> None:
     """Two calls with other workers run in the same processes; after an error in new ones."""
-    before = set(ray_runner.map(pid, range(8), resources=Resources()))
+    size = int(ray.cluster_resources()["CPU"])
+
+    def processes(name: str) -> set[int]:
+        path = tmp_path / name
+        path.mkdir()
+        made = partial(meeting, path, size)
+        return set(ray_runner.map(made, range(4 * size), resources=Resources()))
+
+    before = processes("before")
+    assert len(before) == size
     assert list(ray_runner.map(square, [3], resources=Resources())) == [9]
-    assert set(ray_runner.map(pid, range(8), resources=Resources())) <= before
+    assert processes("same") == before
     with pytest.raises(SourceError):
         list(ray_runner.map(square, [-1], resources=Resources()))
-    assert not set(ray_runner.map(pid, range(8), resources=Resources())) & before
+    assert not processes("new") & before
 
 
 def test_joins_a_running_cluster(world: Any, tmp_path: Path) -> None:
