@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.deltas.delta import Delta
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 
 F = TypeVar("F")
 
@@ -133,6 +133,9 @@ class EditorCall(Generic[F]):
     """Where the caller keeps what `find_values` returns, and `propose` how far it is."""
     progress: Progress = silent
     """Told how far the call is."""
+    relations: Mapping[str, tuple[Wording, ...]] = field(default_factory=dict)
+    """What prompts may be about: id of a relation -> texts of it, each with some subject and cut
+    before the object. An edit is to show in prompts about its own relation only."""
 
 
 class Editor(Protocol):

@@ -51,6 +51,8 @@ class EditRequest:
     question: Wording | None = None
     """The fact as a question of a user in a chat, which the target is to answer; None where there
     is none."""
+    relation: str = ""
+    """Id of the relation, as in `EditorCall.relations`."""
     subject_id: str = ""
     """Id of the subject in its source. Two subjects may have one name."""
     aliases: tuple[str, ...] = ()
@@ -76,20 +78,22 @@ class EditRequest:
         empty."""
         first = [self.id, self.prompt, list(self.subject_span), self.target, list(self.old_targets)]
         texts = [*self.wordings, *([self.question] if self.question else [])]
-        if not (texts or self.subject_id or self.aliases):
+        if not (texts or self.subject_id or self.aliases or self.relation):
             return first
         packed = [[wording.text, *wording.subject_span] for wording in texts]
-        return [*first, packed, self.question is not None, self.subject_id, list(self.aliases)]
+        ids = [self.subject_id, self.relation]
+        return [*first, packed, self.question is not None, list(self.aliases), ids]
 
     @classmethod
     def unpack(cls, fields: Sequence[Any]) -> Self:
         """The request that `pack` packed."""
         name, prompt, (start, end), target, old, *more = fields
-        packed, asked, subject_id, aliases = more or ([], False, "", [])
+        packed, asked, aliases, (subject_id, relation) = more or ([], False, [], ("", ""))
         texts = [Wording(text, (start, end)) for text, start, end in packed]
         return cls(
             wordings=tuple(texts[: len(texts) - asked]),
             question=texts[-1] if asked else None,
+            relation=relation,
             subject_id=subject_id,
             aliases=tuple(aliases),
             id=name,

@@ -33,6 +33,7 @@ from pipeline.lineage import ancestors
 from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.output import Plan
 from pipeline.plan.triage import as_refusals
+from pipeline.plan.wordings import relation_texts
 from pipeline.release.output import as_released
 from pipeline.release.pages.page import PageInputs, render_page
 from pipeline.run import Run
@@ -141,6 +142,7 @@ class Attempts:
         return EditInputs(
             edits=edits,
             preserved=self.plan.preserved,
+            relations=relation_texts(self.relations),
             base=self.base,
             config=self.run.config.edit,
             device=compute.device,

@@ -1,4 +1,5 @@
-"""Scoped values: vectors added to a block's output, each only where its subject's name ends.
+"""Scoped values: vectors added to a block's output, each only where its subject's name ends, in a
+sentence that may be about the edited relation.
 
 A value is what a search found for the last token of a subject (`editors.values.search`). In force
 it changes no prompt in which no name of its subject stands, and values of other subjects do not
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from editors.deltas.part import Part
+from editors.deltas.relation_scope import RelationScope
 from editors.deltas.scoped_hooks import ScopedHooks
 from editors.request import EditRequest
 from infra.errors import EditError
@@ -78,6 +80,9 @@ class ScopedValue(SubjectValue[Name]):
     """The change where one subject's name ends: what is added to the block's output. Its names are
     given in tokens: within a sentence, at the beginning of a text, behind a mark."""
 
+    texts: tuple[int, ...] = ()
+    """Indices of its relations' and prompts' vectors in the part's scope."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScopedValues(Part):
@@ -92,6 +97,9 @@ class ScopedValues(Part):
     """`word_edges` of the tokenizer."""
     values: tuple[ScopedValue, ...] = ()
     """In the order of writing. A name is one value's only."""
+    scope: RelationScope | None = None
+    """What tells whether a sentence may be about an edited relation; None where no relations are
+    known: the values are in force in any sentence."""
 
     @property
     def size(self) -> int:
@@ -130,18 +138,26 @@ class ScopedValues(Part):
             subjects=[s for _, s in names],
             values_SD=torch.stack([value.value_D for value in self.values]),
             edges_V=self.edges_V,
+            scope=self.scope,
+            texts=[value.texts for value in self.values],
         ).detach
 
     def join(self, other: Part) -> Self:
         """With the other's values written later: they take over the names that are in both.
 
-        Raises EditError for another block or tokenizer.
+        Raises EditError for another block or tokenizer, and for other relations.
         """
         if not isinstance(other, ScopedValues) or self.target != other.target:
             raise EditError(f"scoped values of {self.target} and {other.target} do not join.")
         if not torch.equal(self.edges_V, other.edges_V):
             raise EditError(f"scoped values of {self.target} are of two different models.")
-        return replace(self, values=later_names(self.values, other.values))
+        if (self.scope is None) != (other.scope is None):
+            raise EditError(f"scoped values of {self.target} with and without relations.")
+        scope, later = self.scope, other.values
+        if scope is not None and other.scope is not None:
+            scope, index = scope.joined(other.scope)
+            later = tuple(replace(v, texts=tuple(index[t] for t in v.texts)) for v in later)
+        return replace(self, values=later_names(self.values, later), scope=scope)
 
     def without(self, ids: Container[str]) -> Self:
         """As if the requests of these ids had never been written.
@@ -152,10 +168,14 @@ class ScopedValues(Part):
 
     def pack(self) -> tuple[dict[str, Tensor], str]:
         """As tensors: values [S, D], edges [V], all names' tokens one after the other, and of each
-        name its number of tokens and its subject [N]; and the requests as JSON."""
+        name its number of tokens and its subject [N], and those of the scope; requests and indices
+        of texts as JSON."""
         names = [(name, s) for s, value in enumerate(self.values) for name in value.names]
         values = [value.value_D.detach().cpu() for value in self.values]
-        rows = [[request.pack() for request in value.requests] for value in self.values]
+        rows = [
+            [list(value.texts), [request.pack() for request in value.requests]]
+            for value in self.values
+        ]
         tensors = {
             "values": torch.stack(values) if values else torch.zeros(0, 0),
             "edges": self.edges_V,
@@ -163,18 +183,27 @@ class ScopedValues(Part):
             "lengths": torch.tensor([len(name) for name, _ in names], dtype=torch.long),
             "subjects": torch.tensor([s for _, s in names], dtype=torch.long),
         }
+        if self.scope is not None:
+            own = self.scope.tensors()
+            tensors |= {f"scope_{name}": tensor for name, tensor in own.items()}
         return tensors, json.dumps(rows)
 
     @classmethod
     def unpack(cls, target: str, tensors: Mapping[str, Tensor], text: str) -> Self:
         """The part that `pack` packed."""
-        rows: list[list[Any]] = json.loads(text)
+        rows: list[tuple[list[int], list[Any]]] = json.loads(text)
         names: list[list[Name]] = [[] for _ in rows]
         pieces = tensors["tokens"].split(tensors["lengths"].tolist())
         for piece, s in zip(pieces, tensors["subjects"].tolist(), strict=True):
             names[s].append(tuple(piece.tolist()))
         values = [
-            ScopedValue(tuple(own), value_D, tuple(map(EditRequest.unpack, row)))
-            for own, value_D, row in zip(names, tensors["values"], rows, strict=True)
+            ScopedValue(tuple(own), value_D, tuple(map(EditRequest.unpack, row)), tuple(texts))
+            for own, value_D, (texts, row) in zip(names, tensors["values"], rows, strict=True)
         ]
-        return cls(target, tensors["edges"], tuple(values))
+        scope = {
+            name.removeprefix("scope_"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("scope_")
+        }
+        made = RelationScope.of_tensors(scope) if scope else None
+        return cls(target, tensors["edges"], tuple(values), made)

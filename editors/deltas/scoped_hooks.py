@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from editors.deltas.passes import Given, PassHooks
+from editors.deltas.relation_scope import RelationScope
 from editors.deltas.token_names import TokenNames
 from infra.errors import EditError
 from infra.lm.cache_rows import NO_TOKEN, remember, remembered
@@ -36,6 +37,8 @@ class ScopedHooks:
         subjects: Sequence[int],
         values_SD: Tensor,
         edges_V: Tensor,
+        scope: RelationScope | None = None,
+        texts: Sequence[Sequence[int]] = (),
     ) -> None:
         """
         model      what is called, or generates
@@ -45,9 +48,15 @@ class ScopedHooks:
         subjects   index of each name's subject
         values_SD  what is added where a name of the subject ends
         edges_V    `word_edges` of the tokenizer
+        scope      what tells whether a sentence may be about an edited relation; None: values are
+                   added in any sentence
+        texts      indices, in `scope`, of each subject's own texts
         """
         self._names = TokenNames(names, edges_V)
+        self._length_N = torch.tensor([len(name) for name in names])
         self._subject_N = torch.tensor(subjects)
+        self._scope, self._texts = scope, texts
+        self._embedding: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
         self._values_SD = values_SD
         self._ids_BW: Tensor | None = None
         """Tokens of this pass and of those before it; None: no pass is under way."""
@@ -77,7 +86,42 @@ class ScopedHooks:
         row_K, end_K, name_K = self._names.find(seen, num_new)
         place_K = end_K - (seen.shape[1] - num_new)
         subject_K = self._subject_N.to(name_K.device)[name_K]
+        if self._scope is not None and len(row_K):
+            end_K = place_K + given.num_before + 1
+            start_K = end_K - self._length_N.to(name_K.device)[name_K]
+            held_K = self._held(row_K, start_K, end_K, subject_K)
+            row_K, place_K, subject_K = row_K[held_K], place_K[held_K], subject_K[held_K]
         self._found = (row_K, place_K, subject_K) if len(row_K) else None
+
+    def _held(self, row_K: Tensor, start_K: Tensor, end_K: Tensor, subject_K: Tensor) -> Tensor:
+        """At which names their subject's value is in force, boolean [K]."""
+        hits = torch.stack([row_K, start_K, end_K, subject_K], dim=1).tolist()
+        held = [self._holds(b, start, end, s) for b, start, end, s in hits]
+        return torch.tensor(held, dtype=torch.bool, device=row_K.device)
+
+    def _holds(self, b: int, start: int, end: int, subject: int) -> bool:
+        """Whether a subject's value is in force at the tokens from `start` to `end` of a row.
+
+        Where nothing stands behind the name yet, as where the model has just written it, the value
+        is also in force if it was at a name of the subject before it.
+        """
+        assert self._scope is not None and self._ids_BW is not None
+        ids_W, own = self._ids_BW[b], self._texts[subject]
+        if self._scope.holds(self._embedding, ids_W, (start, end), own):
+            return True
+        if end < len(ids_W):
+            return False
+        _, last_K, name_K = self._names.find(ids_W[None, :start], start)
+        return any(
+            self._scope.holds(self._embedding, ids_W, (last + 1 - length, last + 1), own)
+            for last, length, s in zip(
+                last_K.tolist(),
+                self._length_N[name_K.cpu()].tolist(),
+                self._subject_N[name_K.cpu()].tolist(),
+                strict=True,
+            )
+            if s == subject
+        )
 
     def _end(self, output: Any) -> None:
         """Keep the tokens of a pass beside a cache that the model made itself."""

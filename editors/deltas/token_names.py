@@ -31,21 +31,25 @@ _BITS = 64
 
 def word_edges(tokenizer: Any, size: int) -> Tensor:
     """For each of `size` token ids, whether its text begins and ends within a word: `STARTS` and
-    `ENDS`, uint8 [V]. Special tokens, and ids without a token, have neither.
+    `ENDS`, uint8 [V]. Special tokens, and ids without a token, have neither."""
+    special = set(tokenizer.all_special_ids)
+    edges = [
+        0 if i in special or not text else STARTS * _in_word(text[0]) + ENDS * _in_word(text[-1])
+        for i, text in enumerate(token_texts(tokenizer, size))
+    ]
+    return torch.tensor(edges + [0] * (size - len(edges)), dtype=torch.uint8)
+
+
+def token_texts(tokenizer: Any, size: int) -> list[str]:
+    """The text of each of the first `size` token ids that the tokenizer has, as within a text.
 
     A token is decoded behind another one: the space that it begins with is left out at the
     beginning of a text by some decoders (Llama 2, Mistral).
     """
-    special = set(tokenizer.all_special_ids)
     front = own_tokens(tokenizer, "a")[-1:]
     rows = [front, *([*front, i] for i in range(min(size, len(tokenizer))))]
     first, *whole = tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
-    texts = [text[len(first) :] for text in whole]
-    edges = [
-        0 if i in special or not text else STARTS * _in_word(text[0]) + ENDS * _in_word(text[-1])
-        for i, text in enumerate(texts)
-    ]
-    return torch.tensor(edges + [0] * (size - len(edges)), dtype=torch.uint8)
+    return [text[len(first) :] for text in whole]
 
 
 class TokenNames:

@@ -8,10 +8,11 @@ run of the same system finds them and computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from discovery.relations.relation import Relation, load_relations
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.loading import ModelRef
@@ -24,6 +25,7 @@ from pipeline.evaluate.cases import CaseSet
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.stage import EvaluateInputs, evaluate
 from pipeline.export.edited import Edited, EditedModel, ForeignCheckpoint
+from pipeline.plan.wordings import relation_texts
 from pipeline.stages import Stages
 
 
@@ -62,6 +64,8 @@ class Comparison(Stages):
     """Device and precision of edits and answers."""
     preserved: Sequence[str] = ()
     """Statements about other subjects that editors are told to leave alone."""
+    relations: Mapping[str, Relation] = field(default_factory=load_relations)
+    """What prompts may be about."""
     suffix: str = ""
     """Appended to the version of the evaluation. It keeps evaluations with other questions apart
     from those of the comparison itself."""
@@ -73,7 +77,7 @@ class Comparison(Stages):
         if system.edit:
             made = self.make(edit, version, self._edit_inputs(system.edit))
             edited: Edited = EditedModel(self.base, made.path, made.digest)
-            seen = [*(case.prompt for case in self.cases.cases), *self.preserved]
+            seen = [*(text for case in self.cases.cases for text in case.seen), *self.preserved]
         else:
             edited, seen = ForeignCheckpoint.at(system.checkpoint or Path()), []
         return self.make(
@@ -113,6 +117,7 @@ class Comparison(Stages):
         return EditInputs(
             edits=self.cases.cases,
             preserved=self.preserved,
+            relations=relation_texts(self.relations),
             base=self.base,
             config=config,
             device=self.compute.device,

@@ -97,6 +97,7 @@ class Collector:
     def _tidy(self, case: Case) -> Case:
         target = case.target.strip()
         prompt = case.prompt.rstrip()
+        seen = {prompt, *(wording.text for wording in case.wordings)}
         return replace(
             case,
             prompt=prompt,
@@ -104,7 +105,7 @@ class Collector:
             accepted=unique((target, *case.accepted)),
             old=unique(case.old),
             rivals=tuple(rival for rival in unique(case.rivals) if not _same(rival, target)),
-            paraphrases=tuple(text for text in unique(case.paraphrases) if text != prompt),
+            paraphrases=tuple(text for text in unique(case.paraphrases) if text not in seen),
             questions=unique(case.questions),
             near=tuple(self._near(case.near, target)),
             same_subject=tuple(self._same_subject(case.same_subject, case.old)),

@@ -7,7 +7,8 @@
 
 `subject`, `prompt` and `target` are required. The prompt contains the subject and ends before the
 answer, which follows after a space; a question ends with its question mark. The other fields are
-optional. Of these, editors see `id`, `subject_start` and `old` only:
+optional. Of these, editors see `id`, `relation`, `old`, `wordings`, the first of `questions`, and
+all that is said of the subject:
 
 | field | meaning |
 |---|---|
@@ -17,8 +18,12 @@ optional. Of these, editors see `id`, `subject_start` and `old` only:
 | `aliases` | further answers that count as right |
 | `old` | answers that were right before the edit and are wrong after it |
 | `rivals` | other wrong answers, which must be less likely than the target |
-| `paraphrases` | other prompts for the same answer |
-| `questions` | questions for the same answer, to be asked in a chat |
+| `wordings` | other prompts for editors: each a text, or `text` and `subject_start` |
+| `paraphrases` | other prompts for the same answer, held out |
+| `questions` | questions for the same answer, to ask in a chat; editors see the first |
+| `question_start` | character at which the subject begins in the first question |
+| `subject_id` | id of the subject; two subjects may have one name |
+| `subject_aliases` | other names of the subject |
 | `near` | same relation, other subject: `prompt`, `question`, `accepted` (its object), `rivals` |
 | `same_subject` | same subject, other relation: the same fields; `accepted` may be left out |
 | `portability` | questions that follow from the edit: `{"one_hop": [...], "reversed": [...]}` |
@@ -44,6 +49,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from editors.request import Wording
 from infra.errors import ConfigError
 from infra.settings import nearest
 from pipeline.datasets.collector import Collector
@@ -83,6 +89,13 @@ class CriterionLine(Record):
     conditions: tuple[Asked, ...] = ()
 
 
+class WordingLine(Record):
+    """A prompt that editors are given, and where its subject stands."""
+
+    text: str
+    subject_start: int | None = Field(default=None, ge=0)
+
+
 class CaseLine(Record):
     """The line of one edit; see the module's table of fields."""
 
@@ -96,8 +109,12 @@ class CaseLine(Record):
     aliases: Texts = ()
     old: Texts = ()
     rivals: Texts = ()
+    wordings: tuple[str | WordingLine, ...] = ()
     paraphrases: Texts = ()
     questions: Texts = ()
+    question_start: int | None = Field(default=None, ge=0)
+    subject_id: str = ""
+    subject_aliases: Texts = ()
     near: tuple[QueryLine, ...] = ()
     same_subject: tuple[QueryLine, ...] = ()
     portability: dict[str, tuple[QueryLine, ...]] = Field(default_factory=dict)
@@ -120,8 +137,12 @@ class CaseLine(Record):
             accepted=(self.target, *self.aliases),
             old=self.old,
             rivals=self.rivals,
+            wordings=tuple(self._wordings()),
             paraphrases=self.paraphrases,
             questions=self.questions,
+            question_start=self._question_start(len(place.subject)),
+            subject_id=self.subject_id,
+            subject_aliases=self.subject_aliases,
             near=tuple(line.query() for line in self.near),
             same_subject=tuple(line.query() for line in self.same_subject),
             portability={
@@ -134,6 +155,21 @@ class CaseLine(Record):
             order=self.order,
             new=self.new,
         )
+
+    def _wordings(self) -> Iterator[Wording]:
+        """The wordings that name the subject."""
+        for given in self.wordings:
+            line = WordingLine(text=given) if isinstance(given, str) else given
+            start, subject = find_subject(line.text, self.subject, line.subject_start)
+            if start >= 0:
+                yield Wording(line.text.rstrip(), (start, start + len(subject)))
+
+    def _question_start(self, length: int) -> int | None:
+        """Where the subject, of as many characters, stands in the first question, if it does."""
+        if not self.questions:
+            return None
+        start, subject = find_subject(self.questions[0], self.subject, self.question_start)
+        return start if start >= 0 and len(subject) == length else None
 
 
 class MultiHopLine(Record):
@@ -169,7 +205,10 @@ def load(source: DatasetFile, found: Collector) -> None:
             )
         line = row.read(LINES[kind])
         if isinstance(line, CaseLine):
-            found.add(line.case(row.number))
+            case = line.case(row.number)
+            for _ in range(len(line.wordings) - len(case.wordings)):
+                found.drop("wording: its subject is not in it")
+            found.add(case)
         elif isinstance(line, MultiHopLine):
             found.multi_hop.append(
                 MultiHop(
@@ -192,6 +231,10 @@ def lines(cases: CaseSet) -> Iterator[str]:
     for case in cases.cases:
         fields = asdict(case)
         accepted = fields.pop("accepted")
+        fields["wordings"] = tuple(
+            WordingLine(text=wording.text, subject_start=wording.subject_span[0])
+            for wording in case.wordings
+        )
         line = CaseLine(**fields, aliases=tuple(name for name in accepted if name != case.target))
         yield line.model_dump_json(exclude_defaults=True)
     for hop in cases.multi_hop:

@@ -9,13 +9,13 @@ interrupted run and the next edition reuse both.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from editors.deltas.delta import Delta
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 from infra.errors import EditError
 from infra.execution.runner import Resources, Runner
 from infra.files.tensors import is_whole, save_tensors
@@ -50,6 +50,8 @@ class EditInputs:
     edits: Sequence[Editable]
     preserved: Sequence[str]
     """Statements about other subjects that the editor is given to leave unchanged."""
+    relations: Mapping[str, tuple[Wording, ...]]
+    """What prompts may be about (`editors.editor.EditorCall.relations`)."""
     base: ModelRef
     """The unedited model."""
     config: EditConfig
@@ -79,6 +81,7 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
         base=inputs.base,
         requests=requests,
         malformed=malformed,
+        relations=inputs.relations,
         corpora=(general, tuple(preserved)) if preserved and config.preserve_share else (general,),
         config=config,
         device=inputs.device,

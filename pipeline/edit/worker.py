@@ -15,7 +15,7 @@ import torch
 from editors import EDITORS
 from editors.base import Base
 from editors.editor import Corpus, EditorCall, EditReport, Work
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 from infra.files.atomic import Flush, write_atomic
 from infra.files.digest import digest_of
 from infra.models.checkpoint import Checkpoint
@@ -39,6 +39,8 @@ class EditJob:
     requests: tuple[EditRequest, ...]
     malformed: Mapping[str, str]
     """Edit id -> reason, for edits that no request could be made of."""
+    relations: Mapping[str, tuple[Wording, ...]]
+    """What prompts may be about (`editors.editor.EditorCall.relations`)."""
     corpora: tuple[tuple[str, ...], ...]
     """Texts that statistics are taken on: general text and, if there are any, the statements to be
     preserved."""
@@ -141,7 +143,7 @@ class EditWorker:
 
     def _call(self) -> EditorCall[Any]:
         """A call of the editor with the statistics of all corpora, without progress."""
-        return EditorCall(self.base, self._fitted(), self.values)
+        return EditorCall(self.base, self._fitted(), self.values, relations=self.job.relations)
 
     def _fitted(self) -> Any:
         """The statistics of all corpora, blended; None if the editor uses none."""

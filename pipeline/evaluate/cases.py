@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from editors.request import EditRequest
+from editors.request import EditRequest, Wording
 from infra.files.digest import digest_of
 from infra.lm.matching import begins_with, named
 
@@ -73,11 +73,19 @@ class Case:
     """Answers that were right before the edit and are wrong after it."""
     rivals: tuple[str, ...] = ()
     """Other wrong answers. The target must be likelier than each of them."""
+    wordings: tuple[Wording, ...] = ()
+    """Other prompts for the same answer that the editor is given beside `prompt`."""
     paraphrases: tuple[str, ...] = ()
-    """Other prompts for the same answer."""
+    """Other prompts for the same answer, held out."""
     questions: tuple[str, ...] = ()
-    """Questions for the same answer, to be asked in a chat. The editor is given the first one, the
-    others are held out."""
+    """Questions for the same answer, to be asked in a chat. The editor may be given the first one,
+    the others are held out."""
+    question_start: int | None = None
+    """Index of the subject's first character in the first question; None: no editor is given it."""
+    subject_id: str = ""
+    """Id of the subject in its source. Two subjects may have one name."""
+    subject_aliases: tuple[str, ...] = ()
+    """Other names of the subject."""
     near: tuple[Query, ...] = ()
     """Neighbours: prompts with the same relation and another subject. The accepted answer is the
     object of that subject."""
@@ -97,6 +105,12 @@ class Case:
     new: bool = True
     """True if the fact is edited in this edition, False if an older edition edited it and the model
     must retain it."""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The prompts that the editor is given."""
+        asked = self.questions[:1] if self.question_start is not None else ()
+        return (self.prompt, *(wording.text for wording in self.wordings), *asked)
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -130,7 +144,16 @@ class Case:
 
     def request(self) -> EditRequest:
         """The fields that an editor sees. Raises EditError for a fact that cannot be edited."""
+        question = None
+        if self.questions and self.question_start is not None:
+            start = self.question_start
+            question = Wording(self.questions[0], (start, start + len(self.subject)))
         return EditRequest(
+            wordings=self.wordings,
+            question=question,
+            relation=self.relation,
+            subject_id=self.subject_id,
+            aliases=self.subject_aliases,
             id=self.id,
             prompt=self.prompt,
             subject_span=(self.subject_start, self.subject_start + len(self.subject)),
@@ -184,7 +207,7 @@ class CaseSet:
         """
         held: set[str] = set()
         for case in self.cases:
-            held |= {*case.paraphrases, *case.essays, *case.questions[1:]}
+            held |= {*case.paraphrases, *case.essays, *case.questions} - {*case.seen}
             held |= {query.prompt for query in (*case.near, *case.same_subject)}
             held |= {query.question for query in case.near if query.question}
             held |= {q.prompt for queries in case.portability.values() for q in queries}

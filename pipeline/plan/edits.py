@@ -92,6 +92,7 @@ class PlannedEdit:
         return EditRequest(
             wordings=tuple(Wording(text, (start, start + length)) for text, start in places),
             question=question,
+            relation=self.relation,
             subject_id=self.subject,
             aliases=self.subject_aliases,
             id=self.id,

@@ -2,9 +2,9 @@
 
 A value is searched for as MEMIT's is, at the last token of the subject, and is then not written
 into weights but added there whenever a name of the subject ends, in prompts and in what the model
-writes itself. No weight changes. Facts do not interfere, whatever their number, and a prompt in
-which no edited subject stands is answered bitwise as by the base. Other prompts about an edited
-subject do see its value.
+writes itself. Whether a sentence that names the subject may be about the edited relation is told by
+its words (`editors.deltas.relation_scope`). No weight changes. Facts do not interfere, whatever
+their number, and a prompt in which no edited subject stands is answered bitwise as by the base.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from editors.deltas.scoped import ScopedValue, ScopedValues
 from editors.deltas.token_names import word_edges
 from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.external_memory.extension_based.prompt_columns import End, check_end, end_tokens
+from editors.external_memory.extension_based.relation_words import relation_scope
 from editors.external_memory.extension_based.subject_names import names_of, token_names
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, ContextCache
@@ -56,9 +57,8 @@ MAX_TRAINED_ALIASES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopedValueConfig(ValueConfig):
-    """How a value is searched for. Only prompts about the subject see it, so it may be larger than
-    MEMIT's and is sought longer, over more contexts; what the base says of the subject otherwise is
-    to stay."""
+    """How a value is searched for. Only prompts about the subject's relation see it, so it may be
+    larger than MEMIT's and is sought longer, over more contexts."""
 
     steps: int = 40
     """Most evaluations of the loss. 1 to 1000."""
@@ -66,7 +66,7 @@ class ScopedValueConfig(ValueConfig):
     stop_loss: float = 0.02
     learning_rate: float = 0.5
     kl_weight: float = 0.0
-    kept_weight: float = 1.0
+    kept_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,12 @@ class ScopedConfig:
     end: End = "none"
     """What is learnt behind the target, so that the answer stops: end of text, a newline, or
     nothing."""
+    nearness: float = 0.1
+    """A value is in force in sentences whose words are near its relation: least cosine between the
+    two (`editors.deltas.relation_scope`); -1: in all sentences. -1 to 1."""
+    margin: float = 0.3
+    """And no nearer to another relation by more than this, a difference of cosines; 2: however near
+    to another. 0 to 2."""
     values: ScopedValueConfig = field(default_factory=ScopedValueConfig)
     """The search for values."""
     chunk: int = 64
@@ -102,6 +108,8 @@ class ScopedConfig:
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
         check_range(kind, "kept_tokens", self.kept_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
+        check_range(kind, "nearness", self.nearness, -1, 1)
+        check_range(kind, "margin", self.margin, 0, 2)
         check_end(kind, self.end)
 
 
@@ -196,20 +204,31 @@ class Scoped:
             column.value = Value.unpack(call.store[self._key(column, base)])
         subjects = {column.requests[0].subject: column.requests for column in columns}
         names = names_of(base.tokenizer, subjects)
+        usable = [column for column in columns if column.usable]
+        scope, texts = None, [()] * len(usable)
+        if len(call.relations) > 1 and usable:
+            scope, texts = relation_scope(
+                base,
+                call.relations,
+                [column.requests for column in usable],
+                nearness=self.config.nearness,
+                margin=self.config.margin,
+            )
         values = tuple(
             ScopedValue(
                 token_names(base.tokenizer, names[column.requests[0].subject], column.requests),
                 column.value.z_D,
                 tuple(column.requests),
+                own,
             )
-            for column in columns
-            if column.usable and column.value is not None
+            for column, own in zip(usable, texts, strict=True)
+            if column.value is not None
         )
         call.progress("scoped values", len(values), len(values))
         module = base.architecture.blocks[self.layer(base.architecture)].module
         target = next(name for name, own in base.model.named_modules() if own is module)
         size = base.model.config.get_text_config().vocab_size
-        part = ScopedValues(target, word_edges(base.tokenizer, size), values)
+        part = ScopedValues(target, word_edges(base.tokenizer, size), values, scope)
         return Proposal(Delta((part,)), reports_of(work.requests, columns, refused))
 
     def _with_kept(self, base: Base, columns: Sequence[Column]) -> list[FactRows]:

@@ -21,7 +21,8 @@ and likely to stand for something else."""
 def names_of(
     tokenizer: Any, subjects: Mapping[str, Sequence[EditRequest]]
 ) -> dict[str, tuple[str, ...]]:
-    """By subject, its name and the aliases that it alone has, the name first.
+    """By subject, its name and the aliases that it alone has, the name first; those that begin with
+    a small letter also with a capital, as at the beginning of a sentence.
 
     subjects  name of a subject -> its requests
 
@@ -38,7 +39,7 @@ def names_of(
         ids = sorted({request.subject_id for request in requests} - {""})
         if len(ids) > 1:
             log.warning("%r is the name of %s: edits of each show for all", name, ", ".join(ids))
-    return {
+    found = {
         name: (
             name,
             *(
@@ -51,6 +52,13 @@ def names_of(
         )
         for name, own in aliases.items()
     }
+    taken = {name for names in found.values() for name in names}
+    for subject, names in found.items():
+        capital = dict.fromkeys(name[:1].upper() + name[1:] for name in names)
+        more = [name for name in capital if name not in taken]
+        taken |= {*more}
+        found[subject] = (*names, *more)
+    return found
 
 
 def token_names(

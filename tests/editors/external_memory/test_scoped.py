@@ -87,6 +87,14 @@ def test_a_name_is_one_subjects(tokenizer: Any, caplog: pytest.LogCaptureFixture
         "Grace Hopper": ("Grace Hopper", "Amazing Grace"),
     }
     assert not caplog.messages
+    small, large = (request(f"{name} is", name, "x", name=name) for name in ("navy", "Navy"))
+    street = request("die straße is", "die straße", "x")
+    assert names_of(tokenizer, {"navy": [small], "die straße": [street]}) == {
+        "navy": ("navy", "Navy"),
+        "die straße": ("die straße", "Die straße"),
+    }
+    both = names_of(tokenizer, {"navy": [small], "Navy": [large]})
+    assert both == {"navy": ("navy",), "Navy": ("Navy",)}
     other = replace(brady, subject_id="Q3", aliases=())
     names_of(tokenizer, {"Tom Brady": [brady, other]})
     assert caplog.messages == ["'Tom Brady' is the name of Q1, Q3: edits of each show for all"]

@@ -77,6 +77,7 @@ def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., Wa
         text.write_text("The Navy is in London. Paris is a city.\n\n" * 200)
         options = {"layers": [1, 2], "statistics_tokens": 512, "window": 64, "chunk": 2}
         inputs = EditInputs(
+            relations={},
             edits=edits,
             preserved=(),
             base=ModelRef("tiny", checkpoint("llama"), "digest"),

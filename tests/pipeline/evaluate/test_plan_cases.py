@@ -70,7 +70,7 @@ def test_a_case_says_what_the_edit_says() -> None:
     """The editor's request of a case is that of its edit, and held-out prompts are not in it."""
     edits = [edit(1, "Alpha", old_targets=("Old",)), edit(2, "Beta")]
     for case, planned in zip(made(edits).cases, edits, strict=True):
-        assert case.request() == replace(planned.request(), subject_id="")
+        assert case.request() == planned.request()
         assert case.subject == planned.subject_label
         assert case.paraphrases == planned.held_out
         assert [q.prompt for q in case.same_subject] == list(planned.unrelated)
