@@ -33,7 +33,7 @@ class RelationScope:
     bounds_V: Tensor
     """`editors.deltas.sentences.sentence_bounds` of the tokenizer."""
     weight_V: Tensor
-    """Weight of each token, float32: inverse frequency among relations."""
+    """Weight of each token, float32: inverse frequency among relations; 0 for marks."""
     centre_D: Tensor
     """What is taken from every embedding."""
     common_D: Tensor

@@ -16,6 +16,7 @@ from torch import Tensor
 from editors.base import Base
 from editors.deltas.relation_scope import RelationScope, unit
 from editors.deltas.sentences import sentence_bounds
+from editors.deltas.token_names import token_texts
 from editors.request import EditRequest, Wording
 
 Text = tuple[int, ...]
@@ -48,6 +49,8 @@ def relation_scope(
     }
     size = base.model.config.get_text_config().vocab_size
     weight_V = _inverse_frequency(list(listed.values()), size)
+    marks = [i for i, text in enumerate(token_texts(tokenizer, size)) if not _any_letter(text)]
+    weight_V[marks] = 0
     texts = [text for own in listed.values() for text in own]
     used = torch.tensor(sorted({i for text in texts for i in text}), device=device)
     with torch.no_grad():
@@ -88,6 +91,11 @@ def relation_scope(
                     own.add(rows[given])
             own_texts.append(tuple(sorted(own)))
     return replace(scope, vectors_TD=torch.stack(vectors)), own_texts
+
+
+def _any_letter(text: str) -> bool:
+    """Whether a text has a letter or a digit. Bytes that are part of a character count as one."""
+    return any(c.isalnum() or c == "\ufffd" for c in text)
 
 
 def around_subject(tokenizer: Any, text: Wording) -> Text:

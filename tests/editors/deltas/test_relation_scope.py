@@ -53,7 +53,7 @@ CONFIG = ScopedConfig(
 
 WORDS = (
     "It The team that plays play for Which does works employer of is lives in home Tom Brady "
-    "Neymar Paris London Navy here known He he And and No was there Jr a . ? ! the Where"
+    "Neymar Paris London Navy here known He he And and No was there Jr a . ? ! , the Where"
 )
 
 
@@ -165,7 +165,7 @@ def test_a_name_that_the_model_writes_goes_by_the_one_before() -> None:
     [part] = delta.parts
     name = list(encode_name(base().tokenizer, "a Tom Brady", (2, 11)))
     for prompt, held in (
-        ("Tom Brady plays for the team. And", True),
+        ("Tom Brady, plays for. And", True),
         ("The employer of Tom Brady is here. And", False),
     ):
         ids = base().tokenizer(prompt)["input_ids"]
