@@ -98,14 +98,18 @@ class Comparison(Stages):
         """True: outputs are replaced where their inputs have changed since they were made."""
         return True
 
+    def edited(self, system: System) -> Artifact | None:
+        """The output of the edit stage; None for a checkpoint, or before the edit has run."""
+        return self.workspace.find("edit", self._version(system))
+
     def seconds(self, system: System) -> float | None:
         """Seconds that the edit stage took; None for a checkpoint, or before the edit has run."""
-        made = self.workspace.find("edit", self._version(system))
+        made = self.edited(system)
         return float(made.record["duration_s"]) if made else None
 
     def refused(self, system: System) -> dict[str, str]:
         """The edits that the editor did not make: reason by case id."""
-        made = self.workspace.find("edit", self._version(system))
+        made = self.edited(system)
         rows = made.table(REPORTS).to_pylist() if made else []
         return {row["id"]: row["reason"] for row in rows if row["status"] != "edited"}
 

@@ -90,10 +90,10 @@ class ScopedConfig:
     end: End = "none"
     """What is learnt behind the target, so that the answer stops: end of text, a newline, or
     nothing."""
-    nearness: float = 0.1
+    nearness: float = 0.15
     """A value is in force in sentences whose words are near its relation: least cosine between the
     two (`editors.deltas.relation_scope`); -1: in all sentences. -1 to 1."""
-    margin: float = 0.3
+    margin: float = 0.4
     """And no nearer to another relation by more than this, a difference of cosines; 2: however near
     to another. 0 to 2."""
     values: ScopedValueConfig = field(default_factory=ScopedValueConfig)
