@@ -145,6 +145,8 @@ class Editor(Protocol):
     and groups of requests. No method writes the model.
     """
 
+    changes_weights: ClassVar[bool]
+    """Whether its deltas change weights and nothing else, so that a checkpoint holds them."""
     Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
     Fitted: ClassVar[type[Any] | None]

@@ -15,6 +15,7 @@ from discovery.probe.route import RouteConfig
 from discovery.relations.relation import load_relations
 from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
+from editors import EDITORS
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.embedded import EMBEDDED
@@ -227,7 +228,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
     config = validate(Config, raw, f"config {path}")
     config = config.model_copy(
         update={
-            "edit": _below(path.parent, config.edit),
+            "edit": _below(path.parent, _served(config, path)),
             "evaluate": _below(path.parent, config.evaluate),
         }
     )
@@ -240,6 +241,24 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
         require_harness()
         read_tasks(config.evaluate.capability, config.evaluate.capability_limit)
     return config
+
+
+def _served(config: Config, path: Path) -> EditConfig:
+    """The settings of the edit stage, with an editor whose edits `serve.loads` serves.
+
+    Raises ConfigError where the editor that is set makes other edits.
+    """
+    edit, loads = config.edit, config.serve.loads
+    if "editor" not in edit.model_fields_set and loads == "ours":
+        return edit.model_copy(update={"editor": "scoped"})
+    editor = EDITORS.get(edit.editor)
+    if loads == "checkpoint" and editor is not None and not editor.changes_weights:
+        fit = ", ".join(name for name, other in EDITORS.items() if other.changes_weights)
+        raise ConfigError(
+            f'config {path}: serve.loads = "checkpoint", which holds no edit of {edit.editor!r}. '
+            f'Set edit.editor to one of {fit}, or serve.loads = "ours".'
+        )
+    return edit
 
 
 def _below(directory: Path, settings: Any) -> Any:

@@ -21,7 +21,7 @@ all that is said of the subject:
 | `wordings` | other prompts for editors: each a text, or `text` and `subject_start` |
 | `paraphrases` | other prompts for the same answer, held out |
 | `questions` | questions for the same answer, to ask in a chat; editors see the first |
-| `question_start` | character at which the subject begins in the first question |
+| `question_start` | character at which its subject begins; -1: editors see no question |
 | `subject_id` | id of the subject; two subjects may have one name |
 | `subject_aliases` | other names of the subject |
 | `near` | same relation, other subject: `prompt`, `question`, `accepted` (its object), `rivals` |
@@ -112,7 +112,7 @@ class CaseLine(Record):
     wordings: tuple[str | WordingLine, ...] = ()
     paraphrases: Texts = ()
     questions: Texts = ()
-    question_start: int | None = Field(default=None, ge=0)
+    question_start: int | None = Field(default=None, ge=-1)
     subject_id: str = ""
     subject_aliases: Texts = ()
     near: tuple[QueryLine, ...] = ()
@@ -166,7 +166,7 @@ class CaseLine(Record):
 
     def _question_start(self, length: int) -> int | None:
         """Where the subject, of as many characters, stands in the first question, if it does."""
-        if not self.questions:
+        if not self.questions or self.question_start == -1:
             return None
         start, subject = find_subject(self.questions[0], self.subject, self.question_start)
         return start if start >= 0 and len(subject) == length else None
@@ -235,6 +235,8 @@ def lines(cases: CaseSet) -> Iterator[str]:
             WordingLine(text=wording.text, subject_start=wording.subject_span[0])
             for wording in case.wordings
         )
+        if case.questions and case.question_start is None:
+            fields["question_start"] = -1
         line = CaseLine(**fields, aliases=tuple(name for name in accepted if name != case.target))
         yield line.model_dump_json(exclude_defaults=True)
     for hop in cases.multi_hop:

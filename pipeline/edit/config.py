@@ -24,7 +24,8 @@ class EditConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     editor: str = "memit"
-    """A name in `editors.EDITORS`."""
+    """A name in `editors.EDITORS`. Unset in a run's config, `serve.loads` chooses: `ours` is
+    `scoped`."""
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the editor; see its config class."""
     text: str | None = None

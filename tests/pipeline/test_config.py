@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from discovery.relations.relation import load_relations
+from editors import EDITORS
 from infra.errors import ConfigError
 from infra.files.digest import canonical_json
 from infra.settings import faults, nested, validate
@@ -200,3 +201,21 @@ def test_relations_of_any_shape(relations: Any, tmp_path: Path) -> None:
         assert load_relations(path)
     except ConfigError as error:
         assert is_line(error)
+
+
+@pytest.mark.parametrize("editor", [None, *EDITORS])
+@pytest.mark.parametrize("loads", [None, "checkpoint", "ours"])
+def test_what_the_server_loads_goes_with_the_editor(
+    editor: str | None, loads: str | None, tmp_path: Path
+) -> None:
+    """It chooses one where none is set, and refuses one whose edits would not be served."""
+    path = tmp_path / "c.toml"
+    served = f'[serve]\nloads = "{loads}"\n' if loads else ""
+    edited = f'[edit]\neditor = "{editor}"\n' if editor else ""
+    path.write_text(f"{LEAST}{served}{edited}")
+    if loads == "checkpoint" and editor is not None and not EDITORS[editor].changes_weights:
+        with pytest.raises(ConfigError, match=r"which holds no edit of .* Set edit.editor to one"):
+            load_config(path)
+        return
+    chosen = "scoped" if loads == "ours" else "memit"
+    assert load_config(path).edit.editor == (editor or chosen)

@@ -114,6 +114,7 @@ class GraceConfig:
 class Grace:
     """GRACE as an `editors.editor.Editor`."""
 
+    changes_weights: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = GraceConfig
     Fitted: ClassVar[type[Any] | None] = KeySample
 

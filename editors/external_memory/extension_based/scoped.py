@@ -98,8 +98,9 @@ class ScopedConfig:
     to another. 0 to 2."""
     values: ScopedValueConfig = field(default_factory=ScopedValueConfig)
     """The search for values."""
-    chunk: int = 64
-    """Subjects optimised together: bounds memory, and what a killed run loses. 1 to 4096."""
+    chunk: int = 16
+    """Subjects optimised together by one worker: bounds memory, and what a killed run loses. 1 to
+    4096."""
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -118,6 +119,7 @@ class Scoped:
 
     METHOD: ClassVar[str] = "scoped-value-2"
     """Which method and version of it a content key is of."""
+    changes_weights: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = ScopedConfig
     Fitted: ClassVar[type[Any] | None] = None
 

@@ -61,6 +61,7 @@ class _Fact:
 class LocFtBf:
     """LocFT-BF. FT-M is this class with a Config of other defaults."""
 
+    changes_weights: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = LocFtBfConfig
     Fitted: ClassVar[type[Any] | None] = None
 
@@ -202,6 +203,7 @@ class LocFtBf:
 class FtM(LocFtBf):
     """FT-M."""
 
+    changes_weights: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = FtMConfig
 
 

@@ -106,6 +106,7 @@ class MemitConfig:
 class Memit:
     """MEMIT as an `editors.editor.Editor`."""
 
+    changes_weights: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = MemitConfig
     Fitted: ClassVar[type[Any] | None] = Statistics
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editors.request import EditRequest, Wording
 from pipeline.datasets import load_cases
 from pipeline.datasets.collector import Collector
 from pipeline.datasets.jsonl import CaseLine, lines
@@ -67,8 +68,16 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         "aliases": ["Olm"],
         "old": ["Foxton"],
         "rivals": ["Quillby"],
-        "paraphrases": ["The home of Ann is"],
+        "wordings": [
+            "Ann makes her home in",
+            {"text": "Unlike Ann Roe, Ann lives in", "subject_start": 16},
+            "She lives in",
+        ],
+        "paraphrases": ["The home of Ann is", "Ann makes her home in"],
         "questions": ["Where does Ann live?", "Where is Ann's home?"],
+        "question_start": 11,
+        "subject_id": "Q7",
+        "subject_aliases": ["Annie"],
         "near": [
             {"prompt": "Bo lives in", "accepted": ["Foxton"], "question": "Where does Bo live?"}
         ],
@@ -95,6 +104,26 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert (one.id, one.relation, one.order, one.new) == ("a", "P551", 2, False)
     assert (one.accepted, one.old, one.rivals) == (("Olmstad", "Olm"), ("Foxton",), ("Quillby",))
     assert one.questions == ("Where does Ann live?", "Where is Ann's home?")
+    first = Wording("Ann makes her home in", (0, 3))
+    assert one.request() == EditRequest(
+        id="a",
+        prompt="Ann, not Ann Roe, lives in",
+        subject_span=(0, 3),
+        target="Olmstad",
+        old_targets=("Foxton",),
+        wordings=(first, Wording("Unlike Ann Roe, Ann lives in", (16, 19))),
+        question=Wording("Where does Ann live?", (11, 14)),
+        relation="P551",
+        subject_id="Q7",
+        aliases=("Annie",),
+    )
+    assert cases.dropped["wording: its subject is not in it"] == 1
+    assert one.paraphrases == ("The home of Ann is",)  # the other one is the editor's
+    held_out = cases.prompts_held_out()
+    assert not held_out & {*one.seen} and {*one.paraphrases, *one.questions[1:]} <= held_out
+    hidden = CaseSet("hidden", (replace(one, question_start=None),))
+    for made in (cases, hidden):
+        assert content(read_back(made, tmp_path / "own.jsonl")) == content(made)
     near = Query(prompt="Bo lives in", accepted=("Foxton",), rivals=("Olmstad",))
     assert one.near == (replace(near, question="Where does Bo live?"),)
     assert one.same_subject == (Query(prompt="Ann works as", accepted=()),)
