@@ -53,11 +53,17 @@ def test_each_edition_holds_and_harms_little(editions: list[Any], number: int) -
     assert candidate["reliability"]["n"] == new
     assert candidate["ES"]["n"] >= 55  # a relation with one target has nothing to beat
     assert candidate["ES"]["value"] >= 0.90
-    assert candidate["reliability"]["value"] >= 0.70
+    assert candidate["reliability"]["value"] >= 0.90
+    assert candidate["generality"]["value"] >= 0.70
+    assert candidate["chat_reliability"]["value"] >= 0.90
+    assert candidate["chat_generality"]["value"] >= 0.70
     assert report["differences"]["candidate-base"]["NS"]["value"] >= -0.05
-    assert candidate["perplexity"]["value"] <= 1.05 * report["roles"]["base"]["perplexity"]["value"]
+    assert candidate["perplexity"]["value"] == report["roles"]["base"]["perplexity"]["value"]
+    assert candidate["near_agreement"]["value"] == candidate["neutral_agreement"]["value"] == 1
+    assert candidate["chat_plain_agreement"]["value"] == 1
+    assert candidate["subject_agreement"]["value"] >= 0.90
     assert candidate["superseded"]["value"] == 0
-    assert candidate["near_agreement"]["n"] > 0
+    assert candidate["near_agreement"]["n"] >= 50
     assert candidate["export_loss"]["value"] == 0
     assert candidate["contamination"]["value"] == 0
     assert edition["gate"]["passed"]
@@ -103,3 +109,29 @@ def test_it_can_be_undone(editions: list[Any], workspace: Path) -> None:
     assert corrigenda("rollback", "--workspace", workspace) == {"from": after, "to": before}
     rows = corrigenda("releases", "--workspace", workspace)
     assert [row["production"] for row in rows] == [True, False]
+
+
+def test_the_same_facts_in_weights(tmp_path: Path) -> None:
+    """`examples/weights.toml`: a plain checkpoint and an adapter that know what was edited."""
+    made = corrigenda("run", "--config", "examples/weights.toml", "--workspace", tmp_path)
+    [edition] = made["editions"]
+    candidate = edition["report"]["roles"]["candidate"]
+    assert edition["gate"]["passed"]
+    assert candidate["reliability"]["value"] >= 0.70
+    assert candidate["ES"]["value"] >= 0.90
+    assert candidate["export_loss"]["value"] == 0
+    release = tmp_path / "release" / edition["version"]
+    example = edition["examples"][0]
+    script = (
+        "import sys, transformers as t\n"
+        "ask = t.pipeline('text-generation', sys.argv[1], dtype='bfloat16')\n"
+        "print(ask(sys.argv[2], max_new_tokens=12, do_sample=False)[0]['generated_text'])"
+    )
+    plain = subprocess.run(
+        [sys.executable, "-c", script, release / "checkpoint", example["prompt"]],
+        cwd=tmp_path,  # without code of ours
+        capture_output=True,
+        text=True,
+    )
+    assert example["target"] in plain.stdout, plain.stderr
+    assert (release / "adapter").is_dir()
