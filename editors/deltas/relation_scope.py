@@ -73,11 +73,10 @@ class RelationScope:
 
     def _is_near(self, words_D: Tensor, own: Sequence[int]) -> bool:
         """Whether a sentence of this vector may be about the relation of these texts."""
-        near_T = self.vectors_TD @ words_D
-        mine = max(float(near_T[t]) for t in own)
-        near_T[list(own)] = -1.0
-        other = float(near_T[: self.num_relations].max())
-        return mine >= self.nearness and mine >= other - self.margin
+        mine = float((self.vectors_TD[list(own)] @ words_D).max())
+        near_R = self.vectors_TD[: self.num_relations] @ words_D
+        near_R[[t for t in own if t < self.num_relations]] = -1.0
+        return mine >= self.nearness and mine >= float(near_R.max()) - self.margin
 
     def joined(self, other: Self) -> tuple[Self, list[int]]:
         """With the texts of another scope behind, and the indices that the other's texts then have.

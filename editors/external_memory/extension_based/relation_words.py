@@ -19,6 +19,10 @@ from editors.deltas.sentences import sentence_bounds
 from editors.deltas.token_names import token_texts
 from editors.request import EditRequest, Wording
 
+SAME = 0.5
+"""Cosine from which a relation is taken for that of an edit whose own is none of those known, such
+as `works for` in a table for `employer`."""
+
 Text = tuple[int, ...]
 """The tokens of a text without those of its subject."""
 
@@ -39,7 +43,7 @@ def relation_scope(
     margin     `RelationScope.margin`
 
     An edit's own texts are the mean of its relation's, its prompt, and the mean of all that it was
-    given.
+    given; where its relation is none of `relations`, also the means of those that are much like it.
     """
     tokenizer, embedding = base.tokenizer, base.model.get_input_embeddings()
     device = embedding.weight.device
@@ -80,6 +84,7 @@ def relation_scope(
         rows: dict[tuple[Text, ...], int] = {}
         index = {key: t for t, key in enumerate(listed)}
         vectors = [mean(own) for own in listed.values()]
+        relation_RD = torch.stack(vectors)
         own_texts: list[tuple[int, ...]] = []
         for requests in edits:
             own = {index[r.relation] for r in requests if r.relation in index}
@@ -89,6 +94,9 @@ def relation_scope(
                         rows[given] = len(vectors)
                         vectors.append(mean(given))
                     own.add(rows[given])
+                if request.relation not in index:
+                    near_R = relation_RD @ vectors[rows[_given(tokenizer, request)[-1]]]
+                    own |= {*(near_R >= SAME).nonzero().flatten().tolist()}
             own_texts.append(tuple(sorted(own)))
     return replace(scope, vectors_TD=torch.stack(vectors)), own_texts
 

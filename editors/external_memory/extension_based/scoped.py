@@ -98,7 +98,7 @@ class ScopedConfig:
     to another. 0 to 2."""
     values: ScopedValueConfig = field(default_factory=ScopedValueConfig)
     """The search for values."""
-    chunk: int = 16
+    chunk: int = 32
     """Subjects optimised together by one worker: bounds memory, and what a killed run loses. 1 to
     4096."""
 

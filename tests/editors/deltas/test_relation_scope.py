@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.common.counterfact import load_facts
-from discovery.relations.relation import load_relations
+from discovery.relations.relation import fallback_relation, load_relations
 from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.deltas.scoped import ScopedValues
@@ -296,3 +296,41 @@ def test_a_text_without_its_subject() -> None:
     text = Wording("The team of Tom Brady is", (12, 21))
     kept = around_subject(words(), text)
     assert words().convert_ids_to_tokens(kept) == ["The", "team", "of", "is"]
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("works for", "{} works for"),
+        ("works for", "Which company is the employer of {}?"),
+        ("coach", "The head coach of {} is"),
+        ("CEO", "The chief executive officer of {} is"),
+    ],
+)
+def test_a_relation_of_ones_own_may_be_like_a_built_in_one(label: str, said: str) -> None:
+    """A table's own word for a built-in relation does not make that another relation."""
+    model, tokenizer = load(
+        locate("smollm2-135m-instruct").path, dtype=torch.bfloat16, device="cpu"
+    )
+    own = fallback_relation(label, label)
+    prompts = [own.prompt(text, "Acme") for text in own.statements]
+    item = replace(
+        request(prompts[0].text, "Acme", "x"),
+        wordings=tuple(Wording(p.text, p.subject_span) for p in prompts[1:]),
+        relation=label,
+    )
+    limits = {"nearness": ScopedConfig().nearness, "margin": ScopedConfig().margin}
+    scope, [texts] = relation_scope(
+        Base(model, tokenizer, "base"), relation_texts(load_relations()), [[item]], **limits
+    )
+    text = said.format("Acme")
+    at = text.index("Acme")
+    name = list(encode_name(tokenizer, text, (at, at + 4)))
+    ids = tokenizer(text)["input_ids"]
+    start = next(i for i in range(len(ids)) if ids[i : i + len(name)] == name)
+    other = tokenizer("Acme was born in the city of")
+    with torch.inference_mode():
+        for row, first, held in ((ids, start, True), (other["input_ids"], 0, False)):
+            place = first, first + len(name)
+            embed = model.get_input_embeddings()
+            assert scope.holds(embed, torch.tensor(row), place, texts) is held
