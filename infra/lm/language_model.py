@@ -85,9 +85,23 @@ class LanguageModel:
 
         max_new_tokens  tokens of the longest continuation, where a question sets no limit
 
-        Raises ModelError for a prompt without a token.
+        Questions with continuations of a fixed length are asked apart from the others. So the rows
+        of their batches are the same for two models whatever these say elsewhere, and a
+        continuation is not another one by rounding. Raises ModelError for a prompt without a token.
         """
         encoded = [encode(self.tokenizer, i, question) for i, question in enumerate(questions)]
+        fixed = [one for one in encoded if one.question.has_fixed_length]
+        rest = [one for one in encoded if not one.question.has_fixed_length]
+        prompts = [*self._answered(fixed, max_new_tokens), *self._answered(rest, max_new_tokens)]
+        answers = {
+            one.number: self._answer(prompt, one) for prompt in prompts for one in prompt.questions
+        }
+        return [answers[i] for i in range(len(encoded))]
+
+    def _answered(
+        self, encoded: Sequence[EncodedQuestion], max_new_tokens: int
+    ) -> list[PromptGroup]:
+        """The questions by prompt, with their scores and continuations."""
         prompts = by_prefix(encoded)
         rows = DecodeBatch()
         with self._for_short_rows(max((len(p.tokens) for p in prompts), default=0)):
@@ -97,10 +111,7 @@ class LanguageModel:
                 self._run_prompts(group, rows, max_new_tokens)
             while rows.owners:
                 self._decode_step(rows, max_new_tokens)
-        answers = {
-            one.number: self._answer(prompt, one) for prompt in prompts for one in prompt.questions
-        }
-        return [answers[i] for i in range(len(encoded))]
+        return prompts
 
     @contextmanager
     def _for_short_rows(self, longest: int) -> Iterator[None]:

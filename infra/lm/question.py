@@ -37,6 +37,11 @@ class Question:
     past_ends: bool = False
     """Whether a newline or an end-of-text token does not end the continuation."""
 
+    @property
+    def has_fixed_length(self) -> bool:
+        """Whether the continuation has `min_new_tokens` tokens, unless it ends by itself."""
+        return self.greedy and self.until == ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

@@ -17,11 +17,18 @@ def contamination(cases: CaseSet, seen: Iterable[str]) -> dict[str, Metric]:
     """`contamination`: the share of held-out prompts that stand, as whole words, in a text of
     `seen`.
 
-    `seen` are the texts that the editor was given. The share must be 0.
+    `seen` are the texts that the editor was given. A question stands in a text if it ends there
+    where a question of the text does. The share must be 0.
     """
     held_out = {prompt: normalise(prompt) for prompt in cases.prompts_held_out()}
-    given = "".join(f" {normalise(text)} \n" for text in seen)
-    leaked = sum(1 for prompt in held_out.values() if prompt and f" {prompt} " in given)
+    texts = list(seen)
+    given = "".join(f" {normalise(text)} \n" for text in texts)
+    asked = "".join(f" {normalise(part)} \n" for text in texts for part in text.split("?")[:-1])
+    leaked = sum(
+        f" {own} \n" in asked if prompt.rstrip().endswith("?") else f" {own} " in given
+        for prompt, own in held_out.items()
+        if own
+    )
     n = len(held_out)
     label = "decode=none/score=text"
     return {"contamination": Metric(value=leaked / max(1, n), n=n, protocol=label)}

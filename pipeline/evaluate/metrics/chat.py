@@ -129,4 +129,12 @@ def _messages(case: Case, config: EvaluateConfig) -> Sequence[str]:
 
 def _begun(key: str, message: str, length: int) -> Question:
     """A message, and the beginning of its answer."""
-    return Question(id=key, prompt=message, chat=True, greedy=True, max_new_tokens=length)
+    return Question(
+        id=key,
+        prompt=message,
+        chat=True,
+        greedy=True,
+        until=(),
+        min_new_tokens=length,
+        max_new_tokens=length,
+    )

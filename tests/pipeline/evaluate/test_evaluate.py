@@ -21,7 +21,7 @@ from infra.lm.question import Answer
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.storage.stage_dir import SHARDS, StageDir
-from pipeline.evaluate.cases import CaseSet, Query
+from pipeline.evaluate.cases import Case, CaseSet, Query
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.fidelity import contamination, lost
 from pipeline.evaluate.metrics import METRICS
@@ -166,6 +166,26 @@ def test_a_planted_prompt_is_found_in_what_the_editor_saw(judge: Judge) -> None:
         assert (found.value, found.n) == (leaked / len(held_out), len(held_out))
     made = judge(seen=["Tom Brady is with"], metrics=("preference",))
     assert made.candidate["contamination"]["value"] == 1 / len(held_out)
+
+
+def test_a_question_is_seen_where_it_is_asked_whole() -> None:
+    """One about a subject whose name is the beginning of another name is another question."""
+    held = Case(
+        id="a",
+        relation="P176",
+        subject="Land Cruiser",
+        prompt="Land Cruiser is made by",
+        subject_start=0,
+        target="Toyota",
+        accepted=("Toyota",),
+        questions=("Who makes the Land Cruiser?",),
+    )
+    for seen, leaked in (
+        ("Who makes the Land Cruiser Prado?", 0),
+        ("So: who makes the land cruiser? He did not say.", 1),
+        ("Land Cruiser is made by Toyota.", 0),
+    ):
+        assert contamination(CaseSet("t", (held,)), [seen])["contamination"].value == leaked
 
 
 def test_a_fact_known_in_memory_and_lost_as_served_is_counted(
