@@ -29,7 +29,7 @@ class ScopedHooks:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         decoder: nn.Module,
         block: nn.Module,
         *,
@@ -56,7 +56,7 @@ class ScopedHooks:
         self._length_N = torch.tensor([len(name) for name in names])
         self._subject_N = torch.tensor(subjects)
         self._scope, self._texts = scope, texts
-        self._embedding: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
+        self._embedding: nn.Module = model.get_input_embeddings()
         self._values_SD = values_SD
         self._ids_BW: Tensor | None = None
         """Tokens of this pass and of those before it; None: no pass is under way."""
