@@ -147,6 +147,8 @@ class Editor(Protocol):
 
     changes_weights: ClassVar[bool]
     """Whether its deltas change weights and nothing else, so that a checkpoint holds them."""
+    low_rank: ClassVar[bool]
+    """Whether its deltas are of low rank, so that a LoRA adapter holds them."""
     Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
     Fitted: ClassVar[type[Any] | None]

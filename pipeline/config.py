@@ -16,6 +16,7 @@ from discovery.relations.relation import load_relations
 from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
 from editors import EDITORS
+from editors.editor import Editor
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.embedded import EMBEDDED
@@ -232,7 +233,8 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
             "evaluate": _below(path.parent, config.evaluate),
         }
     )
-    make_editor(config.edit)  # refuses bad settings now, not hours later at the edit stage
+    for place, lane in config.edit.lanes.items():
+        make_editor(lane, place)  # refuses bad settings now, not hours later at the edit stage
     paragraphs(config.edit)
     read_text(config.evaluate)
     if config.relations is not None:
@@ -244,21 +246,56 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
 
 
 def _served(config: Config, path: Path) -> EditConfig:
-    """The settings of the edit stage, with an editor whose edits `serve.loads` serves.
+    """The settings of the edit stage, with editors whose edits `serve.loads` serves.
 
-    Raises ConfigError where the editor that is set makes other edits.
+    Raises ConfigError where an editor that is set makes other edits, or where `edit.over` is not
+    the editor of a second lane.
     """
+
+    def serves(editor: type[Editor]) -> bool:
+        """Whether a server that loads `serve.loads` answers by the edits of an editor."""
+        fits = {"checkpoint": editor.changes_weights, "adapter": editor.low_rank}
+        return loads is None or fits.get(loads, True)
+
     edit, loads = config.edit, config.serve.loads
-    if "editor" not in edit.model_fields_set and loads == "ours":
+    if "editor" not in edit.model_fields_set and edit.over is None and loads == "ours":
         return edit.model_copy(update={"editor": "scoped"})
-    editor = EDITORS.get(edit.editor)
-    if loads == "checkpoint" and editor is not None and not editor.changes_weights:
-        fit = ", ".join(name for name, other in EDITORS.items() if other.changes_weights)
-        raise ConfigError(
-            f'config {path}: serve.loads = "checkpoint", which holds no edit of {edit.editor!r}. '
-            f'Set edit.editor to one of {fit}, or serve.loads = "ours".'
-        )
+    fit = ", ".join(name for name, editor in EDITORS.items() if serves(editor))
+    for place, lane in edit.lanes.items():
+        editor = EDITORS.get(lane.editor)
+        if editor is not None and not serves(editor):
+            advice = (
+                "leave edit.over out"
+                if place == "edit.over"
+                else f"set edit.editor to one of {fit}"
+            )
+            raise ConfigError(
+                f'config {path}: serve.loads = "{loads}", which holds no edit of '
+                f'{lane.editor!r} ({place}). Either {advice}, or set serve.loads = "ours".'
+            )
+    if edit.over is not None:
+        _check_lanes(edit, edit.over.editor, f"config {path}")
     return edit
+
+
+def _check_lanes(edit: EditConfig, over: str, where: str) -> None:
+    """Raise ConfigError unless `edit.editor` changes weights and the editor `over` does not."""
+    in_weights = [name for name, editor in EDITORS.items() if editor.changes_weights]
+    beside = [name for name in EDITORS if name not in in_weights]
+    for place, given, allowed, what in (
+        (
+            "edit.editor",
+            edit.editor,
+            in_weights,
+            "changes no weights, so that it needs no edit.over",
+        ),
+        ("edit.over.editor", over, beside, "changes weights too"),
+    ):
+        if given in EDITORS and given not in allowed:
+            raise ConfigError(
+                f"{where}: {place} = {given!r} {what}. With edit.over, set {place} to one of "
+                f"{', '.join(allowed)}, or leave edit.over out."
+            )
 
 
 def _below(directory: Path, settings: Any) -> Any:
