@@ -33,7 +33,8 @@ from pipeline.plan.config import PlanConfig
 from pipeline.serve import ServeConfig
 
 RETRY = "-without-culprits"
-"""Ending of the version of a second attempt at an edition, which leaves the culprits out."""
+"""Ending of the version of a second attempt at an edition, which leaves the culprits out and moves
+what the weights have no room for."""
 YEARS = range(1000, 9000)
 """Years of an edition's day: they have four digits, and leave room for days before and after."""
 

@@ -58,10 +58,10 @@ class EditConfig(BaseModel):
         return {**self.model_dump(mode="json"), "text": file_digest(text_path(self))}
 
     @property
-    def lanes(self) -> dict[str, EditConfig]:
+    def lanes(self) -> Mapping[str, EditConfig]:
         """The settings of each lane that an editor makes, by its place in the config: `edit` and,
         where it is set, `edit.over`."""
-        lanes = {"edit": self.model_copy(update={"over": None})}
+        lanes: dict[str, EditConfig] = {"edit": self.model_copy(update={"over": None})}
         if self.over is not None:
             own = {"editor": self.over.editor, "options": self.over.options, "over": None}
             lanes["edit.over"] = self.model_copy(update=own)

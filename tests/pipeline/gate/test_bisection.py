@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planned_edits import planned_edit
 
-from pipeline.gate.bisection import Group, search
+from pipeline.gate.bisection import Group, Search, largest_prefix, search
 from pipeline.gate.culprits import suspects
 from pipeline.plan.edits import PlannedEdit
 
@@ -118,3 +118,40 @@ def test_suspects_are_subjects_the_hardest_first() -> None:
     expected = [(ids[0], ids[2]), (ids[1],), (ids[3],), (ids[4],)]
     assert suspects(edits, reached) == expected
     assert [set(g) for g in suspects(edits[::-1], reached)] == [set(g) for g in expected]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=60), st.integers(0, 200), st.booleans())
+def test_how_many_pass_is_found_by_halving(sizes: list[int], most: int, all_fail: bool) -> None:
+    """Where a part fails if and only if it has too many edits: the groups before the first that is
+    too much, and the edits behind it, in few trials; nothing where all have room."""
+    groups = groups_of(sizes)
+    if all_fail and most >= sum(sizes):
+        most = sum(sizes) - 1
+    found = Search()
+    room = largest_prefix(
+        groups, lambda ids: ["kl"] if len(ids) > most else [], found, all_fail=all_fail
+    )
+    assert len(found.trials) <= math.ceil(math.log2(len(groups))) + 1
+    if room is None:
+        assert sum(sizes) <= most and not all_fail
+        return
+    assert flat(groups) == [*room.passed, *room.over]
+    assert len(room.passed) <= most < len(room.failed)
+    assert room.failed[: len(room.passed)] == room.passed
+    assert room.failed[len(room.passed) :] in groups
+
+
+def test_what_a_search_has_tried_is_not_tried_again() -> None:
+    """The trials of culprits are those of the number, too, where the parts are the same."""
+    groups = groups_of([1] * 8)
+    tried: list[frozenset[str]] = []
+
+    def attempt(ids: Group) -> list[str]:
+        tried.append(frozenset(ids))
+        return ["kl"] if len(ids) > 2 else []
+
+    found = search(groups, attempt)
+    room = largest_prefix(groups, attempt, found, all_fail=True)
+    assert room is not None and len(room.passed) == 2 and room.as_json()["moved"] == list(room.over)
+    assert len(tried) == len(set(tried)) == len(found.trials)
