@@ -38,6 +38,7 @@ from pipeline.plan.output import Plan
 from pipeline.plan.stage import PlanInputs, plan
 from pipeline.plan.triage import as_refusals
 from pipeline.plan.wordings import relation_texts
+from pipeline.release.manifest import editor_of
 from pipeline.release.output import as_released
 from pipeline.release.pages.page import PageInputs, render_page
 from pipeline.run import Run
@@ -167,14 +168,15 @@ class Attempts:
 
     def edit_inputs(self, edits: Sequence[PlannedEdit]) -> EditInputs:
         """Inputs of the edit stage for some of the edits."""
-        compute, two_lanes = self.run.config.model.compute, self.run.config.edit.over is not None
+        config, compute = self.run.config.edit, self.run.config.model.compute
+        second = {planned.id for planned in edits if planned.lane == "beside" and config.over}
         return EditInputs(
             edits=edits,
-            beside=frozenset(e.id for e in edits if e.lane == "beside" and two_lanes),
+            beside=frozenset(second),
             preserved=self.plan.preserved,
             relations=relation_texts(self.relations),
             base=self.base,
-            config=self.run.config.edit,
+            config=config,
             device=compute.device,
             dtype=compute.dtype,
             cache=self.run.workspace.root / "cache",
@@ -255,6 +257,8 @@ class Attempts:
         verdict      the content of `gate.json`
         quarantined  edit id -> reason
         """
+        editor = editor_of(self.run.config.edit, self.plan.edits)
+        over = editor.get("over", {}).get("name")
         return PageInputs(
             version=self.version,
             line=self.run.config.line,
@@ -271,7 +275,7 @@ class Attempts:
             provenance={
                 "base": self.base.public_name,
                 "base digest": self.base.digest,
-                "editor": self.run.config.edit.editor,
+                "editor": " and ".join(name for name in (editor["name"], over) if name),
                 "plan": self.planned.counts["plan_hash"],
                 "snapshot": self.snapshot.digest,
                 "evaluation": evaluated.digest,

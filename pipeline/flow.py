@@ -25,6 +25,7 @@ from infra.storage.artifact import Artifact
 from pipeline.attempt import Attempts
 from pipeline.bases import remember
 from pipeline.config import Edition
+from pipeline.export.candidate import require_adapter
 from pipeline.gate.capacity_history import CapacityHistory
 from pipeline.gate.stage import require_passed
 from pipeline.lineage import Parent, lanes_of, left_by, snapshot_before
@@ -214,6 +215,8 @@ def run_edition(
     final = yield from made.attempts()  # edit, evaluate, gate
     require_passed(version, final.gate.counts["failed"])
     live = [edit for edit in final.plan.edits if edit.id not in final.quarantined]
+    if config.serve.loads == "adapter" and live:
+        require_adapter(version, final.evaluate.path, len(live))
 
     released = run.make(
         release,

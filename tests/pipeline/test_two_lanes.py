@@ -17,10 +17,14 @@ import torch
 from worlds import VERSIONS, job, kill_at
 
 from editors.deltas.delta import Delta
+from infra.errors import GateError
+from infra.models import lora
+from infra.models.loading import locate
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.config import RETRY
 from pipeline.flow import run_editions
+from pipeline.gate.capacity_history import CapacityHistory, Measured
 from pipeline.queries import status, verify
 from pipeline.queries.why import why
 from pipeline.release import ledger
@@ -189,6 +193,43 @@ def test_without_a_second_lane_they_wait_on_the_fact_sheet(
     same = [row for row in waiting if row["target"] == "Apple" and row["subject"] == "Tim Cook"]
     assert same and held["Tim Cook"]["action"] == "teach" and held["Tim Cook"]["since"] == SECOND
     assert not later.has("weights_full.parquet") and "lanes" not in later.json("report.json")
+
+
+def test_the_gates_raise_and_lower_the_capacity(
+    overfull: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It is raised by an edition that was planned before it was known and passes with more, and
+    lowered by one that was planned by it and fails."""
+    for name, kl, known, expected in (
+        ("raised", 1000.0, 2, {"other": (2, 3), FIRST: (6, None)}),
+        ("lowered", KL, 5, {"other": (5, 6), FIRST: (2, 3)}),
+    ):
+        root = tmp_path / name
+        run = job(overfull(kl=kl), root)
+        base = locate(run.config.model.name)
+        history = CapacityHistory.of(root / "cache", base, run.config.edit, run.config.gate)
+        if name == "raised":
+            run_editions(run, until="plan")
+        history.note(Measured(version="other", passed=known, failed=known + 1))
+        run_editions(run)
+        assert capacity(root) == expected
+        planned = found(root, "plan").counts["lanes"]
+        assert planned["weights"] == (6 if name == "raised" else known)
+
+
+def test_an_adapter_that_no_server_takes_is_not_released(
+    overfull: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing else is loaded, an edition without an adapter is one line."""
+    config = overfull(over="", kl=1000.0)
+    config.write_text(f'{config.read_text()}[serve]\nloads = "adapter"\n')
+    monkeypatch.setattr(lora, "RANKS", (1,))
+    with pytest.raises(GateError, match=r"the change of 6 facts is of no rank that servers take"):
+        run_editions(job(config, tmp_path / "ws"))
+    assert Workspace.at(str(tmp_path / "ws")).find("release", FIRST) is None
+    monkeypatch.undo()
+    run_editions(job(config, tmp_path / "other"))
+    assert (found(tmp_path / "other", "release").path / "adapter").is_dir()
 
 
 def test_killed_while_facts_are_moved_the_same_is_released(
