@@ -57,17 +57,16 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     run.workspace.remove_leftovers()
     remember(run.workspace.root, base)
     if STAGES.index(until) >= STAGES.index("probe"):
-        for lane in run.config.edit.lanes.values():
-            passed = preflight(
-                base,
-                edit=lane,
-                compute=run.config.model.compute,
-                system=run.config.serve.system,
-                cache=run.workspace.root / "cache",
-                runner=run.runner,
-                begin=run.checking,
-            )
-            run.checked(passed)
+        passed = preflight(
+            base,
+            edit=run.config.edit,
+            compute=run.config.model.compute,
+            system=run.config.serve.system,
+            cache=run.workspace.root / "cache",
+            runner=run.runner,
+            begin=run.checking,
+        )
+        run.checked(passed)
     relations_path = run.config.relations and run.config_dir / run.config.relations
     relations = load_relations(relations_path or None)
     alias = Alias(run.workspace.root, run.config.line)

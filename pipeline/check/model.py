@@ -94,17 +94,14 @@ def check_model(config: Config, cache: Path) -> ModelCheck:
 
 def _passed(found: ModelCheck, base: ModelRef, config: Config, cache: Path) -> ModelCheck:
     """The result with what the preflight of a run found. Raises ModelError and ConfigError."""
-    passed, *_ = [
-        preflight(
-            base,
-            edit=lane,
-            compute=config.model.compute,
-            system=config.serve.system,
-            cache=cache,
-            runner=InProcessRunner(),
-        )
-        for lane in config.edit.lanes.values()
-    ]
+    passed = preflight(
+        base,
+        edit=config.edit,
+        compute=config.model.compute,
+        system=config.serve.system,
+        cache=cache,
+        runner=InProcessRunner(),
+    )
     weights = base.path / model_files(base.path).weights[0]
     shared = takes_no_room(weights.resolve(), cache)
     return replace(
