@@ -191,7 +191,9 @@ def run_edition(
         aside=parent.aside,
         full=parent.full,
         sheet=parent.sheet,
-        lanes=lanes_of(run.workspace, version, config.edit, capacity),
+        lanes=lanes_of(
+            run.workspace, version, config.edit, capacity, anew=run.may_replace(version)
+        ),
         config=edition.policy(config.plan),
         route=config.route,
         approve=frozenset(trust.approve),

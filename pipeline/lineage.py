@@ -19,10 +19,11 @@ from infra.errors import StageError
 from infra.lm.inference import ServedModel
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
+from pipeline.config import RETRY
 from pipeline.edit.config import EditConfig
 from pipeline.evaluate.output import REPORT, Report
 from pipeline.gate.capacity_history import CapacityHistory
-from pipeline.plan.edits import Lane, PlannedEdit
+from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.fact_sheet import SHEET, SheetRow
 from pipeline.plan.lanes import Capacity, Lanes
 from pipeline.plan.output import EDITS, FULL, HELD
@@ -161,20 +162,29 @@ def _same_sources(seen: Artifact, sources: Sequence[SourceConfig]) -> bool:
 
 
 def lanes_of(
-    workspace: Workspace, version: str, edit: EditConfig, history: CapacityHistory
+    workspace: Workspace,
+    version: str,
+    edit: EditConfig,
+    history: CapacityHistory,
+    *,
+    anew: bool = False,
 ) -> Lanes:
     """The lanes of an edition's plan, with the capacity that is known of its weights.
 
     The capacity is fixed when the plan is finished: what its own gate finds out is for the plan of
     the second attempt, and for later editions.
+
+    anew  whether a finished plan may be discarded, as after a change of settings
     """
-    first: Lane = "weights" if EDITORS[edit.editor].changes_weights else "beside"
-    lanes = Lanes(first=first, over="sheet" if edit.over is None else "beside")
+    if not EDITORS[edit.editor].changes_weights:
+        return Lanes(first="beside")
+    lanes = Lanes(over="sheet" if edit.over is None else "beside")
     made = workspace.find("plan", version)
-    if made is not None and "lanes" in (given := made_from(made)):
+    if made is not None and not anew and "lanes" in (given := made_from(made)):
         fixed = given["lanes"]["capacity"]
         return replace(lanes, capacity=Capacity(**fixed) if fixed else None)
-    return replace(lanes, capacity=history.capacity()) if first == "weights" else lanes
+    own = (version, f"{version}{RETRY}")
+    return replace(lanes, capacity=history.capacity(before=own))
 
 
 def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:

@@ -9,7 +9,7 @@ settings begin anew. An attempt that is run again writes its entry again, in the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,9 +55,14 @@ class CapacityHistory:
         key = digest_of([base.digest, edit.lanes["edit"].identity(), bounded])
         return cls(cache / FOLDER / f"{key}.json")
 
-    def capacity(self) -> Capacity | None:
-        """The capacity; None while no gate has measured it."""
-        return capacity_of(self._read())
+    def capacity(self, *, before: Collection[str] = ()) -> Capacity | None:
+        """The capacity; None while no gate has measured it.
+
+        before  versions of attempts: what they and later ones have measured does not count
+        """
+        entries = self._read()
+        own = (n for n, entry in enumerate(entries) if entry.version in before)
+        return capacity_of(entries[: next(own, None)])
 
     def note(self, found: Measured) -> None:
         """Note what an attempt has measured."""

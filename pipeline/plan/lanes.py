@@ -62,13 +62,14 @@ def divide(
     """Every edit with its lane: the first one for those of the highest priority, as many as it
     holds.
 
-    set_aside  ids of edits that will not be made, and so take no room
+    set_aside  ids of edits that will not be made: they take no room, and stay in the first lane
     """
     room = math.inf if lanes.capacity is None else lanes.capacity.num_facts
-    placed: list[PlannedEdit] = []
+    wanted = list(edits)
+    placed = [replace(edit, lane=lanes.first) for edit in wanted if edit.id in set_aside]
     used, lane = 0, lanes.first
-    for group in by_priority(edits):
-        used += sum(edit.id not in set_aside for edit in group)
+    for group in by_priority(edit for edit in wanted if edit.id not in set_aside):
+        used += len(group)
         if used > room:
             lane = lanes.over
         placed += [replace(edit, lane=lane) for edit in group]

@@ -179,7 +179,7 @@ def make_plan(
     approve  ids of changes that a person has approved; such a change is edited even if the model's
              answers about it are inconsistent
     lanes    where facts are kept, and how many of them the weights hold
-    set_aside  ids of edits that will not be made, and so take no room
+    set_aside  ids of edits that will not be made, and so take no room in a lane
     """
     s, relations = situation, situation.relations
     gone = removals(s.live, s.changes, s.subjects, s.intake.trusted)

@@ -217,6 +217,25 @@ def test_the_gates_raise_and_lower_the_capacity(
         assert planned["weights"] == (6 if name == "raised" else known)
 
 
+def test_a_finished_plan_keeps_its_capacity(overfull: Callable[..., Path], tmp_path: Path) -> None:
+    """What is measured behind it does not change it, unless a person lets it be replaced; and never
+    what its own gate has measured."""
+    root = tmp_path / "ws"
+
+    def planned(**more: bool) -> int:
+        run = job(overfull(), root, **more)
+        run_editions(run, until="plan")
+        base = locate(run.config.model.name)
+        history = CapacityHistory.of(root / "cache", base, run.config.edit, run.config.gate)
+        for version, passed in (("other", 2), (FIRST + RETRY, 1), ("later", 4)):
+            history.note(Measured(version=version, passed=passed, failed=passed + 1))
+        return found(root, "plan").counts["lanes"]["weights"]
+
+    assert planned() == 6  # nothing was known
+    assert planned() == 6
+    assert planned(replace=True) == 2
+
+
 def test_an_adapter_that_no_server_takes_is_not_released(
     overfull: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

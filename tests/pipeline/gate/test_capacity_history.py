@@ -36,6 +36,9 @@ def test_it_is_unknown_measured_raised_and_lowered(tmp_path: Path) -> None:
     capacity = history.capacity()
     assert capacity is not None and capacity.num_facts == 30
     assert capacity.why == "measured in v4: 30 passed, 31 did not"
+    for own, expected in ((("v4",), 45), (("v3", "v4"), 40), (("v1",), None), (("v9",), 30)):
+        found = history.capacity(before=own)
+        assert (found and found.num_facts) == expected
     before = history.path.read_bytes()
     history.note(Measured(version="v1", passed=40, failed=42))
     history.note_passed("v2", 30)

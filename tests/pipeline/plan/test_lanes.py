@@ -47,7 +47,8 @@ def test_the_first_lane_holds_what_comes_first(
     rows: list[tuple[int, float]], num_facts: int, lost: set[int]
 ) -> None:
     """No more facts than it has room for; facts of a subject together; no subject in it has a lower
-    priority than one that is not, and the next one would not fit; those set aside take no room."""
+    priority than one that is not, and the next one would not fit. Those set aside take no room, and
+    the others are placed as if they were not there."""
     edits = [
         planned_edit(f"{n:016x}", f"Person {subject}", priority=priority)
         for n, (subject, priority) in enumerate(rows)
@@ -55,14 +56,18 @@ def test_the_first_lane_holds_what_comes_first(
     set_aside = {f"{n:016x}" for n in lost}
     placed = divide(edits, room(num_facts, over="beside"), set_aside)
     assert sorted(e.id for e in placed) == [e.id for e in edits]
+    assert all(edit.lane == "weights" for edit in placed if edit.id in set_aside)
+    rest = [edit for edit in edits if edit.id not in set_aside]
+    made = [edit for edit in placed if edit.id not in set_aside]
+    assert divide(rest, room(num_facts, over="beside")) == made
     lanes: dict[str, set[str]] = {}
     best: dict[str, float] = {}
     need: dict[str, int] = {}
-    for edit in placed:
+    for edit in made:
         name = edit.subject_label
         lanes.setdefault(name, set()).add(edit.lane)
         best[name] = max(best.get(name, 0.0), edit.priority)
-        need[name] = need.get(name, 0) + (edit.id not in set_aside)
+        need[name] = need.get(name, 0) + 1
     assert all(len(found) == 1 for found in lanes.values())
     inside = [name for name, found in lanes.items() if found == {"weights"}]
     outside = [name for name in lanes if name not in inside]
@@ -149,8 +154,9 @@ def test_culprits_take_no_room() -> None:
     """They stay in the plan, to be set aside with their reason."""
     first = planned(CHANGES, UNKNOWN).edits
     culprit = next(edit for edit in first if edit.subject == "Q1")
-    made = planned(CHANGES, UNKNOWN, lanes=room(2), set_aside=[culprit.id])
-    assert subjects_of(made.edits) == ["Q0", "Q1", "Q2"]
+    last = next(edit for edit in first if edit.subject == "Q4")
+    made = planned(CHANGES, UNKNOWN, lanes=room(2), set_aside=[culprit.id, last.id])
+    assert subjects_of(made.edits) == ["Q0", "Q1", "Q2", "Q4"]
 
 
 def test_an_editor_that_changes_no_weights_has_one_lane() -> None:
