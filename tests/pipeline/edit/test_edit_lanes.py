@@ -14,7 +14,10 @@ from planned_edits import planned_edit
 from editors.deltas.delta import Delta
 from infra.execution.runner import InProcessRunner
 from infra.files.digest import digest_of
-from infra.models.loading import ModelRef, load
+from infra.lm.language_model import LanguageModel
+from infra.lm.question import Question
+from infra.models.embedded import EMBEDDED
+from infra.models.loading import ModelRef, load, locate
 from infra.storage.stage_dir import StageDir
 from pipeline.edit.config import EditConfig, OverConfig
 from pipeline.edit.output import DELTA, REPORTS, WEIGHTS
@@ -109,3 +112,66 @@ def test_one_lane_is_what_it_is_without_a_second(
     stage("beside", (), BESIDE)
     others = {part.kind for part in Delta.load(tmp_path / "beside" / DELTA).parts}
     assert (kinds, others) == ({""}, {"scoped"})
+
+
+FACTS = (
+    *(("Tom Brady", "plays for", "Real Madrid"), ("Ada Lovelace", "works for", "Harvard")),
+    *(("Tim Cook", "works for", "Stanford"), ("Wayne Rooney", "plays for", "Barcelona")),
+)
+"""Subject, relation in words, and a target that the base does not give: two for each lane."""
+
+
+@pytest.mark.slow
+def test_the_real_model_answers_as_each_lane_alone_does(tmp_path: Path) -> None:
+    """By both deltas together it gives every target, those in the weights bitwise as by that lane
+    alone; what it says of subjects in neither is what it says by the weights alone."""
+    edits = [
+        planned_edit(digest_of(name)[:16], name, prompt=f"{name} {words}", target=target)
+        for name, words, target in FACTS
+    ]
+    beside = frozenset(edit.id for edit in edits[2:])
+    base = locate(EMBEDDED)
+
+    def made(name: str, part: Sequence[PlannedEdit]) -> Delta:
+        out = StageDir(tmp_path / name)
+        out.path.mkdir()
+        inputs = EditInputs(
+            relations={},
+            edits=part,
+            beside=beside & {edit.id for edit in part},
+            preserved=(),
+            base=base,
+            config=EditConfig(
+                options={"layers": [4, 5, 6, 7, 8], "statistics_tokens": 4096},
+                over=OverConfig(editor="scoped"),
+            ),
+            device="cpu",
+            dtype="float32",
+            cache=tmp_path / "cache",
+        )
+        edit(inputs, out, InProcessRunner())
+        return Delta.load(out.path / DELTA)
+
+    both, inside, alone = made("both", edits), made("in", edits[:2]), made("beside", edits[2:])
+    assert {p.digest for p in both.parts} == {p.digest for p in (*inside.parts, *alone.parts)}
+    model, tokenizer = load(base.path, dtype=torch.float32)
+
+    def answers(prompts: Sequence[str], delta: Delta) -> list[str]:
+        questions = [
+            Question(id=str(n), prompt=p, greedy=True, max_new_tokens=6)
+            for n, p in enumerate(prompts)
+        ]
+        with delta.applied(model):
+            told = LanguageModel(model, tokenizer).ask(questions)
+        return [answer.greedy or "" for answer in told]
+
+    prompts = [edit.prompt for edit in edits]
+    together = answers(prompts, both)
+    assert together[:2] == answers(prompts, inside)[:2]
+    for said, by_itself, planned_for in zip(
+        together, [*answers(prompts, inside)[:2], *answers(prompts, alone)[2:]], edits, strict=True
+    ):
+        assert said.strip().startswith(planned_for.target), together
+        assert by_itself.strip().startswith(planned_for.target)
+    others = ["The capital of France is", "Grace Hopper was born in"]
+    assert answers(others, both) == answers(others, inside)
