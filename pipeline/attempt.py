@@ -159,9 +159,9 @@ class Attempts:
                 explain=lambda verdict: render_page(self.page_of(evaluated, verdict, quarantined)),
             ),
         )
-        if gated.counts["passed"]:
-            in_weights = sum(planned.lane == "weights" for planned in left)
-            self.capacity.note_passed(name, in_weights)
+        in_weights = sum(planned.lane == "weights" for planned in left)
+        if gated.counts["passed"] and in_weights:
+            self.capacity.note(Measured(version=name, passed=in_weights))
         yield gated
         page = self.page_of(evaluated, gated.json(GATE), quarantined)
         return Attempt(self.planned, self.plan, edited, evaluated, gated, quarantined, page)

@@ -1,8 +1,8 @@
 """What the gates of a workspace have found out about the capacity of a base model's weights: how
 many facts they hold with one editor and one set of bounds.
 
-A file of the cache has an entry for each attempt at an edition that measured the capacity or went
-beyond it, the oldest first. It is named by a digest of base, editor and bounds, so that other
+A file of the cache has an entry for each attempt at an edition that passed, or that measured the
+capacity, the oldest first. It is named by a digest of base, editor and bounds, so that other
 settings begin anew. An attempt that is run again writes its entry again, in the same place.
 """
 
@@ -65,7 +65,7 @@ class CapacityHistory:
         return capacity_of(entries[: next(own, None)])
 
     def note(self, found: Measured) -> None:
-        """Note what an attempt has measured."""
+        """Note what an attempt has shown."""
         entries = self._read()
         versions = [entry.version for entry in entries]
         if found.version in versions:
@@ -74,13 +74,6 @@ class CapacityHistory:
             entries.append(found)
         with if_writable(self.path):
             write_note(self.path, [asdict(entry) for entry in entries])
-
-    def note_passed(self, version: str, num_facts: int) -> None:
-        """Note that a gate passed with so many facts in the weights, if that is more than the
-        capacity that is known."""
-        known = self.capacity()
-        if known is not None and num_facts > known.num_facts:
-            self.note(Measured(version=version, passed=num_facts))
 
     def _read(self) -> list[Measured]:
         """The entries; a damaged file is dropped, with a line."""

@@ -20,17 +20,17 @@ def known(history: CapacityHistory) -> int | None:
 
 
 def test_it_is_unknown_measured_raised_and_lowered(tmp_path: Path) -> None:
-    """Unknown until a gate fails by number; a gate that passes with more raises it, one with fewer
-    does not; a later measurement counts, whether it is more or less. A run that is repeated adds
-    nothing."""
+    """Unknown until a gate fails by number, though one passed with many; a gate that passes with
+    more raises it, one with fewer does not; a later measurement counts, whether it is more or less.
+    A run that is repeated adds nothing."""
     history = CapacityHistory(tmp_path / "capacity.json")
-    history.note_passed("v0", 50)
-    assert history.capacity() is None and not history.path.exists()
+    history.note(Measured(version="v0", passed=50))
+    assert history.capacity() is None
     history.note(Measured(version="v1", passed=40, failed=42))
     assert known(history) == 40
-    history.note_passed("v2", 39)
+    history.note(Measured(version="v2", passed=39))
     assert known(history) == 40
-    history.note_passed("v3", 45)
+    history.note(Measured(version="v3", passed=45))
     assert known(history) == 45
     history.note(Measured(version="v4", passed=30, failed=31))
     capacity = history.capacity()
@@ -40,8 +40,9 @@ def test_it_is_unknown_measured_raised_and_lowered(tmp_path: Path) -> None:
         found = history.capacity(before=own)
         assert (found and found.num_facts) == expected
     before = history.path.read_bytes()
+    history.note(Measured(version="v0", passed=50))
     history.note(Measured(version="v1", passed=40, failed=42))
-    history.note_passed("v2", 30)
+    history.note(Measured(version="v2", passed=39))
     assert history.path.read_bytes() == before
 
 
