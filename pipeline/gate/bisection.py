@@ -5,7 +5,8 @@ its own halves are tried; a single group that fails is a culprit. If both halves
 fails, the cause is the number of the edits or their interaction: no edit is a culprit then, and the
 record says so. About 2 b log2(n/b) trials find b culprits among n groups (Hwang 1972).
 
-How many of them pass together is found by halving, too, in an order that the caller gives.
+How many of them pass together is found by halving, too, in an order that the caller gives
+(`find_room`).
 """
 
 from __future__ import annotations
@@ -76,6 +77,10 @@ class Search:
             self.trials.append(outcome)
         return bool(outcome.failed)
 
+    def blame(self, group: Group) -> None:
+        """Add a group that was tried alone, and failed, to the culprits."""
+        self.culprits.append(next(t for t in self.trials if set(t.ids) == set(group)))
+
     def as_json(self) -> dict[str, Any]:
         """The record as JSON values, as `gate.json` has it."""
         return {
@@ -92,18 +97,21 @@ def search(
     attempt: Attempt,
     *,
     max_trials: int = MAX_TRIALS,
+    stop_at_number: bool = False,
 ) -> Search:
     """Find the groups of edits that fail alone.
 
     groups      all groups of a batch that is known to fail, the most suspect first
     max_trials  most calls of `attempt`
+    stop_at_number  whether the search ends at the first part whose halves pass: larger parts then
+                fail by their number, whether or not they have culprits
     """
     found = Search()
 
     def look(part: Sequence[Group]) -> None:
         """Search a part of the batch that is known to fail."""
         if len(part) == 1:
-            found.culprits.append(next(p for p in reversed(found.trials) if p.ids == part[0]))
+            found.blame(part[0])
             return
         if len(found.trials) + 2 > max_trials:
             found.given_up = True
@@ -113,38 +121,50 @@ def search(
         if not bad:
             found.interactions.append(tuple(i for group in part for i in group))
         for half in bad:
-            look(half)
+            if not (stop_at_number and found.interactions):
+                look(half)
 
     if len(groups) == 1 and found.fails(groups, attempt):
-        found.culprits.append(found.trials[-1])
+        found.blame(groups[0])
     elif len(groups) > 1:
         look(list(groups))
     return found
 
 
-def largest_prefix(
-    groups: Sequence[Group], attempt: Attempt, found: Search, *, all_fail: bool
+def find_room(
+    groups: Sequence[Group],
+    attempt: Attempt,
+    found: Search,
+    *,
+    all_fail: bool,
+    max_trials: int = MAX_TRIALS,
 ) -> Room | None:
     """The most groups, from the first on, that pass together; None where all of them do.
 
-    groups    in the order in which they come first
-    found     record of the trials
-    all_fail  whether all groups together are known to fail
+    groups      in the order in which they come first
+    found       record of the trials; a group that fails alone is added to its culprits, left out,
+                and the number is found without it
+    all_fail    whether all groups together are known to fail
+    max_trials  most trials in the record; after them, the number is one that passes, and not the
+                greatest
 
-    At most log2(n) + 1 trials. If more edits can pass where fewer fail, the number found is one
-    that passes, and not always the greatest.
+    About log2(n) + 1 trials, and as many again for each culprit before the first group that is too
+    much. Culprits behind it are not found.
     """
-    if not groups or not (all_fail or found.fails(groups, attempt)):
-        return None
-    low, high = 0, len(groups)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if found.fails(groups[:middle], attempt):
-            high = middle
-        else:
-            low = middle
-    passed, failed, over = (
-        tuple(i for group in part for i in group)
-        for part in (groups[:low], groups[:high], groups[low:])
-    )
-    return Room(passed, failed, over)
+    rest = list(groups)
+    low = 0
+    while rest and (all_fail or found.fails(rest, attempt)):
+        high = len(rest)
+        while high - low > 1 and len(found.trials) < max_trials:
+            middle = (low + high) // 2
+            if found.fails(rest[:middle], attempt):
+                high = middle
+            else:
+                low = middle
+        found.given_up |= high - low > 1 or len(found.trials) >= max_trials
+        if found.given_up or not found.fails(rest[low:high], attempt):
+            parts = rest[:low], rest[:high], rest[low:]
+            return Room(*(tuple(i for group in part for i in group) for part in parts))
+        found.blame(rest.pop(low))
+        all_fail = False
+    return None

@@ -13,7 +13,7 @@ from infra.files.atomic import write_json
 from infra.files.digest import digest_of
 from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.evaluate.output import REPORT
-from pipeline.gate.bisection import MAX_TRIALS, Group, Search, largest_prefix, search
+from pipeline.gate.bisection import MAX_TRIALS, Group, Search, find_room, search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
 from pipeline.plan.edits import PlannedEdit
@@ -32,8 +32,9 @@ def find_culprits(
 ) -> Search:
     """Edit the base with parts of the batch, and evaluate each, until the culprits are found.
 
-    If the number of the edits is to blame, or their interaction, the capacity is measured: how many
-    edits pass together in the weights, those of the highest priority first, without the culprits.
+    If the number of the edits is to blame, or their interaction, the capacity is measured instead:
+    how many edits pass together in the weights, those of the highest priority first, without the
+    culprits among them.
 
     edits      the batch
     p_targets  edit id -> probability of the target that the editor reached; None if unknown
@@ -64,12 +65,13 @@ def find_culprits(
         out.progress(done, MAX_TRIALS, f"search for culprits, at most {MAX_TRIALS} trials")
         return json.loads(outcome.read_text(encoding="utf-8"))
 
-    found = search(suspects(edits, p_targets), attempt, max_trials=MAX_TRIALS)
+    in_weights = [edit for edit in edits if edit.lane == "weights"]
+    found = search(suspects(edits, p_targets), attempt, stop_at_number=bool(in_weights))
     if found.interactions:
         culprits = {i for trial in found.culprits for i in trial.ids}
-        rest = [e for e in edits if e.lane == "weights" and e.id not in culprits]
+        rest = [edit for edit in in_weights if edit.id not in culprits]
         groups = [tuple(edit.id for edit in group) for group in by_priority(rest)]
-        found.room = largest_prefix(groups, attempt, found, all_fail=len(rest) == len(edits))
+        found.room = find_room(groups, attempt, found, all_fail=len(rest) == len(edits))
     return found
 
 
