@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -23,10 +24,9 @@ from editors.deltas.scoped import SubjectValue, later_names, without_requests
 from editors.request import EditRequest
 from infra.distributed.zero import whole_shape
 from infra.errors import EditError
+from infra.models.loading import load_tokenizer
+from infra.models.longer_vocabulary import lengthen
 from infra.models.tokenizer.insertion import with_insertions
-
-MARK = "erratum"
-"""What the texts of the tokens begin with: `<|erratum_17|>`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,7 @@ class Errata(Part):
 
     kind: ClassVar[str] = "errata"
     unit: ClassVar[str] = "errata"
+    in_checkpoint: ClassVar[bool] = True
 
     target: str
     """Name of the embedding in `named_modules`."""
@@ -119,7 +120,13 @@ class Errata(Part):
                 f"the errata were made for a tokenizer of {self.first} tokens; this one has "
                 f"{len(tokenizer)}. Give that of the base model."
             )
-        return with_insertions(tokenizer, [erratum.names for erratum in self.errata], MARK)
+        return with_insertions(tokenizer, [erratum.names for erratum in self.errata])
+
+    def complete(self, checkpoint: Path) -> None:
+        """Make the checkpoint's vocabulary longer by the tokens of the errata."""
+        rows_SD = torch.stack([erratum.value_D for erratum in self.errata])
+        tokenizer = self.tokenizer(load_tokenizer(checkpoint))
+        lengthen(checkpoint, rows_SD, self.first, tokenizer)
 
     def join(self, other: Part) -> Self:
         """With the other's errata written later: they take over the names that are in both.

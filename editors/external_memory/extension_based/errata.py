@@ -16,7 +16,7 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.deltas.delta import Delta
-from editors.deltas.errata import MARK, Errata, Erratum
+from editors.deltas.errata import Errata, Erratum
 from editors.editor import EditorCall, Proposal, Work
 from editors.external_memory.extension_based.scoped import (
     Scoped,
@@ -29,6 +29,7 @@ from editors.request import EditRequest
 from editors.values.columns import Column, reports_of
 from editors.values.search import FactRows, Value, optimise
 from infra.errors import ConfigError, ModelError
+from infra.models.longer_vocabulary import require_kept
 from infra.models.tokenizer.insertion import normal_name, with_insertions
 
 
@@ -71,11 +72,13 @@ class ErrataEditor(Scoped):
     def prepare(self, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Work:
         """As for scoped values; names that no rule can have are refused too.
 
-        Raises ModelError for a tokenizer that cannot insert tokens.
+        Raises ModelError for a tokenizer that cannot insert tokens, or whose rules would not be
+        read from its files.
         """
         work = super().prepare(call, requests)
         if work.groups:
-            with_insertions(call.base.tokenizer, [[work.groups[0][0].subject]], MARK)
+            inserts = with_insertions(call.base.tokenizer, [[work.groups[0][0].subject]])
+            require_kept(inserts, call.base.model.config)
         return work
 
     def find_values(self, call: EditorCall[Any], group: Sequence[EditRequest]) -> dict[str, Tensor]:

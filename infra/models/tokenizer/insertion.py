@@ -22,6 +22,10 @@ from tokenizers import AddedToken, Regex, normalizers
 from infra.errors import ModelError
 from infra.models.tokenizer.trial import MAX_ADDED
 
+MARK = "erratum"
+"""What the tokens are called: `<|erratum_17|>`."""
+START = f"<|{MARK}_"
+_IS_TOKEN = re.compile(rf"{re.escape(START)}\d+\|>").fullmatch
 MAX_NAME_CHARS = 255
 """Characters of a name, normalised."""
 WORD = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Arabic}\p{Hebrew}\p{Nd}\p{M}_]"
@@ -31,13 +35,18 @@ APART = f"(?:(?<!{WORD})|(?!{WORD}))"
 """A place that is not within a word."""
 
 
-def inserted_tokens(num: int, mark: str) -> list[str]:
-    """The texts of `num` tokens: `<|mark_007|>`, with as many digits as all need."""
+def inserted_tokens(num: int) -> list[str]:
+    """The texts of `num` tokens: `<|erratum_007|>`, with as many digits as all need."""
     width = len(str(num - 1))
-    return [f"<|{mark}_{i:0{width}}|>" for i in range(num)]
+    return [f"<|{MARK}_{i:0{width}}|>" for i in range(num)]
 
 
-def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]], mark: str) -> Any:
+def inserted_ids(tokenizer: Any) -> frozenset[int]:
+    """The ids of the tokens that the tokenizer inserts; empty for one that inserts none."""
+    return frozenset(i for text, i in tokenizer.get_added_vocab().items() if _IS_TOKEN(text))
+
+
+def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]]) -> Any:
     """A copy of a tokenizer that puts the i-th token of `inserted_tokens` behind the names [i].
 
     The tokens have the ids from `len(tokenizer)` on. A name counts where no word goes on before or
@@ -57,21 +66,21 @@ def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]], mark: str) -
             f"{len(names)} tokens are to be added to the tokenizer; it may have {MAX_ADDED} added "
             "ones in all. Edit fewer subjects."
         )
-    tokens = inserted_tokens(len(names), mark)
+    tokens = inserted_tokens(len(names))
     if taken := tokenizer.get_vocab().keys() & tokens:
         raise ModelError(f"the tokenizer has a token {min(taken)!r} already. Use the base model's.")
     changed = deepcopy(tokenizer)
     inner = changed.backend_tokenizer
     own = inner.normalizer
     code_of = {
-        normal_name(tokenizer, name): token.removeprefix(f"<|{mark}_").removesuffix("|>")
+        normal_name(tokenizer, name): token.removeprefix(START).removesuffix("|>")
         for token, group in zip(tokens, names, strict=True)
         for name in group
     }
     if len(code_of) < sum(map(len, names)):
         raise ModelError("a name is given twice, or two names are one to the tokenizer.")
     start = tokens[0] if own is None else own.normalize_str(tokens[0])
-    start = start[: start.rindex(f"<|{mark}_")] + f"<|{mark}_"  # some put a sign in front
+    start = start[: start.rindex(START)] + START  # some put a sign in front
     inner.normalizer = normalizers.Sequence([*filter(None, [own]), *_rules(code_of, start)])
     changed.add_tokens([AddedToken(token, normalized=True, special=False) for token in tokens])
     _require_only_inserted(tokenizer, changed, names[0][0])

@@ -87,12 +87,12 @@ def expected(text: str, names: list[list[str]]) -> list[tuple[int, int]]:
 def test_tokens_stand_behind_names(text: str, real: Any) -> None:
     """Where a name stands as a word or words, the longest of those at one place, the token comes
     behind it; all other tokens are as before, and the text is read back with the tokens in it."""
-    new = with_insertions(real, NAMES, "erratum")
+    new = with_insertions(real, NAMES)
     assert found(new, text, NAMES) == expected(text, NAMES)
     ids = new(text)["input_ids"]
     assert [i for i in ids if i < len(real)] == real(text)["input_ids"]
     plain = new.decode(ids)
-    for token in inserted_tokens(len(NAMES), "erratum"):
+    for token in inserted_tokens(len(NAMES)):
         plain = plain.replace(token, "")
     assert plain == text
 
@@ -102,7 +102,7 @@ def test_names_of_any_characters(name: str, real: Any) -> None:
     """Marks, characters of patterns, newlines and other scripts are no different; in a script
     without spaces a name is found before any character."""
     names = [["Somebody"], [name], ["Else"]]
-    new = with_insertions(real, names, "erratum")
+    new = with_insertions(real, names)
     assert [i for i, _ in found(new, f"He saw {name} and left.", names)] == [1]
     assert [i for i, _ in found(new, f"{name}: {name}", names)] == [1, 1]
     if name == "東京":
@@ -120,7 +120,7 @@ def test_random_names_and_texts(real: Any) -> None:
     for _ in range(8):
         own = {" ".join(chance.choices(words, k=chance.randint(1, 3))) for _ in range(30)}
         names = [[name] for name in sorted(own)]
-        new = with_insertions(real, names, "erratum")
+        new = with_insertions(real, names)
         for _ in range(20):
             text = " ".join(chance.choices([*words, "and", "Edith", "with,"], k=15))
             wanted = expected(text, names)
@@ -133,7 +133,7 @@ def test_random_names_and_texts(real: Any) -> None:
 def test_every_name_has_its_own_token(number: int, real: Any, tmp_path: Path) -> None:
     """The i-th name gets the i-th token, also after the tokenizer was saved and loaded."""
     names = [[f"Person {i}", f"P{i} Doe"] for i in range(number)]
-    new = with_insertions(real, names, "erratum")
+    new = with_insertions(real, names)
     assert len(new) == len(real) + number
     new.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
@@ -151,10 +151,10 @@ def test_kinds_of_tokenizers(kind: str, tmp_path: Path) -> None:
     names = [["Tom Brady"], ["Paris"], ["Grace Hopper", "Hopper"]]
     if TOKENIZERS[kind].split == "metaspace":
         with pytest.raises(ModelError, match="reads a text in another way") as raised:
-            with_insertions(tokenizer, names, "erratum")
+            with_insertions(tokenizer, names)
         assert "\n" not in str(raised.value)
         return
-    with_insertions(tokenizer, names, "erratum").save_pretrained(tmp_path)
+    with_insertions(tokenizer, names).save_pretrained(tmp_path)
     new = AutoTokenizer.from_pretrained(tmp_path)
     text = "Tom Brady, Tom Bradys and Hopper's Paris (Paris)"
     ids = new(text)["input_ids"]
@@ -199,7 +199,7 @@ def test_tokenizers_with_a_normaliser(how: str, tmp_path: Path) -> None:
     }[how]
     tokenizer = sentencepiece_like(normaliser, before, decoder)
     names = [["Tom Brady"], ["Paris"], ["Ada Lovelace"]]
-    with_insertions(tokenizer, names, "erratum").save_pretrained(tmp_path)
+    with_insertions(tokenizer, names).save_pretrained(tmp_path)
     new = AutoTokenizer.from_pretrained(tmp_path)
     text = "Tom Brady, Tom Bradys and Ada Lovelace's Paris (Paris)<s> Paris"
     ids = new(text)["input_ids"]
@@ -213,7 +213,7 @@ def test_tokenizers_with_a_normaliser(how: str, tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_refused(real: Any) -> None:
     """A name given twice, one too long or empty, a slow tokenizer, too many names, and one that has
     the tokens already: one line each."""
-    new = with_insertions(real, [["Paris"]], "erratum")
+    new = with_insertions(real, [["Paris"]])
 
     class Slow:
         is_fast = False
@@ -228,15 +228,15 @@ def test_what_cannot_be_done_is_refused(real: Any) -> None:
         (new, [["London"]], "already"),
     ):
         with pytest.raises(ModelError, match=said) as raised:
-            with_insertions(tokenizer, names, "erratum")
+            with_insertions(tokenizer, names)
         assert "\n" not in str(raised.value)
-    assert with_insertions(real, [], "erratum") is real
+    assert with_insertions(real, []) is real
 
 
 def test_the_tokenizer_given_is_left_alone(real: Any) -> None:
     """Only the copy inserts."""
     before = real.backend_tokenizer.to_str()
-    with_insertions(real, NAMES, "erratum")
+    with_insertions(real, NAMES)
     assert real.backend_tokenizer.to_str() == before
 
 
@@ -248,7 +248,7 @@ def test_the_cost_grows_slower_than_the_number_of_names(real: Any) -> None:
     text = " ".join(f"{name} is a person of note." for name in names[:30])[:1200]
     times = []
     for number in (100, 10_000):
-        inner = with_insertions(real, [[n] for n in names[:number]], "erratum").backend_tokenizer
+        inner = with_insertions(real, [[n] for n in names[:number]]).backend_tokenizer
         inner.encode(text)
         start = time.process_time()
         for _ in range(5):
