@@ -1,8 +1,9 @@
 """Errata: for each edited subject a token behind its name, whose row of the embedding is learnt.
 
 The row is searched for as scoped values are, at another place: the output of the embedding. It
-begins as the mean of the embeddings of the name's tokens. No weight of the base changes. A prompt
-without an edited subject is the base's, token by token.
+begins as the mean of the embeddings of the name's tokens. The token stands in sentences that have a
+word of the edited relation. No weight of the base changes. A prompt without an edited subject is the
+base's, token by token.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.deltas.errata import Errata, Erratum
 from editors.editor import EditorCall, Proposal, Work
+from editors.external_memory.extension_based.relation_stems import relation_stems
 from editors.external_memory.extension_based.scoped import (
     Scoped,
     ScopedConfig,
@@ -47,6 +49,13 @@ class ErratumValueConfig(ScopedValueConfig):
 class ErrataConfig(ScopedConfig):
     """Settings of errata."""
 
+    nearness: float = 0.15
+    """A token stands in sentences with a word of its relation's statements and question, or with
+    one near the relation: least cosine between the two (`relation_stems`); -1: in all sentences. -1
+    to 1."""
+    margin: float = 0.1
+    """A word is no nearer to another relation by more than this, a difference of cosines. 0 to
+    2."""
     values: ScopedValueConfig = field(default_factory=ErratumValueConfig)
     """The search for rows."""
 
@@ -123,14 +132,25 @@ class ErrataEditor(Scoped):
         subjects = {column.requests[0].subject: column.requests for column in columns}
         names = names_of(base.tokenizer, subjects)
         taken = {normal_name(base.tokenizer, subject) for subject in subjects}
+        usable = [column for column in columns if column.usable]
+        words: list[tuple[str, ...]] = [()] * len(usable)
+        if len(call.relations) > 1 and usable and self.config.nearness > -1:
+            words = relation_stems(
+                base,
+                call.relations,
+                [column.requests for column in usable],
+                nearness=self.config.nearness,
+                margin=self.config.margin,
+            )
         errata = [
             Erratum(
                 _distinct(base.tokenizer, names[column.requests[0].subject], taken),
                 column.value.z_D,
                 tuple(column.requests),
+                own,
             )
-            for column in columns
-            if column.usable and column.value is not None
+            for column, own in zip(usable, words, strict=True)
+            if column.value is not None
         ]
         call.progress("errata", len(errata), len(errata))
         part = _part(base, errata)
