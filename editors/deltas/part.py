@@ -90,7 +90,7 @@ class Part(ABC):
         """
         return {}
 
-    def complete(self, checkpoint: Path) -> None:
+    def complete(self, checkpoint: Path) -> None:  # noqa: B027, most parts add nothing
         """Write into an exported checkpoint, which has what `compose` gave, what a server reads of
         the part beside weights of the base's shapes. The directory is one that is being made."""
 

@@ -2,8 +2,9 @@
 
 The row is searched for as scoped values are, at another place: the output of the embedding. It
 begins as the mean of the embeddings of the name's tokens. The token stands in sentences that have a
-word of the edited relation. No weight of the base changes. A prompt without an edited subject is the
-base's, token by token.
+word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt without
+an edited subject is the base's, token by token. A checkpoint holds it all, so that any program
+serves it that reads `tokenizer.json`.
 """
 
 from __future__ import annotations

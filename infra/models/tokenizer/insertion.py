@@ -8,7 +8,8 @@ digit: one rule finds all names, then one for each digit at each place finds tho
 There are about ten rules for each digit of the number of names.
 
 A token may be wanted only in sentences that have one of certain words. Three rules for each set of
-words complete its tokens in such sentences, and those that are not complete are taken out again.
+words complete its tokens in such sentences, and those that are not complete are taken out again. Of
+the tokens with one set of words that follow such a word in a sentence the first and the last stand.
 """
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ def _any_word(words: Sequence[str]) -> str:
     """A pattern for any of the words, or one that begins with a word of `STEM_CHARS` or more."""
     whole = [word for word in words if len(word) < STEM_CHARS]
     stems = [word for word in words if len(word) >= STEM_CHARS]
-    found = ([_any_of(whole, f"(?!{WORD})")] if whole else []) + ([_any_of(stems, "")] if stems else [])
+    found = ([_any_of(whole, f"(?!{WORD})")] if whole else []) + (
+        [_any_of(stems, "")] if stems else []
+    )
     return f"(?<!{WORD})(?i:{'|'.join(found)})"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,57 @@ def test_tokenizers_with_a_normaliser(how: str, tmp_path: Path) -> None:
     if how in ("nfkc", "lower"):
         other = {"nfkc": "Tom \uff22rady", "lower": "TOM BRADY"}[how]
         assert max(new(other)["input_ids"]) == len(tokenizer)
+
+
+WORDS = [["play", "team"], ["capi", "in"], ["coac", "own"], []]
+"""Words of `NAMED`."""
+NAMED = [["Tom Brady"], ["St. Paul"], ["Paul"], ["Ada"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Tom Brady plays for", [0]),
+        ("Which TEAM has Tom Brady?", [0]),
+        ("Tom Brady displays it", []),
+        ("Tom Brady retired early. His team stayed.", []),
+        ("His team stayed! Tom Brady retired.", []),
+        ("A team.\nTom Brady retired", []),
+        ("The capital is St. Paul", [1]),
+        ("The U.S. capital of old, near St. Paul", [1]),
+        ("St. Paul lies in it", [1]),
+        ("St. Paul lies inland", []),
+        ("Who owns Paul and coaches Paul?", [2, 2]),
+        ("Own Paul, and Paul again, and Paul", [2, 2]),
+        ("Ada and Tom Brady", [3]),
+        ("A team has Tom Brady, Ada and Tom Brady", [0, 3, 0]),
+    ],
+)
+def test_tokens_of_sentences_with_a_word(text: str, tokens: list[int], real: Any) -> None:
+    """A token stands in sentences with one of its words only, before or behind the name, whatever
+    the case; a word of four letters or more stands for those that it begins. What follows an
+    abbreviation is the same sentence. Of more than two names behind a word, those between the first
+    and the last have no token."""
+    new = with_insertions(real, NAMED, WORDS)
+    assert [i for i, _ in found(new, text, NAMED)] == tokens
+    assert [i for i in new(text)["input_ids"] if i < len(real)] == real(text)["input_ids"]
+
+
+@pytest.mark.parametrize("how", ["spaces", "sign", "lower"])
+def test_words_as_the_tokenizer_leaves_them(how: str, real: Any, tmp_path: Path) -> None:
+    """Words are found where spaces are another sign, or letters are made small; the tokenizer read
+    from its files does the same."""
+    changed = deepcopy(real)
+    own = {
+        "spaces": None,
+        "sign": normalizers.Replace(" ", "\u2581"),
+        "lower": normalizers.Lowercase(),
+    }[how]
+    changed.backend_tokenizer.normalizer = own
+    with_insertions(changed, NAMED, WORDS).save_pretrained(tmp_path)
+    new = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    text = "Tom Brady left. Tom Brady plays. The capital of it is St. Paul. Own Paul"
+    assert [i for i, _ in found(new, text, NAMED)] == [0, 1, 2]
 
 
 def test_what_cannot_be_done_is_refused(real: Any) -> None:
