@@ -146,7 +146,10 @@ class Editor(Protocol):
     """
 
     changes_weights: ClassVar[bool]
-    """Whether its deltas change weights and nothing else, so that a checkpoint holds them."""
+    """Whether its deltas change weights of the base and nothing else."""
+    in_checkpoint: ClassVar[bool]
+    """Whether an exported checkpoint holds its deltas, so that any server has them that loads it
+    (`Part.in_checkpoint`)."""
     Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
     Fitted: ClassVar[type[Any] | None]

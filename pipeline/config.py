@@ -252,8 +252,8 @@ def _served(config: Config, path: Path) -> EditConfig:
     if "editor" not in edit.model_fields_set and loads == "ours":
         return edit.model_copy(update={"editor": "scoped"})
     editor = EDITORS.get(edit.editor)
-    if loads == "checkpoint" and editor is not None and not editor.changes_weights:
-        fit = ", ".join(name for name, other in EDITORS.items() if other.changes_weights)
+    if loads == "checkpoint" and editor is not None and not editor.in_checkpoint:
+        fit = ", ".join(name for name, other in EDITORS.items() if other.in_checkpoint)
         raise ConfigError(
             f'config {path}: serve.loads = "checkpoint", which holds no edit of {edit.editor!r}. '
             f'Set edit.editor to one of {fit}, or serve.loads = "ours".'

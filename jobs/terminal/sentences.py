@@ -122,8 +122,9 @@ def edit(counts: Counts) -> str:
     """How many facts were written into the model, and how many could not be."""
     status = counts.get("status", {})
     written, failed = status.get("edited", 0), status.get("quarantined", 0)
-    beside = _beside(counts)
+    beside, tokens = _beside(counts), counts.get("errata", 0)
     where = f" as {beside} beside its weights" if beside else ""
+    where += f" as {many(tokens, 'token')} of its vocabulary" if tokens else ""
     return _joined(
         f"wrote {many(written, 'fact')} into the model{where}" if written else "wrote nothing",
         f"{failed:,} could not be written" if failed else "",

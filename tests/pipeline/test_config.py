@@ -213,7 +213,7 @@ def test_what_the_server_loads_goes_with_the_editor(
     served = f'[serve]\nloads = "{loads}"\n' if loads else ""
     edited = f'[edit]\neditor = "{editor}"\n' if editor else ""
     path.write_text(f"{LEAST}{served}{edited}")
-    if loads == "checkpoint" and editor is not None and not EDITORS[editor].changes_weights:
+    if loads == "checkpoint" and editor is not None and not EDITORS[editor].in_checkpoint:
         with pytest.raises(ConfigError, match=r"which holds no edit of .* Set edit.editor to one"):
             load_config(path)
         return

@@ -73,7 +73,7 @@ class ErrataEditor(Scoped):
     """Errata as an `editors.editor.Editor`."""
 
     METHOD: ClassVar[str] = "erratum-1"
-    changes_weights: ClassVar[bool] = False
+    in_checkpoint: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = ErrataConfig
 
     def __init__(self, config: ErrataConfig | None = None) -> None:

@@ -38,7 +38,7 @@ followed by any character. The underscore keeps names that are numbers out of th
 APART = f"(?:(?<!{WORD})|(?!{WORD}))"
 """A place that is not within a word."""
 SAME_SENTENCE = r"(?:(?!(?:[!?]|(?<=[\p{L}\p{N}]{4})\.)(?:[\s\u2581]|\z))[^\n]){0,300}"
-"""What may stand between a name and a word of its sentence: no mark at an end of a sentence. A point
+"""What may stand between a name and a word of its sentence: no mark that ends a sentence. A point
 behind fewer than four letters is taken for that of an abbreviation (`St.`, `U.S.`, `Mrs.`). Some
 normalisers put U+2581 in the place of a space."""
 STEM_CHARS = 4
@@ -163,10 +163,9 @@ def _any_word(words: Sequence[str]) -> str:
     """A pattern for any of the words, or one that begins with a word of `STEM_CHARS` or more."""
     whole = [word for word in words if len(word) < STEM_CHARS]
     stems = [word for word in words if len(word) >= STEM_CHARS]
-    found = ([_any_of(whole, f"(?!{WORD})")] if whole else []) + (
-        [_any_of(stems, "")] if stems else []
-    )
-    return f"(?<!{WORD})(?i:{'|'.join(found)})"
+    groups = [(whole, f"(?!{WORD})"), (stems, "")]
+    found = "|".join(_any_of(group, end) for group, end in groups if group)
+    return f"(?<!{WORD})(?i:{found})"
 
 
 def _insert(behind: str, text: str, *, unless: str = "", ahead: str = "") -> Any:
