@@ -1,7 +1,7 @@
 """Errata: for each edited subject a token behind its name, whose row of the embedding is learnt.
 
 The row is searched for as scoped values are, at another place: the output of the embedding. It
-begins as the mean of the embeddings of the name's tokens. The token stands in sentences that have a
+begins as the mean of the embeddings of the targets' tokens. The token stands in sentences that have a
 word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt without
 an edited subject is the base's, token by token. A checkpoint holds it all, so that any program
 serves it that reads `tokenizer.json`.
@@ -41,6 +41,8 @@ class ErratumValueConfig(ScopedValueConfig):
     """How a row is searched for: the change of the row that it begins as."""
 
     learning_rate: float = 0.2
+    beta2: float = 0.95
+    per_coordinate: bool = True
     clamp: float = 10.0
     kl_weight: float = 0.0
     decay: float = 0.0
@@ -72,7 +74,7 @@ class ErrataConfig(ScopedConfig):
 class ErrataEditor(Scoped):
     """Errata as an `editors.editor.Editor`."""
 
-    METHOD: ClassVar[str] = "erratum-1"
+    METHOD: ClassVar[str] = "erratum-2"
     in_checkpoint: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = ErrataConfig
 
@@ -202,8 +204,10 @@ def _distinct(tokenizer: Any, names: Sequence[str], taken: set[str]) -> tuple[st
 
 
 def _start(base: Base, column: Column) -> Tensor:
-    """What a row begins as: the mean of the embeddings of the name's tokens, [D]."""
-    ids = base.tokenizer(" " + column.requests[0].subject, add_special_tokens=False)["input_ids"]
+    """What a row begins as: the mean of the embeddings of the targets' tokens, [D]. A model is
+    inclined to repeat what it has read, so this is far nearer to a solution than the name's own."""
+    targets = [f" {request.target}" for request in column.requests]
+    ids = [i for own in base.tokenizer(targets, add_special_tokens=False)["input_ids"] for i in own]
     return base.model.get_input_embeddings().weight[ids].detach().float().mean(dim=0).cpu()
 
 
