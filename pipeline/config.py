@@ -33,6 +33,8 @@ from pipeline.serve import ServeConfig
 
 RETRY = "-without-culprits"
 """Ending of the version of a second attempt at an edition, which leaves the culprits out."""
+SERVED_BY = {"ours": "scoped", "checkpoint": "errata"}
+"""What the server loads -> the editor, where none is set."""
 YEARS = range(1000, 9000)
 """Years of an edition's day: they have four digits, and leave room for days before and after."""
 
@@ -249,8 +251,8 @@ def _served(config: Config, path: Path) -> EditConfig:
     Raises ConfigError where the editor that is set makes other edits.
     """
     edit, loads = config.edit, config.serve.loads
-    if "editor" not in edit.model_fields_set and loads == "ours":
-        return edit.model_copy(update={"editor": "scoped"})
+    if "editor" not in edit.model_fields_set and loads is not None:
+        return edit.model_copy(update={"editor": SERVED_BY[loads]})
     editor = EDITORS.get(edit.editor)
     if loads == "checkpoint" and editor is not None and not editor.in_checkpoint:
         fit = ", ".join(name for name, other in EDITORS.items() if other.in_checkpoint)

@@ -87,7 +87,7 @@ def require_kept(tokenizer: Any, config: Any) -> None:
         raise ModelError(
             f"transformers reads tokenizers of {config.model_type} without their own rules, so it "
             "would not insert the tokens of errata. Use an editor that leaves the tokenizer as it "
-            "is, such as `scoped`."
+            "is: `scoped`, or `memit` for a server that loads a checkpoint alone."
         )
 
 

@@ -217,5 +217,5 @@ def test_what_the_server_loads_goes_with_the_editor(
         with pytest.raises(ConfigError, match=r"which holds no edit of .* Set edit.editor to one"):
             load_config(path)
         return
-    chosen = "scoped" if loads == "ours" else "memit"
+    chosen = {"ours": "scoped", "checkpoint": "errata"}.get(loads or "", "memit")
     assert load_config(path).edit.editor == (editor or chosen)
