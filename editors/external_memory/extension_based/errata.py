@@ -1,10 +1,10 @@
 """Errata: for each edited subject a token behind its name, whose row of the embedding is learnt.
 
 The row is searched for as scoped values are, at another place: the output of the embedding. It
-begins as the mean of the embeddings of the targets' tokens. The token stands in sentences that have a
-word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt without
-an edited subject is the base's, token by token. A checkpoint holds it all, so that any program
-serves it that reads `tokenizer.json`.
+begins as the mean of the embeddings of the targets' tokens. The token stands in sentences that have
+a word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt
+without an edited subject is the base's, token by token. A checkpoint holds it all, so that any
+program serves it that reads `tokenizer.json`.
 """
 
 from __future__ import annotations
