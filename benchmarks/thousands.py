@@ -273,9 +273,11 @@ def with_names(delta: Delta, base: Base, num: int) -> Delta:
 
 def names_beside(more: Delta, delta: Delta) -> frozenset[str]:
     """The names of the subjects that a delta has beside another's."""
-    held = {request.id for part in delta.parts for request in part.requests}
-    requests = (request for part in more.parts for request in part.requests)
-    return frozenset(request.subject for request in requests if request.id not in held)
+    every, held = (
+        {request.subject for part in one.of(ScopedValues).values() for request in part.requests}
+        for one in (more, delta)
+    )
+    return frozenset(every - held)
 
 
 def naming(text: str, names: Container[str]) -> bool:
