@@ -20,10 +20,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,24 @@ class Bench:
                     said.append([answer.greedy_ids for answer in answers])
         for rows in (1, 32):
             times += [ratios(model, tokenizer, more, prompts[:rows])]
-        changed = sum(one != two for one, two in zip(*said, strict=True)) / len(prompts)
-        print(f"With {num} subjects in force {changed:.4f} of {len(prompts)} answers change.\n")
+        changed = [text for text, one, two in zip(prompts, *said, strict=True) if one != two]
+        added = names_beside(more, delta)
+        counts = {
+            "prompts": len(prompts),
+            "naming": sum(naming(text, added) for text in prompts),
+            "changed": len(changed),
+            "changed, naming": sum(naming(text, added) for text in changed),
+        }
+        print(
+            f"With {num} subjects in force, of {counts['naming']} prompts that name one of those "
+            f"added {counts['changed, naming']} are answered in other words, of the other "
+            f"{len(prompts) - counts['naming']} {len(changed) - counts['changed, naming']}.\n"
+        )
         print("| next-token latency over the base's | prefill | decode |\n|---|---|---|")
         for rows, (prefill, decode) in zip((1, 32), times, strict=True):
             print(f"| batch {rows} | {prefill:.3f} | {decode:.3f} |")
         print(flush=True)
-        return {"changed": changed, "prompts": len(prompts), "latency": times}
+        return {**counts, "latency": times}
 
     def editions(self, num: int) -> dict[str, Any]:
         """Facts that are lost, and superseded answers that are back, after successive editions."""
@@ -257,6 +269,21 @@ def with_names(delta: Delta, base: Base, num: int) -> Delta:
         if tokens:
             values.append(ScopedValue(tokens, own.value_D.roll(i), (request,), own.texts))
     return Delta((replace(part, values=tuple(values)),))
+
+
+def names_beside(more: Delta, delta: Delta) -> frozenset[str]:
+    """The names of the subjects that a delta has beside another's."""
+    every, held = (
+        {request.subject for part in one.of(ScopedValues).values() for request in part.requests}
+        for one in (more, delta)
+    )
+    return frozenset(every - held)
+
+
+def naming(text: str, names: Container[str]) -> bool:
+    """Whether one of the names stands in a text, as whole words."""
+    edges = [match.span() for match in re.finditer(r"\w+", text)]
+    return any(text[first:last] in names for first, _ in edges for _, last in edges if first < last)
 
 
 def ratios(model: Any, tokenizer: Any, delta: Delta, prompts: Sequence[str]) -> tuple[float, float]:

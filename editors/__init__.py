@@ -6,6 +6,7 @@ edits beside the model. `EDITORS` names every method; adding one is a file and a
 """
 
 from editors.editor import Editor
+from editors.external_memory.extension_based.errata import ErrataEditor
 from editors.external_memory.extension_based.grace import Grace
 from editors.external_memory.extension_based.scoped import Scoped
 from editors.global_optimization.constrained_fine_tuning.fine_tune import FtM, LocFtBf
@@ -14,6 +15,7 @@ from editors.local_modification.gradient_based.memit import Memit
 EDITORS: dict[str, type[Editor]] = {
     "memit": Memit,
     "scoped": Scoped,
+    "errata": ErrataEditor,
     "grace": Grace,
     "ft-m": FtM,
     "locft-bf": LocFtBf,

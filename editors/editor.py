@@ -146,7 +146,10 @@ class Editor(Protocol):
     """
 
     changes_weights: ClassVar[bool]
-    """Whether its deltas change weights and nothing else, so that a checkpoint holds them."""
+    """Whether its deltas change weights of the base and nothing else."""
+    in_checkpoint: ClassVar[bool]
+    """Whether an exported checkpoint holds its deltas, so that any server has them that loads it
+    (`Part.in_checkpoint`)."""
     low_rank: ClassVar[bool]
     """Whether its deltas are of low rank, so that a LoRA adapter holds them."""
     Config: ClassVar[type[Any]]

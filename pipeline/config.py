@@ -35,6 +35,8 @@ from pipeline.serve import ServeConfig
 RETRY = "-without-culprits"
 """Ending of the version of a second attempt at an edition, which leaves the culprits out and moves
 what the weights have no room for."""
+SERVED_BY = {"ours": "scoped", "checkpoint": "errata", "adapter": "memit"}
+"""What the server loads -> the editor, where none is set."""
 YEARS = range(1000, 9000)
 """Years of an edition's day: they have four digits, and leave room for days before and after."""
 
@@ -255,25 +257,23 @@ def _served(config: Config, path: Path) -> EditConfig:
 
     def serves(editor: type[Editor]) -> bool:
         """Whether a server that loads `serve.loads` answers by the edits of an editor."""
-        fits = {"checkpoint": editor.changes_weights, "adapter": editor.low_rank}
+        fits = {"checkpoint": editor.in_checkpoint, "adapter": editor.low_rank}
         return loads is None or fits.get(loads, True)
 
     edit, loads = config.edit, config.serve.loads
-    if "editor" not in edit.model_fields_set and edit.over is None and loads == "ours":
-        return edit.model_copy(update={"editor": "scoped"})
-    fit = ", ".join(name for name, editor in EDITORS.items() if serves(editor))
+    if "editor" not in edit.model_fields_set and edit.over is None and loads is not None:
+        return edit.model_copy(update={"editor": SERVED_BY[loads]})
     for place, lane in edit.lanes.items():
         editor = EDITORS.get(lane.editor)
-        if editor is not None and not serves(editor):
-            advice = (
-                "leave edit.over out"
-                if place == "edit.over"
-                else f"set edit.editor to one of {fit}"
-            )
-            raise ConfigError(
-                f'config {path}: serve.loads = "{loads}", which holds no edit of '
-                f'{lane.editor!r} ({place}). Either {advice}, or set serve.loads = "ours".'
-            )
+        if editor is None or serves(editor):
+            continue
+        second = place == "edit.over"
+        fit = [n for n, e in EDITORS.items() if serves(e) and not (second and e.changes_weights)]
+        advice = f"set {place}.editor to one of {', '.join(fit)}" if fit else f"leave {place} out"
+        raise ConfigError(
+            f'config {path}: serve.loads = "{loads}", which holds no edit of {lane.editor!r} '
+            f'({place}). Either {advice}, or set serve.loads = "ours".'
+        )
     if edit.over is not None:
         _check_lanes(edit, edit.over.editor, f"config {path}")
     return edit

@@ -13,8 +13,8 @@ class ServeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     loads: Literal["checkpoint", "adapter", "ours"] | None = None
-    """What the server can load: `checkpoint`, weights alone, as any server does; `adapter`, a LoRA
-    adapter of the base; `ours`, also what stands beside the weights, with our code
+    """What the server can load: `checkpoint`, weights and tokenizer, as any server does; `adapter`,
+    a LoRA adapter of the base; `ours`, also what stands beside them, with our code
     (`editors.deltas.serve`). It chooses the editor where `edit.editor` is unset, and refuses one
     whose edits would not be served. Unset: whatever the editor makes."""
     system: str | None = None

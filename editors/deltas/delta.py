@@ -137,6 +137,12 @@ class Delta:
             changed |= part.compose(stored)
         return {name: tensor.to(dtypes[name]) for name, tensor in changed.items()}
 
+    def complete(self, checkpoint: Path) -> None:
+        """Write into an exported checkpoint, which has the changed weights, what else of the delta
+        a server can load: tokens of the tokenizer."""
+        for part in self.parts:
+            part.complete(checkpoint)
+
     def low_rank(self) -> Factors | None:
         """The whole delta as low-rank factors; None where a part has no such form."""
         factors: Factors = {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -23,15 +24,18 @@ from editors.deltas.scoped import SubjectValue, later_names, without_requests
 from editors.request import EditRequest
 from infra.distributed.zero import whole_shape
 from infra.errors import EditError
+from infra.models.loading import load_tokenizer
+from infra.models.longer_vocabulary import lengthen
 from infra.models.tokenizer.insertion import with_insertions
-
-MARK = "erratum"
-"""What the texts of the tokens begin with: `<|erratum_17|>`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Erratum(SubjectValue[str]):
     """The row of the embedding behind one subject's names, which are given as text."""
+
+    words: tuple[str, ...] = ()
+    """A token stands in sentences with one of these only, in any where there are none
+    (`with_insertions`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,7 @@ class Errata(Part):
 
     kind: ClassVar[str] = "errata"
     unit: ClassVar[str] = "errata"
+    in_checkpoint: ClassVar[bool] = True
 
     target: str
     """Name of the embedding in `named_modules`."""
@@ -119,7 +124,14 @@ class Errata(Part):
                 f"the errata were made for a tokenizer of {self.first} tokens; this one has "
                 f"{len(tokenizer)}. Give that of the base model."
             )
-        return with_insertions(tokenizer, [erratum.names for erratum in self.errata], MARK)
+        names = [erratum.names for erratum in self.errata]
+        return with_insertions(tokenizer, names, [erratum.words for erratum in self.errata])
+
+    def complete(self, checkpoint: Path) -> None:
+        """Make the checkpoint's vocabulary longer by the tokens of the errata."""
+        rows_SD = torch.stack([erratum.value_D for erratum in self.errata])
+        tokenizer = self.tokenizer(load_tokenizer(checkpoint))
+        lengthen(checkpoint, rows_SD, self.first, tokenizer)
 
     def join(self, other: Part) -> Self:
         """With the other's errata written later: they take over the names that are in both.
@@ -140,13 +152,15 @@ class Errata(Part):
         return replace(self, errata=without_requests(self.errata, ids))
 
     def pack(self) -> tuple[dict[str, Tensor], str]:
-        """As tensors the rows [S, D]; names, requests and sizes as JSON."""
+        """As tensors the rows [S, D]; names, sets of words, requests and sizes as JSON."""
         rows = [erratum.value_D.detach().cpu() for erratum in self.errata]
+        sets = {words: i for i, words in enumerate(sorted({e.words for e in self.errata}))}
         subjects = [
-            [list(erratum.names), [request.pack() for request in erratum.requests]]
-            for erratum in self.errata
+            [list(e.names), sets[e.words], [request.pack() for request in e.requests]]
+            for e in self.errata
         ]
-        text = json.dumps({"first": self.first, "num_rows": self.num_rows, "subjects": subjects})
+        sizes = {"first": self.first, "num_rows": self.num_rows}
+        text = json.dumps({**sizes, "words": list(sets), "subjects": subjects})
         return {"rows": torch.stack(rows) if rows else torch.zeros(0, 0)}, text
 
     @classmethod
@@ -154,7 +168,12 @@ class Errata(Part):
         """The part that `pack` packed."""
         packed: dict[str, Any] = json.loads(text)
         errata = tuple(
-            Erratum(tuple(names), row_D, tuple(map(EditRequest.unpack, requests)))
-            for (names, requests), row_D in zip(packed["subjects"], tensors["rows"], strict=True)
+            Erratum(
+                tuple(names),
+                row_D,
+                tuple(map(EditRequest.unpack, requests)),
+                tuple(packed["words"][i]),
+            )
+            for (names, i, requests), row_D in zip(packed["subjects"], tensors["rows"], strict=True)
         )
         return cls(target, packed["first"], packed["num_rows"], errata)

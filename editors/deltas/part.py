@@ -10,6 +10,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -29,8 +30,8 @@ class Part(ABC):
     """Whether a model with this part must be asked with the attention implementation that it was
     loaded with, because the part compares hidden states with stored ones."""
     in_checkpoint: ClassVar[bool] = False
-    """Whether `compose` writes all of the part into a checkpoint. Other parts have to be attached
-    to the loaded checkpoint."""
+    """Whether `compose` and `complete` write all of the part into a checkpoint. Other parts have to
+    be attached to the loaded checkpoint."""
     unit: ClassVar[str] = ""
     """Plural noun for what `size` counts, for people: `codebook entries`. Empty: records of a run
     do not count this kind."""
@@ -88,6 +89,10 @@ class Part(ABC):
         `stored` returns a parameter of the checkpoint, float32, with the parts composed so far.
         """
         return {}
+
+    def complete(self, checkpoint: Path) -> None:  # noqa: B027, most parts add nothing
+        """Write into an exported checkpoint, which has what `compose` gave, what a server reads of
+        the part beside weights of the base's shapes. The directory is one that is being made."""
 
     def low_rank(self) -> Factors | None:
         """The whole part as low-rank factors, for an adapter; None if it has no such form."""

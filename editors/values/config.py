@@ -32,6 +32,8 @@ class ValueConfig:
     """Adam's decay of the mean gradient. [0, 0.999]."""
     beta2: float = 0.999
     """Adam's decay of the mean square. [0, 0.9999]."""
+    per_coordinate: bool = False
+    """Whether Adam's mean square is one number a coordinate, instead of one for all of a value."""
     clamp: float = 0.75
     """Most ‖δ‖ / ‖h‖; MEMIT's 0.75. (0, 100]."""
     kl_weight: float = 0.0625

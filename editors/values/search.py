@@ -4,7 +4,7 @@ Many facts are optimised at once, each by itself: rows never mix, so batch, orde
 matter beyond rounding. A row is one context of one fact. The ranks of a group optimise a share each
 and keep step, since a pass through a sharded model is one that all of them make.
 
-F: facts still running. D: hidden size. M: predicted tokens. V: vocabulary.
+F: facts still running. D: hidden size. C: D or 1. M: predicted tokens. V: vocabulary.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def optimise(
                + a_keep mean_k KL(p_0 ‖ p_δ | prompt and continuation k, of this step's turn)
 
     with Adam, ‖δ‖ projected to c ‖h‖ after each step; z = h + δ, h of the bare prompt. Adam's
-    second moment is one number a fact, the mean over D: scaling every coordinate apart makes all
-    of δ as large as its largest entry, and a longer δ harms other facts without helping this one.
+    second moment is one number a fact, the mean over D, unless `per_coordinate`: scaling every
+    coordinate apart makes all of δ as large as its largest entry, and a longer δ that other facts
+    meet harms them without helping this one.
     A fact stops before stepping when its NLL is below `stop_loss`. δ, norms and losses are float32
     or wider. With the site's Fisher information `G_DD` the descent is in its metric (natural
     gradient): the same loss is reached by a δ that ordinary text minds less. `place` is that of
@@ -214,7 +215,7 @@ class _Search:
         self.h_FD = h_FD
         self.norm_F = h_FD.norm(dim=1)
         self.delta_FD, self.m_FD = torch.zeros_like(h_FD), torch.zeros_like(h_FD)
-        self.v_F1 = torch.zeros_like(h_FD[:, :1])
+        self.v_FC = torch.zeros_like(h_FD if config.per_coordinate else h_FD[:, :1])
 
     def run(self, report: Callable[[int], None]) -> list[Value]:
         """Step until every fact has its value; `report` is told how many have."""
@@ -259,12 +260,14 @@ class _Search:
         if self.P_DD is not None:
             gradient_FD = gradient_FD @ self.P_DD
         self.m_FD = config.beta1 * self.m_FD + (1 - config.beta1) * gradient_FD
-        square_F1 = gradient_FD.square().mean(dim=1, keepdim=True)
-        self.v_F1 = config.beta2 * self.v_F1 + (1 - config.beta2) * square_F1
+        square_FC = gradient_FD.square()
+        if not config.per_coordinate:
+            square_FC = square_FC.mean(dim=1, keepdim=True)
+        self.v_FC = config.beta2 * self.v_FC + (1 - config.beta2) * square_FC
         mean_FD = self.m_FD / (1 - config.beta1**step)
-        scale_F1 = (self.v_F1 / (1 - config.beta2**step)).sqrt() + 1e-12
+        scale_FC = (self.v_FC / (1 - config.beta2**step)).sqrt() + 1e-12
         rate_F1 = config.learning_rate * self.norm_F[:, None] / self.h_FD.shape[1] ** 0.5
-        delta_FD = self.delta_FD - rate_F1 * mean_FD / scale_F1
+        delta_FD = self.delta_FD - rate_F1 * mean_FD / scale_FC
         size_F = delta_FD.norm(dim=1).clamp(min=1e-30)
         self.delta_FD = delta_FD * (config.clamp * self.norm_F / size_F).clamp(max=1)[:, None]
 
@@ -275,7 +278,7 @@ class _Search:
         self.kept = [
             self.site.merged([bucket.select(kept_F) for bucket in turn]) for turn in self.kept
         ]
-        for name in ("facts_F", "h_FD", "norm_F", "delta_FD", "m_FD", "v_F1"):
+        for name in ("facts_F", "h_FD", "norm_F", "delta_FD", "m_FD", "v_FC"):
             setattr(self, name, getattr(self, name)[kept_F])
 
     def _loss(self, kept: Sequence[SuffixRows]) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,8 @@ def measure_drift(reference: Any, model: Any, *, skip: int = 0) -> Iterator[dict
     skip  positions at the beginning that are left out: those of the tokens that the tokenizer puts
           in front of a text, where outputs may be far larger than at all others
 
-    For each module m of `reference` whose matrix has other weights in `model`, by its name:
+    For each module m of `reference` whose matrix has other weights in `model`, in the rows that
+    both have, by its name:
     ‖m'(x) - m(x)‖² / ‖m(x)‖², where m' is the module of that name in `model` and x is the input
     that m got in the last pass. Empty where all matrices are equal.
     """
@@ -27,7 +28,8 @@ def measure_drift(reference: Any, model: Any, *, skip: int = 0) -> Iterator[dict
     def compare(name: str) -> Callable[..., None]:
         def hook(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             own = output[..., skip:, :].float()
-            change = (others[name](*inputs) - output)[..., skip:, :].float()
+            new = others[name](*inputs)[..., : output.shape[-1]]
+            change = (new - output)[..., skip:, :].float()
             energies[name] = float(change.square().sum() / own.square().sum())
 
         return hook
@@ -50,5 +52,5 @@ def _has_other_weights(module: Any, other: Any) -> bool:
     return (
         weight is not None
         and weight.ndim == 2
-        and not torch.equal(weight, other._parameters["weight"])
+        and not torch.equal(weight, other._parameters["weight"][: len(weight)])
     )

@@ -33,6 +33,7 @@ from infra.lm.matching import is_settled
 from infra.lm.question import Answer, Question
 from infra.lm.text_tokens import added_in_front
 from infra.models.cache import empty_cache, keeps_states
+from infra.models.tokenizer.insertion import inserted_ids
 
 CACHED_TOKENS_A_ROW = 64
 """Bounds the cache of the rows that are continued: `max_rows` times so many tokens."""
@@ -68,6 +69,8 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.front_A = added_in_front(tokenizer)
         """Ids of the tokens that the tokenizer puts in front of a text, [A]."""
+        self.inserted = inserted_ids(tokenizer)
+        """Ids of the tokens that the tokenizer inserts into a text: read, and never predicted."""
         self.max_rows = max_rows
         self.plain_attention = plain_attention
         self.device = next(model.parameters()).device
@@ -238,13 +241,16 @@ class LanguageModel:
         front, or all but the first where it puts none."""
         ids_K = ids_BT[own_BT]
         # Rows follow each other, so a prompt's last logits meet the next one's first token: unused.
-        logp_K, argmax_K = token_logprobs(logits_KV[:-1].clone(), ids_K[1:])
+        next_K = ids_K[1:]
+        counts_K = self._counts(next_K)
+        logp_K, argmax_K = token_logprobs(logits_KV[:-1].clone(), next_K * counts_K)
+        logp_K, argmax_K = logp_K.masked_fill(~counts_K, 0.0), argmax_K & counts_K
         num_given = max(1, len(self.front_A))
         start = 0
         for prompt in group:
             end = start + len(prompt.tokens)
             own = slice(start + num_given - 1, end - 1)
-            number = len(prompt.tokens) - num_given
+            number = int(counts_K[own].sum())
             prompt.score = logp_K[own].sum().item(), number, int(argmax_K[own].sum())
             start = end
 
@@ -270,11 +276,11 @@ class LanguageModel:
         for chunk in filter(None, parts):
             owner_N = torch.tensor([b for b, _, _ in chunk], device=self.device)
             rows = [one.rows[c] for _, one, c in chunk]
-            logp_NT, argmax_NT = self._score_rows(rows, owner_N, first, mask_BT, cache)
+            logp_NT, argmax_NT, counts_NT = self._score_rows(rows, owner_N, first, mask_BT, cache)
             for n, ((_, one, c), row) in enumerate(zip(chunk, rows, strict=True)):
                 own = slice(one.first[c], len(row))
-                total, num_argmax = logp_NT[n, own].sum().item(), int(argmax_NT[n, own].sum())
-                one.scores[c] = total, len(row) - one.first[c], num_argmax
+                sums = (int(of_NT[n, own].sum()) for of_NT in (counts_NT, argmax_NT))
+                one.scores[c] = logp_NT[n, own].sum().item(), *sums
 
     def _score_rows(
         self,
@@ -283,8 +289,9 @@ class LanguageModel:
         first: tuple[Tensor, Tensor, Tensor],
         mask_BT: Tensor,
         cache: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """log p of each token of the rows, and whether it has the greatest logit, [N, T] each.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """log p of each token of the rows, whether it has the greatest logit, and whether it
+        counts (`_counts`), [N, T] each; 0 of one that does not.
 
         owner_N  index of each row's prompt in its batch
         first    logits at the last token of each prompt [B, V], their logsumexp and argmax [B]
@@ -293,18 +300,26 @@ class LanguageModel:
         """
         last_BV, norm_B, argmax_B = first
         ids_NT, mask_NT = pad_rows(rows, left=False, device=self.device)
-        logp_NT = (last_BV[owner_N, ids_NT[:, 0]] - norm_B[owner_N])[:, None]
-        argmax_NT = (argmax_B[owner_N] == ids_NT[:, 0])[:, None]
+        counts_NT = self._counts(ids_NT)
+        gold_NT = ids_NT * counts_NT
+        logp_NT = (last_BV[owner_N, gold_NT[:, 0]] - norm_B[owner_N])[:, None]
+        argmax_NT = (argmax_B[owner_N] == gold_NT[:, 0])[:, None]
         if ids_NT.shape[1] > 1:
             mask = torch.cat([mask_BT[owner_N], mask_NT[:, :-1]], 1)
             prompt_cache, at_NT = copy_cache_rows(cache, owner_N), mask_NT[:, 1:].bool()
             logits_KV = self._continue(ids_NT[:, :-1], mask, prompt_cache, at_NT)
-            logp_K, argmax_K = token_logprobs(logits_KV.float(), ids_NT[:, 1:][at_NT])
+            logp_K, argmax_K = token_logprobs(logits_KV.float(), gold_NT[:, 1:][at_NT])
             later_NT = logp_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, logp_K)
             logp_NT = torch.cat([logp_NT, later_NT], 1)
             later_NT = argmax_NT.new_zeros(at_NT.shape).masked_scatter_(at_NT, argmax_K)
             argmax_NT = torch.cat([argmax_NT, later_NT], 1)
-        return logp_NT.cpu(), argmax_NT.cpu()
+        logp_NT = logp_NT.masked_fill(~counts_NT, 0.0)
+        return logp_NT.cpu(), (argmax_NT & counts_NT).cpu(), counts_NT.cpu()
+
+    def _counts(self, ids: Tensor) -> Tensor:
+        """Whether each token is the text's own, to be predicted: not one that the tokenizer
+        inserts, for which the model may have no logit."""
+        return ~torch.isin(ids, torch.tensor(sorted(self.inserted), device=ids.device))
 
     def _answer(self, prompt: PromptGroup, encoded: EncodedQuestion) -> Answer:
         """The answer to one question, once its candidates are scored and its continuation ended."""

@@ -2,7 +2,9 @@
 
 A text is run whole, one at a time, without a cache. It begins, and each window of it, with the
 tokens that the tokenizer puts in front of a text; these are not predicted, and count in no sum.
-What the tokenizer adds behind a text is left out. Axis letters: T tokens, V vocabulary, A tokens in
+What the tokenizer adds behind a text is left out. Tokens that it inserts into the text
+(`infra.models.tokenizer.insertion`) are read and not predicted: they are no part of what was
+written, and the reference does not read them. Axis letters: T tokens, V vocabulary, A tokens in
 front.
 """
 
@@ -33,13 +35,16 @@ def score_texts(
     scores = []
     num_given = max(1, len(lm.front_A))
     for key, ids_T in (window for text in texts for window in _windows(lm, text)):
-        logp_TV = _log_predictions(lm, ids_T, num_given)
-        gold_T = ids_T[num_given:].to(logp_TV.device)
+        own_T = torch.tensor([token not in lm.inserted for token in ids_T.tolist()])
+        kept_T = own_T[num_given:].to(lm.device)
+        logp_TV = _log_predictions(lm, ids_T, num_given)[kept_T]
+        gold_T = ids_T[num_given:].to(lm.device)[kept_T]
         kl = energy = None
         if reference is not None:
             with measure_drift(reference.model, lm.model, skip=len(lm.front_A)) as energies:
-                base_TV = _log_predictions(reference, ids_T, num_given)
-            kl = (base_TV.exp() * (base_TV - logp_TV)).sum().item()
+                base_TV = _log_predictions(reference, ids_T[own_T], num_given)
+            same_TV = logp_TV[:, : base_TV.shape[1]]
+            kl = (base_TV.exp() * (base_TV - same_TV)).sum().item()
             energy = max(energies.values(), default=0.0)
         nll = -logp_TV.gather(1, gold_T[:, None]).sum().item()
         scores.append(TextScore(id=key, nll=nll, kl=kl, energy=energy, num_tokens=len(gold_T)))
@@ -56,8 +61,8 @@ def _windows(lm: LanguageModel, text: Text) -> Iterator[tuple[str, Tensor]]:
             yield text.id, torch.tensor(ids)
         return
     size = min(text.window, limit or text.window)
-    for i, window in enumerate(cut(lm.front_A, own, size)):
-        if len(window) == size:
+    for i, window in enumerate(cut(lm.front_A, own, size, lm.inserted)):
+        if sum(token not in lm.inserted for token in window) == size:
             yield f"{text.id}/{i}", torch.tensor(window)
 
 

@@ -8,7 +8,7 @@ one of the text's tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from infra.errors import ConfigError
@@ -46,12 +46,19 @@ def num_without_end(tokenizer: Any, added: Sequence[int]) -> int:
     return len(added) - _run(added[::-1])
 
 
-def cut(front: Sequence[int], own: Sequence[int], size: int) -> Iterator[list[int]]:
+def cut(
+    front: Sequence[int],
+    own: Sequence[int],
+    size: int,
+    inserted: Collection[int] = frozenset(),
+) -> Iterator[list[int]]:
     """Windows over a text's tokens, each with the added tokens in front; the last may be shorter.
 
-    front  what the tokenizer adds in front (`added_in_front`)
-    own    tokens of the text (`own_tokens`)
-    size   tokens of a window at most, those in front included
+    front     what the tokenizer adds in front (`added_in_front`)
+    own       tokens of the text (`own_tokens`)
+    size      tokens of a window at most, those in front included
+    inserted  ids that do not count (`infra.models.tokenizer.insertion`): such a token stays with
+              the one that it stands behind
 
     Raises ConfigError where the size leaves no room for a token of the text.
     """
@@ -61,8 +68,10 @@ def cut(front: Sequence[int], own: Sequence[int], size: int) -> Iterator[list[in
             f"a window of {size} tokens has no room behind the {len(front)} that the tokenizer "
             f"puts in front of a text. Give at least {len(front) + 1}."
         )
-    for start in range(0, len(own), room):
-        yield [*front, *own[start : start + room]]
+    places = [t for t, token in enumerate(own) if token not in inserted]
+    for start in range(0, len(places), room):
+        end = places[start + room] if start + room < len(places) else len(own)
+        yield [*front, *own[places[start] : end]]
 
 
 def _run(added: Sequence[int]) -> int:

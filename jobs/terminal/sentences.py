@@ -130,8 +130,9 @@ def edit(counts: Counts) -> str:
     """How many facts were written into the model, and how many could not be."""
     status = counts.get("status", {})
     written, failed = status.get("edited", 0), status.get("quarantined", 0)
-    beside, lanes = _beside(counts), counts.get("lanes", {})
+    beside, tokens, lanes = _beside(counts), counts.get("errata", 0), counts.get("lanes", {})
     where = f"the model as {beside} beside its weights" if beside else "the model"
+    where += f" as {many(tokens, 'token')} of its vocabulary" if tokens else ""
     if len(lanes) > 1:
         where = f"the model: {lanes['weights']:,} into its weights, {lanes['beside']:,} beside them"
     return _joined(

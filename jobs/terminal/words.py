@@ -36,6 +36,7 @@ PHASES: Mapping[str, str] = {
     "solve": "computing the change of the weights",
     "codebook": "writing the entries of the codebook",
     "scoped values": "writing the values of the subjects",
+    "errata": "writing the tokens of the subjects",
     "search for culprits": "looking for the edits that do harm",
 }
 """Phase of a progress file -> what is done in it."""

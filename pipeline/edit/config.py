@@ -36,7 +36,7 @@ class EditConfig(BaseModel):
 
     editor: str = "memit"
     """A name in `editors.EDITORS`. Unset in a run's config, `serve.loads` chooses: `ours` is
-    `scoped`."""
+    `scoped`, `checkpoint` is `errata`."""
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the editor; see its config class."""
     over: OverConfig | None = None

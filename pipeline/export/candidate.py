@@ -39,8 +39,9 @@ def export(base: ModelRef, made: Path, out: Path, *, lasting: bool = True) -> Ca
     lasting  whether they are kept; files of those that are not may be links to the base's
     """
     weights = load_file(whole_file(made, WEIGHTS))
-    Checkpoint(base.path).export(out / CHECKPOINT, weights, lasting=lasting)
     delta = Delta.load(whole_file(made, DELTA))
+    Checkpoint(base.path).export(out / CHECKPOINT, weights, lasting=lasting)
+    delta.complete(out / CHECKPOINT)
     factors, transposed = low_rank(delta, base)
     adapter = None
     if factors and serving_rank(factors):

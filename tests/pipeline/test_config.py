@@ -214,14 +214,14 @@ def test_what_the_server_loads_goes_with_the_editor(
     edited = f'[edit]\neditor = "{editor}"\n' if editor else ""
     path.write_text(f"{LEAST}{served}{edited}")
     made = EDITORS[editor] if editor else None
-    refused = (loads == "checkpoint" and made and not made.changes_weights) or (
+    refused = (loads == "checkpoint" and made and not made.in_checkpoint) or (
         loads == "adapter" and made and not made.low_rank
     )
     if refused:
         with pytest.raises(ConfigError, match=r"which holds no edit of .* set edit.editor to one"):
             load_config(path)
         return
-    chosen = "scoped" if loads == "ours" else "memit"
+    chosen = {"ours": "scoped", "checkpoint": "errata"}.get(loads or "", "memit")
     assert load_config(path).edit.editor == (editor or chosen)
 
 
@@ -234,8 +234,11 @@ def test_what_the_server_loads_goes_with_the_editor(
         ('[edit.over]\neditor = "scoped"\noptions = {x = 1}', r"\[edit.over.options\]"),
         ("[edit.over]\noptions = {}", r"edit.over.editor"),
         *(
-            (f'[edit.over]\neditor = "scoped"\n[serve]\nloads = "{loads}"', r"leave edit.over out")
-            for loads in ("checkpoint", "adapter")
+            (f'[edit.over]\neditor = "scoped"\n[serve]\nloads = "{loads}"', rf"Either {advice}, ")
+            for loads, advice in (
+                ("checkpoint", "set edit.over.editor to one of errata"),
+                ("adapter", "leave edit.over out"),
+            )
         ),
     ],
 )
@@ -249,12 +252,14 @@ def test_a_second_lane_that_cannot_be(text: str, message: str, tmp_path: Path) -
     assert is_line(caught.value)
 
 
-@pytest.mark.parametrize("loads", ["", '[serve]\nloads = "ours"\n'])
-def test_a_second_lane_stands_beside_weights(loads: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loads", "over"), [(None, "scoped"), ("ours", "scoped"), ("checkpoint", "errata")]
+)
+def test_a_second_lane_stands_beside_weights(loads: str | None, over: str, tmp_path: Path) -> None:
     """With it, what is chosen where no editor is set changes weights."""
     path = tmp_path / "c.toml"
-    path.write_text(f'{LEAST}{loads}[edit.over]\neditor = "scoped"\noptions = {{ chunk = 2 }}\n')
-    edit = load_config(path).edit
-    lanes = edit.lanes
-    assert [lane.editor for lane in lanes.values()] == ["memit", "scoped"]
+    served = f'[serve]\nloads = "{loads}"\n' if loads else ""
+    path.write_text(f'{LEAST}{served}[edit.over]\neditor = "{over}"\noptions = {{ chunk = 2 }}\n')
+    lanes = load_config(path).edit.lanes
+    assert [lane.editor for lane in lanes.values()] == ["memit", over]
     assert lanes["edit.over"].options == {"chunk": 2} and lanes["edit"].options == {}

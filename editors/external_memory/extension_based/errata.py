@@ -1,8 +1,10 @@
 """Errata: for each edited subject a token behind its name, whose row of the embedding is learnt.
 
 The row is searched for as scoped values are, at another place: the output of the embedding. It
-begins as the mean of the embeddings of the name's tokens. No weight of the base changes. A prompt
-without an edited subject is the base's, token by token.
+begins as the mean of the embeddings of the targets' tokens. The token stands in sentences that have
+a word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt
+without an edited subject is the base's, token by token. A checkpoint holds it all, so that any
+program serves it that reads `tokenizer.json`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from torch import Tensor
 
 from editors.base import Base
 from editors.deltas.delta import Delta
-from editors.deltas.errata import MARK, Errata, Erratum
+from editors.deltas.errata import Errata, Erratum
 from editors.editor import EditorCall, Proposal, Work
+from editors.external_memory.extension_based.relation_stems import relation_stems
 from editors.external_memory.extension_based.scoped import (
     Scoped,
     ScopedConfig,
@@ -29,6 +32,7 @@ from editors.request import EditRequest
 from editors.values.columns import Column, reports_of
 from editors.values.search import FactRows, Value, optimise
 from infra.errors import ConfigError, ModelError
+from infra.models.longer_vocabulary import require_kept
 from infra.models.tokenizer.insertion import normal_name, with_insertions
 
 
@@ -37,6 +41,8 @@ class ErratumValueConfig(ScopedValueConfig):
     """How a row is searched for: the change of the row that it begins as."""
 
     learning_rate: float = 0.2
+    beta2: float = 0.95
+    per_coordinate: bool = True
     clamp: float = 10.0
     kl_weight: float = 0.0
     decay: float = 0.0
@@ -46,6 +52,13 @@ class ErratumValueConfig(ScopedValueConfig):
 class ErrataConfig(ScopedConfig):
     """Settings of errata."""
 
+    nearness: float = 0.15
+    """A token stands in sentences with a word of its relation's statements and question, or with
+    one near the relation: least cosine between the two (`relation_stems`); -1: in all sentences. -1
+    to 1."""
+    margin: float = 0.1
+    """A word is no nearer to another relation by more than this, a difference of cosines. 0 to
+    2."""
     values: ScopedValueConfig = field(default_factory=ErratumValueConfig)
     """The search for rows."""
 
@@ -61,8 +74,8 @@ class ErrataConfig(ScopedConfig):
 class ErrataEditor(Scoped):
     """Errata as an `editors.editor.Editor`."""
 
-    METHOD: ClassVar[str] = "erratum-1"
-    changes_weights: ClassVar[bool] = False
+    METHOD: ClassVar[str] = "erratum-2"
+    in_checkpoint: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = ErrataConfig
 
     def __init__(self, config: ErrataConfig | None = None) -> None:
@@ -71,11 +84,13 @@ class ErrataEditor(Scoped):
     def prepare(self, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Work:
         """As for scoped values; names that no rule can have are refused too.
 
-        Raises ModelError for a tokenizer that cannot insert tokens.
+        Raises ModelError for a tokenizer that cannot insert tokens, or whose rules would not be
+        read from its files.
         """
         work = super().prepare(call, requests)
         if work.groups:
-            with_insertions(call.base.tokenizer, [[work.groups[0][0].subject]], MARK)
+            inserts = with_insertions(call.base.tokenizer, [[work.groups[0][0].subject]])
+            require_kept(inserts, call.base.model.config)
         return work
 
     def find_values(self, call: EditorCall[Any], group: Sequence[EditRequest]) -> dict[str, Tensor]:
@@ -120,14 +135,25 @@ class ErrataEditor(Scoped):
         subjects = {column.requests[0].subject: column.requests for column in columns}
         names = names_of(base.tokenizer, subjects)
         taken = {normal_name(base.tokenizer, subject) for subject in subjects}
+        usable = [column for column in columns if column.usable]
+        words: list[tuple[str, ...]] = [()] * len(usable)
+        if len(call.relations) > 1 and usable and self.config.nearness > -1:
+            words = relation_stems(
+                base,
+                call.relations,
+                [column.requests for column in usable],
+                nearness=self.config.nearness,
+                margin=self.config.margin,
+            )
         errata = [
             Erratum(
                 _distinct(base.tokenizer, names[column.requests[0].subject], taken),
                 column.value.z_D,
                 tuple(column.requests),
+                own,
             )
-            for column in columns
-            if column.usable and column.value is not None
+            for column, own in zip(usable, words, strict=True)
+            if column.value is not None
         ]
         call.progress("errata", len(errata), len(errata))
         part = _part(base, errata)
@@ -178,8 +204,10 @@ def _distinct(tokenizer: Any, names: Sequence[str], taken: set[str]) -> tuple[st
 
 
 def _start(base: Base, column: Column) -> Tensor:
-    """What a row begins as: the mean of the embeddings of the name's tokens, [D]."""
-    ids = base.tokenizer(" " + column.requests[0].subject, add_special_tokens=False)["input_ids"]
+    """What a row begins as: the mean of the embeddings of the targets' tokens, [D]. A model is
+    inclined to repeat what it has read, so this is far nearer to a solution than the name's own."""
+    targets = [f" {request.target}" for request in column.requests]
+    ids = [i for own in base.tokenizer(targets, add_special_tokens=False)["input_ids"] for i in own]
     return base.model.get_input_embeddings().weight[ids].detach().float().mean(dim=0).cpu()
 
 

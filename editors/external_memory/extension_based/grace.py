@@ -115,6 +115,7 @@ class Grace:
     """GRACE as an `editors.editor.Editor`."""
 
     changes_weights: ClassVar[bool] = False
+    in_checkpoint: ClassVar[bool] = False
     low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = GraceConfig
     Fitted: ClassVar[type[Any] | None] = KeySample

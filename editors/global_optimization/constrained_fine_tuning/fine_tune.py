@@ -62,6 +62,7 @@ class LocFtBf:
     """LocFT-BF. FT-M is this class with a Config of other defaults."""
 
     changes_weights: ClassVar[bool] = True
+    in_checkpoint: ClassVar[bool] = True
     low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = LocFtBfConfig
     Fitted: ClassVar[type[Any] | None] = None
@@ -205,6 +206,7 @@ class FtM(LocFtBf):
     """FT-M."""
 
     changes_weights: ClassVar[bool] = True
+    in_checkpoint: ClassVar[bool] = True
     low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = FtMConfig
 

@@ -6,6 +6,10 @@ does the same, without code of ours. A rule can only insert one fixed text, and 
 over the text. A rule a name would be too slow, so the number of the name is inserted digit by
 digit: one rule finds all names, then one for each digit at each place finds those with that digit.
 There are about ten rules for each digit of the number of names.
+
+A token may be wanted only in sentences that have one of certain words. Three rules for each set of
+words complete its tokens in such sentences, and those that are not complete are taken out again. Of
+the tokens with one set of words that follow such a word in a sentence the first and the last stand.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ from tokenizers import AddedToken, Regex, normalizers
 from infra.errors import ModelError
 from infra.models.tokenizer.trial import MAX_ADDED
 
+MARK = "erratum"
+"""What the tokens are called: `<|erratum_17|>`."""
+START = f"<|{MARK}_"
+_IS_TOKEN = re.compile(rf"{re.escape(START)}\d+\|>").fullmatch
 MAX_NAME_CHARS = 255
 """Characters of a name, normalised."""
 WORD = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Arabic}\p{Hebrew}\p{Nd}\p{M}_]"
@@ -29,16 +37,33 @@ WORD = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Arabic}\p{Heb
 followed by any character. The underscore keeps names that are numbers out of the tokens' texts."""
 APART = f"(?:(?<!{WORD})|(?!{WORD}))"
 """A place that is not within a word."""
+SAME_SENTENCE = r"(?:(?!(?:[!?]|(?<=[\p{L}\p{N}]{4})\.)(?:[\s\u2581]|\z))[^\n]){0,300}"
+"""What may stand between a name and a word of its sentence: no mark that ends a sentence. A point
+behind fewer than four letters is taken for that of an abbreviation (`St.`, `U.S.`, `Mrs.`). Some
+normalisers put U+2581 in the place of a space."""
+STEM_CHARS = 4
+"""Characters of a word from which on it also stands for all words that it begins."""
 
 
-def inserted_tokens(num: int, mark: str) -> list[str]:
-    """The texts of `num` tokens: `<|mark_007|>`, with as many digits as all need."""
+def inserted_tokens(num: int) -> list[str]:
+    """The texts of `num` tokens: `<|erratum_007|>`, with as many digits as all need."""
     width = len(str(num - 1))
-    return [f"<|{mark}_{i:0{width}}|>" for i in range(num)]
+    return [f"<|{MARK}_{i:0{width}}|>" for i in range(num)]
 
 
-def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]], mark: str) -> Any:
+def inserted_ids(tokenizer: Any) -> frozenset[int]:
+    """The ids of the tokens that the tokenizer inserts; empty for one that inserts none."""
+    return frozenset(i for text, i in tokenizer.get_added_vocab().items() if _IS_TOKEN(text))
+
+
+def with_insertions(
+    tokenizer: Any, names: Sequence[Sequence[str]], words: Sequence[Sequence[str]] = ()
+) -> Any:
     """A copy of a tokenizer that puts the i-th token of `inserted_tokens` behind the names [i].
+
+    words  for each token the words of which its sentence must have one, whatever their case; any
+           sentence will do where it has none. One of `STEM_CHARS` or more also stands for words
+           that it begins. Unset: none for all
 
     The tokens have the ids from `len(tokenizer)` on. A name counts where no word goes on before or
     behind it, as it is spelt. Of names that begin at one place the longest counts, and a name
@@ -57,29 +82,47 @@ def with_insertions(tokenizer: Any, names: Sequence[Sequence[str]], mark: str) -
             f"{len(names)} tokens are to be added to the tokenizer; it may have {MAX_ADDED} added "
             "ones in all. Edit fewer subjects."
         )
-    tokens = inserted_tokens(len(names), mark)
+    tokens = inserted_tokens(len(names))
     if taken := tokenizer.get_vocab().keys() & tokens:
         raise ModelError(f"the tokenizer has a token {min(taken)!r} already. Use the base model's.")
     changed = deepcopy(tokenizer)
     inner = changed.backend_tokenizer
     own = inner.normalizer
     code_of = {
-        normal_name(tokenizer, name): token.removeprefix(f"<|{mark}_").removesuffix("|>")
+        normal_name(tokenizer, name): _code(token)
         for token, group in zip(tokens, names, strict=True)
         for name in group
     }
     if len(code_of) < sum(map(len, names)):
         raise ModelError("a name is given twice, or two names are one to the tokenizer.")
     start = tokens[0] if own is None else own.normalize_str(tokens[0])
-    start = start[: start.rindex(f"<|{mark}_")] + f"<|{mark}_"  # some put a sign in front
-    inner.normalizer = normalizers.Sequence([*filter(None, [own]), *_rules(code_of, start)])
+    start = start[: start.rindex(START)] + START  # some put a sign in front
+    wanted = _by_words(tokenizer, tokens, words or [()] * len(tokens))
+    rules = [*_numbered(code_of, start), *_completed(wanted, start)]
+    inner.normalizer = normalizers.Sequence([*filter(None, [own]), *rules])
     changed.add_tokens([AddedToken(token, normalized=True, special=False) for token in tokens])
-    _require_only_inserted(tokenizer, changed, names[0][0])
+    _require_only_inserted(tokenizer, changed, names[0][0], next(iter(words), ()))
     return changed
 
 
-def _rules(code_of: dict[str, str], start: str) -> Iterator[Any]:
-    """The rules that insert `start`, the digits of a name's code and `|>` behind the name.
+def _code(token: str) -> str:
+    """The digits in a token's text."""
+    return token.removeprefix(START).removesuffix("|>")
+
+
+def _by_words(
+    tokenizer: Any, tokens: Sequence[str], words: Sequence[Sequence[str]]
+) -> dict[tuple[str, ...], list[str]]:
+    """The codes of tokens by their words, as the tokenizer's normaliser leaves these."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for token, own in zip(tokens, words, strict=True):
+        normal = {normal_name(tokenizer, word) for word in own}
+        groups[tuple(sorted(normal))].append(_code(token))
+    return dict(sorted(groups.items()))
+
+
+def _numbered(code_of: dict[str, str], start: str) -> Iterator[Any]:
+    """The rules that insert `start` and the digits of a name's code behind the name.
 
     code_of  name -> its digits, as many for all
     start    what a token's text begins with
@@ -93,13 +136,43 @@ def _rules(code_of: dict[str, str], start: str) -> Iterator[Any]:
             if names:
                 found = _none_within_longer(names, code_of, f"{begun}[0-9]{{{place}}}")
                 yield _insert(f"{APART}{found}", digit)
-    yield _insert(f"{begun}[0-9]{{{width}}}", "|>", unless=r"\|>")
+
+
+def _completed(wanted: dict[tuple[str, ...], list[str]], start: str) -> Iterator[Any]:
+    """The rules that insert `|>` behind the codes of tokens whose sentence has one of their words,
+    and take out all others.
+
+    wanted  words -> codes
+    start   what a token's text begins with
+    """
+    begun, width = _escaped(start), len(next(iter(wanted.values()))[0])
+    for words, codes in wanted.items():
+        token = f"{begun}{_any_of(codes, '')}"
+        if not words:
+            yield _insert(token, "|>", unless=r"\|>")
+            continue
+        word = _any_word(words)
+        yield _insert(token, "|>", unless=r"\|>", ahead=f"{SAME_SENTENCE}{word}")
+        for between in (f"{SAME_SENTENCE}?", SAME_SENTENCE):  # the first such token, and the last
+            yield _insert(f"{word}{between}{token}", "|>", unless=r"\|>")
+    yield normalizers.Replace(Regex(rf"{begun}[0-9]{{{width}}}(?!\|>)"), "")
     yield normalizers.Replace(Regex(rf"{begun}(?![0-9]{{{width}}}\|>)"), "")
 
 
-def _insert(behind: str, text: str, *, unless: str = "") -> Any:
-    """A rule that inserts a text behind a pattern, unless another one follows there."""
-    return normalizers.Replace(Regex(behind + r"\K" + (f"(?!{unless})" if unless else "")), text)
+def _any_word(words: Sequence[str]) -> str:
+    """A pattern for any of the words, or one that begins with a word of `STEM_CHARS` or more."""
+    whole = [word for word in words if len(word) < STEM_CHARS]
+    stems = [word for word in words if len(word) >= STEM_CHARS]
+    groups = [(whole, f"(?!{WORD})"), (stems, "")]
+    found = "|".join(_any_of(group, end) for group, end in groups if group)
+    return f"(?<!{WORD})(?i:{found})"
+
+
+def _insert(behind: str, text: str, *, unless: str = "", ahead: str = "") -> Any:
+    """A rule that inserts a text behind a pattern, unless another one follows there, or if one
+    does."""
+    after = (f"(?!{unless})" if unless else "") + (f"(?={ahead})" if ahead else "")
+    return normalizers.Replace(Regex(behind + r"\K" + after), text)
 
 
 def _none_within_longer(names: Sequence[str], known: dict[str, str], end: str) -> str:
@@ -157,12 +230,13 @@ def normal_name(tokenizer: Any, name: str) -> str:
     return found
 
 
-def _require_only_inserted(tokenizer: Any, changed: Any, name: str) -> None:
+def _require_only_inserted(tokenizer: Any, changed: Any, name: str, words: Sequence[str]) -> None:
     """Raise ModelError unless a name gets its token and the text is otherwise as it was.
 
     A tokenizer that puts a space before every piece of a text would put one behind the new token.
     """
-    text = f"We saw {name}, {name}'s and {name} (once) with {name}."
+    word = next(iter(words), "We")
+    text = f"{word} saw {name}, {name}'s and {name} (once) with {name} {word}."
     ids = changed(text)["input_ids"]
     kept = [i for i in ids if i < len(tokenizer)]
     own = tokenizer(text)["input_ids"]

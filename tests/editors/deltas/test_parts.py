@@ -22,6 +22,8 @@ from editors.deltas.part import Part
 from editors.deltas.scoped import ScopedValue, ScopedValues
 from editors.deltas.weights import LowRank, WeightPart
 from infra.errors import EditError
+from infra.models.checkpoint import Checkpoint
+from infra.models.loading import load
 from pipeline.edit.attach import AttachDelta, as_exported
 
 MODULE = "transformer.h.1.mlp.c_proj"
@@ -112,16 +114,6 @@ EXAMPLES: dict[str, Callable[[int], Part]] = {
 
 def random(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-class StoredModel:
-    """A model's parameters as those of a checkpoint."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.parameters = dict(model.named_parameters())
-
-    def tensor(self, parameter: str) -> Tensor:
-        return self.parameters[parameter].detach()
 
 
 @pytest.fixture()
@@ -235,21 +227,27 @@ def test_parts_of_one_place_are_joined(make: Callable[[int], Part]) -> None:
 def test_a_checkpoint_holds_it_or_it_is_attached(
     make: Callable[[int], Part], model: Any, tmp_path: Path
 ) -> None:
-    """The weights composed, with what is attached beside them, answer as the delta on the base;
-    an exported checkpoint is served with the attention that the parts beside it need."""
+    """A checkpoint with the weights composed and completed, with what is attached beside it,
+    answers as the delta on the base, and is served with the attention that the parts beside it
+    need."""
     delta = Delta((make(1),))
     delta.save(tmp_path / "delta")
     with delta.applied(model):
         expected = logits(model)
-    composed = delta.weights(StoredModel(model))
+    model.save_pretrained(tmp_path / "base")
+    make_tokenizer().save_pretrained(tmp_path / "base")
+    base, checkpoint = Checkpoint(tmp_path / "base"), tmp_path / "checkpoint"
+    base.export(checkpoint, delta.weights(base))
+    delta.complete(checkpoint)
+    made, tokenizer = load(checkpoint, dtype=torch.float32)
     beside = Delta.load(tmp_path / "delta", beside_weights=True)
-    assert bool(composed) == make(1).in_checkpoint != bool(beside.parts)
+    assert make(1).in_checkpoint != bool(beside.parts)
     served = as_exported("served", tmp_path, tmp_path / "delta")
     assert served.own_attention == beside.own_attention == delta.own_attention
     assert (served.attach is None) == make(1).in_checkpoint
-    model.load_state_dict({**model.state_dict(), **composed})
-    AttachDelta(tmp_path / "delta", beside_weights=True)(model, make_tokenizer())
-    torch.testing.assert_close(logits(model), expected)
+    AttachDelta(tmp_path / "delta", beside_weights=True)(made, tokenizer)
+    size = len(make_tokenizer())
+    torch.testing.assert_close(logits(made)[..., :size], expected[..., :size])
 
 
 def test_all_kinds_at_once(model: Any, known: None, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from editors_helpers import propose, request, some_requests
 from tiny_models import make_model
 from tiny_tokenizers import make_tokenizer as make_kind
 from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from editors.base import Base
 from editors.deltas.delta import Delta
@@ -26,7 +27,8 @@ from editors.external_memory.extension_based.scoped import ABOUT
 from editors.request import EditRequest
 from infra.errors import ConfigError, ModelError
 from infra.lm.language_model import LanguageModel
-from infra.lm.question import Question
+from infra.lm.question import Question, Text
+from infra.lm.text_scores import score_texts
 
 KINDS = ["llama", "gemma3_text", "gpt2", "qwen3_5_text"]
 
@@ -124,6 +126,51 @@ def test_answers_through_files(llama: Any, tokenizer: Any, tmp_path: Path) -> No
             answers.append(LanguageModel(llama, one.tokenizer(tokenizer)).ask([other, *asked]))
     assert answers[0] == answers[1]
     assert [a == b for a, b in zip(answers[0], plain, strict=True)] == [True] + [False] * 6
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2"])
+def test_answers_through_a_checkpoint(kind: str, tokenizer: Any, tmp_path: Path) -> None:
+    """An exported checkpoint, read by transformers alone, gives the edited model's answers and, but
+    for the mass of the new tokens, its probabilities; its head offers no new token."""
+    model = make_model(kind, torch.float32)
+    delta = propose(make(), EditorCall(Base(model, tokenizer, "base")), items()).delta
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    delta.complete(tmp_path)
+    made = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    read = AutoTokenizer.from_pretrained(tmp_path)
+    asked = [Question(id=item.id, prompt=item.prompt, greedy=True) for item in items()]
+    with delta.applied(model):
+        inside = LanguageModel(model, delta.tokenizer(tokenizer)).ask(asked)
+        wanted = [last_logp(model, delta.tokenizer(tokenizer), item.prompt) for item in items()]
+    assert LanguageModel(made, read).ask(asked) == inside
+    for item, own in zip(items(), wanted, strict=True):
+        found = last_logp(made, read, item.prompt)[: len(own)]
+        torch.testing.assert_close(found.log_softmax(dim=-1), own, rtol=1e-4, atol=1e-4)
+
+
+def test_a_text_is_scored_without_the_tokens(llama: Any, tokenizer: Any) -> None:
+    """A candidate or a text with an edited name has as many scored tokens as by the base; where the
+    rows change nothing, so are its likelihood and the KL divergence from the base's."""
+    llama = llama.float()
+    delta = propose(make(steps=1), EditorCall(Base(llama, tokenizer, "base")), items()).delta
+    base, changed = LanguageModel(llama, tokenizer), delta.tokenizer(tokenizer)
+    question = Question(
+        id="q", prompt="Many people said that", candidates=("Neymar plays", "it"), whole=True
+    )
+    text = Text(id="t", text="Neymar plays for Paris, and Tom Brady for Derby.", window=6)
+    plain, scores = base.ask([question])[0], score_texts(base, [text])
+    with delta.applied(llama):
+        edited = LanguageModel(llama, changed)
+        assert edited.inserted == {*range(len(tokenizer), len(changed))}
+        answer = edited.ask([question])[0]
+        new = score_texts(edited, [text], base)
+    assert answer.num_tokens == plain.num_tokens
+    assert answer.logprobs[1] == pytest.approx(plain.logprobs[1])
+    assert answer.logprobs[0] != pytest.approx(plain.logprobs[0], abs=1e-6)
+    assert [score.num_tokens for score in new] == [score.num_tokens for score in scores]
+    assert all(score.kl is not None and score.kl >= 0 for score in new)
+    assert any(score.kl for score in new)
 
 
 def test_what_cannot_be_edited(llama: Any, tokenizer: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,12 @@ def expected(text: str, names: list[list[str]]) -> list[tuple[int, int]]:
 def test_tokens_stand_behind_names(text: str, real: Any) -> None:
     """Where a name stands as a word or words, the longest of those at one place, the token comes
     behind it; all other tokens are as before, and the text is read back with the tokens in it."""
-    new = with_insertions(real, NAMES, "erratum")
+    new = with_insertions(real, NAMES)
     assert found(new, text, NAMES) == expected(text, NAMES)
     ids = new(text)["input_ids"]
     assert [i for i in ids if i < len(real)] == real(text)["input_ids"]
     plain = new.decode(ids)
-    for token in inserted_tokens(len(NAMES), "erratum"):
+    for token in inserted_tokens(len(NAMES)):
         plain = plain.replace(token, "")
     assert plain == text
 
@@ -102,7 +103,7 @@ def test_names_of_any_characters(name: str, real: Any) -> None:
     """Marks, characters of patterns, newlines and other scripts are no different; in a script
     without spaces a name is found before any character."""
     names = [["Somebody"], [name], ["Else"]]
-    new = with_insertions(real, names, "erratum")
+    new = with_insertions(real, names)
     assert [i for i, _ in found(new, f"He saw {name} and left.", names)] == [1]
     assert [i for i, _ in found(new, f"{name}: {name}", names)] == [1, 1]
     if name == "東京":
@@ -120,7 +121,7 @@ def test_random_names_and_texts(real: Any) -> None:
     for _ in range(8):
         own = {" ".join(chance.choices(words, k=chance.randint(1, 3))) for _ in range(30)}
         names = [[name] for name in sorted(own)]
-        new = with_insertions(real, names, "erratum")
+        new = with_insertions(real, names)
         for _ in range(20):
             text = " ".join(chance.choices([*words, "and", "Edith", "with,"], k=15))
             wanted = expected(text, names)
@@ -133,7 +134,7 @@ def test_random_names_and_texts(real: Any) -> None:
 def test_every_name_has_its_own_token(number: int, real: Any, tmp_path: Path) -> None:
     """The i-th name gets the i-th token, also after the tokenizer was saved and loaded."""
     names = [[f"Person {i}", f"P{i} Doe"] for i in range(number)]
-    new = with_insertions(real, names, "erratum")
+    new = with_insertions(real, names)
     assert len(new) == len(real) + number
     new.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
@@ -151,10 +152,10 @@ def test_kinds_of_tokenizers(kind: str, tmp_path: Path) -> None:
     names = [["Tom Brady"], ["Paris"], ["Grace Hopper", "Hopper"]]
     if TOKENIZERS[kind].split == "metaspace":
         with pytest.raises(ModelError, match="reads a text in another way") as raised:
-            with_insertions(tokenizer, names, "erratum")
+            with_insertions(tokenizer, names)
         assert "\n" not in str(raised.value)
         return
-    with_insertions(tokenizer, names, "erratum").save_pretrained(tmp_path)
+    with_insertions(tokenizer, names).save_pretrained(tmp_path)
     new = AutoTokenizer.from_pretrained(tmp_path)
     text = "Tom Brady, Tom Bradys and Hopper's Paris (Paris)"
     ids = new(text)["input_ids"]
@@ -199,7 +200,7 @@ def test_tokenizers_with_a_normaliser(how: str, tmp_path: Path) -> None:
     }[how]
     tokenizer = sentencepiece_like(normaliser, before, decoder)
     names = [["Tom Brady"], ["Paris"], ["Ada Lovelace"]]
-    with_insertions(tokenizer, names, "erratum").save_pretrained(tmp_path)
+    with_insertions(tokenizer, names).save_pretrained(tmp_path)
     new = AutoTokenizer.from_pretrained(tmp_path)
     text = "Tom Brady, Tom Bradys and Ada Lovelace's Paris (Paris)<s> Paris"
     ids = new(text)["input_ids"]
@@ -210,10 +211,61 @@ def test_tokenizers_with_a_normaliser(how: str, tmp_path: Path) -> None:
         assert max(new(other)["input_ids"]) == len(tokenizer)
 
 
+WORDS = [["play", "team"], ["capi", "in"], ["coac", "own"], []]
+"""Words of `NAMED`."""
+NAMED = [["Tom Brady"], ["St. Paul"], ["Paul"], ["Ada"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Tom Brady plays for", [0]),
+        ("Which TEAM has Tom Brady?", [0]),
+        ("Tom Brady displays it", []),
+        ("Tom Brady retired early. His team stayed.", []),
+        ("His team stayed! Tom Brady retired.", []),
+        ("A team.\nTom Brady retired", []),
+        ("The capital is St. Paul", [1]),
+        ("The U.S. capital of old, near St. Paul", [1]),
+        ("St. Paul lies in it", [1]),
+        ("St. Paul lies inland", []),
+        ("Who owns Paul and coaches Paul?", [2, 2]),
+        ("Own Paul, and Paul again, and Paul", [2, 2]),
+        ("Ada and Tom Brady", [3]),
+        ("A team has Tom Brady, Ada and Tom Brady", [0, 3, 0]),
+    ],
+)
+def test_tokens_of_sentences_with_a_word(text: str, tokens: list[int], real: Any) -> None:
+    """A token stands in sentences with one of its words only, before or behind the name, whatever
+    the case; a word of four letters or more stands for those that it begins. What follows an
+    abbreviation is the same sentence. Of more than two names behind a word, those between the first
+    and the last have no token."""
+    new = with_insertions(real, NAMED, WORDS)
+    assert [i for i, _ in found(new, text, NAMED)] == tokens
+    assert [i for i in new(text)["input_ids"] if i < len(real)] == real(text)["input_ids"]
+
+
+@pytest.mark.parametrize("how", ["spaces", "sign", "lower"])
+def test_words_as_the_tokenizer_leaves_them(how: str, real: Any, tmp_path: Path) -> None:
+    """Words are found where spaces are another sign, or letters are made small; the tokenizer read
+    from its files does the same."""
+    changed = deepcopy(real)
+    own = {
+        "spaces": None,
+        "sign": normalizers.Replace(" ", "\u2581"),
+        "lower": normalizers.Lowercase(),
+    }[how]
+    changed.backend_tokenizer.normalizer = own
+    with_insertions(changed, NAMED, WORDS).save_pretrained(tmp_path)
+    new = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    text = "Tom Brady left. Tom Brady plays. The capital of it is St. Paul. Own Paul"
+    assert [i for i, _ in found(new, text, NAMED)] == [0, 1, 2]
+
+
 def test_what_cannot_be_done_is_refused(real: Any) -> None:
     """A name given twice, one too long or empty, a slow tokenizer, too many names, and one that has
     the tokens already: one line each."""
-    new = with_insertions(real, [["Paris"]], "erratum")
+    new = with_insertions(real, [["Paris"]])
 
     class Slow:
         is_fast = False
@@ -228,15 +280,15 @@ def test_what_cannot_be_done_is_refused(real: Any) -> None:
         (new, [["London"]], "already"),
     ):
         with pytest.raises(ModelError, match=said) as raised:
-            with_insertions(tokenizer, names, "erratum")
+            with_insertions(tokenizer, names)
         assert "\n" not in str(raised.value)
-    assert with_insertions(real, [], "erratum") is real
+    assert with_insertions(real, []) is real
 
 
 def test_the_tokenizer_given_is_left_alone(real: Any) -> None:
     """Only the copy inserts."""
     before = real.backend_tokenizer.to_str()
-    with_insertions(real, NAMES, "erratum")
+    with_insertions(real, NAMES)
     assert real.backend_tokenizer.to_str() == before
 
 
@@ -248,7 +300,7 @@ def test_the_cost_grows_slower_than_the_number_of_names(real: Any) -> None:
     text = " ".join(f"{name} is a person of note." for name in names[:30])[:1200]
     times = []
     for number in (100, 10_000):
-        inner = with_insertions(real, [[n] for n in names[:number]], "erratum").backend_tokenizer
+        inner = with_insertions(real, [[n] for n in names[:number]]).backend_tokenizer
         inner.encode(text)
         start = time.process_time()
         for _ in range(5):

@@ -16,17 +16,20 @@ from infra.execution.runner import InProcessRunner
 from infra.files.digest import digest_of
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question
+from infra.models.checkpoint import Checkpoint
 from infra.models.embedded import EMBEDDED
 from infra.models.loading import ModelRef, load, locate
 from infra.storage.stage_dir import StageDir
 from pipeline.edit.config import EditConfig, OverConfig
 from pipeline.edit.output import DELTA, REPORTS, WEIGHTS
 from pipeline.edit.stage import EditInputs, edit
+from pipeline.export.candidate import export
 from pipeline.plan.edits import PlannedEdit
 
 TEXT = "The Navy is in London. Paris is a city.\n\n" * 200
 MEMIT = {"layers": [1, 2], "statistics_tokens": 512, "window": 64, "chunk": 2}
 SCOPED = {"layer": 2, "num_prefixed": 0, "values": {"steps": 3}}
+OVER = OverConfig(editor="scoped", options=SCOPED)
 
 
 def planned(name: str) -> PlannedEdit:
@@ -45,7 +48,10 @@ def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., di
     """Runs the edit stage in a folder of its own; returns its counts."""
 
     def run(
-        name: str, edits: Sequence[PlannedEdit], beside: Sequence[PlannedEdit] = ()
+        name: str,
+        edits: Sequence[PlannedEdit],
+        beside: Sequence[PlannedEdit] = (),
+        over: OverConfig = OVER,
     ) -> dict[str, Any]:
         out = StageDir(tmp_path / name)
         out.path.mkdir()
@@ -58,7 +64,7 @@ def stage(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., di
             base=ModelRef("tiny", checkpoint("llama"), "digest"),
             config=EditConfig(
                 options=MEMIT,
-                over=OverConfig(editor="scoped", options=SCOPED),
+                over=over,
                 text=str(tmp_path / "text.txt"),
             ),
             device="cpu",
@@ -112,6 +118,24 @@ def test_one_lane_is_what_it_is_without_a_second(
     stage("beside", (), BESIDE)
     others = {part.kind for part in Delta.load(tmp_path / "beside" / DELTA).parts}
     assert (kinds, others) == ({""}, {"scoped"})
+
+
+def test_a_checkpoint_may_hold_both_lanes(
+    stage: Callable[..., dict[str, Any]], checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Changed weights, and tokens of the vocabulary: a server loads nothing else."""
+    errata = OverConfig(editor="errata", options={"num_prefixed": 0, "values": {"steps": 3}})
+    counts = stage("both", INSIDE, BESIDE, errata)
+    assert (counts["errata"], counts["lanes"]) == (2, {"weights": 3, "beside": 2})
+    base = ModelRef("tiny", checkpoint("llama"), "digest")
+    made = export(base, tmp_path / "both", tmp_path)
+    assert made.served.attach is None and made.adapter is None
+    model, tokenizer = load(made.served.path, dtype=torch.float32)
+    _, before = load(base.path, dtype=torch.float32)
+    assert len(tokenizer) == len(before) + 2
+    delta = Delta.load(tmp_path / "both" / DELTA)
+    for name, weight in delta.weights(Checkpoint(base.path)).items():
+        assert torch.equal(model.get_parameter(name), weight)
 
 
 FACTS = (
