@@ -174,11 +174,11 @@ def make_plan(
 ) -> Plan:
     """The plan as a value. A pure function.
 
-    version  version of the release to be planned
-    line     name of the model line
-    approve  ids of changes that a person has approved; such a change is edited even if the model's
-             answers about it are inconsistent
-    lanes    where facts are kept, and how many of them the weights hold
+    version    version of the release to be planned
+    line       name of the model line
+    approve    ids of changes that a person has approved; such a change is edited even if the
+               model's answers about it are inconsistent
+    lanes      where facts are kept, and how many of them the weights hold
     set_aside  ids of edits that will not be made, and so take no room in a lane
     """
     s, relations = situation, situation.relations
@@ -201,11 +201,11 @@ def make_plan(
     ]
     new += _again(s, s.aside, new, version)[: config.max_edits - len(new)]
     waiting = sorted(_again(s, s.full, new, version), key=lambda edit: (-edit.priority, edit.id))
-    room = config.max_edits - len(new)
+    num_taken = config.max_edits - len(new)
     left = {removal.id for removal in gone} | {edit.id for edit in new}
     carried = [replace(edit, action="carry") for edit in s.live if edit.id not in left]
-    placed = divide([*carried, *new, *waiting[:room]], lanes, set_aside)
-    placed += [replace(edit, lane="sheet") for edit in waiting[room:]]
+    placed = divide([*carried, *new, *waiting[:num_taken]], lanes, set_aside)
+    placed += [replace(edit, lane="sheet") for edit in waiting[num_taken:]]
     placed.sort(key=lambda edit: edit.id)
     edits = [edit for edit in placed if edit.lane != "sheet"]
     full = [edit for edit in placed if edit.lane == "sheet"]
