@@ -44,6 +44,7 @@ class ErratumValueConfig(ScopedValueConfig):
     beta2: float = 0.95
     per_coordinate: bool = True
     clamp: float = 10.0
+    stop_loss: float = 0.1
     kl_weight: float = 0.0
     decay: float = 0.0
 
