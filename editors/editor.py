@@ -150,6 +150,8 @@ class Editor(Protocol):
     in_checkpoint: ClassVar[bool]
     """Whether an exported checkpoint holds its deltas, so that any server has them that loads it
     (`Part.in_checkpoint`)."""
+    low_rank: ClassVar[bool]
+    """Whether its deltas are of low rank, so that a LoRA adapter holds them."""
     Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
     Fitted: ClassVar[type[Any] | None]

@@ -1,13 +1,14 @@
 """Stages 6 to 8 of one edition (edit, evaluate, gate), which may run twice.
 
 If the gate fails, parts of the batch are edited and evaluated in the same way, to find the edits
-that make it fail (culprits). The batch is then attempted once more without them.
+that make it fail (culprits), or how many of them the weights hold. The batch is then attempted once
+more, without the culprits, by a plan that keeps the facts over the capacity elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,19 @@ from pipeline.evaluate.plan_cases import cases_of_plan
 from pipeline.evaluate.stage import EvaluateInputs, evaluate
 from pipeline.export.edited import EditedModel
 from pipeline.gate.bisection import Search
+from pipeline.gate.capacity_history import CapacityHistory, Measured, capacity_of
 from pipeline.gate.checks import CHECKS
 from pipeline.gate.culprits import find_culprits
 from pipeline.gate.output import GATE
 from pipeline.gate.stage import GateInputs, gate
 from pipeline.lineage import ancestors
 from pipeline.plan.edits import PlannedEdit
+from pipeline.plan.lanes import by_lane
 from pipeline.plan.output import Plan
+from pipeline.plan.stage import PlanInputs, plan
 from pipeline.plan.triage import as_refusals
 from pipeline.plan.wordings import relation_texts
+from pipeline.release.manifest import editor_of
 from pipeline.release.output import as_released
 from pipeline.release.pages.page import PageInputs, render_page
 from pipeline.run import Run
@@ -43,6 +48,10 @@ from pipeline.run import Run
 class Attempt:
     """The outputs of edit, evaluate and gate for one set of edits."""
 
+    planned: Artifact
+    """Output of the plan stage that it carries out."""
+    plan: Plan
+    """The plan, read from its files."""
     edit: Artifact
     """Output of the edit stage."""
     evaluate: Artifact
@@ -51,6 +60,8 @@ class Attempt:
     """Output of the gate stage."""
     quarantined: dict[str, str]
     """Edit id -> reason, for edits that the editor refused or the gate's search set aside."""
+    page: PageInputs
+    """Inputs of the report page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +81,10 @@ class Attempts:
     """Output of the snapshot stage."""
     planned: Artifact
     """Output of the plan stage."""
+    plan_inputs: PlanInputs
+    """What it was made from."""
+    capacity: CapacityHistory
+    """What is known of the capacity of the weights; each gate adds to it."""
     relations: Mapping[str, Relation]
 
     @cached_property
@@ -85,29 +100,40 @@ class Attempts:
     def attempts(self) -> Generator[Artifact, None, Attempt]:
         """Yield each output of edit, evaluate and gate as it is finished; return the last attempt.
 
-        If the gate names culprits, the three stages run a second time without those edits.
+        If the gate names culprits, or edits that the weights have no room for, the three stages run
+        a second time: without the former, and by a new plan for the latter.
         """
-        final = yield from self.attempt(self.version, self.plan.edits, {})
-        culprits: Mapping[str, str] = final.gate.counts["culprits"]
-        if culprits:
-            rest = [edit for edit in self.plan.edits if edit.id not in culprits]
-            searched = final.gate.json(GATE)["search"]
-            final = yield from self.attempt(f"{self.version}{RETRY}", rest, culprits, searched)
-        return final
+        first = yield from self.attempt(self.version, {})
+        culprits: Mapping[str, str] = first.gate.counts["culprits"]
+        if not culprits and not first.gate.counts["moved"]:
+            return first
+        name, searched = f"{self.version}{RETRY}", first.gate.json(GATE)["search"]
+        again = self
+        if measured := searched["capacity"]:
+            found = Measured(
+                version=self.version, passed=measured["passed"], failed=measured["failed"]
+            )
+            self.capacity.note(found)
+            lanes = replace(self.plan_inputs.lanes, capacity=capacity_of([found]))
+            set_aside = frozenset({*first.quarantined, *culprits})
+            inputs = replace(self.plan_inputs, lanes=lanes, set_aside=set_aside)
+            again = replace(self, planned=self.run.make(plan, name, inputs))
+            yield again.planned
+        return (yield from again.attempt(name, culprits, searched))
 
     def attempt(
         self,
         name: str,
-        edits: Sequence[PlannedEdit],
         set_aside: Mapping[str, str],
         searched: Mapping[str, Any] | None = None,
     ) -> Generator[Artifact, None, Attempt]:
-        """Edit, evaluate and gate some of the plan's edits; yield each output, return the attempt.
+        """Edit, evaluate and gate the plan's edits; yield each output, return the attempt.
 
         name       version of the outputs
-        set_aside  edit id -> reason, for culprits that `edits` leaves out
+        set_aside  edit id -> reason, for culprits that are left out
         searched   record of the search that found them; a batch that has one is not searched again
         """
+        edits = [edit for edit in self.plan.edits if edit.id not in set_aside]
         edited = self.run.make(edit, name, self.edit_inputs(edits))
         yield edited
         reports = edited.table(REPORTS).to_pylist()
@@ -133,18 +159,24 @@ class Attempts:
                 explain=lambda verdict: render_page(self.page_of(evaluated, verdict, quarantined)),
             ),
         )
+        in_weights = sum(planned.lane == "weights" for planned in left)
+        if gated.counts["passed"] and in_weights:
+            self.capacity.note(Measured(version=name, passed=in_weights))
         yield gated
-        return Attempt(edited, evaluated, gated, quarantined)
+        page = self.page_of(evaluated, gated.json(GATE), quarantined)
+        return Attempt(self.planned, self.plan, edited, evaluated, gated, quarantined, page)
 
     def edit_inputs(self, edits: Sequence[PlannedEdit]) -> EditInputs:
         """Inputs of the edit stage for some of the edits."""
-        compute = self.run.config.model.compute
+        config, compute = self.run.config.edit, self.run.config.model.compute
+        second = {planned.id for planned in edits if planned.lane == "beside" and config.over}
         return EditInputs(
             edits=edits,
+            beside=frozenset(second),
             preserved=self.plan.preserved,
             relations=relation_texts(self.relations),
             base=self.base,
-            config=self.run.config.edit,
+            config=config,
             device=compute.device,
             dtype=compute.dtype,
             cache=self.run.workspace.root / "cache",
@@ -180,6 +212,7 @@ class Attempts:
             parent=as_released(serving, "parent") if serving else None,
             edited=made,
             seen=[*(prompt for planned in edits for prompt in planned.seen), *self.plan.preserved],
+            lanes=by_lane([*edits, *self.plan.full]) if failed is None else {},
             config=settings,
             compute=self.run.config.model.compute,
             system=self.run.config.serve.system,
@@ -216,10 +249,6 @@ class Attempts:
             out=out,
         )
 
-    def page(self, attempt: Attempt) -> PageInputs:
-        """Inputs of the report page for a finished attempt."""
-        return self.page_of(attempt.evaluate, attempt.gate.json(GATE), attempt.quarantined)
-
     def page_of(
         self, evaluated: Artifact, verdict: Mapping[str, Any], quarantined: Mapping[str, str]
     ) -> PageInputs:
@@ -228,6 +257,8 @@ class Attempts:
         verdict      the content of `gate.json`
         quarantined  edit id -> reason
         """
+        editor = editor_of(self.run.config.edit, self.plan.edits)
+        over = editor.get("over", {}).get("name")
         return PageInputs(
             version=self.version,
             line=self.run.config.line,
@@ -244,7 +275,7 @@ class Attempts:
             provenance={
                 "base": self.base.public_name,
                 "base digest": self.base.digest,
-                "editor": self.run.config.edit.editor,
+                "editor": " and ".join(name for name in (editor["name"], over) if name),
                 "plan": self.planned.counts["plan_hash"],
                 "snapshot": self.snapshot.digest,
                 "evaluation": evaluated.digest,

@@ -16,6 +16,7 @@ from discovery.relations.relation import load_relations
 from discovery.sources import SourceConfig, different_wikibases
 from discovery.trust.policy import TrustConfig, check_approvals
 from editors import EDITORS
+from editors.editor import Editor
 from infra.errors import ConfigError
 from infra.lm.inference import Compute
 from infra.models.embedded import EMBEDDED
@@ -32,8 +33,9 @@ from pipeline.plan.config import PlanConfig
 from pipeline.serve import ServeConfig
 
 RETRY = "-without-culprits"
-"""Ending of the version of a second attempt at an edition, which leaves the culprits out."""
-SERVED_BY = {"ours": "scoped", "checkpoint": "errata"}
+"""Ending of the version of a second attempt at an edition, which leaves the culprits out and moves
+what the weights have no room for."""
+SERVED_BY = {"ours": "scoped", "checkpoint": "errata", "adapter": "memit"}
 """What the server loads -> the editor, where none is set."""
 YEARS = range(1000, 9000)
 """Years of an edition's day: they have four digits, and leave room for days before and after."""
@@ -234,7 +236,8 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
             "evaluate": _below(path.parent, config.evaluate),
         }
     )
-    make_editor(config.edit)  # refuses bad settings now, not hours later at the edit stage
+    for place, lane in config.edit.lanes.items():
+        make_editor(lane, place)  # refuses bad settings now, not hours later at the edit stage
     paragraphs(config.edit)
     read_text(config.evaluate)
     if config.relations is not None:
@@ -246,21 +249,54 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
 
 
 def _served(config: Config, path: Path) -> EditConfig:
-    """The settings of the edit stage, with an editor whose edits `serve.loads` serves.
+    """The settings of the edit stage, with editors whose edits `serve.loads` serves.
 
-    Raises ConfigError where the editor that is set makes other edits.
+    Raises ConfigError where an editor that is set makes other edits, or where `edit.over` is not
+    the editor of a second lane.
     """
+
+    def serves(editor: type[Editor]) -> bool:
+        """Whether a server that loads `serve.loads` answers by the edits of an editor."""
+        fits = {"checkpoint": editor.in_checkpoint, "adapter": editor.low_rank}
+        return loads is None or fits.get(loads, True)
+
     edit, loads = config.edit, config.serve.loads
-    if "editor" not in edit.model_fields_set and loads is not None:
+    if "editor" not in edit.model_fields_set and edit.over is None and loads is not None:
         return edit.model_copy(update={"editor": SERVED_BY[loads]})
-    editor = EDITORS.get(edit.editor)
-    if loads == "checkpoint" and editor is not None and not editor.in_checkpoint:
-        fit = ", ".join(name for name, other in EDITORS.items() if other.in_checkpoint)
+    for place, lane in edit.lanes.items():
+        editor = EDITORS.get(lane.editor)
+        if editor is None or serves(editor):
+            continue
+        second = place == "edit.over"
+        fit = [n for n, e in EDITORS.items() if serves(e) and not (second and e.changes_weights)]
+        advice = f"set {place}.editor to one of {', '.join(fit)}" if fit else f"leave {place} out"
         raise ConfigError(
-            f'config {path}: serve.loads = "checkpoint", which holds no edit of {edit.editor!r}. '
-            f'Set edit.editor to one of {fit}, or serve.loads = "ours".'
+            f'config {path}: serve.loads = "{loads}", which holds no edit of {lane.editor!r} '
+            f'({place}). Either {advice}, or set serve.loads = "ours".'
         )
+    if edit.over is not None:
+        _check_lanes(edit, edit.over.editor, f"config {path}")
     return edit
+
+
+def _check_lanes(edit: EditConfig, over: str, where: str) -> None:
+    """Raise ConfigError unless `edit.editor` changes weights and the editor `over` does not."""
+    in_weights = [name for name, editor in EDITORS.items() if editor.changes_weights]
+    beside = [name for name in EDITORS if name not in in_weights]
+    for place, given, allowed, what in (
+        (
+            "edit.editor",
+            edit.editor,
+            in_weights,
+            "changes no weights, so that it needs no edit.over",
+        ),
+        ("edit.over.editor", over, beside, "changes weights too"),
+    ):
+        if given in EDITORS and given not in allowed:
+            raise ConfigError(
+                f"{where}: {place} = {given!r} {what}. With edit.over, set {place} to one of "
+                f"{', '.join(allowed)}, or leave edit.over out."
+            )
 
 
 def _below(directory: Path, settings: Any) -> Any:

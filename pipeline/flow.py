@@ -25,13 +25,15 @@ from infra.storage.artifact import Artifact
 from pipeline.attempt import Attempts
 from pipeline.bases import remember
 from pipeline.config import Edition
+from pipeline.export.candidate import require_adapter
+from pipeline.gate.capacity_history import CapacityHistory
 from pipeline.gate.stage import require_passed
-from pipeline.lineage import Parent, left_by, snapshot_before
+from pipeline.lineage import Parent, lanes_of, left_by, snapshot_before
 from pipeline.plan.stage import PlanInputs, plan
 from pipeline.preflight.preflight import preflight
 from pipeline.release import ledger
 from pipeline.release.alias import Alias
-from pipeline.release.manifest import ReleaseInputs
+from pipeline.release.manifest import ReleaseInputs, editor_of
 from pipeline.release.output import require_release
 from pipeline.release.production import parent_of, put_in_production, unnamed
 from pipeline.release.stage import release
@@ -173,27 +175,30 @@ def run_edition(
     )
     yield probed
 
-    planned = run.make(
-        plan,
-        version,
-        PlanInputs(
-            version=version,
-            line=config.line,
-            base=base,
-            parent=parent.release,
-            diff=changed,
-            probe=probed,
-            snapshot=world,
-            relations=relations,
-            history=earlier.history,
-            live=parent.live,
-            aside=parent.aside,
-            sheet=parent.sheet,
-            config=edition.policy(config.plan),
-            route=config.route,
-            approve=frozenset(trust.approve),
+    cache = run.workspace.root / "cache"
+    capacity = CapacityHistory.of(cache, base, config.edit, config.gate)
+    to_plan = PlanInputs(
+        version=version,
+        line=config.line,
+        base=base,
+        parent=parent.release,
+        diff=changed,
+        probe=probed,
+        snapshot=world,
+        relations=relations,
+        history=earlier.history,
+        live=parent.live,
+        aside=parent.aside,
+        full=parent.full,
+        sheet=parent.sheet,
+        lanes=lanes_of(
+            run.workspace, version, config.edit, capacity, anew=run.may_replace(version)
         ),
+        config=edition.policy(config.plan),
+        route=config.route,
+        approve=frozenset(trust.approve),
     )
+    planned = run.make(plan, version, to_plan)
     yield planned
 
     made = Attempts(
@@ -204,10 +209,15 @@ def run_edition(
         parent=parent.release,
         snapshot=recorded,
         planned=planned,
+        plan_inputs=to_plan,
+        capacity=capacity,
         relations=relations,
     )
     final = yield from made.attempts()  # edit, evaluate, gate
     require_passed(version, final.gate.counts["failed"])
+    live = [edit for edit in final.plan.edits if edit.id not in final.quarantined]
+    if config.serve.loads == "adapter" and live:
+        require_adapter(version, final.evaluate.path, len(live))
 
     released = run.make(
         release,
@@ -220,23 +230,24 @@ def run_edition(
             base=base,
             base_name=base.public_name,
             license=config.model.license,
-            editor={"name": config.edit.editor, "options": dict(config.edit.options)},
+            editor=editor_of(config.edit, live),
             compute={
                 "dtype": compute.dtype,
                 "max_new_tokens": compute.max_new_tokens,
                 "system": config.serve.system,
             },
             snapshot=recorded,
-            plan=planned,
+            plan=final.planned,
             edit=final.edit,
             evaluation=final.evaluate,
             gate=final.gate,
-            live=[edit for edit in made.plan.edits if edit.id not in final.quarantined],
-            page=made.page(final),
+            live=live,
+            full=final.plan.full,
+            page=final.page,
         ),
     )
-    plan_hash = planned.counts["plan_hash"]
-    ledger.record(run.workspace.root, version, plan_hash, made.plan, final.quarantined)
+    plan_hash = final.planned.counts["plan_hash"]
+    ledger.record(run.workspace.root, version, plan_hash, final.plan, final.quarantined)
     if version not in alias.known():
         require_release(released, thorough=not released.made_now)
         put_in_production(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from discovery.facts.tables import from_table
@@ -14,14 +14,19 @@ from discovery.snapshot.output import Snapshot
 from discovery.sources import SourceConfig
 from discovery.trust.anomalies import Activity
 from discovery.trust.backlog import HeldChange, read_held
+from editors import EDITORS
 from infra.errors import StageError
 from infra.lm.inference import ServedModel
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
+from pipeline.config import RETRY
+from pipeline.edit.config import EditConfig
 from pipeline.evaluate.output import REPORT, Report
+from pipeline.gate.capacity_history import CapacityHistory
 from pipeline.plan.edits import PlannedEdit
 from pipeline.plan.fact_sheet import SHEET, SheetRow
-from pipeline.plan.output import EDITS, HELD
+from pipeline.plan.lanes import Capacity, Lanes
+from pipeline.plan.output import EDITS, FULL, HELD
 from pipeline.release.output import MANIFEST, QUARANTINED, as_released, require_release
 from pipeline.release.production import BASE, line_of, made_from, releases_of
 
@@ -49,6 +54,8 @@ class Parent:
     """The edits that its model holds."""
     aside: Sequence[PlannedEdit] = ()
     """Edits that its editor refused or its gate's search set aside."""
+    full: Sequence[PlannedEdit] = ()
+    """Edits for which its weights had no room; their facts are on its fact sheet."""
     sheet: Sequence[SheetRow] = ()
     """Its fact sheet."""
 
@@ -90,6 +97,7 @@ class Parent:
             served=as_released(found, "parent"),
             live=from_table(found.table(EDITS), PlannedEdit),
             aside=from_table(found.table(QUARANTINED), PlannedEdit),
+            full=from_table(found.table(FULL), PlannedEdit) if found.has(FULL) else (),
             sheet=from_table(found.table(SHEET), SheetRow),
         )
 
@@ -151,6 +159,32 @@ def _same_sources(seen: Artifact, sources: Sequence[SourceConfig]) -> bool:
         config.name in recorded and config.says_the_same(recorded[config.name])
         for config in sources
     )
+
+
+def lanes_of(
+    workspace: Workspace,
+    version: str,
+    edit: EditConfig,
+    history: CapacityHistory,
+    *,
+    anew: bool = False,
+) -> Lanes:
+    """The lanes of an edition's plan, with the capacity that is known of its weights.
+
+    The capacity is fixed when the plan is finished: what its own gate finds out is for the plan of
+    the second attempt, and for later editions.
+
+    anew  whether a finished plan may be discarded, as after a change of settings
+    """
+    if not EDITORS[edit.editor].changes_weights:
+        return Lanes(first="beside")
+    lanes = Lanes(over="sheet" if edit.over is None else "beside")
+    made = workspace.find("plan", version)
+    if made is not None and not anew and "lanes" in (given := made_from(made)):
+        fixed = given["lanes"]["capacity"]
+        return replace(lanes, capacity=Capacity(**fixed) if fixed else None)
+    own = (version, f"{version}{RETRY}")
+    return replace(lanes, capacity=history.capacity(before=own))
 
 
 def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:

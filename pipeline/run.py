@@ -14,7 +14,8 @@ from pipeline.preflight.preflight import Preflight
 from pipeline.stages import FOLLOWS_PARENT, Stages
 
 ATTEMPTED = ("edit", "evaluate", "gate")
-"""Stages that run a second time if the gate names culprits."""
+"""Stages that run a second time if the gate names culprits, or edits that the weights have no room
+for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,22 @@ class Run(Stages):
 def attempts_at(workspace: Workspace, edition: str) -> list[str]:
     """Versions of the attempts at an edition, the first one first.
 
-    There is a second attempt only if the gate of the first named culprits; leftovers of an
-    interrupted run do not count.
+    There is a second attempt only if the gate of the first named culprits, or edits that the
+    weights have no room for; leftovers of an interrupted run do not count.
     """
     first = workspace.find("gate", edition)
-    again = first is not None and bool(first.counts["culprits"])
+    again = first is not None and bool(first.counts["culprits"] or first.counts.get("moved"))
     return [edition, f"{edition}{RETRY}"] if again else [edition]
+
+
+def plan_of(workspace: Workspace, edition: str) -> Artifact | None:
+    """The plan that the last attempt at an edition has carried out; None where there is none.
+
+    A second attempt has a plan of its own where the gate of the first named edits that the weights
+    have no room for.
+    """
+    plans = (workspace.find("plan", name) for name in attempts_at(workspace, edition))
+    return [None, *filter(None, plans)][-1]
 
 
 def edition_of(version: str) -> str:

@@ -17,15 +17,15 @@ STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gat
 
 CODE: dict[str, int] = {
     **dict.fromkeys(STAGES, 1),
-    **{"crawl": 2, "snapshot": 2, "diff": 3, "probe": 3, "plan": 4},
-    **{"edit": 2, "evaluate": 3, "gate": 2, "release": 4},
+    **{"crawl": 2, "snapshot": 2, "diff": 3, "probe": 3, "plan": 5},
+    **{"edit": 2, "evaluate": 3, "gate": 3, "release": 4},
 }
 """Version of each stage's code; raised when the same inputs give another output than before."""
 
 FOLLOWS_PARENT: dict[str, frozenset[str]] = {
     "diff": frozenset({"old"}),
     "probe": frozenset({"diff", "earlier", "live", "serving"}),
-    "plan": frozenset({"parent", "diff", "probe", "history", "live", "aside", "sheet"}),
+    "plan": frozenset({"parent", "diff", "probe", "history", "live", "aside", "full", "sheet"}),
     "edit": frozenset({"edits", "preserved"}),
     "evaluate": frozenset({"cases", "parent", "edited", "seen"}),
     "gate": frozenset({"report", "num_planned", "num_quarantined", "history", "searched"}),

@@ -104,11 +104,9 @@ class Attempts(SimpleNamespace):
         """Nothing to yield; the plan stands for all three outputs."""
         type(self).meanwhile(self.version)
         made = self.planned
-        return SimpleNamespace(edit=made, evaluate=made, gate=gate_of(made), quarantined={})
+        outputs = {"planned": made, "edit": made, "evaluate": made, "gate": gate_of(made)}
+        return SimpleNamespace(**outputs, plan=EMPTY, quarantined={}, page=None)
         yield
-
-    def page(self, final: Any) -> Any:
-        return None
 
 
 def gate_of(made: Any) -> Any:

@@ -222,12 +222,21 @@ def _print_gate(gate: Mapping[str, Any], console: Console, *, verbose: bool) -> 
         console.print(Text(f"  {line(alarm)}", "yellow"), soft_wrap=True)
     if gate["search"]:
         trials, culprits = len(gate["search"]["probes"]), gate["search"]["culprits"]
-        console.print(
-            f"  {many(len(culprits), 'edit')} set aside as harmful, found in "
-            f"{many(trials, 'trial')}:"
-        )
+        capacity = gate["search"].get("capacity")  # releases of before have none
+        if culprits or not capacity:
+            console.print(
+                f"  {many(len(culprits), 'edit')} set aside as harmful, found in "
+                f"{many(trials, 'trial')}:"
+            )
         for edit_id, why in culprits.items():
             console.print(f"    {edit_id}  {line(why)}", soft_wrap=True)
+        if capacity:
+            console.print(
+                f"  {many(capacity['passed'], 'fact')} of the highest priority fit into the "
+                f"weights, {capacity['failed']} do not (found in {many(trials, 'trial')}): "
+                f"{many(len(capacity['moved']), 'fact')} moved",
+                soft_wrap=True,
+            )
 
 
 def _number(metric: Mapping[str, Any] | None) -> str:

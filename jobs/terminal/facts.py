@@ -10,6 +10,7 @@ from rich.text import Text
 from infra.display import line
 from jobs.terminal.words import ACTIONS, KINDS, TRUST, VERDICTS
 from pipeline.queries.why import Row
+from pipeline.release.pages.figures import LANES
 
 
 def print_facts(facts: Sequence[Row], console: Console) -> None:
@@ -48,6 +49,8 @@ def _lines(entry: Row) -> Iterator[str]:
         action = ACTIONS.get(row["action"], row["action"])
         yield f"  {action}: {row['prompt']!r} -> {row['target']!r} (edit {row['id']})"
         yield f"    since {row['since']}, priority {row['priority']:.3g}; {row['reason']}"
+        if lane := row.get("lane"):  # plans of before have none
+            yield f"    kept {LANES[lane]}"
         yield f"    {_evidence(row, row['statement'], row['revision'])}"
         if "quarantined" in row:
             yield f"    set aside: {row['quarantined']}"

@@ -169,7 +169,12 @@ class StageWatch:
     def begin(self, stage: str, version: str) -> None:
         """Print that a stage begins."""
         if version.endswith(RETRY) and version != self._version:
-            self.console.print("  trying again without the edits that do harm")
+            what = (
+                "with fewer facts in the weights"
+                if stage == "plan"
+                else "without the edits that do harm"
+            )
+            self.console.print(f"  trying again {what}")
         elif edition_of(version) != edition_of(self._version):
             self.console.print(Text(f"{self.heading} {version}", "bold"), soft_wrap=True)
         self._version = version

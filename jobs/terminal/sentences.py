@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jobs.terminal.words import IGNORED, many, refused, size, waits
+from pipeline.release.pages.figures import LANES
 
 Counts = Mapping[str, Any]
 """Counts of a stage by name."""
@@ -111,6 +112,7 @@ def plan(counts: Counts) -> str:
     num_held = sum(held.values())
     return _joined(
         f"planned {many(total, 'edit')}: {of_these}" if total else "planned no edits",
+        _lanes(counts.get("lanes", {})),
         f"{many(removed, 'old edit')} taken out" if removed else "",
         _aside(f"{{}} {_verb(num_held, 'waits', 'wait')}", num_held, held),
         _aside("{} not edited", counts.get("refused", 0), refusals),
@@ -118,15 +120,23 @@ def plan(counts: Counts) -> str:
     )
 
 
+def _lanes(lanes: Mapping[str, int]) -> str:
+    """A clause on the lanes of the plan's facts; empty where there is one."""
+    kept = [f"{lanes[lane]:,} {words}" for lane, words in LANES.items() if lanes.get(lane)]
+    return f"the weights are full: {_listed(kept)}" if len(kept) > 1 else ""
+
+
 def edit(counts: Counts) -> str:
     """How many facts were written into the model, and how many could not be."""
     status = counts.get("status", {})
     written, failed = status.get("edited", 0), status.get("quarantined", 0)
-    beside, tokens = _beside(counts), counts.get("errata", 0)
-    where = f" as {beside} beside its weights" if beside else ""
+    beside, tokens, lanes = _beside(counts), counts.get("errata", 0), counts.get("lanes", {})
+    where = f"the model as {beside} beside its weights" if beside else "the model"
     where += f" as {many(tokens, 'token')} of its vocabulary" if tokens else ""
+    if len(lanes) > 1:
+        where = f"the model: {lanes['weights']:,} into its weights, {lanes['beside']:,} beside them"
     return _joined(
-        f"wrote {many(written, 'fact')} into the model{where}" if written else "wrote nothing",
+        f"wrote {many(written, 'fact')} into {where}" if written else "wrote nothing",
         f"{failed:,} could not be written" if failed else "",
     )
 
@@ -174,6 +184,7 @@ def gate(counts: Counts) -> str:
     """Whether the edited model may be released, and which checks it does not pass."""
     failed, warned = (_checks(counts.get(key, ())) for key in ("failed", "warnings"))
     culprits, states = len(counts.get("culprits", {})), counts.get("checks", {})
+    moved = 0 if counts.get("passed") else counts.get("moved", 0)
     total = sum(states.values())
     if counts.get("passed"):
         outcome = f"passed: {states.get('pass', 0)} of {many(total, 'check')}"
@@ -184,6 +195,7 @@ def gate(counts: Counts) -> str:
         outcome,
         f"{many(len(warned), 'warning')} ({', '.join(warned)})" if warned else "",
         f"set aside {many(culprits, 'edit')} found to do harm" if culprits else "",
+        f"the weights have no room for {many(moved, 'fact')}" if moved else "",
     )
 
 

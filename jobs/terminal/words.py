@@ -70,6 +70,7 @@ ROUTED: Mapping[str, str] = {
     "set": "several values are true at once",
     "long": "too long for an edit",
     "never known": "the model never knew it",
+    "weights full": "the weights have no room for it",
 }
 """Rule that sends a fact to the fact sheet -> the reason."""
 

@@ -18,6 +18,17 @@ TEXT = Path(__file__).parent / "texts" / "statistics.txt"
 """General text used unless the config names another: paragraphs of Wikipedia."""
 
 
+class OverConfig(BaseModel):
+    """The editor of the facts that the weights have no room for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    editor: str
+    """A name in `editors.EDITORS`: one that keeps facts beside the weights."""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of the editor; see its config class."""
+
+
 class EditConfig(BaseModel):
     """The editor, and the text that its statistics are taken on."""
 
@@ -28,6 +39,9 @@ class EditConfig(BaseModel):
     `scoped`, `checkpoint` is `errata`."""
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the editor; see its config class."""
+    over: OverConfig | None = None
+    """The editor of the facts that the weights have no room for; unset, these go to the fact sheet.
+    Only with an `editor` that changes weights."""
     text: str | None = None
     """UTF-8 file of general text for the statistics, paragraphs separated by empty lines; unset is
     the package's own sample of Wikipedia."""
@@ -43,17 +57,28 @@ class EditConfig(BaseModel):
         """The settings with the text's digest in place of its path, for fingerprints."""
         return {**self.model_dump(mode="json"), "text": file_digest(text_path(self))}
 
+    @property
+    def lanes(self) -> Mapping[str, EditConfig]:
+        """The settings of each lane that an editor makes, by its place in the config: `edit` and,
+        where it is set, `edit.over`."""
+        lanes: dict[str, EditConfig] = {"edit": self.model_copy(update={"over": None})}
+        if self.over is not None:
+            own = {"editor": self.over.editor, "options": self.over.options, "over": None}
+            lanes["edit.over"] = self.model_copy(update=own)
+        return lanes
 
-def make_editor(config: EditConfig) -> Any:
-    """The editor of a config. Raises ConfigError for an unknown editor or a bad option."""
+
+def make_editor(config: EditConfig, place: str = "edit") -> Any:
+    """The editor of a config. Raises ConfigError for an unknown editor or a bad option, which names
+    the setting by the `place` of the table."""
     if config.editor not in EDITORS:
         known = ", ".join(EDITORS)
         raise ConfigError(
-            f"edit.editor = {config.editor!r} is unknown{nearest(config.editor, EDITORS)}. "
+            f"{place}.editor = {config.editor!r} is unknown{nearest(config.editor, EDITORS)}. "
             f"Choose one of {known}."
         )
     editor = EDITORS[config.editor]
-    return editor(validate(editor.Config, config.options, "config [edit.options]"))
+    return editor(validate(editor.Config, config.options, f"config [{place}.options]"))
 
 
 def text_path(config: EditConfig) -> Path:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pyarrow as pa
+
+from editors.deltas.delta import Delta
 
 DELTA = "delta.safetensors"
 """The change of the model."""
@@ -23,3 +28,9 @@ REPORT_SCHEMA = pa.schema(
         ("delta_norm_ratio", pa.float64()),
     ]
 )
+
+
+def counts_of(reports: pa.Table, delta: Delta) -> dict[str, Any]:
+    """Counts of the stage's record: edits, edits by status, and the delta's own counts."""
+    status = reports["status"].to_pylist()
+    return {"edits": len(status), "status": Counter(status), **delta.counts()}

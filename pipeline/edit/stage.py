@@ -14,17 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from editors.deltas.delta import Delta
 from editors.request import EditRequest, Wording
 from infra.errors import EditError
 from infra.execution.runner import Resources, Runner
+from infra.files.atomic import make_directory
 from infra.files.tensors import is_whole, save_tensors
+from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.storage.identity import NO_IDENTITY
-from infra.storage.stage_dir import StageDir
+from infra.storage.stage_dir import SHARDS, StageDir
 from infra.telemetry.progress import Meter
+from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, paragraphs
-from pipeline.edit.output import DELTA, REPORT_SCHEMA, REPORTS, WEIGHTS
+from pipeline.edit.output import DELTA, REPORT_SCHEMA, REPORTS, WEIGHTS, counts_of
 from pipeline.edit.worker import FIT_PARTS, EditJob, EditWorker, MakeEditWorker
 
 log = logging.getLogger(__name__)
@@ -48,6 +54,9 @@ class EditInputs:
     """Inputs of the edit stage."""
 
     edits: Sequence[Editable]
+    beside: frozenset[str] = frozenset()
+    """Ids of the edits in the second lane, which the editor `config.over` makes; `config.editor`
+    makes all others."""
     preserved: Sequence[str]
     """Statements about other subjects that the editor is given to leave unchanged."""
     relations: Mapping[str, tuple[Wording, ...]]
@@ -67,16 +76,56 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Write the delta, the edited weights in the base's dtype, and a report of each edit.
 
     Statistics and values are computed by as many workers as the runner has room for, the delta by
-    one. Returns counts: edits, edits by status, and the delta's own counts.
+    one. Where edits are in two lanes, the editor of each edits the same base, and their deltas are
+    joined. Returns counts: edits, edits by status, the delta's own counts and, of two lanes, the
+    edits that were made in each.
     """
-    config, preserved = inputs.config, inputs.preserved
-    if not inputs.edits:
+    lanes = inputs.config.lanes
+    parts = {
+        place: [e for e in inputs.edits if (e.id in inputs.beside) == (place == "edit.over")]
+        for place in lanes
+    }
+    used = [place for place, edits in parts.items() if edits]
+    if not used:
         save_tensors({}, out.path / WEIGHTS)
         Delta().save(out.path / DELTA)
         out.write_table(REPORTS, REPORT_SCHEMA.empty_table())
         return {"edits": 0, "status": {}, **Delta().counts()}
+    if len(used) == 1:
+        return _edit_lane(inputs, lanes[used[0]], inputs.edits, out.path, out, runner)
+    made = {place: out.path / SHARDS / place for place in used}
+    counts: dict[str, int] = {}
+    for place, lane in zip(used, ("weights", "beside"), strict=True):
+        make_directory(made[place])
+        own = _edit_lane(inputs, lanes[place], parts[place], made[place], out, runner)
+        counts[lane] = own["status"]["edited"]
+    joined = _join([*made.values()], Checkpoint(inputs.base.path), out)
+    return {**joined, "lanes": counts}
+
+
+def _join(lanes: Sequence[Path], base: Checkpoint, out: StageDir) -> dict[str, Any]:
+    """Write the deltas and reports of several lanes as one; return the counts of the stage."""
+    first, *others = (Delta.load(lane / DELTA) for lane in lanes)
+    delta = first.concatenate(*others)
+    keep(delta, base, out.path)
+    reports = pa.concat_tables([pq.read_table(lane / REPORTS) for lane in lanes])
+    out.write_table(REPORTS, reports)
+    return counts_of(reports, delta)
+
+
+def _edit_lane(
+    inputs: EditInputs,
+    config: EditConfig,
+    edits: Sequence[Editable],
+    folder: Path,
+    out: StageDir,
+    runner: Runner,
+) -> dict[str, Any]:
+    """Edit the base with the editor of one lane; write delta, weights and reports into a folder of
+    the stage's directory, and return counts."""
+    preserved = inputs.preserved
     general = tuple(paragraphs(config))
-    requests, malformed = _requests(inputs.edits)
+    requests, malformed = _requests(edits)
     job = EditJob(
         base=inputs.base,
         requests=requests,
@@ -88,6 +137,7 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
         dtype=inputs.dtype,
         cache=inputs.cache,
         out=out.path,
+        folder=folder,
     )
     resources = Resources(num_cpus=config.threads, num_gpus=float(inputs.device.startswith("cuda")))
 

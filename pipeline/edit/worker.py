@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
@@ -23,7 +22,7 @@ from infra.models.loading import ModelRef, load
 from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, make_editor
-from pipeline.edit.output import REPORT_SCHEMA, REPORTS
+from pipeline.edit.output import REPORT_SCHEMA, REPORTS, counts_of
 from pipeline.edit.value_store import ValueStore
 
 FIT_PARTS = 4
@@ -52,7 +51,10 @@ class EditJob:
     cache: Path
     """Directory of cached statistics and values."""
     out: Path
-    """Directory of the stage's output."""
+    """Directory of the stage's output, where progress is told."""
+    folder: Path
+    """Directory that the delta, the weights and the reports are written into: the same, or one in
+    it where several editors make the output."""
 
     @property
     def fits(self) -> bool:
@@ -134,12 +136,12 @@ class EditWorker:
             self._call(), progress=lambda phase, done, total: out.progress(done, total, phase)
         )
         proposal = self.editor.propose(call, work)
-        keep(proposal.delta, Checkpoint(job.base.path), job.out)
+        keep(proposal.delta, Checkpoint(job.base.path), job.folder)
         lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
         rows = [asdict(report) for report in (*proposal.reports, *lost)]
-        out.write_table(REPORTS, pa.Table.from_pylist(rows, schema=REPORT_SCHEMA))
-        status = Counter(row["status"] for row in rows)
-        return {"edits": len(rows), "status": status, **proposal.delta.counts()}
+        reports = pa.Table.from_pylist(rows, schema=REPORT_SCHEMA)
+        StageDir(job.folder).write_table(REPORTS, reports)
+        return counts_of(reports, proposal.delta)
 
     def _call(self) -> EditorCall[Any]:
         """A call of the editor with the statistics of all corpora, without progress."""
@@ -157,4 +159,4 @@ class EditWorker:
         return general.blend(more[0], job.config.preserve_share) if more else general
 
     def _part(self, corpus: int, part: int) -> Path:
-        return self.job.out / SHARDS / f"statistics-{corpus}-{part}.safetensors"
+        return self.job.folder / SHARDS / f"statistics-{corpus}-{part}.safetensors"

@@ -49,6 +49,9 @@ class EvaluateInputs:
     """The system prompt of chats, as the models are served; None leaves it to the template."""
     seen: Sequence[str] = ()
     """Every text that the editor was given. No held-out question may be in one of them."""
+    lanes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Lane -> ids of the facts in it, among them such as are no cases; empty where all facts are in
+    one lane."""
     tasks: tuple[CapabilityTask, ...] = field(init=False)
     """The tasks that `config.capability` names, with their items."""
 
@@ -102,7 +105,7 @@ def evaluate(inputs: EvaluateInputs, out: StageDir, runner: Runner) -> dict[str,
     facts = [fact(case, replies[base.name], before, replies[served.name]) for case in cases.cases]
     out.write_table(FACTS, pa.Table.from_pylist(facts, schema=FACT_SCHEMA))
     out.write_table(ITEMS, pa.Table.from_pylist(list(items(scores)), schema=ITEM_SCHEMA))
-    report = report_of(cases, config, scores, left_out)
+    report = report_of(cases, config, scores, left_out, inputs.lanes)
     out.write_json(REPORT, report)
     numbers = report["roles"]["candidate"]
     return {name: round(m["value"], 4) for name, m in numbers.items() if m["value"] is not None}

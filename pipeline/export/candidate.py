@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
 from editors.deltas.delta import Delta
+from infra.errors import GateError
 from infra.lm.inference import ServedModel
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
-from infra.models.lora import AttachAdapter, Factors, serving_rank, write_adapter
+from infra.models.lora import RANKS, AttachAdapter, Factors, serving_rank, write_adapter
 from infra.models.names import skeleton
 from infra.storage.integrity import whole_file
 from pipeline.edit.attach import AttachDelta, as_exported
@@ -79,6 +80,17 @@ def low_rank(delta: Delta, base: ModelRef) -> tuple[Factors, bool]:
         factors[module] = (left.T, right.T) if transposed else (right, left)
         kinds.add(transposed)
     return factors, kinds == {True}
+
+
+def require_adapter(version: str, out: Path, num_edits: int) -> None:
+    """Raise GateError where the exports in `out` have no adapter, and the server loads nothing
+    else."""
+    if not (out / ADAPTER).is_dir():
+        raise GateError(
+            f'edition {version} is not released: serve.loads = "adapter", and the change of '
+            f"{num_edits} facts is of no rank that servers take (at most {RANKS[-1]}). Set "
+            'plan.max_edits to fewer, or serve.loads = "checkpoint", and run again with --replace.'
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

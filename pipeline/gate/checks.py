@@ -158,6 +158,16 @@ CHECKS: dict[str, tuple[str | None, Callable[[Report], Reading | None], bool]] =
 whether more is better). A check whose family was not measured fails; a check is left out if there
 was nothing to measure, or if its family says nothing of the model."""
 
+BISECTED = (
+    *("ES", "reliability", "PS", "generality", "superseded", "superseded_paraphrase"),
+    *("NS_drop", "leak", "near_agreement", "neutral_agreement", "kl", "perplexity_ratio"),
+    *("me_ppl_ratio", "non_finite", "norm_ratio"),
+    *("chat_superseded", "chat_near_agreement", "chat_plain_agreement"),
+)
+"""Checks that a few edits can make the whole batch fail; only these start a search for culprits.
+Whether facts are known in a chat is not among them: an editor that is not given the template fails
+in most of them alike."""
+
 
 def check(report: Report, quarantined: float, config: GateConfig) -> list[Check]:
     """Compare a report with every bound. A pure function.

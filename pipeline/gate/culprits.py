@@ -1,4 +1,5 @@
-"""Search a failing batch for culprits, with the editor and the evaluation of the edition itself."""
+"""Search a failing batch for culprits, and for edits that the weights have no room for, with the
+editor and the evaluation of the edition itself."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from typing import Any
 
 from infra.files.atomic import write_json
 from infra.files.digest import digest_of
-from infra.lm.normal_form import normalise
 from infra.storage.stage_dir import SHARDS, StageDir
 from pipeline.evaluate.output import REPORT
-from pipeline.gate.bisection import MAX_TRIALS, Group, Search, search
+from pipeline.gate.bisection import MAX_TRIALS, Group, Search, find_room, search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.checks import check
 from pipeline.plan.edits import PlannedEdit
+from pipeline.plan.lanes import by_priority, by_subject
 
 
 def find_culprits(
@@ -30,6 +31,10 @@ def find_culprits(
     out: StageDir,
 ) -> Search:
     """Edit the base with parts of the batch, and evaluate each, until the culprits are found.
+
+    If the number of the edits is to blame, or their interaction, the capacity is measured instead:
+    how many edits pass together in the weights, those of the highest priority first, without the
+    culprits among them.
 
     edits      the batch
     p_targets  edit id -> probability of the target that the editor reached; None if unknown
@@ -60,7 +65,14 @@ def find_culprits(
         out.progress(done, MAX_TRIALS, f"search for culprits, at most {MAX_TRIALS} trials")
         return json.loads(outcome.read_text(encoding="utf-8"))
 
-    return search(suspects(edits, p_targets), attempt, max_trials=MAX_TRIALS)
+    in_weights = [edit for edit in edits if edit.lane == "weights"]
+    found = search(suspects(edits, p_targets), attempt, stop_at_number=bool(in_weights))
+    if found.interactions:
+        culprits = {i for trial in found.culprits for i in trial.ids}
+        rest = [edit for edit in in_weights if edit.id not in culprits]
+        groups = [tuple(edit.id for edit in group) for group in by_priority(rest)]
+        found.room = find_room(groups, attempt, found, all_fail=len(rest) == len(edits))
+    return found
 
 
 def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]) -> list[Group]:
@@ -68,11 +80,8 @@ def suspects(edits: Sequence[PlannedEdit], p_targets: Mapping[str, float | None]
 
     A target of unknown probability counts as 1.
     """
-    groups: dict[str, list[str]] = {}
-    for edit in edits:
-        groups.setdefault(normalise(edit.subject_label), []).append(edit.id)
     hardness = {
         group: min(p if (p := p_targets.get(i)) is not None else 1.0 for i in group)
-        for group in map(tuple, groups.values())
+        for group in (tuple(edit.id for edit in group) for group in by_subject(edits))
     }
     return sorted(hardness, key=lambda group: (hardness[group], group))

@@ -19,18 +19,8 @@ from pipeline.evaluate.output import Report
 from pipeline.gate.bisection import Search
 from pipeline.gate.bounds import GateConfig
 from pipeline.gate.capacity import capacity
-from pipeline.gate.checks import check
+from pipeline.gate.checks import BISECTED, check
 from pipeline.gate.output import GATE, PAGE
-
-BISECTED = (
-    *("ES", "reliability", "PS", "generality", "superseded", "superseded_paraphrase"),
-    *("NS_drop", "leak", "near_agreement", "neutral_agreement", "kl", "perplexity_ratio"),
-    *("me_ppl_ratio", "non_finite", "norm_ratio"),
-    *("chat_superseded", "chat_near_agreement", "chat_plain_agreement"),
-)
-"""Checks that a few edits can make the whole batch fail; only these start a search for culprits.
-Whether facts are known in a chat is not among them: an editor that is not given the template fails
-in most of them alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +37,13 @@ class GateInputs:
     history: Sequence[tuple[str, Report]] = ()
     """Versions and reports of earlier releases, oldest first, for the alarms."""
     searched: Mapping[str, Any] | None = None
-    """Record of the search whose culprits were left out of this batch, if there was one."""
+    """Record of the search whose culprits were left out of this batch, and whose edits over the
+    capacity were moved, if there was one."""
     find: Callable[[Sequence[str], StageDir], Search] | None = field(
         default=None, metadata=NO_IDENTITY
     )
-    """Searches a failing batch for culprits, given the names of the checks that fail and the
-    directory of this stage."""
+    """Searches a failing batch for culprits, and for edits that the weights have no room for, given
+    the names of the checks that fail and the directory of this stage."""
     explain: Callable[[Mapping[str, Any]], str] | None = field(default=None, metadata=NO_IDENTITY)
     """Makes the HTML page of a failed candidate from the content of `gate.json`."""
 
@@ -83,6 +74,7 @@ def gate(inputs: GateInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     return {
         "passed": passed,
         "culprits": searched["culprits"] if searched else {},
+        "moved": len(((searched or {}).get("capacity") or {}).get("moved", ())),
         "failed": [c.sentence for c in checks if c.blocks],
         "warnings": [c.sentence for c in checks if not c.blocks and c.state != "pass"] + alarms,
     }

@@ -11,6 +11,9 @@ import pyarrow as pa
 from editors.request import EditRequest, Wording
 from infra.files.digest import canonical_json
 
+Lane = Literal["weights", "beside", "sheet"]
+"""Where a fact is kept (`pipeline.plan.lanes`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedEdit:
@@ -75,6 +78,8 @@ class PlannedEdit:
     """The question in other words for the evaluation; no editor sees them."""
     subject_aliases: tuple[str, ...] = ()
     """Other names of the subject."""
+    lane: Lane = "weights"
+    """Where the fact is kept; `sheet` while there is no room for it elsewhere."""
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -134,6 +139,7 @@ EDIT_SCHEMA = pa.schema(
         ("question_start", pa.int64()),
         ("held_out_questions", pa.list_(pa.string())),
         ("subject_aliases", pa.list_(pa.string())),
+        pa.field("lane", pa.string(), nullable=False),
     ]
 )
 

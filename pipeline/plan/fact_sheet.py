@@ -109,6 +109,8 @@ def fact_sheet(
     relations: Mapping[str, Relation],
     *,
     version: str,
+    full: Iterable[PlannedEdit] = (),
+    why_full: str = "",
 ) -> list[SheetRow]:
     """All rows of a release's sheet, sorted by id. A pure function.
 
@@ -117,12 +119,19 @@ def fact_sheet(
     edits     the release's edits; their facts are left out of the sheet
     subjects  the snapshot's facts of all these subjects
     version   the new release, which is the `since` of new rows
+    full      edits for which the weights have no room; their facts go to the sheet
+    why_full  the reason, for a person
     """
     known = {row.id: row for row in before}
     rows = {row.id: row for row in before if _holds(row, subjects)}
-    for change, route in routed:
-        for row in _rows(change, route, subjects, relations[change.relation], version):
-            rows[row.id] = replace(row, since=known[row.id].since) if row.id in known else row
+    new = [
+        row
+        for change, route in routed
+        for row in _rows(change, route, subjects, relations[change.relation], version)
+    ]
+    new += [_row_of_edit(edit, why_full, subjects, relations, version) for edit in full]
+    for row in new:
+        rows[row.id] = replace(row, since=known[row.id].since) if row.id in known else row
     for edit in edits:
         rows.pop(row_id(edit.subject, edit.relation, edit.target_value), None)
     return [rows[key] for key in sorted(rows)]
@@ -196,4 +205,39 @@ def _row(
         revision=fact.revision if fact else change.revision_new,
         revision_time=fact.revision_time if fact else change.revision_time,
         references=fact.references if fact else change.references,
+    )
+
+
+def _row_of_edit(
+    edit: PlannedEdit,
+    reason: str,
+    subjects: Subjects,
+    relations: Mapping[str, Relation],
+    version: str,
+) -> SheetRow:
+    """The row of a fact that is planned as an edit, with the dates that the snapshot gives now."""
+    fact = subjects.current(edit.subject, edit.relation).get(edit.target_value)
+    start, end = (fact.start or fact.point, fact.end) if fact else (None, None)
+    relation = relations.get(edit.relation)
+    return SheetRow(
+        id=row_id(edit.subject, edit.relation, edit.target_value),
+        statement=f"{edit.prompt} {edit.target}.",
+        question=edit.question or edit.prompt,
+        subject=edit.subject,
+        subject_label=edit.subject_label,
+        relation=edit.relation,
+        relation_label=relation.label if relation else edit.relation,
+        value=edit.target_value,
+        label=edit.target,
+        contested=False,
+        since=version,
+        valid_from=to_iso(start) if start else None,
+        valid_until=to_iso(end) if end else None,
+        reason=reason,
+        change_id=edit.change_id,
+        source=edit.source,
+        statement_id=edit.statement,
+        revision=edit.revision,
+        revision_time=edit.revision_time,
+        references=edit.references,
     )

@@ -2,6 +2,7 @@
 
 edits, removals, refusals, neighbours.parquet   one record a row (`pipeline.plan.edits`)
 held.parquet       changes that wait for the next edition, with reasons
+weights_full.parquet  edits that wait on the fact sheet until the weights have room for them
 fact_sheet.*       facts for retrieval (`pipeline.plan.fact_sheet`)
 preserved.json     statements about other subjects that the editor is given to leave unchanged
 plan.json          the plan's hash, and the digests that it is computed from
@@ -33,12 +34,13 @@ from pipeline.plan.fact_sheet import SHEET, SheetRow, write_sheet
 EDITS, REMOVALS, REFUSALS = "edits.parquet", "removals.parquet", "refusals.parquet"
 NEIGHBOURS = "neighbours.parquet"
 HELD = "held.parquet"
+FULL = "weights_full.parquet"
 PRESERVED, PLAN = "preserved.json", "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The edits of a release, and what happens to every change that is not among them."""
+    """The edits of a release, each with its lane, and what happens to every other change."""
 
     edits: list[PlannedEdit]
     """All edits of the release, new and carried over, sorted by id."""
@@ -55,8 +57,11 @@ class Plan:
     preserved: list[str]
     """Statements about other subjects that the editor is given to leave unchanged."""
     routed: dict[str, str] = field(default_factory=dict)
-    """Change id -> rule, of changes that are on the fact sheet and do not wait to be edited. It is
-    counted in the stage's record and not written, so it is empty in a plan that was read."""
+    """Change id -> rule, of changes that are on the fact sheet and are not held. It is counted in
+    the stage's record and not written, so it is empty in a plan that was read."""
+    full: list[PlannedEdit] = field(default_factory=list)
+    """Edits for which the weights have no room, sorted by id: their facts are on the fact sheet,
+    and the next plan looks at them again."""
 
     def write(self, out: StageDir, *, policy: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
         """Write all files and return the plan's hash.
@@ -71,6 +76,7 @@ class Plan:
             REMOVALS: to_table(self.removals, REMOVAL_SCHEMA),
             REFUSALS: to_table(self.refusals, REFUSAL_SCHEMA),
             NEIGHBOURS: to_table(self.neighbours, NEIGHBOUR_SCHEMA),
+            FULL: to_table(self.full, EDIT_SCHEMA),
         }
         for name, table in tables.items():
             out.write_table(name, table)
@@ -98,4 +104,5 @@ class Plan:
             sheet=from_table(planned.table(SHEET), SheetRow),
             neighbours=from_table(planned.table(NEIGHBOURS), Neighbour),
             preserved=planned.json(PRESERVED),
+            full=from_table(planned.table(FULL), PlannedEdit),
         )

@@ -33,6 +33,7 @@ from pipeline.plan.edits import (
     edit_id,
 )
 from pipeline.plan.fact_sheet import SheetRow, fact_sheet
+from pipeline.plan.lanes import UNBOUNDED, WEIGHTS_FULL, Lanes, divide
 from pipeline.plan.neighbours import choose_neighbours, other_facts, prompt_of
 from pipeline.plan.output import Plan
 from pipeline.plan.removals import removals
@@ -54,6 +55,8 @@ class Situation:
     aside: Sequence[PlannedEdit] = ()
     """Edits that the parent release failed to make. They are tried again from here, for the diff
     shows their facts as unchanged."""
+    full: Sequence[PlannedEdit] = ()
+    """Edits for which the weights of the parent release had no room."""
     sheet: Sequence[SheetRow] = ()
     """The parent's fact sheet."""
     subjects: Subjects
@@ -89,17 +92,24 @@ class PlanInputs:
     """Edits of the parent release."""
     aside: Sequence[PlannedEdit]
     """Edits that the parent release failed to make."""
+    full: Sequence[PlannedEdit]
+    """Edits for which the weights of the parent release had no room."""
     sheet: Sequence[SheetRow]
     """The parent's fact sheet."""
+    lanes: Lanes
+    """Where facts are kept, and how many of them the weights hold."""
     config: PlanConfig
     route: RouteConfig
     approve: frozenset[str]
     """Ids of changes that a person has approved."""
+    set_aside: frozenset[str] = frozenset()
+    """In the plan of a second attempt, ids of edits that the first one could not make: refused by
+    the editor, or found to be culprits."""
 
     def situation(self) -> Situation:
         """Read the inputs' files, and the snapshot's facts of all subjects in the plan."""
         intake = Intake.read(self.probe, self.history)
-        wanted = {row.subject for row in (*self.live, *self.aside, *self.sheet)}
+        wanted = {row.subject for row in (*self.live, *self.aside, *self.full, *self.sheet)}
         wanted |= {c.subject for c in intake.changes if c.kind in ASSESSED}
         return Situation(
             intake=intake,
@@ -107,6 +117,7 @@ class PlanInputs:
             unedited=read_verdicts(self.probe, f"{UNEDITED}/{VERDICTS}"),
             live=self.live,
             aside=self.aside,
+            full=self.full,
             sheet=self.sheet,
             subjects=reader(self.snapshot, self.relations)(wanted),
             relations=self.relations,
@@ -122,6 +133,8 @@ def plan(inputs: PlanInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
         config=inputs.config,
         route=inputs.route,
         approve=inputs.approve,
+        lanes=inputs.lanes,
+        set_aside=inputs.set_aside,
     )
     plan_hash = made.write(
         out,
@@ -136,6 +149,7 @@ def plan(inputs: PlanInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     return {
         "plan_hash": plan_hash,
         "actions": Counter(edit.action for edit in made.edits),
+        "lanes": Counter(edit.lane for edit in (*made.edits, *made.full)),
         "removed": len(made.removals),
         "refused": len(made.refusals),
         "refusals": Counter(refusal.reason for refusal in made.refusals),
@@ -155,13 +169,17 @@ def make_plan(
     config: PlanConfig,
     route: RouteConfig,
     approve: frozenset[str] = frozenset(),
+    lanes: Lanes = UNBOUNDED,
+    set_aside: frozenset[str] = frozenset(),
 ) -> Plan:
     """The plan as a value. A pure function.
 
-    version  version of the release to be planned
-    line     name of the model line
-    approve  ids of changes that a person has approved; such a change is edited even if the model's
-             answers about it are inconsistent
+    version    version of the release to be planned
+    line       name of the model line
+    approve    ids of changes that a person has approved; such a change is edited even if the
+               model's answers about it are inconsistent
+    lanes      where facts are kept, and how many of them the weights hold
+    set_aside  ids of edits that will not be made, and so take no room in a lane
     """
     s, relations = situation, situation.relations
     gone = removals(s.live, s.changes, s.subjects, s.intake.trusted)
@@ -181,23 +199,43 @@ def make_plan(
         _edit(c, s.verdicts[c.id], relations[c.relation], version, line, priorities[c.id])
         for c in wanted[: config.max_edits]
     ]
-    new += _again(s, new, version)[: config.max_edits - len(new)]
+    new += _again(s, s.aside, new, version)[: config.max_edits - len(new)]
+    waiting = sorted(_again(s, s.full, new, version), key=lambda edit: (-edit.priority, edit.id))
+    num_taken = config.max_edits - len(new)
     left = {removal.id for removal in gone} | {edit.id for edit in new}
     carried = [replace(edit, action="carry") for edit in s.live if edit.id not in left]
-    edits = sorted([*carried, *new], key=lambda edit: edit.id)
-    others = other_facts([c for c in s.changes if s.intake.trusted(c)], edits, relations)
+    placed = divide([*carried, *new, *waiting[:num_taken]], lanes, set_aside)
+    placed += [replace(edit, lane="sheet") for edit in waiting[num_taken:]]
+    placed.sort(key=lambda edit: edit.id)
+    edits = [edit for edit in placed if edit.lane != "sheet"]
+    full = [edit for edit in placed if edit.lane == "sheet"]
+    changed = {change.id for change in wanted}
+    no_room = {edit.change_id: WEIGHTS_FULL for edit in full if edit.change_id in changed}
+    triage.routed |= no_room
+    kept = [c for c in s.changes if s.intake.trusted(c) and c.id not in no_room]
+    others = other_facts(kept, edits, relations)
     return Plan(
         edits,
         gone,
         triage.refusals,
         triage.held,
-        fact_sheet(s.sheet, triage.for_sheet, edits, s.subjects, relations, version=version),
+        fact_sheet(
+            s.sheet,
+            triage.for_sheet,
+            edits,
+            s.subjects,
+            relations,
+            version=version,
+            full=full,
+            why_full=lanes.full or over,
+        ),
         choose_neighbours(others[: config.max_neighbours], edits, relations),
         [
             f"{prompt_of(change, relations)} {change.new_label}."
             for change in others[config.max_neighbours :][: config.max_preserved]
         ],
         triage.routed,
+        full,
     )
 
 
@@ -261,17 +299,21 @@ def _edit(
     )
 
 
-def _again(s: Situation, new: Sequence[PlannedEdit], version: str) -> list[PlannedEdit]:
-    """Edits that the parent release failed to make, as new edits; outdated ones are left out."""
+def _again(
+    s: Situation, edits: Sequence[PlannedEdit], new: Sequence[PlannedEdit], version: str
+) -> list[PlannedEdit]:
+    """Edits that the parent release did not make, as new edits; outdated ones are left out."""
     taken = {(edit.subject, edit.relation) for edit in new}
-    moved = {r.id for r in removals(s.aside, s.changes, s.subjects, lambda change: True)}
+    moved = {r.id for r in removals(edits, s.changes, s.subjects, lambda change: True)}
     return [
         replace(
             edit,
             action="correct" if edit.old_targets else "teach",
             since=version,
-            reason=f"set aside in {edit.since}, tried again; {edit.reason}",
+            reason=edit.reason
+            if edit.lane == "sheet"
+            else f"set aside in {edit.since}, tried again; {edit.reason}",
         )
-        for edit in s.aside
+        for edit in edits
         if edit.id not in moved and (edit.subject, edit.relation) not in taken
     ]

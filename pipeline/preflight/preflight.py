@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,10 @@ def preflight(
     runner: Runner,
     begin: Callable[[], None] = lambda: None,
 ) -> Preflight:
-    """Carry a base model through once, or find that it has passed before.
+    """Carry a base model through once with the editor of each lane, or find that it has passed
+    before. What was found is that of the first lane.
 
-    edit     the editor and its settings
+    edit     the editors and their settings
     compute  how the model is run
     system   the system prompt of chats; None leaves it to the tokenizer's template
     cache    directory of what is kept by content, on the file system of the outputs
@@ -99,6 +100,30 @@ def preflight(
     Raises ModelError, or ConfigError for settings that do not fit the model: one line, which names
     the tensor or block at fault and says what to do.
     """
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        if not told:
+            begin()
+        told = True
+
+    first, *others = (
+        _preflight(base, lane, compute, system, cache, runner, tell) for lane in edit.lanes.values()
+    )
+    return replace(first, seconds=first.seconds + sum(other.seconds for other in others))
+
+
+def _preflight(
+    base: ModelRef,
+    edit: EditConfig,
+    compute: Compute,
+    system: str | None,
+    cache: Path,
+    runner: Runner,
+    begin: Callable[[], None],
+) -> Preflight:
+    """`preflight` with the editor of one lane."""
     left = model_files(base.path).left
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     settings = [edit.editor, dict(edit.options), compute.device, compute.dtype, system]

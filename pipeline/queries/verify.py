@@ -21,12 +21,13 @@ from infra.storage.integrity import BYTES, RECORD, Fault, extra_files, faults
 from infra.storage.workspace import Workspace
 from pipeline.bases import known_bases
 from pipeline.edit.output import REPORTS
+from pipeline.gate.capacity_history import FOLDER
 from pipeline.plan.output import Plan
 from pipeline.queries.status import lines
 from pipeline.release import ledger
 from pipeline.release.alias import Alias
 from pipeline.release.output import MANIFEST, wrong_manifest
-from pipeline.run import attempts_at, edition_of
+from pipeline.run import attempts_at, edition_of, plan_of
 from pipeline.stages import STAGES
 
 Tell = Callable[[int], object]
@@ -196,7 +197,7 @@ def _of_ledger(workspace: Workspace, version: str) -> Iterator[Damage]:
 def _events(workspace: Workspace, version: str) -> list[dict[str, Any]] | None:
     """The rows of the ledger that the outputs of an edition give; None where one is not there."""
     names = attempts_at(workspace, version)
-    planned, edited = workspace.find("plan", version), workspace.find("edit", names[-1])
+    planned, edited = plan_of(workspace, version), workspace.find("edit", names[-1])
     gated = workspace.find("gate", version)
     if planned is None or edited is None or gated is None:
         return None
@@ -274,7 +275,7 @@ def _of_caches(cache: Path) -> Iterator[Damage]:
     damaged = [
         *(
             path
-            for name in ("preflight", "http")
+            for name in ("preflight", "http", FOLDER)
             for path in sorted((cache / name).glob("[!.]*.json"))
             if read_note(path) is None
         ),

@@ -23,7 +23,7 @@ from infra.storage.workspace import Workspace
 from pipeline.gate.output import GATE
 from pipeline.plan.fact_sheet import SHEET
 from pipeline.plan.output import HELD
-from pipeline.run import attempts_at
+from pipeline.run import attempts_at, edition_of, plan_of
 
 MAX_NAMES = 5
 """Most names suggested for a subject that is not known."""
@@ -71,6 +71,8 @@ def _versions(workspace: Workspace) -> list[str]:
     """Versions that have a plan, in the order of their days."""
     found = []
     for version in workspace.versions("plan"):
+        if edition_of(version) != version:
+            continue
         world = workspace.find("snapshot", version)
         found.append((world.json("manifest.json")["as_of"] if world else "", version))
     return [version for _, version in sorted(found)]
@@ -108,7 +110,7 @@ def _subjects(workspace: Workspace, versions: Iterable[str], question: str) -> s
 
 def _named(workspace: Workspace, version: str) -> Iterator[tuple[str, str | None, list[str]]]:
     """Id, name and other names of the subjects of a version's changes, edits and fact sheet."""
-    probed, planned = workspace.find("probe", version), workspace.find("plan", version)
+    probed, planned = workspace.find("probe", version), plan_of(workspace, version)
     columns = ["subject", "subject_label", "subject_aliases"]
     tables = [(probed, CHANGES, columns), (probed, DROPPED, columns)]
     tables += [(planned, name, columns[:2]) for name in ("edits.parquet", SHEET)]
@@ -124,7 +126,7 @@ def _entries(
     workspace: Workspace, version: str, subjects: set[str]
 ) -> Iterator[tuple[tuple[str, str], str | None, Row]]:
     """What one version did with the facts of some subjects: (subject, relation), name, entry."""
-    probed, planned = workspace.find("probe", version), workspace.find("plan", version)
+    probed, planned = workspace.find("probe", version), plan_of(workspace, version)
     assert planned is not None
     released, outcome = workspace.find("release", version), _outcomes(workspace, version)
     entries: dict[tuple[str, str], Row] = {}

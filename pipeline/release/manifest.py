@@ -11,6 +11,7 @@ from editors.deltas.delta import recorded_counts
 from infra.files.digest import content_digest, digest_of, file_digest
 from infra.models.loading import ModelRef
 from infra.storage.artifact import Artifact
+from pipeline.edit.config import EditConfig
 from pipeline.edit.output import DELTA
 from pipeline.export.candidate import ADAPTER, CHECKPOINT
 from pipeline.plan.edits import PlannedEdit
@@ -36,7 +37,7 @@ class ReleaseInputs:
     license: str | None
     """Licence of the base model, for the model card."""
     editor: Mapping[str, Any]
-    """Name and options of the editor."""
+    """Name and options of the editor; of two, those of the second lane's as `over`."""
     compute: Mapping[str, Any]
     """How the models were run in the evaluation: dtype, most tokens of an answer, system prompt of
     chats or None."""
@@ -52,8 +53,20 @@ class ReleaseInputs:
     """Output of the gate stage."""
     live: Sequence[PlannedEdit]
     """The edits that the delta holds."""
+    full: Sequence[PlannedEdit]
+    """Edits for which the weights have no room: their facts are on the fact sheet."""
     page: PageInputs
     """Inputs of the report page, without the release id."""
+
+
+def editor_of(edit: EditConfig, live: Sequence[PlannedEdit]) -> dict[str, Any]:
+    """Name and options of the editor of a release and, where edits are in two lanes of editors, of
+    the second as `over`."""
+    first, *more = (
+        {"name": lane.editor, "options": dict(lane.options)} for lane in edit.lanes.values()
+    )
+    beside = any(planned.lane == "beside" for planned in live)
+    return {**first, "over": more[0]} if more and beside else first
 
 
 def make_manifest(inputs: ReleaseInputs, path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pipeline.export.candidate import ADAPTER, CHECKPOINT
 from pipeline.gate.output import GATE, PAGE
 from pipeline.plan.edits import EDIT_SCHEMA
 from pipeline.plan.fact_sheet import SHEET, SHEET_LINES
+from pipeline.plan.output import FULL
 from pipeline.release.manifest import ReleaseInputs, make_manifest
 from pipeline.release.output import CARD, MANIFEST, QUARANTINED
 from pipeline.release.pages.card import render_card
@@ -45,6 +46,8 @@ def release(inputs: ReleaseInputs, out: StageDir, runner: Runner) -> dict[str, A
     out.write_table("edits.parquet", to_table(live, EDIT_SCHEMA))
     aside = [edit for edit, _ in inputs.page.quarantined]
     out.write_table(QUARANTINED, to_table(aside, EDIT_SCHEMA))
+    if inputs.full:
+        out.write_table(FULL, to_table(inputs.full, EDIT_SCHEMA))
     for kind in (CHECKPOINT, ADAPTER):  # the very files that were evaluated
         if (made := inputs.evaluation.path / kind).is_dir():
             out.keep_tree(made, kind)

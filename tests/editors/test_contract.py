@@ -76,6 +76,7 @@ def test_a_delta_and_its_way_back(name: str, llama: Any, tokenizer: Any, tmp_pat
     assert is_as(llama, before)
     assert [report.id for report in proposal.reports] == [item.id for item in requests]
     assert {report.status for report in proposal.reports} == {"edited"}
+    assert editor.low_rank == bool(proposal.delta.low_rank())
     prompts = [item.prompt for item in requests]
     plain = logits(base, prompts)
     undo = proposal.delta.apply_(llama)

@@ -14,6 +14,7 @@ from discovery.relations.relation import load_relations
 from discovery.trust.assessment import Assessment
 from discovery.trust.subjects import Subjects
 from pipeline.plan.config import PlanConfig
+from pipeline.plan.lanes import UNBOUNDED
 from pipeline.plan.output import Plan
 from pipeline.plan.stage import Situation, make_plan
 
@@ -61,11 +62,13 @@ def situation(
 def planned(
     changes: Sequence[Change], kinds: Sequence[Any], *, version: str = "v1", **settings: Any
 ) -> Plan:
-    """The plan of a situation; settings are of the situation, the plan or the route."""
+    """The plan of a situation; settings are of the situation, the plan, the route or the lanes."""
     fields = PlanConfig.model_fields.keys()
     policy = {k: settings.pop(k) for k in list(settings) if k in fields}
     route = settings.pop("route", RouteConfig())
     approve = frozenset(settings.pop("approve", ()))
+    lanes = settings.pop("lanes", UNBOUNDED)
+    set_aside = frozenset(settings.pop("set_aside", ()))
     return make_plan(
         situation(changes, kinds, **settings),
         version=version,
@@ -73,6 +76,8 @@ def planned(
         config=PlanConfig(**{"teach_unknown": True, **policy}),
         route=route,
         approve=approve,
+        lanes=lanes,
+        set_aside=set_aside,
     )
 
 

@@ -204,7 +204,7 @@ def test_relations_of_any_shape(relations: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("editor", [None, *EDITORS])
-@pytest.mark.parametrize("loads", [None, "checkpoint", "ours"])
+@pytest.mark.parametrize("loads", [None, "checkpoint", "adapter", "ours"])
 def test_what_the_server_loads_goes_with_the_editor(
     editor: str | None, loads: str | None, tmp_path: Path
 ) -> None:
@@ -213,9 +213,53 @@ def test_what_the_server_loads_goes_with_the_editor(
     served = f'[serve]\nloads = "{loads}"\n' if loads else ""
     edited = f'[edit]\neditor = "{editor}"\n' if editor else ""
     path.write_text(f"{LEAST}{served}{edited}")
-    if loads == "checkpoint" and editor is not None and not EDITORS[editor].in_checkpoint:
-        with pytest.raises(ConfigError, match=r"which holds no edit of .* Set edit.editor to one"):
+    made = EDITORS[editor] if editor else None
+    refused = (loads == "checkpoint" and made and not made.in_checkpoint) or (
+        loads == "adapter" and made and not made.low_rank
+    )
+    if refused:
+        with pytest.raises(ConfigError, match=r"which holds no edit of .* set edit.editor to one"):
             load_config(path)
         return
     chosen = {"ours": "scoped", "checkpoint": "errata"}.get(loads or "", "memit")
     assert load_config(path).edit.editor == (editor or chosen)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('editor = "scoped"\n[edit.over]\neditor = "grace"', r"edit.editor = 'scoped' changes no "),
+        ('[edit.over]\neditor = "ft-m"', r"edit.over.editor = 'ft-m' changes weights too"),
+        ('[edit.over]\neditor = "scopd"', r"edit.over.editor = 'scopd' is unknown"),
+        ('[edit.over]\neditor = "scoped"\noptions = {x = 1}', r"\[edit.over.options\]"),
+        ("[edit.over]\noptions = {}", r"edit.over.editor"),
+        *(
+            (f'[edit.over]\neditor = "scoped"\n[serve]\nloads = "{loads}"', rf"Either {advice}, ")
+            for loads, advice in (
+                ("checkpoint", "set edit.over.editor to one of errata"),
+                ("adapter", "leave edit.over out"),
+            )
+        ),
+    ],
+)
+def test_a_second_lane_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
+    """Its editor keeps facts beside weights that the first editor changes, and the server loads
+    what it makes; anything else is one line that names the setting."""
+    path = tmp_path / "c.toml"
+    path.write_text(f"{LEAST}[edit]\n{text}\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert is_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("loads", "over"), [(None, "scoped"), ("ours", "scoped"), ("checkpoint", "errata")]
+)
+def test_a_second_lane_stands_beside_weights(loads: str | None, over: str, tmp_path: Path) -> None:
+    """With it, what is chosen where no editor is set changes weights."""
+    path = tmp_path / "c.toml"
+    served = f'[serve]\nloads = "{loads}"\n' if loads else ""
+    path.write_text(f'{LEAST}{served}[edit.over]\neditor = "{over}"\noptions = {{ chunk = 2 }}\n')
+    lanes = load_config(path).edit.lanes
+    assert [lane.editor for lane in lanes.values()] == ["memit", over]
+    assert lanes["edit.over"].options == {"chunk": 2} and lanes["edit"].options == {}

@@ -116,6 +116,7 @@ class Grace:
 
     changes_weights: ClassVar[bool] = False
     in_checkpoint: ClassVar[bool] = False
+    low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = GraceConfig
     Fitted: ClassVar[type[Any] | None] = KeySample
 

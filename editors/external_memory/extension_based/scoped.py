@@ -121,6 +121,7 @@ class Scoped:
     """Which method and version of it a content key is of."""
     changes_weights: ClassVar[bool] = False
     in_checkpoint: ClassVar[bool] = False
+    low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = ScopedConfig
     Fitted: ClassVar[type[Any] | None] = None
 

@@ -63,6 +63,7 @@ class LocFtBf:
 
     changes_weights: ClassVar[bool] = True
     in_checkpoint: ClassVar[bool] = True
+    low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = LocFtBfConfig
     Fitted: ClassVar[type[Any] | None] = None
 
@@ -206,6 +207,7 @@ class FtM(LocFtBf):
 
     changes_weights: ClassVar[bool] = True
     in_checkpoint: ClassVar[bool] = True
+    low_rank: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = FtMConfig
 
 

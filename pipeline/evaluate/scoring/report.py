@@ -4,7 +4,7 @@ candidate's numbers by relation."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,11 @@ from pipeline.evaluate.scoring.metric import Measured, Metric, difference, parts
 
 COMPARED = (("candidate", "base"), ("candidate", "parent"), ("context", "candidate"))
 """Pairs of roles whose differences are in the report."""
+LANE_METRICS = (
+    *("reliability", "generality", "retention"),
+    *("chat_reliability", "chat_generality", "chat_retention"),
+)
+"""Metrics that are reported by lane."""
 
 
 def report_of(
@@ -24,13 +29,15 @@ def report_of(
     config: EvaluateConfig,
     scores: Mapping[str, Scores],
     left_out: Mapping[str, str] = MappingProxyType({}),
+    lanes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Content of `report.json`: every number by role, differences between roles, and the
-    candidate's numbers by relation.
+    candidate's numbers by relation and, where there are several, by lane.
 
     left_out  family of metrics that says nothing of this model -> why
+    lanes     lane -> ids of the facts in it; empty where all facts are in one
     """
-    return {
+    report = {
         "schema": 2,
         "families": list(config.metrics),
         "left_out": dict(left_out),
@@ -43,6 +50,7 @@ def report_of(
         "differences": differences(scores, cases),
         "relations": by_relation(scores["candidate"], cases),
     }
+    return {**report, "lanes": by_lane(scores["candidate"], lanes)} if lanes else report
 
 
 def summary(scores: Scores) -> dict[str, Any]:
@@ -79,6 +87,19 @@ def by_relation(scores: Scores, cases: CaseSet) -> dict[str, dict[str, Any]]:
             continue
         for relation, part in parts(whole, relations).items():
             found.setdefault(relation, {})[name] = as_json(part.metric())
+    return found
+
+
+def by_lane(scores: Scores, lanes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """For each lane, the number of its facts, and the metrics of `LANE_METRICS` on those that were
+    measured."""
+    found: dict[str, dict[str, Any]] = {lane: {"facts": len(ids)} for lane, ids in lanes.items()}
+    lane_of = {case_id: lane for lane, ids in lanes.items() for case_id in ids}
+    for name in LANE_METRICS:
+        whole = scores.get(name)
+        if isinstance(whole, Measured):
+            for lane, part in parts(whole, lane_of).items():
+                found[lane][name] = as_json(part.metric())
     return found
 
 

@@ -69,6 +69,13 @@ NAMES: Mapping[str, str] = {
 }
 """Metric or check -> its name in words that fit beside a chart; ↓ if less is better."""
 
+LANES: Mapping[str, str] = {
+    "weights": "in the weights",
+    "beside": "beside the weights",
+    "sheet": "on the fact sheet",
+}
+"""Lane -> its name on the page, in the order in which lanes are listed."""
+
 IN_CHAT: Mapping[str, str] = {
     "reliability": "chat_reliability",
     "generality": "chat_generality",
@@ -159,6 +166,17 @@ def in_chat(report: Report) -> list[tuple[str, str]]:
     """Pairs of the candidate's metrics, of a text and of a chat, of which both were measured."""
     every = report["roles"]["candidate"]
     return [(text, chat) for text, chat in IN_CHAT.items() if text in every and chat in every]
+
+
+def lanes(report: Report) -> list[tuple[str, Mapping[str, Any]]]:
+    """Lanes with the number of their facts and their metrics; empty where there is one."""
+    found = report.get("lanes", {})
+    return [(lane, found[lane]) for lane in LANES if lane in found]
+
+
+def lane_metrics(report: Report) -> list[str]:
+    """Names of the metrics that some lane has."""
+    return ordered({name for _, numbers in lanes(report) for name in numbers} - {"facts"})
 
 
 def relations(report: Report, labels: Mapping[str, str]) -> Figure | None:

@@ -125,6 +125,21 @@ def test_one_is_singular() -> None:
     )
 
 
+def test_lanes_are_told_where_there_are_several() -> None:
+    """Of one lane, nothing: it is where it always was."""
+    full = {"actions": {"teach": 6}, "lanes": {"sheet": 1, "weights": 4, "beside": 2}}
+    told = "the weights are full: 4 in the weights, 2 beside the weights and 1 on the fact sheet"
+    assert told in sentence("plan", full)
+    assert "full" not in sentence("plan", {**full, "lanes": {"weights": 7}})
+    counts = {"status": {"edited": 6}, "lanes": {"weights": 4, "beside": 2}, "scoped": 2}
+    assert sentence("edit", counts) == (
+        "wrote 6 facts into the model: 4 into its weights, 2 beside them"
+    )
+    failed = {"passed": False, "failed": ["kl is 1, allowed"], "moved": 2}
+    assert sentence("gate", failed) == ("failed 1 check (kl); the weights have no room for 2 facts")
+    assert "room" not in sentence("gate", {**failed, "passed": True})
+
+
 def test_a_failed_gate_names_the_checks_and_the_edits_set_aside() -> None:
     """Each check once."""
     counts = {

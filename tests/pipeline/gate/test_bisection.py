@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planned_edits import planned_edit
 
-from pipeline.gate.bisection import Group, search
+from pipeline.gate.bisection import Group, Search, find_room, search
 from pipeline.gate.culprits import suspects
 from pipeline.plan.edits import PlannedEdit
 
@@ -118,3 +118,80 @@ def test_suspects_are_subjects_the_hardest_first() -> None:
     expected = [(ids[0], ids[2]), (ids[1],), (ids[3],), (ids[4],)]
     assert suspects(edits, reached) == expected
     assert [set(g) for g in suspects(edits[::-1], reached)] == [set(g) for g in expected]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=60), st.integers(3, 150), st.data())
+def test_how_many_pass_is_found_by_halving(
+    sizes: list[int], most: int, data: st.DataObject
+) -> None:
+    """Where a part fails if and only if it has too many edits or a culprit: the groups before the
+    first that is too much, without the culprits among them, who are found; in few trials. Nothing
+    where all that are no culprits have room."""
+    groups = groups_of(sizes)
+    bad = data.draw(st.sets(st.sampled_from(groups), max_size=3))
+    good = [group for group in groups if group not in bad]
+    wrong = {i for group in bad for i in group}
+    found = Search()
+    all_fail = bool(bad or sum(sizes) > most) and data.draw(st.booleans())
+
+    def attempt(ids: Group) -> list[str]:
+        return ["kl"] if len(ids) > most or wrong & set(ids) else []
+
+    room = find_room(groups, attempt, found, all_fail=all_fail, max_trials=10_000)
+    culprits = [trial.ids for trial in found.culprits]
+    assert set(culprits) <= bad
+    assert len(found.trials) <= (len(culprits) + 1) * (math.ceil(math.log2(len(groups))) + 2)
+    if room is None:
+        assert sum(map(len, good)) <= most and set(culprits) == bad
+        return
+    inside = [group for group in good if set(group) <= set(room.passed)]
+    assert flat(inside) == list(room.passed) and good[: len(inside)] == inside
+    assert (
+        len(room.passed) <= most < len(room.failed)
+        and room.failed[: len(room.passed)] == room.passed
+    )
+    assert flat([group for group in groups if group not in culprits]) == [*room.passed, *room.over]
+    met = [group for group in bad if groups.index(group) < groups.index(good[len(inside)])]
+    assert set(met) <= set(culprits)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(4, 64), st.integers(1, 40), st.integers(0, 30))
+def test_the_trials_end_and_what_passed_stays(n: int, most: int, max_trials: int) -> None:
+    """With few trials left, the number is one that passes, and the record says that it may not be
+    the greatest."""
+    if most >= n:
+        most = n - 1
+    groups = groups_of([1] * n)
+
+    def attempt(ids: Group) -> list[str]:
+        return ["kl"] if len(ids) > most else []
+
+    found = Search()
+    room = find_room(groups, attempt, found, all_fail=True, max_trials=max_trials)
+    assert room is not None and len(room.passed) <= most and len(found.trials) <= max_trials
+    assert found.given_up or len(room.passed) == most
+    assert not found.culprits
+
+
+def test_number_ends_the_search_for_culprits() -> None:
+    """Where parts fail by their number, halves of others need not be tried: a few trials instead of
+    one for each part that passes. What was tried is not tried again."""
+    groups = groups_of([1] * 64)
+    tried: list[frozenset[str]] = []
+
+    def attempt(ids: Group) -> list[str]:
+        tried.append(frozenset(ids))
+        return ["kl"] if len(ids) > 5 or "3.0" in ids else []
+
+    whole = search(groups, attempt, max_trials=1000)
+    tried.clear()
+    found = search(groups[::-1], attempt, stop_at_number=True)
+    assert len(found.interactions) == 1 and len(found.trials) < len(whole.trials) / 3
+    room = find_room(groups, attempt, found, all_fail=True)
+    assert room is not None
+    assert room.passed == ("0.0", "1.0", "2.0", "4.0", "5.0")
+    assert [trial.ids for trial in found.culprits] == [("3.0",)]
+    assert room.as_json() == {"passed": 5, "failed": 6, "moved": list(room.over)}
+    assert len(tried) == len(set(tried)) == len(found.trials)

@@ -15,6 +15,7 @@ from discovery.probe.route import RouteConfig
 from discovery.trust.assessment import Assessment
 from discovery.trust.subjects import Subjects
 from pipeline.plan.config import PlanConfig
+from pipeline.plan.lanes import Capacity, Lanes
 from pipeline.plan.removals import TAKEN_BACK
 from pipeline.plan.stage import make_plan
 
@@ -231,9 +232,14 @@ CASES = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(cases=CASES, budget=st.integers(1, 3), teach=st.booleans())
+@given(
+    cases=CASES,
+    budget=st.integers(1, 3),
+    teach=st.booleans(),
+    room=st.sampled_from([None, 0, 1, 2]),
+)
 def test_every_change_has_one_fate_and_only_the_eligible_are_planned(
-    cases: list[Any], budget: int, teach: bool
+    cases: list[Any], budget: int, teach: bool, room: int | None
 ) -> None:
     """Edited, held, refused, on the fact sheet or kept: exactly one of them, with a reason; what
     trust does not let pass is neither edited nor on the sheet, nor told to the editor to keep."""
@@ -248,7 +254,10 @@ def test_every_change_has_one_fate_and_only_the_eligible_are_planned(
         if kind in ("learn", "replace", "conflict"):
             states[c.id] = held(c, state)
         kinds.append(answer if state == "eligible" else None)
-    made = planned(changes, kinds, states=states, max_edits=budget, teach_unknown=teach)
+    lanes = Lanes(capacity=None if room is None else Capacity(num_facts=room, why="tried"))
+    made = planned(
+        changes, kinds, states=states, max_edits=budget, teach_unknown=teach, lanes=lanes
+    )
     fates = fate(made, changes)
     assert all(len(found) == 1 for found in fates.values()), fates
     assert all(r.reason and r.rule for r in made.refusals)
@@ -257,4 +266,4 @@ def test_every_change_has_one_fate_and_only_the_eligible_are_planned(
     assert not untrusted & {e.change_id for e in made.edits}
     assert not untrusted & {row.change_id for row in made.sheet}
     assert not untrusted & {n.id for n in made.neighbours}
-    assert len(made.edits) <= budget
+    assert len(made.edits) <= (budget if room is None else min(budget, room))

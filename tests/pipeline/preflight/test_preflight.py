@@ -31,7 +31,7 @@ from infra.models.checkpoint import Checkpoint
 from infra.models.loading import locate
 from infra.models.tokenizer import trial
 from pipeline.check.model import check_model
-from pipeline.edit.config import EditConfig
+from pipeline.edit.config import EditConfig, OverConfig
 from pipeline.flow import run_editions
 from pipeline.preflight.passage import step
 from pipeline.preflight.preflight import Preflight, preflight
@@ -46,6 +46,32 @@ def fly(path: Path, cache: Path, system: str | None = None, **edit: Any) -> Pref
         cache=cache,
         runner=InProcessRunner(),
     )
+
+
+def test_the_editor_of_each_lane_is_tried(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """That is told once, and neither is tried again; settings of the second that do not fit the
+    model are one line."""
+    begun: list[None] = []
+
+    def both(**options: Any) -> Preflight:
+        return preflight(
+            locate(str(checkpoint("llama"))),
+            edit=EditConfig(over=OverConfig(editor="scoped", options=options)),
+            compute=Compute(),
+            system=None,
+            cache=tmp_path,
+            runner=InProcessRunner(),
+            begin=lambda: begun.append(None),
+        )
+
+    first = both()
+    assert first.found.edited and first.seconds > 0 and begun == [None]
+    assert len([*(tmp_path / "preflight").glob("*.json")]) == 2
+    assert both().seconds == 0 and begun == [None]
+    with pytest.raises(ConfigError, match="layer"):
+        both(layer=99)
 
 
 def saved(model: Any, path: Path) -> Path:
