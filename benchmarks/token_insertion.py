@@ -45,10 +45,9 @@ def main() -> None:
     known.sort()
     named = " ".join(f"{name} is a person of note." for name in names[:60])[:CHARS]
     plain = "The weather is cold in the city where a man of whom little is known was born. " * 20
-    texts = {"names": named, "no name": plain[:CHARS]}
-    print(
-        "| names | sets of words | made in s |", " | ".join(f"{t}, ms" for t in texts), "| base |"
-    )
+    texts = {"names": named, "none": plain[:CHARS]}
+    columns = [*(f"text with {name}, ms" for name in texts), "by the base, ms"]
+    print("| names | sets of words | made in s |", " | ".join(columns), "|")
     print("|---|---|---|" + "---|" * (len(texts) + 1))
     for size, sets in args.sizes:
         words = [sorted({word[:5] for word in chance.sample(known, WORDS)}) for _ in range(sets)]
