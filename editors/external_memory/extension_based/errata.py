@@ -44,8 +44,11 @@ class ErratumValueConfig(ScopedValueConfig):
     beta2: float = 0.95
     per_coordinate: bool = True
     clamp: float = 10.0
+    stop_loss: float = 0.1
     kl_weight: float = 0.0
-    decay: float = 0.0
+    decay: float = 2.0
+    """A weight on the change keeps the row near the targets' embeddings: texts that were not seen
+    follow it better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def items() -> list[EditRequest]:
 
 
 def make(**values: Any) -> ErrataEditor:
-    settings = {"steps": 30, "learning_rate": 1.0, "clamp": 100.0, "kept_weight": 0.0, **values}
+    settings = {"steps": 30, "learning_rate": 1.0, "clamp": 100.0, "decay": 0.0, **values}
     return ErrataEditor(ErrataConfig(num_prefixed=0, values=ErratumValueConfig(**settings)))
 
 

@@ -53,7 +53,7 @@ def test_plain_transformers_reads_it(kind: str, tokenizer: Any, tmp_path: Path) 
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = longer(tmp_path)
     own = AutoTokenizer.from_pretrained(tmp_path)
-    made = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    made: Any = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     inner, outer = made.get_input_embeddings().weight, made.get_output_embeddings().weight
     assert len(inner) == len(outer) == made.config.vocab_size
     assert len(inner) % 64 == 0 and len(inner) >= len(own) == len(tokenizer) + 3
