@@ -19,7 +19,7 @@ from worlds import VERSIONS, job, kill_at
 from editors.deltas.delta import Delta
 from infra.errors import GateError
 from infra.models import lora
-from infra.models.loading import locate
+from infra.models.loading import load, locate
 from infra.storage.artifact import Artifact
 from infra.storage.workspace import Workspace
 from pipeline.config import RETRY
@@ -35,6 +35,12 @@ SCOPED = """
 [edit.over]
 editor = "scoped"
 options = { layer = 2, num_prefixed = 0, values = { steps = 3 } }
+"""
+
+ERRATA = """
+[edit.over]
+editor = "errata"
+options = { num_prefixed = 0, values = { steps = 3 } }
 """
 
 
@@ -149,6 +155,25 @@ def test_facts_over_the_capacity_go_into_the_second_lane(
     before = outputs(root)
     run_editions(job(overfull(), root))
     assert outputs(root) == before and len(capacity(root)) == 2
+
+
+def test_a_server_of_checkpoints_loads_both_lanes(
+    overfull: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Weights, and tokens of the vocabulary: nothing stands beside the checkpoint."""
+    root, config = tmp_path / "ws", overfull(over=ERRATA)
+    config.write_text(f'{config.read_text()}[serve]\nloads = "checkpoint"\n')
+    run = job(config, root)
+    run_editions(run)
+    kept = lanes(root)
+    assert kept["weights"] and kept["beside"]
+    release = found(root, "release")
+    delta = release.path / "delta.safetensors"
+    assert {part.kind for part in Delta.load(delta).parts} == {"", "errata"}
+    assert not Delta.load(delta, beside_weights=True).parts
+    places = release.path / "checkpoint", locate(run.config.model.name).path
+    tokens = [len(load(place, dtype=torch.float32)[1]) for place in places]
+    assert tokens[0] - tokens[1] == len(kept["beside"])
 
 
 def test_a_later_edition_is_planned_by_the_capacity(

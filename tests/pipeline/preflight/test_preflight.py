@@ -23,6 +23,7 @@ from tiny_models import (
 )
 from worlds import job
 
+from editors import EDITORS
 from infra.errors import ConfigError, ModelError
 from infra.execution.runner import InProcessRunner
 from infra.lm.chat_trial import require_fillable
@@ -46,6 +47,14 @@ def fly(path: Path, cache: Path, system: str | None = None, **edit: Any) -> Pref
         cache=cache,
         runner=InProcessRunner(),
     )
+
+
+@pytest.mark.parametrize("editor", EDITORS)
+def test_every_editor_passes(
+    editor: str, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Also one whose export has more tokens than the base."""
+    assert fly(checkpoint("llama"), tmp_path, editor=editor).found.blocks == 4
 
 
 def test_the_editor_of_each_lane_is_tried(
