@@ -75,6 +75,8 @@ SHOWN = (
     "kl",
 )
 """Metrics that are printed (`pipeline/evaluate/metrics`)."""
+TOKENS = 6
+"""Tokens of an answer that is compared with another."""
 MEASURED = ("preference", "generation", "locality", "chat", "text", "weights")
 
 
@@ -177,27 +179,42 @@ class Bench:
                 *(query.prompt for query in (*case.near, *case.same_subject)),
             )
         ]
-        asked = [Question(id=str(i), prompt=text, greedy=True) for i, text in enumerate(prompts)]
+        asked = [
+            Question(
+                id=str(i),
+                prompt=text,
+                greedy=True,
+                until=(),
+                past_ends=True,
+                min_new_tokens=TOKENS,
+                max_new_tokens=TOKENS,
+            )
+            for i, text in enumerate(prompts)
+        ]
         said, times = [], []
         for change in (Delta(), delta, more):
             with change.applied(model):
                 if change.parts:
-                    answers = LanguageModel(model, tokenizer).ask(asked, max_new_tokens=6)
-                    said.append([answer.greedy_ids for answer in answers])
+                    answers = LanguageModel(model, tokenizer).ask(asked)
+                    said.append([answer.greedy for answer in answers])
         for rows in (1, 32):
             times += [ratios(model, tokenizer, more, prompts[:rows])]
-        changed = [text for text, one, two in zip(prompts, *said, strict=True) if one != two]
         added = names_beside(more, delta)
+        told = [
+            (naming(f"{text}{one}", added), one != two)
+            for text, one, two in zip(prompts, *said, strict=True)
+        ]
         counts = {
-            "prompts": len(prompts),
-            "naming": sum(naming(text, added) for text in prompts),
-            "changed": len(changed),
-            "changed, naming": sum(naming(text, added) for text in changed),
+            "prompts": len(told),
+            "naming": sum(named for named, _ in told),
+            "changed": sum(changed for _, changed in told),
+            "changed, naming": sum(named and changed for named, changed in told),
         }
         print(
             f"With {num} subjects in force, of {counts['naming']} prompts that name one of those "
-            f"added {counts['changed, naming']} are answered in other words, of the other "
-            f"{len(prompts) - counts['naming']} {len(changed) - counts['changed, naming']}.\n"
+            f"added, or are answered with its name, {counts['changed, naming']} are answered in "
+            f"other words; of the other {len(told) - counts['naming']}, "
+            f"{counts['changed'] - counts['changed, naming']}.\n"
         )
         print("| next-token latency over the base's | prefill | decode |\n|---|---|---|")
         for rows, (prefill, decode) in zip((1, 32), times, strict=True):
