@@ -201,7 +201,7 @@ class Bench:
             times += [ratios(model, tokenizer, more, prompts[:rows])]
         added = names_beside(more, delta)
         told = [
-            (naming(f"{text}{one}", added), one != two)
+            (naming(f"{text} {one}", added), one != two)
             for text, one, two in zip(prompts, *said, strict=True)
         ]
         counts = {
