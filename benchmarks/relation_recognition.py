@@ -1,11 +1,12 @@
-"""Whether the relation of a prompt is told by its words: where a scoped value would be in force.
+"""Whether the relation of a prompt is told by its words: where an edit would be in force.
 
-    python -m benchmarks.relation_recognition [--num 500] [--model NAME] [--limits 0.1,0.4 ...]
+    python -m benchmarks.relation_recognition [--editor scoped] [--num 500] [--model NAME]
+        [--limits 0.1,0.4 ...]
 
-Over CounterFact facts as a plan has them, the share of prompts about the subject in which the
-fact's value would be in force: for prompts about its relation that no editor has seen, all is
-wanted; for those about other relations and about the subject in general, nothing. A pair of
---limits is `nearness` and `margin` of the editor `scoped`.
+Over CounterFact facts as a plan has them, one a subject, the share of prompts about the subject in
+which the fact's scoped value, or its erratum, would be in force: for prompts about its relation
+that no editor has seen, all is wanted; for those about other relations and about the subject in
+general, nothing. A pair of --limits is `nearness` and `margin` of the editor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import shlex
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,15 +25,22 @@ from benchmarks.common.counterfact import load_planned
 from benchmarks.common.hardware import commit, machine
 from discovery.relations.relation import load_relations
 from editors.base import Base
+from editors.external_memory.extension_based.errata import ErrataConfig
+from editors.external_memory.extension_based.relation_stems import relation_stems
 from editors.external_memory.extension_based.relation_words import relation_scope
 from editors.external_memory.extension_based.scoped import ScopedConfig
+from editors.external_memory.extension_based.subject_names import names_of
 from infra.models.embedded import EMBEDDED
 from infra.models.library import quiet_transformers
 from infra.models.loading import load, locate
+from infra.models.tokenizer.insertion import with_insertions
+from pipeline.evaluate.cases import Case
 from pipeline.plan.wordings import relation_texts
 
 GENERAL = ("What can you tell me about {}?", "Who is {}?", "Tell me about {}.", "{} is")
 """Prompts about a subject and none of its relations."""
+Holds = Callable[[int, str], bool]
+"""Number of a fact, text -> whether its edit would be in force there."""
 NUM_OTHER = 3
 """Other relations that are asked about each subject."""
 
@@ -43,30 +52,62 @@ def main() -> None:
     command = shlex.join(["python", "-m", "benchmarks.relation_recognition", *sys.argv[1:]])
     print(f"{machine()}; commit {commit()}; `{command}`\n")
     model, tokenizer = load(locate(args.model).path, dtype=torch.bfloat16, device="cpu")
-    facts = load_planned(args.num).cases
-    prompts = list(zip(facts, prompts_of(facts), strict=True))
-    for i, limits in enumerate(args.limits):
+    facts = list({fact.subject: fact for fact in load_planned(args.num).cases}.values())
+    prompts = prompts_of(facts)
+    holding, config = EDITORS[args.editor]
+    base, default = Base(model, tokenizer, "base"), (config.nearness, config.margin)
+    for i, limits in enumerate(args.limits or [default]):
         nearness, margin = limits
-        scope, texts = relation_scope(
-            Base(model, tokenizer, "base"),
-            relation_texts(load_relations()),
-            [[fact.request()] for fact in facts],
-            nearness=nearness,
-            margin=margin,
-        )
+        holds = holding(base, facts, nearness, margin)
         found: dict[str, list[bool]] = defaultdict(list)
         with torch.inference_mode():
-            for (fact, kinds), own in zip(prompts, texts, strict=True):
+            for number, kinds in enumerate(prompts):
                 for kind, asked in kinds.items():
-                    for text in asked:
-                        ids, name = place(tokenizer, text, fact.subject)
-                        held = scope.holds(model.get_input_embeddings(), ids, name, own)
-                        found[kind].append(held)
+                    found[kind] += [holds(number, text) for text in asked]
         if i == 0:
             print("| nearness, margin |", " | ".join(found), "|")
             print("|---|" + "---|" * len(found))
         shares = [f"{sum(hits) / len(hits):.3f}" for hits in found.values()]
         print(f"| {nearness}, {margin} |", " | ".join(shares), "|", flush=True)
+
+
+def scoped(base: Base, facts: Sequence[Case], nearness: float, margin: float) -> Holds:
+    """Where scoped values would be in force."""
+    scope, texts = relation_scope(
+        base,
+        relation_texts(load_relations()),
+        [[fact.request()] for fact in facts],
+        nearness=nearness,
+        margin=margin,
+    )
+
+    def holds(number: int, text: str) -> bool:
+        ids, name = place(base.tokenizer, text, facts[number].subject)
+        return scope.holds(base.model.get_input_embeddings(), ids, name, texts[number])
+
+    return holds
+
+
+def errata(base: Base, facts: Sequence[Case], nearness: float, margin: float) -> Holds:
+    """Where errata would be in force."""
+    words = relation_stems(
+        base,
+        relation_texts(load_relations()),
+        [[fact.request()] for fact in facts],
+        nearness=nearness,
+        margin=margin,
+    )
+    subjects = {fact.subject: [fact.request()] for fact in facts}
+    names = list(names_of(base.tokenizer, subjects).values())
+    tokenizer, first = with_insertions(base.tokenizer, names, words), len(base.tokenizer)
+
+    def holds(number: int, text: str) -> bool:
+        return first + number in tokenizer(text)["input_ids"]
+
+    return holds
+
+
+EDITORS = {"scoped": (scoped, ScopedConfig()), "errata": (errata, ErrataConfig())}
 
 
 def prompts_of(facts: Any) -> list[dict[str, list[str]]]:
@@ -114,17 +155,16 @@ def place(tokenizer: Any, text: str, subject: str) -> tuple[torch.Tensor, tuple[
 
 def arguments() -> argparse.Namespace:
     """The arguments of the command line."""
-    defaults = ScopedConfig()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--editor", choices=list(EDITORS), default="scoped")
     parser.add_argument("--num", type=int, default=500, help="facts")
     parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument(
         "--limits",
         type=lambda text: tuple(map(float, text.split(","))),
         nargs="+",
-        default=[(defaults.nearness, defaults.margin)],
         metavar="NEARNESS,MARGIN",
     )
     return parser.parse_args()
