@@ -166,7 +166,7 @@ def test_the_same_facts_in_weights(tmp_path: Path) -> None:
 
 
 def test_the_same_facts_in_tokens(tmp_path: Path) -> None:
-    """`examples/checkpoint.toml`: a checkpoint that transformers alone answers with as was measured,
+    """`examples/checkpoint.toml`: a checkpoint that transformers alone answers by as was measured,
     behind a text and in a chat, and that leaves all else as it was."""
     made = corrigenda("run", "--config", "examples/checkpoint.toml", "--workspace", tmp_path)
     [edition] = made["editions"]
