@@ -62,7 +62,7 @@ class ErrataConfig(ScopedConfig):
     margin: float = 0.1
     """A word is no nearer to another relation by more than this, a difference of cosines. 0 to
     2."""
-    values: ScopedValueConfig = field(default_factory=ErratumValueConfig)
+    values: ErratumValueConfig = field(default_factory=ErratumValueConfig)
     """The search for rows."""
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from infra.errors import ConfigError, ModelError
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question, Text
 from infra.lm.text_scores import score_texts
+from pipeline.edit.config import EditConfig, make_editor
 
 KINDS = ["llama", "gemma3_text", "gpt2", "qwen3_5_text"]
 
@@ -75,6 +76,13 @@ def test_the_loss_is_that_of_a_plain_pass(kind: str, tokenizer: Any) -> None:
         found = [nll(model, changed, item) for item in items()]
     assert [r.loss for r in proposal.reports] == pytest.approx(found, rel=1e-4, abs=1e-4)
     assert sum(found) < 0.9 * sum(plain)
+
+
+def test_settings_that_are_not_given_are_its_own() -> None:
+    """A config that sets one number of the search leaves the others as errata have them, not as
+    scoped values do."""
+    made = make_editor(EditConfig(editor="errata", options={"values": {"steps": 7}}))
+    assert made.config.values == ErratumValueConfig(steps=7)
 
 
 def test_facts_do_not_depend_on_each_other(llama: Any, tokenizer: Any) -> None:
