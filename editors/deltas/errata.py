@@ -1,11 +1,13 @@
 """Errata: tokens of their own behind the names of edited subjects, with rows of the embedding.
 
-The tokenizer puts the token behind a name wherever it stands in a text
-(`infra.models.tokenizer.insertion`), and the model is given the row. No weight of the base changes:
+The tokenizer puts the tokens behind a name wherever it stands in a text
+(`infra.models.tokenizer.insertion`), and the model is given the rows. The last one is learnt; those
+in front of it are copies of the base's rows of the target's tokens, so that the model has the
+target before it, to be repeated. No weight of the base changes:
 its embedding becomes longer. The head stays as long as it was, so no such token is ever predicted.
 A name that the model itself writes has no token behind it until its text is tokenised again.
 
-D: hidden size. S: subjects. V: rows of the base's embedding.
+D: hidden size. S: subjects. N: tokens. V: rows of the base's embedding.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from infra.models.tokenizer.insertion import with_insertions
 class Erratum(SubjectValue[str]):
     """The row of the embedding behind one subject's names, which are given as text."""
 
+    ahead: tuple[int, ...] = ()
+    """Tokens of the base, in their order, whose rows those in front of the learnt one are."""
     words: tuple[str, ...] = ()
     """A token stands in sentences with one of these only, in any where there are none
     (`with_insertions`)."""
@@ -100,21 +104,25 @@ class Errata(Part):
         """
         embedding = model.get_input_embeddings()
         old = embedding.weight
-        embedding.weight = nn.Parameter(self.longer(old.detach()), requires_grad=old.requires_grad)
+        rows_ND, weight_VD = self.rows(old.detach()), old.detach()
+        behind_XD = weight_VD[self.first + len(rows_ND) :]
+        longer = torch.cat([weight_VD[: self.first], rows_ND, behind_XD])
+        embedding.weight = nn.Parameter(longer, requires_grad=old.requires_grad)
 
         def put_back() -> None:
             embedding.weight = old
 
         return put_back
 
-    def longer(self, weight_VD: Tensor) -> Tensor:
-        """The embedding's weight with the rows in it, in its dtype.
-
-        Rows from `first` on that the base has are those of no token, and are written over.
-        """
-        rows_SD = torch.stack([erratum.value_D for erratum in self.errata]).to(weight_VD)
-        behind_XD = weight_VD[self.first + len(rows_SD) :]
-        return torch.cat([weight_VD[: self.first], rows_SD, behind_XD])
+    def rows(self, weight_VD: Tensor) -> Tensor:
+        """The rows of all tokens [N, D], in the order of their ids, for a weight of the base's
+        embedding, in its dtype: of each erratum the learnt one, then those in front of it, from the
+        last to the first."""
+        rows = [
+            torch.cat([erratum.value_D[None].to(weight_VD), weight_VD[list(erratum.ahead[::-1])]])
+            for erratum in self.errata
+        ]
+        return torch.cat(rows)
 
     def tokenizer(self, tokenizer: Any) -> Any:
         """A tokenizer that puts the tokens behind the names. Raises EditError for one of another
@@ -125,13 +133,14 @@ class Errata(Part):
                 f"{len(tokenizer)}. Give that of the base model."
             )
         names = [erratum.names for erratum in self.errata]
-        return with_insertions(tokenizer, names, [erratum.words for erratum in self.errata])
+        words = [erratum.words for erratum in self.errata]
+        counts = [len(erratum.ahead) + 1 for erratum in self.errata]
+        return with_insertions(tokenizer, names, words, counts)
 
     def complete(self, checkpoint: Path) -> None:
         """Make the checkpoint's vocabulary longer by the tokens of the errata."""
-        rows_SD = torch.stack([erratum.value_D for erratum in self.errata])
         tokenizer = self.tokenizer(load_tokenizer(checkpoint))
-        lengthen(checkpoint, rows_SD, self.first, tokenizer)
+        lengthen(checkpoint, self.rows, self.first, tokenizer)
 
     def join(self, other: Part) -> Self:
         """With the other's errata written later: they take over the names that are in both.
@@ -152,11 +161,12 @@ class Errata(Part):
         return replace(self, errata=without_requests(self.errata, ids))
 
     def pack(self) -> tuple[dict[str, Tensor], str]:
-        """As tensors the rows [S, D]; names, sets of words, requests and sizes as JSON."""
+        """As tensors the learnt rows [S, D]; names, tokens ahead, sets of words, requests and sizes
+        as JSON."""
         rows = [erratum.value_D.detach().cpu() for erratum in self.errata]
         sets = {words: i for i, words in enumerate(sorted({e.words for e in self.errata}))}
         subjects = [
-            [list(e.names), sets[e.words], [request.pack() for request in e.requests]]
+            [list(e.names), e.ahead, sets[e.words], [request.pack() for request in e.requests]]
             for e in self.errata
         ]
         sizes = {"first": self.first, "num_rows": self.num_rows}
@@ -172,8 +182,11 @@ class Errata(Part):
                 tuple(names),
                 row_D,
                 tuple(map(EditRequest.unpack, requests)),
+                tuple(ahead),
                 tuple(packed["words"][i]),
             )
-            for (names, i, requests), row_D in zip(packed["subjects"], tensors["rows"], strict=True)
+            for (names, ahead, i, requests), row_D in zip(
+                packed["subjects"], tensors["rows"], strict=True
+            )
         )
         return cls(target, packed["first"], packed["num_rows"], errata)

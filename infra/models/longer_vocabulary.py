@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ TOKENIZER_CLASS = "PreTrainedTokenizerFast"
 their own and would drop the rules by which tokens are inserted."""
 
 
-def lengthen(path: Path, rows_SD: Tensor, first: int, tokenizer: Any) -> None:
+def lengthen(path: Path, rows: Callable[[Tensor], Tensor], first: int, tokenizer: Any) -> None:
     """Give the checkpoint in a directory new tokens, whose ids begin at `first`.
 
-    rows_SD    their rows of the embedding
+    rows       called with the stored embedding [V, D]; their rows of it, [S, D]
     tokenizer  the tokenizer that has them, written in place of the directory's own
 
     The directory is one that is being made: an interrupted call leaves it unusable. Raises
@@ -52,7 +53,8 @@ def lengthen(path: Path, rows_SD: Tensor, first: int, tokenizer: Any) -> None:
     target, head = f"{named[id(inner)]}.weight", f"{named[id(outer)]}.weight"
     tied = outer.weight is inner.weight
     old_VD = stored.tensor(target)
-    changed = {stored.stored_name(target): _longer(old_VD, rows_SD.to(old_VD.dtype), first)}
+    rows_SD = rows(old_VD)
+    changed = {stored.stored_name(target): _longer(old_VD, rows_SD, first)}
     old_VD = old_VD if tied else stored.tensor(head)
     changed[head if tied else stored.stored_name(head)] = _with_mean(old_VD, len(rows_SD), first)
     if outer.bias is not None:

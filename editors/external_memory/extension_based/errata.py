@@ -1,10 +1,11 @@
-"""Errata: for each edited subject a token behind its name, whose row of the embedding is learnt.
+"""Errata: for each edited subject tokens behind its name: its targets', and one that is learnt.
 
-The row is searched for as scoped values are, at another place: the output of the embedding. It
-begins as the mean of the embeddings of the targets' tokens. The token stands in sentences that have
-a word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt
-without an edited subject is the base's, token by token. A checkpoint holds it all, so that any
-program serves it that reads `tokenizer.json`.
+The rows of the embedding of the first ones are the base's own of the targets' tokens. The row of
+the last one is searched for as scoped values are, at another place: the output of the embedding. It
+begins as the mean of the others. The tokens stand in sentences that have a word of the edited
+relation (`relation_stems`). No weight of the base changes, and a prompt without an edited subject
+is the base's, token by token. A checkpoint holds it all, so that any program serves it that reads
+`tokenizer.json`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from infra.errors import ConfigError, ModelError
 from infra.models.longer_vocabulary import require_kept
 from infra.models.tokenizer.insertion import normal_name, with_insertions
 
+MAX_AHEAD = 24
+"""Tokens of targets behind a name, at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErratumValueConfig(ScopedValueConfig):
@@ -46,7 +50,7 @@ class ErratumValueConfig(ScopedValueConfig):
     clamp: float = 10.0
     stop_loss: float = 0.1
     kl_weight: float = 0.0
-    decay: float = 2.0
+    decay: float = 0.5
     """A weight on the change keeps the row near the targets' embeddings: texts that were not seen
     follow it better."""
 
@@ -77,7 +81,7 @@ class ErrataConfig(ScopedConfig):
 class ErrataEditor(Scoped):
     """Errata as an `editors.editor.Editor`."""
 
-    METHOD: ClassVar[str] = "erratum-2"
+    METHOD: ClassVar[str] = "erratum-3"
     in_checkpoint: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = ErrataConfig
 
@@ -102,7 +106,7 @@ class ErrataEditor(Scoped):
         columns = self._columns(base, group, {})
         starts = [_start(base, column) for column in columns]
         facts = [
-            _with_token(fact, len(base.tokenizer) + i)
+            _with_tokens(fact, (*_ahead(base, columns[i]), len(base.tokenizer) + i))
             for i, fact in enumerate(self._with_kept(base, columns))
         ]
         errata = [
@@ -153,6 +157,7 @@ class ErrataEditor(Scoped):
                 _distinct(base.tokenizer, names[column.requests[0].subject], taken),
                 column.value.z_D,
                 tuple(column.requests),
+                _ahead(base, column),
                 own,
             )
             for column, own in zip(usable, words, strict=True)
@@ -206,11 +211,17 @@ def _distinct(tokenizer: Any, names: Sequence[str], taken: set[str]) -> tuple[st
     return tuple(distinct)
 
 
+def _ahead(base: Base, column: Column) -> tuple[int, ...]:
+    """The tokens that stand in front of the learnt one: those of the targets, at most `MAX_AHEAD`.
+    A model is inclined to repeat what it has read."""
+    targets = dict.fromkeys(f" {request.target}" for request in column.requests)
+    ids = base.tokenizer([*targets], add_special_tokens=False)["input_ids"]
+    return tuple(i for own in ids for i in own)[:MAX_AHEAD]
+
+
 def _start(base: Base, column: Column) -> Tensor:
-    """What a row begins as: the mean of the embeddings of the targets' tokens, [D]. A model is
-    inclined to repeat what it has read, so this is far nearer to a solution than the name's own."""
-    targets = [f" {request.target}" for request in column.requests]
-    ids = [i for own in base.tokenizer(targets, add_special_tokens=False)["input_ids"] for i in own]
+    """What a row begins as: the mean of the embeddings of the tokens in front of it, [D]."""
+    ids = list(_ahead(base, column))
     return base.model.get_input_embeddings().weight[ids].detach().float().mean(dim=0).cpu()
 
 
@@ -221,17 +232,19 @@ def _scale(embedding: Any) -> float:
     return float(embedding(token).float().norm() / embedding.weight[0].float().norm())
 
 
-def _with_token(fact: FactRows, token: int) -> FactRows:
-    """The rows of a fact with a token behind the subject, at which they are looked up."""
+def _with_tokens(fact: FactRows, tokens: tuple[int, ...]) -> FactRows:
+    """The rows of a fact with tokens behind the subject, looked up at the last of these."""
     return replace(
         fact,
-        rows=tuple(_inserted(row, token) for row in fact.rows),
-        kept=tuple(_inserted(row, token) for row in fact.kept),
+        rows=tuple(_inserted(row, tokens) for row in fact.rows),
+        kept=tuple(_inserted(row, tokens) for row in fact.kept),
         kept_base=fact.kept,
     )
 
 
-def _inserted(row: TokenRow, token: int) -> TokenRow:
-    """A row with a token behind the one that was looked up."""
+def _inserted(row: TokenRow, tokens: tuple[int, ...]) -> TokenRow:
+    """A row with tokens behind the one that was looked up."""
     at = row.lookup + 1
-    return replace(row, ids=(*row.ids[:at], token, *row.ids[at:]), lookup=at)
+    return replace(
+        row, ids=(*row.ids[:at], *tokens, *row.ids[at:]), lookup=row.lookup + len(tokens)
+    )

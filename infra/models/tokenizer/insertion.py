@@ -1,4 +1,4 @@
-"""A tokenizer that puts a token of its own behind each of many names, wherever they stand in text.
+"""A tokenizer that puts tokens of its own behind each of many names, wherever they stand in text.
 
 The tokenizer's normaliser gains rules that insert a token's text behind a name, and the token is
 split off as added tokens are. Everything stands in `tokenizer.json`, so every program that reads it
@@ -6,6 +6,9 @@ does the same, without code of ours. A rule can only insert one fixed text, and 
 over the text. A rule a name would be too slow, so the number of the name is inserted digit by
 digit: one rule finds all names, then one for each digit at each place finds those with that digit.
 There are about ten rules for each digit of the number of names.
+
+A name may have several tokens. The last is inserted as above. Each further one is put between the
+name and what was inserted there before, and its rules copy the digits of the token that follows.
 
 A token may be wanted only in sentences that have one of certain words. Three rules for each set of
 words complete its tokens in such sentences, and those that are not complete are taken out again. Of
@@ -27,9 +30,9 @@ from infra.errors import ModelError
 from infra.models.tokenizer.trial import MAX_ADDED
 
 MARK = "erratum"
-"""What the tokens are called: `<|erratum_17|>`."""
+"""What the tokens are called: `<|erratum_17|>`, and `<|erratum2_17|>` the one in front of it."""
 START = f"<|{MARK}_"
-_IS_TOKEN = re.compile(rf"{re.escape(START)}\d+\|>").fullmatch
+_IS_TOKEN = re.compile(rf"<\|{MARK}\d*_\d+\|>").fullmatch
 MAX_NAME_CHARS = 255
 """Characters of a name, normalised."""
 WORD = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Arabic}\p{Hebrew}\p{Nd}\p{M}_]"
@@ -45,10 +48,23 @@ STEM_CHARS = 4
 """Characters of a word from which on it also stands for all words that it begins."""
 
 
-def inserted_tokens(num: int) -> list[str]:
-    """The texts of `num` tokens: `<|erratum_007|>`, with as many digits as all need."""
-    width = len(str(num - 1))
-    return [f"<|{MARK}_{i:0{width}}|>" for i in range(num)]
+def inserted_tokens(counts: Sequence[int]) -> list[list[str]]:
+    """The texts of the tokens of each name, the last one first: `<|erratum_007|>`, in front of it
+    `<|erratum2_007|>` and so on, with as many digits as all need.
+
+    counts  number of tokens of each name
+    """
+    width = len(str(len(counts) - 1))
+    return [
+        [f"{_start(place)}{i:0{width}}|>" for place in range(count)]
+        for i, count in enumerate(counts)
+    ]
+
+
+def _start(place: int) -> str:
+    """What the text of a name's token begins with, the one at a place from 0, counted from the
+    last."""
+    return f"<|{MARK}{place + 1}_" if place else START
 
 
 def inserted_ids(tokenizer: Any) -> frozenset[int]:
@@ -57,18 +73,23 @@ def inserted_ids(tokenizer: Any) -> frozenset[int]:
 
 
 def with_insertions(
-    tokenizer: Any, names: Sequence[Sequence[str]], words: Sequence[Sequence[str]] = ()
+    tokenizer: Any,
+    names: Sequence[Sequence[str]],
+    words: Sequence[Sequence[str]] = (),
+    counts: Sequence[int] = (),
 ) -> Any:
-    """A copy of a tokenizer that puts the i-th token of `inserted_tokens` behind the names [i].
+    """A copy of a tokenizer that puts the i-th of `inserted_tokens` behind the names [i].
 
-    words  for each token the words of which its sentence must have one, whatever their case; any
-           sentence will do where it has none. One of `STEM_CHARS` or more also stands for words
-           that it begins. Unset: none for all
+    words   for each of these the words of which a sentence must have one, whatever their case; any
+            sentence will do where there are none. One of `STEM_CHARS` or more also stands for words
+            that it begins. Unset: none for all
+    counts  number of tokens, 1 at least, behind the names [i]. Unset: one for all
 
-    The tokens have the ids from `len(tokenizer)` on. A name counts where no word goes on before or
-    behind it, as it is spelt. Of names that begin at one place the longest counts, and a name
-    within another one does not. Raises ModelError for a tokenizer that cannot do this, for a name
-    that is given twice, and for names that are too many or cannot be had in a rule.
+    The tokens have the ids from `len(tokenizer)` on, those of a name together. A name counts where
+    no word goes on before or behind it, as it is spelt. Of names that begin at one place the
+    longest counts, and a name within another one does not. Raises ModelError for a tokenizer that
+    cannot do this, for a name that is given twice, and for names that are too many or cannot be had
+    in a rule.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
@@ -77,47 +98,53 @@ def with_insertions(
         )
     if not names:
         return tokenizer
-    if len(tokenizer.get_added_vocab()) + len(names) > MAX_ADDED:
+    counts = counts or [1] * len(names)
+    if len(tokenizer.get_added_vocab()) + sum(counts) > MAX_ADDED:
         raise ModelError(
-            f"{len(names)} tokens are to be added to the tokenizer; it may have {MAX_ADDED} added "
+            f"{sum(counts)} tokens are to be added to the tokenizer; it may have {MAX_ADDED} added "
             "ones in all. Edit fewer subjects."
         )
-    tokens = inserted_tokens(len(names))
+    groups = inserted_tokens(counts)
+    tokens = [token for group in groups for token in group]
+    codes = [group[0].removeprefix(START).removesuffix("|>") for group in groups]
     if taken := tokenizer.get_vocab().keys() & tokens:
         raise ModelError(f"the tokenizer has a token {min(taken)!r} already. Use the base model's.")
     changed = deepcopy(tokenizer)
     inner = changed.backend_tokenizer
     own = inner.normalizer
     code_of = {
-        normal_name(tokenizer, name): _code(token)
-        for token, group in zip(tokens, names, strict=True)
+        normal_name(tokenizer, name): code
+        for code, group in zip(codes, names, strict=True)
         for name in group
     }
     if len(code_of) < sum(map(len, names)):
         raise ModelError("a name is given twice, or two names are one to the tokenizer.")
-    start = tokens[0] if own is None else own.normalize_str(tokens[0])
-    start = start[: start.rindex(START)] + START  # some put a sign in front
-    wanted = _by_words(tokenizer, tokens, words or [()] * len(tokens))
-    rules = [*_numbered(code_of, start), *_completed(wanted, start)]
+    first = tokens[0] if own is None else own.normalize_str(tokens[0])
+    sign = first[: first.rindex(START)]  # some put one in front
+    wanted = _by_words(tokenizer, codes, words or [()] * len(codes))
+    rules = [*_numbered(code_of, sign + START), *_completed(wanted, sign + START)]
+    for place in range(1, max(counts)):
+        more = [
+            normal_name(tokenizer, name)
+            for count, group in zip(counts, names, strict=True)
+            for name in group
+            if count > place
+        ]
+        rules += _in_front(more, codes[0], sign + _start(place - 1), sign + _start(place))
     inner.normalizer = normalizers.Sequence([*filter(None, [own]), *rules])
     changed.add_tokens([AddedToken(token, normalized=True, special=False) for token in tokens])
-    _require_only_inserted(tokenizer, changed, names[0][0], next(iter(words), ()))
+    _require_only_inserted(tokenizer, changed, names[0][0], next(iter(words), ()), counts[0])
     return changed
 
 
-def _code(token: str) -> str:
-    """The digits in a token's text."""
-    return token.removeprefix(START).removesuffix("|>")
-
-
 def _by_words(
-    tokenizer: Any, tokens: Sequence[str], words: Sequence[Sequence[str]]
+    tokenizer: Any, codes: Sequence[str], words: Sequence[Sequence[str]]
 ) -> dict[tuple[str, ...], list[str]]:
-    """The codes of tokens by their words, as the tokenizer's normaliser leaves these."""
+    """Codes by their words, as the tokenizer's normaliser leaves these."""
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for token, own in zip(tokens, words, strict=True):
+    for code, own in zip(codes, words, strict=True):
         normal = {normal_name(tokenizer, word) for word in own}
-        groups[tuple(sorted(normal))].append(_code(token))
+        groups[tuple(sorted(normal))].append(code)
     return dict(sorted(groups.items()))
 
 
@@ -157,6 +184,25 @@ def _completed(wanted: dict[tuple[str, ...], list[str]], start: str) -> Iterator
             yield _insert(f"{word}{between}{token}", "|>", unless=r"\|>")
     yield normalizers.Replace(Regex(rf"{begun}[0-9]{{{width}}}(?!\|>)"), "")
     yield normalizers.Replace(Regex(rf"{begun}(?![0-9]{{{width}}}\|>)"), "")
+
+
+def _in_front(names: Sequence[str], code: str, behind: str, start: str) -> Iterator[Any]:
+    """The rules that insert a token between names and the token that stands there already.
+
+    code    the digits of one of them
+    behind  what the text of the token that stands there begins with
+    start   what that of the token in front of it begins with
+
+    A rule that inserts behind inserted text has to look at what follows, too: tokenizers loses
+    track of where added tokens are otherwise.
+    """
+    after, begun = _escaped(behind), _escaped(start)
+    yield _insert(f"{APART}{_any_of(names, APART)}", start, ahead=after)
+    for place in range(len(code)):
+        digits = f"[0-9]{{{place}}}"
+        for digit in "0123456789":
+            yield _insert(f"{begun}{digits}", digit, ahead=f"{after}{digits}{digit}")
+    yield _insert(f"{begun}[0-9]{{{len(code)}}}", "|>", ahead=after)
 
 
 def _any_word(words: Sequence[str]) -> str:
@@ -230,8 +276,10 @@ def normal_name(tokenizer: Any, name: str) -> str:
     return found
 
 
-def _require_only_inserted(tokenizer: Any, changed: Any, name: str, words: Sequence[str]) -> None:
-    """Raise ModelError unless a name gets its token and the text is otherwise as it was.
+def _require_only_inserted(
+    tokenizer: Any, changed: Any, name: str, words: Sequence[str], count: int
+) -> None:
+    """Raise ModelError unless a name gets its `count` tokens and the text is otherwise as it was.
 
     A tokenizer that puts a space before every piece of a text would put one behind the new token.
     """
@@ -240,7 +288,7 @@ def _require_only_inserted(tokenizer: Any, changed: Any, name: str, words: Seque
     ids = changed(text)["input_ids"]
     kept = [i for i in ids if i < len(tokenizer)]
     own = tokenizer(text)["input_ids"]
-    if tokenizer.decode(kept) != tokenizer.decode(own) or len(ids) - len(kept) != 4:
+    if tokenizer.decode(kept) != tokenizer.decode(own) or len(ids) - len(kept) != 4 * count:
         raise ModelError(
             f"{type(tokenizer).__name__} reads a text in another way when a token is inserted "
             f"behind {name!r}. Use an editor that leaves the tokenizer as it is, such as `scoped`."

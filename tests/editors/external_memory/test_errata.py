@@ -177,8 +177,7 @@ def test_a_text_is_scored_without_the_tokens(llama: Any, tokenizer: Any) -> None
     assert answer.logprobs[1] == pytest.approx(plain.logprobs[1])
     assert answer.logprobs[0] != pytest.approx(plain.logprobs[0], abs=1e-6)
     assert [score.num_tokens for score in new] == [score.num_tokens for score in scores]
-    assert all(score.kl is not None and score.kl >= 0 for score in new)
-    assert any(score.kl for score in new)
+    assert max(score.kl or 0.0 for score in new) > 1e-3
 
 
 def test_what_cannot_be_edited(llama: Any, tokenizer: Any) -> None:

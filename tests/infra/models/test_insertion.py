@@ -93,7 +93,7 @@ def test_tokens_stand_behind_names(text: str, real: Any) -> None:
     ids = new(text)["input_ids"]
     assert [i for i in ids if i < len(real)] == real(text)["input_ids"]
     plain = new.decode(ids)
-    for token in inserted_tokens(len(NAMES)):
+    for [token] in inserted_tokens([1] * len(NAMES)):
         plain = plain.replace(token, "")
     assert plain == text
 
@@ -260,6 +260,25 @@ def test_words_as_the_tokenizer_leaves_them(how: str, real: Any, tmp_path: Path)
     new = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     text = "Tom Brady left. Tom Brady plays. The capital of it is St. Paul. Own Paul"
     assert [i for i, _ in found(new, text, NAMED)] == [0, 1, 2]
+
+
+def test_several_tokens_behind_a_name(real: Any, tmp_path: Path) -> None:
+    """Each name has as many tokens as were asked for, the first of them next to the text behind,
+    under the same conditions, also after a round trip through files; the text is otherwise as it
+    was."""
+    names = [[f"Person {i}"] for i in range(11)]
+    counts = [1 + i % 4 for i in range(11)]
+    words = [["play"] if i % 2 else [] for i in range(11)]
+    with_insertions(real, names, words, counts).save_pretrained(tmp_path)
+    first, new = len(real), AutoTokenizer.from_pretrained(tmp_path)
+    assert len(new) == first + sum(counts)
+    starts = [sum(counts[:i]) for i in range(11)]
+    text = " and ".join(f"Person {i}" for i in range(11))
+    for sentence, held in ((f"{text} play", range(11)), (text, range(0, 11, 2))):
+        ids = new(sentence)["input_ids"]
+        own = [starts[i] + place for i in held for place in reversed(range(counts[i]))]
+        assert [i - first for i in ids if i >= first] == own
+        assert [i for i in ids if i < first] == real(sentence)["input_ids"]
 
 
 def test_what_cannot_be_done_is_refused(real: Any) -> None:

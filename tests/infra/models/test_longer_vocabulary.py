@@ -41,7 +41,7 @@ def longer(path: Path) -> Tensor:
     own = load_tokenizer(path)
     width = json.loads((path / "config.json").read_text())
     rows = torch.randn(3, width.get("hidden_size") or width["n_embd"]) * 5
-    lengthen(path, rows, len(own), with_insertions(own, NAMES))
+    lengthen(path, rows.to, len(own), with_insertions(own, NAMES))
     return rows
 
 
