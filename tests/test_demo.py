@@ -172,7 +172,8 @@ def test_the_same_facts_in_tokens(tmp_path: Path) -> None:
     [edition] = made["editions"]
     candidate = edition["report"]["roles"]["candidate"]
     assert edition["gate"]["passed"]
-    assert candidate["reliability"]["value"] >= 0.60
+    assert candidate["reliability"]["value"] >= 0.80
+    assert candidate["chat_reliability"]["value"] >= 0.80
     assert candidate["export_loss"]["value"] == 0
     for name in ("near_agreement", "neutral_agreement", "subject_agreement"):
         assert candidate[name]["value"] >= 0.95, name
@@ -181,7 +182,7 @@ def test_the_same_facts_in_tokens(tmp_path: Path) -> None:
     chats = [[{"role": "user", "content": edit["question"]}] for edit in edits]
     said = plain_answers(release / "checkpoint", [*(edit["prompt"] for edit in edits), *chats])
     right = [edit["target"] in answer for edit, answer in zip([*edits, *edits], said, strict=True)]
-    assert sum(right[:12]) >= 6 and sum(right[12:]) >= 3
+    assert sum(right[:12]) >= 9 and sum(right[12:]) >= 8
     others = compiled_answers(release / "checkpoint", tmp_path, [edit["prompt"] for edit in edits])
     same = [a[:15] == b[:15] for a, b in zip(others, said, strict=False)]
     assert sum(same) >= 10  # in float32, where an answer may part by rounding
