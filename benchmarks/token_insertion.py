@@ -3,8 +3,8 @@
     python -m benchmarks.token_insertion [--sizes 100x1 1000x30 ...]
 
 Two texts of 1,200 characters, one with an edited name in each sentence, one with none; a size is a
-number of names of CounterFact's subjects and the number of sets of words that they share, each of
-80 words. Printed are the fastest of five times, and those of the base's tokenizer.
+number of names of CounterFact's subjects, with five tokens behind each, and the number of sets of
+words that they share, each of 80 words. Printed are the fastest of five times, and those of the base's tokenizer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from infra.models.loading import load_tokenizer
 from infra.models.tokenizer.insertion import with_insertions
 
 CHARS = 1200
+TOKENS = 5
+"""Tokens behind a name: a target's four, and the learnt one."""
 WORDS = 80
 """Words in a set; a relation's have about 60 with the default settings of `errata`."""
 
@@ -53,9 +55,8 @@ def main() -> None:
         words = [sorted({word[:5] for word in chance.sample(known, WORDS)}) for _ in range(sets)]
         own = names[:size]
         start = time.perf_counter()
-        new = with_insertions(
-            tokenizer, [[name] for name in own], [words[i % sets] for i in range(len(own))]
-        )
+        shared, counts = [words[i % sets] for i in range(len(own))], [TOKENS] * len(own)
+        new = with_insertions(tokenizer, [[name] for name in own], shared, counts)
         made = time.perf_counter() - start
         times = [f"{milliseconds(new, text):.1f}" for text in texts.values()]
         base = milliseconds(tokenizer, named)
