@@ -4,7 +4,8 @@
 
 Two texts of 1,200 characters, one with an edited name in each sentence, one with none; a size is a
 number of names of CounterFact's subjects, with five tokens behind each, and the number of sets of
-words that they share, each of 80 words. Printed are the fastest of five times, and those of the base's tokenizer.
+words that they share, each of 80 words. Printed are the fastest of five times, and those of the
+base's tokenizer.
 """
 
 from __future__ import annotations
