@@ -17,6 +17,7 @@ import torch
 from worlds import VERSIONS, job, kill_at
 
 from editors.deltas.delta import Delta
+from editors.deltas.errata import Errata
 from infra.errors import GateError
 from infra.models import lora
 from infra.models.loading import load, locate
@@ -173,7 +174,9 @@ def test_a_server_of_checkpoints_loads_both_lanes(
     assert not Delta.load(delta, beside_weights=True).parts
     places = release.path / "checkpoint", locate(run.config.model.name).path
     tokens = [len(load(place, dtype=torch.float32)[1]) for place in places]
-    assert tokens[0] - tokens[1] == len(kept["beside"])
+    [part] = Delta.load(delta).of(Errata).values()
+    assert part.size == len(kept["beside"])
+    assert tokens[0] - tokens[1] == sum(1 + len(erratum.ahead) for erratum in part.errata)
 
 
 def test_a_later_edition_is_planned_by_the_capacity(

@@ -12,6 +12,7 @@ import torch
 from planned_edits import planned_edit
 
 from editors.deltas.delta import Delta
+from editors.deltas.errata import Errata
 from infra.execution.runner import InProcessRunner
 from infra.files.digest import digest_of
 from infra.lm.language_model import LanguageModel
@@ -132,8 +133,9 @@ def test_a_checkpoint_may_hold_both_lanes(
     assert made.served.attach is None and made.adapter is None
     model, tokenizer = load(made.served.path, dtype=torch.float32)
     _, before = load(base.path, dtype=torch.float32)
-    assert len(tokenizer) == len(before) + 2
     delta = Delta.load(tmp_path / "both" / DELTA)
+    [part] = delta.of(Errata).values()
+    assert len(tokenizer) == len(before) + sum(1 + len(erratum.ahead) for erratum in part.errata)
     for name, weight in delta.weights(Checkpoint(base.path)).items():
         assert torch.equal(model.get_parameter(name), weight)
 
