@@ -7,7 +7,6 @@ one poisoned edit costs more by itself.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from workspace_helpers import output_of, outputs
 from worlds import job, kill_at
 
 from editors import EDITORS
@@ -80,15 +80,7 @@ def poisoned(world: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def found(root: Path, stage: str, version: str = VERSION) -> Artifact:
-    artifact = Workspace.at(str(root)).find(stage, version)
-    assert artifact is not None, (stage, version)
-    return artifact
-
-
-def outputs(root: Path) -> dict[str, str]:
-    """Digest of every output, of both attempts."""
-    records = sorted(root.rglob("record.json"))
-    return {str(r.parent.relative_to(root)): json.loads(r.read_text())["digest"] for r in records}
+    return output_of(root, stage, version)
 
 
 def test_culprits_are_set_aside_and_the_rest_is_released(poisoned: Path, tmp_path: Path) -> None:

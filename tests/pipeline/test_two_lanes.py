@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from workspace_helpers import output_of, outputs
 from worlds import VERSIONS, job, kill_at
 
 from editors.deltas.delta import Delta
@@ -77,15 +78,7 @@ def overfull(world: Callable[..., Path]) -> Callable[..., Path]:
 
 
 def found(root: Path, stage: str, version: str = FIRST) -> Artifact:
-    artifact = Workspace.at(str(root)).find(stage, version)
-    assert artifact is not None, (stage, version)
-    return artifact
-
-
-def outputs(root: Path) -> dict[str, str]:
-    """Digest of every output, of both attempts."""
-    records = sorted(root.rglob("record.json"))
-    return {str(r.parent.relative_to(root)): json.loads(r.read_text())["digest"] for r in records}
+    return output_of(root, stage, version)
 
 
 def lanes(root: Path, version: str = FIRST) -> dict[str, list[str]]:
