@@ -7,6 +7,7 @@ K selected positions, V vocabulary.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -88,18 +89,21 @@ class LanguageModel:
 
         max_new_tokens  tokens of the longest continuation, where a question sets no limit
 
-        Questions with continuations of a fixed length are asked apart from the others. So the rows
-        of their batches are the same for two models whatever these say elsewhere, and a
-        continuation is not another one by rounding. Raises ModelError for a prompt without a token.
+        Questions with continuations of a fixed length are asked apart from the others, each length,
+        in a chat or not, by itself. So the rows of their batches are the same for two models
+        whatever these say elsewhere, and whatever one's tokenizer inserts there, and a continuation
+        is not another one by rounding. Raises ModelError for a prompt without a token.
         """
-        encoded = [encode(self.tokenizer, i, question) for i, question in enumerate(questions)]
-        fixed = [one for one in encoded if one.question.has_fixed_length]
-        rest = [one for one in encoded if not one.question.has_fixed_length]
-        prompts = [*self._answered(fixed, max_new_tokens), *self._answered(rest, max_new_tokens)]
+        apart: dict[tuple[bool, int] | None, list[EncodedQuestion]] = defaultdict(list)
+        for i, question in enumerate(questions):
+            apart[question.asked_with].append(encode(self.tokenizer, i, question))
         answers = {
-            one.number: self._answer(prompt, one) for prompt in prompts for one in prompt.questions
+            one.number: self._answer(prompt, one)
+            for together in apart.values()
+            for prompt in self._answered(together, max_new_tokens)
+            for one in prompt.questions
         }
-        return [answers[i] for i in range(len(encoded))]
+        return [answers[i] for i in range(len(questions))]
 
     def _answered(
         self, encoded: Sequence[EncodedQuestion], max_new_tokens: int

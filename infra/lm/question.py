@@ -38,9 +38,12 @@ class Question:
     """Whether a newline or an end-of-text token does not end the continuation."""
 
     @property
-    def has_fixed_length(self) -> bool:
-        """Whether the continuation has `min_new_tokens` tokens, unless it ends by itself."""
-        return self.greedy and self.until == ()
+    def asked_with(self) -> tuple[bool, int] | None:
+        """Questions share batches with those of the same value only: where the continuation has
+        `min_new_tokens` tokens, unless it ends by itself, whether it is of a chat, and that length;
+        None for all others."""
+        fixed = self.greedy and self.until == ()
+        return (self.chat, self.min_new_tokens) if fixed else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,24 +132,25 @@ def test_a_prompt_asked_twice_runs_once(checkpoint: Callable[[str], Path]) -> No
 def test_continuations_of_a_fixed_length_run_in_batches_of_their_own(
     checkpoint: Callable[[str], Path],
 ) -> None:
-    """What a model says elsewhere does not change the rows that they run with, nor by that their
-    rounding."""
+    """What a model says elsewhere, or its tokenizer inserts there, does not change the rows that
+    they run with, nor by that their rounding."""
     lm = LanguageModel(*load(checkpoint("llama"), dtype=torch.float32))
     fixed = [
-        Question(id=prompt, prompt=prompt, greedy=True, until=(), min_new_tokens=n)
-        for prompt, n in (("Neymar", 5), ("The capital of France is", 3), ("Paris is", 5))
+        Question(id=prompt, prompt=prompt, greedy=True, until=(), min_new_tokens=5)
+        for prompt in ("Neymar", "The capital of France is", "Paris is")
     ]
     others = [
         Question(id=f"other {i}", prompt="Tom Brady plays" + " for" * i, greedy=True)
         for i in range(3)
     ]
+    others.append(replace(fixed[1], id="other length", min_new_tokens=3))
     widths: list[tuple[int, ...]] = []
     lm.model.model.register_forward_pre_hook(
         lambda _, __, given: widths.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
     alone = lm.ask(fixed)
     own, widths[:] = list(widths), []
-    among = lm.ask([others[0], *fixed, *others[1:]])
+    among = lm.ask([fixed[0], others[0], *fixed[1:], *others[1:]])
     assert widths[: len(own)] == own and len(widths) > len(own)
     assert {a.id: a for a in alone} == {a.id: a for a in among if not a.id.startswith("other")}
 
