@@ -104,11 +104,11 @@ class GraceConfig:
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
         check_end(kind, self.end)
-        if self.values.kl_weight:
-            raise ConfigError(
-                f"{kind}: values.kl_weight={self.values.kl_weight} has no row to be measured on; "
-                "set it to 0."
-            )
+        for name in ("kl_weight", "kept_weight"):
+            if weight := getattr(self.values, name):
+                raise ConfigError(
+                    f"{kind}: values.{name}={weight} has no row to be measured on; set it to 0."
+                )
 
 
 class Grace:

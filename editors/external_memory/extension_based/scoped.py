@@ -27,30 +27,17 @@ from editors.external_memory.extension_based.relation_words import relation_scop
 from editors.external_memory.extension_based.subject_names import names_of, token_names
 from editors.internals.architecture import Architecture
 from editors.internals.contexts import STARTERS, ContextCache
-from editors.internals.tokens import TokenRow, encode, encode_name, essence, in_chat, in_context
-from editors.request import EditRequest, Wording
+from editors.internals.tokens import TokenRow, encode_name, essence, in_context
+from editors.request import EditRequest
 from editors.values.columns import Column, asked, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
+from editors.values.kept_prompts import ABOUT, ABOUT_IN_CHAT, with_kept
 from editors.values.search import FactRows, Value, mean_loss, optimise
 from infra.errors import EditError
-from infra.lm.chat import chat_template, has_template
-from infra.lm.language_model import LanguageModel
-from infra.lm.question import Question
+from infra.lm.chat import chat_template
 
 DEPTH = 0.37
 """Layer by default, over the depth: 11 of SmolLM2-135M's 30."""
-ABOUT = (
-    "{} is",
-    "{} was",
-    "{} has",
-    "{} is known for",
-    "{} has been",
-    "The name {} refers to",
-)
-"""Prompts about a subject whose continuation by the base is to stay. They say little of any
-relation, so that what follows them does not stand against the edit."""
-ABOUT_IN_CHAT = ("Who or what is {}?",)
-"""The same as messages in a chat, where the tokenizer has a template."""
 MAX_TRAINED_ALIASES = 2
 """Other names of a subject that are among a value's contexts; it is in force at all of them."""
 
@@ -237,36 +224,10 @@ class Scoped:
 
     def _with_kept(self, base: Base, columns: Sequence[Column]) -> list[FactRows]:
         """The rows of the columns, with those that are to stay where these have a weight."""
-        if not self.config.values.kept_weight:
+        config = self.config
+        if not config.values.kept_weight:
             return [column.fact for column in columns]
-        in_chats = self.config.chat and has_template(base.tokenizer)
-        prompts = [
-            _Prompt.of(template, column.requests[0].subject, chat=chat)
-            for column in columns
-            for chat, templates in ((False, ABOUT), (True, ABOUT_IN_CHAT if in_chats else ()))
-            for template in templates
-        ]
-        questions = [
-            Question(
-                id="",
-                prompt=prompt.text.text,
-                chat=prompt.chat,
-                greedy=True,
-                past_ends=True,
-                max_new_tokens=self.config.kept_tokens,
-            )
-            for prompt in prompts
-        ]
-        answers = LanguageModel(base.model, base.tokenizer).ask(questions)
-        rows = [
-            prompt.row(base.tokenizer, answer.greedy_ids)
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
-        each = len(rows) // max(1, len(columns))
-        return [
-            replace(column.fact, kept=tuple(rows[i * each : (i + 1) * each]))
-            for i, column in enumerate(columns)
-        ]
+        return with_kept(base, columns, tokens=config.kept_tokens, chat=config.chat)
 
     def _columns(
         self, base: Base, requests: Sequence[EditRequest], refused: dict[str, str]
@@ -346,26 +307,3 @@ def _row(tokenizer: Any, request: EditRequest, context: str, end: tuple[int, ...
             "or does not know one of its characters"
         )
     return replace(row, ids=row.ids + end, num_target=row.num_target + len(end))
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """A prompt about a subject that is to stay."""
-
-    text: Wording
-    chat: bool
-    """Whether it is a user's message in a chat."""
-
-    @classmethod
-    def of(cls, template: str, subject: str, *, chat: bool) -> _Prompt:
-        """The prompt of a template with `{}` in place of the subject."""
-        at = template.index("{}")
-        return cls(Wording(template.replace("{}", subject), (at, at + len(subject))), chat)
-
-    def row(self, tokenizer: Any, own: Sequence[int]) -> TokenRow:
-        """The prompt and what the base says behind it."""
-        if self.chat:
-            row = in_chat(tokenizer, self.text, "")
-        else:
-            row = encode(tokenizer, self.text.text, self.text.subject_span)
-        return replace(row, ids=(*row.ids, *own), num_target=len(own))

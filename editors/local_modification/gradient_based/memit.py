@@ -32,6 +32,7 @@ from editors.statistics.fisher import fisher
 from editors.statistics.key_moments import Statistics, fit
 from editors.values.columns import Column, columns_of, contradictions, even_parts, reports_of
 from editors.values.config import ValueConfig, check_range
+from editors.values.kept_prompts import ABOUT, ABOUT_IN_CHAT, with_kept
 from editors.values.search import Value, mean_loss, optimise
 from infra.distributed.group import share
 from infra.errors import ConfigError, ModelError
@@ -72,6 +73,9 @@ class MemitConfig:
     tokenizer's template for chats. They raise what is known in a chat; but a change of weights that
     is to serve them all serves the prompt less, and changes other chats, whose tokens are not in
     the statistics that hold ordinary text."""
+    kept_tokens: int = 6
+    """Where what the base says of the subject is to stay (`values.kept_weight`): tokens of its
+    continuation of each prompt. 1 to 100."""
     values: ValueConfig = field(default_factory=ValueConfig)
     """The search for values."""
     chunk: int = 64
@@ -97,6 +101,7 @@ class MemitConfig:
         check_range(kind, "min_leverage", self.min_leverage, 0, 1e9)
         check_range(kind, "num_prefixed", self.num_prefixed, 0, len(STARTERS))
         check_range(kind, "context_tokens", self.context_tokens, 1, 100)
+        check_range(kind, "kept_tokens", self.kept_tokens, 1, 100)
         check_range(kind, "chunk", self.chunk, 1, 4096)
         check_range(kind, "statistics_tokens", self.statistics_tokens, 1, math.inf)
         check_range(kind, "fisher_tokens", self.fisher_tokens, 0, 1e9)
@@ -210,6 +215,8 @@ class Memit:
             "values": asdict(config.values),
             "metric": metric,
         }
+        if config.values.kept_weight:
+            content["about"] = [ABOUT, ABOUT_IN_CHAT, config.kept_tokens]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _content(self, request: EditRequest) -> list[Any]:
@@ -246,6 +253,9 @@ class Memit:
         columns = self._columns(base, group, {})
         layer = self.layers(base.architecture)[-1]
         facts = [column.fact for column in columns]
+        if self.config.values.kept_weight:
+            tokens, chat = self.config.kept_tokens, self.config.wordings
+            facts = with_kept(base, columns, tokens=tokens, chat=chat)
         found = optimise(
             base.architecture,
             facts,

@@ -23,7 +23,6 @@ from editors.external_memory.extension_based.errata import (
     ErrataEditor,
     ErratumValueConfig,
 )
-from editors.external_memory.extension_based.scoped import ABOUT
 from editors.request import EditRequest
 from infra.errors import ConfigError, ModelError
 from infra.lm.language_model import LanguageModel
@@ -95,24 +94,6 @@ def test_facts_do_not_depend_on_each_other(llama: Any, tokenizer: Any) -> None:
     torch.testing.assert_close(
         one.errata[0].value_D, all_of_them.errata[2].value_D, rtol=1e-4, atol=1e-4
     )
-
-
-def test_what_the_base_says_otherwise_is_held(llama: Any, tokenizer: Any) -> None:
-    """With a weight on it, the drift from what the base says of a subject without the token is
-    smaller."""
-    base = Base(llama, tokenizer, "base")
-    item = [request("Neymar plays for", "Neymar", "Paris")]
-    drifts = []
-    for weight in (0.0, 100.0):
-        delta = propose(make(kept_weight=weight, steps=60), EditorCall(base), item).delta
-        changed = delta.tokenizer(tokenizer)
-        texts = [template.replace("{}", "Neymar") for template in ABOUT]
-        own = [last_logp(llama, tokenizer, text) for text in texts]
-        with delta.applied(llama):
-            new = [last_logp(llama, changed, text) for text in texts]
-        pairs = zip(own, new, strict=True)
-        drifts.append(sum(float((a.exp() * (a - b)).sum()) for a, b in pairs))
-    assert drifts[1] < 0.85 * drifts[0]
 
 
 def test_answers_through_files(llama: Any, tokenizer: Any, tmp_path: Path) -> None:
