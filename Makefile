@@ -13,8 +13,9 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
+# Two at a time: most of them run a Ray of their own, or wait.
 slow: browser
-	$(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile --durations 25
 
 # A headless Chromium for the test of the report page: the machine's, else one that is installed.
 browser: $(READY)
