@@ -195,7 +195,7 @@ class RayRunner:
     ) -> Any:
         """Call `work` in `size` new processes of the cluster, by Ray Train; return the result of
         rank 0."""
-        from infra.distributed.train_group import run_train_group  # imports pandas: a second
+        from infra.distributed.train_group import run_train_group  # slow to import
 
         self._pool.end()  # its actors hold the CPUs that the group needs
         return run_train_group(

@@ -56,8 +56,9 @@ class _Rank:
         job, worker, group = self.job, self.worker, self.group
         corpora = self._of_first(job.unfitted)
         parts = self._of_first(lambda: job.unfitted_parts(corpora))
-        for _ in self._each("statistics", [(EditWorker.fit, *part) for part in parts]):
-            pass
+        meter = self._meter("statistics", len(parts))
+        for _ in self._each([(EditWorker.fit, *part) for part in parts]):
+            meter.add(1)
         if group.rank == 0:
             for corpus in corpora:
                 worker.merge(corpus)
@@ -67,10 +68,9 @@ class _Rank:
         groups = [(EditWorker.find_values, requests) for requests in work.groups]
         total = len(work.requests) - len(work.refused)
         left = sum(map(len, work.groups))
-        meter = self._meter("values", total, found=total - left, unit="edits") if groups else None
-        for (_, requests), quality in self._each("", groups):
-            if meter is not None:
-                meter.add(len(requests), **quality)
+        meter = self._meter("values", total, found=total - left, unit="edits")
+        for (_, requests), quality in self._each(groups):
+            meter.add(len(requests), **quality)
         group.any(False)  # the values are there
         if job.sharded:
             counts = worker.solve(work)
@@ -78,11 +78,8 @@ class _Rank:
         peaks = group.gather([peak_bytes()])
         return worker.solve(work) | {PEAKS: [peak_bytes(), *peaks[1:]]} if group.rank == 0 else {}
 
-    def _each(
-        self, phase: str, tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def _each(self, tasks: Sequence[tuple[Any, ...]]) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Do all tasks; yield each with its result, on every rank and in their order."""
-        meter = self._meter(phase, len(tasks)) if phase and tasks else None
         width = 1 if self.job.sharded else self.group.size
         for start in range(0, len(tasks), width):
             now = tasks[start : start + width]
@@ -92,10 +89,7 @@ class _Rank:
                 while self.group.any(False):  # others are at work
                     pass
                 own = self.group.gather(own)
-            for task, result in zip(now, own, strict=True):
-                if meter is not None:
-                    meter.add(1)
-                yield task, result
+            yield from zip(now, own, strict=True)
 
     def _keep_step(self, _phase: str, _done: int, _total: int) -> None:
         """Meet the other ranks, one of which may have nothing to do."""
