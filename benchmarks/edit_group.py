@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="The edit stage by a group of processes.")
     parser.add_argument("--facts", type=int, default=16, help="how many are edited")
     parser.add_argument("--chunk", type=int, default=4, help="facts in a group of values, at most")
     parser.add_argument("--tokens", type=int, default=4096, help="of the statistics")
@@ -134,7 +134,7 @@ def inputs(options: argparse.Namespace, place: Path, size: int) -> EditInputs:
 
 
 def difference(delta: Delta, other: Delta) -> str:
-    """The greatest difference of two deltas, over the greatest number of the other's weight."""
+    """The greatest difference of two deltas, over the largest number of a weight's change."""
     if delta.digest == other.digest:
         return "nothing"
     pairs = [
