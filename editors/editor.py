@@ -152,6 +152,8 @@ class Editor(Protocol):
     (`Part.in_checkpoint`)."""
     low_rank: ClassVar[bool]
     """Whether its deltas are of low rank, so that a LoRA adapter holds them."""
+    shardable: ClassVar[bool]
+    """Whether it edits a model whose weights are spread over the processes of `Base.group`."""
     Config: ClassVar[type[Any]]
     """Its settings, a frozen dataclass; the editor is made with one."""
     Fitted: ClassVar[type[Any] | None]

@@ -118,3 +118,7 @@ def _fail(kind: str, said: str, code: int) -> NoReturn:
     with suppress(OSError):
         say(f"{kind}: {line(said)}", file=sys.stderr)
     raise SystemExit(code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from infra.models.loading import dtype_name
 from infra.models.public_names import check_hub_id
 from infra.settings import nearest, read_toml, validate
 from infra.storage.names import check_name
-from pipeline.edit.config import EditConfig, make_editor, paragraphs
+from pipeline.edit.config import EditConfig, check_group, make_editor, paragraphs
 from pipeline.evaluate.capability.measure import require_harness
 from pipeline.evaluate.capability.tasks import below, read_tasks
 from pipeline.evaluate.config import EvaluateConfig, read_text
@@ -238,6 +238,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
     )
     for place, lane in config.edit.lanes.items():
         make_editor(lane, place)  # refuses bad settings now, not hours later at the edit stage
+    check_group(config.edit, config.model.device)
     paragraphs(config.edit)
     read_text(config.evaluate)
     if config.relations is not None:

@@ -19,6 +19,7 @@ from discovery.snapshot.output import Snapshot
 from discovery.snapshot.stage import SnapshotInputs, snapshot
 from discovery.trust.policy import standings
 from infra.errors import ConfigError
+from infra.execution.torchrun_runner import TORCHRUN
 from infra.lm.inference import ServedModel
 from infra.models.loading import ModelRef, locate
 from infra.storage.artifact import Artifact
@@ -44,10 +45,14 @@ from pipeline.stages import STAGES
 def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     """Make every edition in order, each up to the stage `until`; `run.end` is given each output.
 
+    Raises ConfigError at once where the group of processes that `edit` asks for can never work.
     The base model passes its preflight before anything is read (`pipeline/preflight`), unless the
     run stops before a model is asked. Raises ModelError for one that does not pass, and GateError
     at the first edition whose gate fails; later editions are not begun.
     """
+    edit = run.config.edit
+    if edit.in_group or run.runner.name == TORCHRUN:
+        run.runner.require_group(edit.workers, edit.resources(run.config.model.device))
     if any(run.workspace.find("crawl", e.version) is None for e in run.config.editions):
         for source in run.config.sources:  # a secret that is missing is known before a model loads
             source.filled(f"source {source.name}")
@@ -59,7 +64,7 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
     if STAGES.index(until) >= STAGES.index("probe"):
         passed = preflight(
             base,
-            edit=run.config.edit,
+            edit=edit,
             compute=run.config.model.compute,
             system=run.config.serve.system,
             cache=run.workspace.root / "cache",

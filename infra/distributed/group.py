@@ -7,12 +7,18 @@ process alone, which needs no process group of torch.distributed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+from infra.errors import ConfigError
+
+TIMEOUT_S = 300.0
+"""Seconds after which a collective fails: a rank has died, or hangs."""
 
 T = TypeVar("T")
 
@@ -125,6 +131,31 @@ class DistributedGroup:
         by_rank: list[list[T]] = [[] for _ in range(self.size)]
         distributed.all_gather_object(by_rank, list(items))
         return [item for part in by_rank for item in part]
+
+
+def local_device(device: str) -> torch.device:
+    """This process's device in a group: `cpu`, or for `cuda` the GPU numbered LOCAL_RANK, which
+    becomes the current one.
+
+    Raises ConfigError in a process that no launcher of groups started, and for a device that the
+    machine does not have.
+    """
+    missing = sorted({"RANK", "WORLD_SIZE", "LOCAL_RANK"} - os.environ.keys())
+    if missing:
+        raise ConfigError(
+            f"no group of processes ({', '.join(missing)} not set). Start this with torchrun or "
+            "Ray Train."
+        )
+    if device == "cpu":
+        return torch.device("cpu")
+    index = int(os.environ["LOCAL_RANK"])
+    if device != "cuda" or index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device={device!r} for the process {index} of this machine, which has "
+            f"{torch.cuda.device_count()} GPUs. Give `cuda` and a GPU for each, or `cpu`."
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def share(items: Sequence[T], group: Group) -> list[T]:

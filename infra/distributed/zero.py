@@ -20,12 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from infra.distributed.group import DistributedGroup
+from infra.distributed.group import TIMEOUT_S, DistributedGroup, local_device
 from infra.errors import ConfigError
 from infra.models.loading import load
 
-TIMEOUT_S = 300.0
-"""Seconds after which a collective fails, since a rank must have died."""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """Dtypes that a model can be sharded in. DeepSpeed silently turns float64 into float32."""
 
@@ -64,7 +62,9 @@ def load_sharded(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype={dtype} cannot be sharded; choose one of {DTYPES}.")
-    where = _device(device)
+    where = local_device(device)
+    if device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
     with _process_group(where, timeout_s):
         from deepspeed import initialize
         from transformers.integrations import HfDeepSpeedConfig
@@ -107,27 +107,6 @@ def gathered(parameters: Iterable[Tensor | None], *, write: bool = False) -> Ite
 def whole_shape(parameter: Tensor) -> tuple[int, ...]:
     """Shape of the whole weight, whether or not it is sharded."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
-
-
-def _device(device: str) -> torch.device:
-    """Make this process's device the current one, and return it. Raises ConfigError."""
-    missing = sorted({"RANK", "WORLD_SIZE", "LOCAL_RANK"} - os.environ.keys())
-    if missing:
-        raise ConfigError(
-            f"no group of processes to shard over ({', '.join(missing)} not set). Start this with "
-            "torchrun or Ray Train."
-        )
-    if device == "cpu":
-        os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
-        return torch.device("cpu")
-    index = int(os.environ["LOCAL_RANK"])
-    if device != "cuda" or index >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device={device!r} for the process {index} of this machine, which has "
-            f"{torch.cuda.device_count()} GPUs. Give `cuda` and a GPU for each, or `cpu`."
-        )
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
 
 
 @contextmanager

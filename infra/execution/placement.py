@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from infra.execution.runner import Resources
@@ -34,6 +34,21 @@ def no_room(nodes: Iterable[Node], needs: Resources) -> str:
     )
     has = "no node is alive" if largest is None else f"the largest node has {_given(largest)}"
     return f"a worker needs {wanted} and {has}"
+
+
+def no_room_for_group(nodes: Sequence[Node], needs: Resources, size: int) -> str:
+    """A sentence for a cluster whose nodes cannot hold a group of `size` workers at once; empty
+    where they can."""
+    room = num_fitting(nodes, needs)
+    if size <= room:
+        return ""
+    if not room:
+        return f"edit.workers = {size}: {no_room(nodes, needs)}. Lower `threads` in [edit]."
+    wanted = _amounts(needs.num_cpus, needs.num_gpus)
+    return (
+        f"edit.workers = {size}, which work at once, and there is room for {room} that need "
+        f"{wanted} each. Set at most {room}, or give the address of a larger cluster."
+    )
 
 
 def _num_on(node: Node, needs: Resources) -> int:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
 
-from infra.errors import StageError
+from infra.distributed.group import TIMEOUT_S
+from infra.errors import ConfigError, StageError
+from infra.execution.placement import no_room_for_group
 from infra.execution.ray_address import no_ray, require_reachable
 from infra.execution.ray_dispatch import run_in_order
-from infra.execution.ray_pool import Pool, first_line
-from infra.execution.runner import InProcessRunner, Resources, Runner
+from infra.execution.ray_pool import Pool, first_line, live_nodes
+from infra.execution.runner import InProcessRunner, Resources, Runner, with_threads
 from infra.execution.signals import deferred_signals
+from infra.execution.torchrun_runner import TORCHRUN, torchrun_runner
 from infra.execution.watchdog import watched
 from infra.http.limits.rate_limit import RateLimit
 from infra.http.limits.ray_rate_limit import RayRateLimit
@@ -35,13 +39,18 @@ def runner_at(address: str | None) -> Iterator[Runner]:
     """The runner for a `--ray-address`. Inside the `with` it is connected to Ray.
 
     address  `local` or None starts Ray on this machine, which ends with this process, however it
-             ends; `none` runs in this process without Ray; anything else is the address of a
-             running cluster
+             ends; `none` runs in this process without Ray, and `torchrun` in rank 0 of those that
+             torchrun started; anything else is the address of a running cluster
 
-    Raises StageError where Ray cannot be started or reached.
+    Raises StageError where Ray cannot be started or reached, ConfigError for `torchrun` in a
+    process that it did not start.
     """
     if address == "none":
         yield InProcessRunner()
+        return
+    if address == TORCHRUN:
+        with torchrun_runner() as runner:
+            yield runner
         return
     place = address or "local"
     if place != "local":
@@ -180,6 +189,29 @@ class RayRunner:
         finally:
             if not whole:  # tasks may be left on them
                 self._pool.end()
+
+    def group(
+        self, work: Callable[[], Any], *, size: int, resources: Resources, folder: Path
+    ) -> Any:
+        """Call `work` in `size` new processes of the cluster, by Ray Train; return the result of
+        rank 0."""
+        from infra.distributed.train_group import run_train_group  # slow to import
+
+        self._pool.end()  # its actors hold the CPUs that the group needs
+        return run_train_group(
+            partial(with_threads, work, resources.num_cpus),
+            size=size,
+            num_cpus=resources.num_cpus,
+            num_gpus=resources.num_gpus,
+            folder=folder,
+            timeout_s=TIMEOUT_S,
+        )
+
+    def require_group(self, size: int, resources: Resources) -> None:
+        """Raise ConfigError for a group that this Ray has no room for, where no node may join."""
+        fault = no_room_for_group(live_nodes(), resources, size)
+        if fault and not self._pool.may_grow:
+            raise ConfigError(fault)
 
 
 def _stage_error(error: RayError) -> StageError:

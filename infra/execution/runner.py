@@ -10,8 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
+from infra.errors import ConfigError
 from infra.http.limits.rate_limit import LocalRateLimit, RateLimit
 
 
@@ -31,7 +33,7 @@ class Runner(Protocol):
     """Maps shards to results, by workers that are built once a process."""
 
     name: str
-    """For records: `in-process` or `ray`."""
+    """For records: `in-process`, `ray` or `torchrun`."""
 
     def map(
         self,
@@ -50,6 +52,26 @@ class Runner(Protocol):
         shard may run a second time, so workers must be idempotent. An exception of a worker or of
         the iterator `shards` is raised here, and no further shard starts.
         """
+        ...
+
+    def group(
+        self, work: Callable[[], Any], *, size: int, resources: Resources, folder: Path
+    ) -> Any:
+        """Call `work` in `size` processes at once, which are torch.distributed's default process
+        group; return the result of rank 0.
+
+        work    picklable; it may be called again in new processes after one has died, so it must be
+                idempotent
+        folder  directory that all processes see, which is there for a while; a runner may keep
+                files of a few bytes in it
+
+        Raises the error of ours that a process raised, and StageError where a process dies or does
+        not answer in time.
+        """
+        ...
+
+    def require_group(self, size: int, resources: Resources) -> None:
+        """Raise ConfigError where this runner can never call a group of `size` processes."""
         ...
 
     def rate_limit(self) -> RateLimit:
@@ -95,8 +117,33 @@ class InProcessRunner:
             yield worker(shard)
             del shard  # the next one may be large too
 
+    def group(
+        self, work: Callable[[], Any], *, size: int, resources: Resources, folder: Path
+    ) -> NoReturn:
+        """Raise ConfigError: this process is none of a group."""
+        raise no_group(size)
+
+    def require_group(self, size: int, resources: Resources) -> None:
+        """Raise ConfigError for a group of more than this process."""
+        if size > 1:
+            raise no_group(size)
+
+
+def no_group(size: int) -> ConfigError:
+    """The error for a group where there is one process."""
+    return ConfigError(
+        f"edit.workers = {size}, and --ray-address none is one process without a group. Use Ray, "
+        f"or run `torchrun --nproc-per-node {size} -m jobs.cli run ... --ray-address torchrun`."
+    )
+
 
 def set_threads(num_threads: int) -> None:
     """Set the number of torch's threads, if torch has been imported in this process."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(num_threads)
+
+
+def with_threads(work: Callable[[], Any], num_threads: int) -> Any:
+    """Call `work` with so many of torch's threads."""
+    set_threads(num_threads)
+    return work()

@@ -27,6 +27,14 @@ RayOption = Annotated[
         "alone, anything else is the address of a running Ray cluster."
     ),
 ]
+RunAddressOption = Annotated[
+    str,
+    typer.Option(
+        help="Where the work runs: `local` starts Ray on this machine, `none` uses this process "
+        "alone, `torchrun` the processes that torchrun started, anything else is the address of a "
+        "running Ray cluster."
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON value and nothing else.")
 ]

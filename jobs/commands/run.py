@@ -12,7 +12,7 @@ import typer
 from infra.display import Terminal, line, say, say_json
 from infra.errors import ConfigError, CorrigendaError
 from infra.secrets.masks import mask_message
-from jobs.commands.options import ConfigOption, JsonOption, RayOption, VerboseOption
+from jobs.commands.options import ConfigOption, JsonOption, RunAddressOption, VerboseOption
 
 
 def run(
@@ -29,7 +29,7 @@ def run(
         int | None,
         typer.Option(help="How many new facts one release may write, instead of the config's."),
     ] = None,
-    ray_address: RayOption = "local",
+    ray_address: RunAddressOption = "local",
     until: Annotated[
         str,
         typer.Option(
@@ -68,6 +68,7 @@ def run(
     What is finished stays: after an interruption, run the same command again.
     """
     from infra.execution.ray_runner import runner_at
+    from infra.execution.torchrun_runner import TORCHRUN, serve_torchrun
     from infra.models.library import quiet_transformers
     from infra.storage.workspace import Workspace
     from jobs.terminal.edition import print_edition, print_next
@@ -79,6 +80,8 @@ def run(
     from pipeline.run import Run
     from pipeline.stages import STAGES
 
+    if ray_address == TORCHRUN and serve_torchrun():
+        return
     if until not in STAGES:
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
     given = {"workspace": workspace, "model.name": model, "plan.max_edits": max_edits}

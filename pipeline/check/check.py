@@ -75,7 +75,10 @@ def check(given: Checked) -> Iterator[Part]:
     model = check_model(config, place.root / "cache")
     yield model
     cluster = check_cluster(
-        given.address, config.model.compute.resources, edit_threads=config.edit.threads
+        given.address,
+        config.model.compute.resources,
+        edit_needs=config.edit.resources(config.model.device),
+        edit_group=config.edit.workers if config.edit.in_group else 0,
     )
     yield cluster
     contents = [source.content for source in sources]

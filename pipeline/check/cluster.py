@@ -8,8 +8,9 @@ import torch
 
 from infra.errors import StageError
 from infra.execution.capacity import num_cpus
+from infra.execution.placement import Node, no_room_for_group
 from infra.execution.ray_address import require_reachable
-from infra.execution.runner import Resources
+from infra.execution.runner import Resources, no_group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +27,14 @@ class ClusterCheck:
     """What would stop a run, one line each."""
 
 
-def check_cluster(address: str, needs: Resources, *, edit_threads: int) -> ClusterCheck:
+def check_cluster(
+    address: str, needs: Resources, *, edit_needs: Resources, edit_group: int = 0
+) -> ClusterCheck:
     """Look at this machine, or connect to the address of a cluster; no Ray is started.
 
-    needs         what a worker of the probe and evaluate stages needs of a machine
-    edit_threads  CPUs that the worker of the edit stage needs
+    needs       what a worker of the probe and evaluate stages needs of a machine
+    edit_needs  what a worker of the edit stage needs
+    edit_group  processes of the group that edits; 0 where none does
     """
     if address not in ("local", "none"):
         stops: tuple[str, ...] = ()
@@ -46,7 +50,7 @@ def check_cluster(address: str, needs: Resources, *, edit_threads: int) -> Clust
     stops = ()
     if needs.num_gpus and not torch.cuda.is_available():
         stops = ('model.device asks for a GPU and this machine has none. Set device = "cpu".',)
-    threads = {"model": needs.num_cpus, "edit": edit_threads}
+    threads = {"model": needs.num_cpus, "edit": edit_needs.num_cpus}
     if address == "local":
         stops += tuple(
             f"{section}.threads = {number}: Ray starts no worker with more CPUs than the {cpus} of "
@@ -54,4 +58,9 @@ def check_cluster(address: str, needs: Resources, *, edit_threads: int) -> Clust
             for section, number in threads.items()
             if number > cpus
         )
+        here = Node(cpus=cpus, gpus=torch.cuda.device_count())
+        if not stops and (fault := no_room_for_group([here], edit_needs, edit_group)):
+            stops = (fault,)
+    elif edit_group:
+        stops += (str(no_group(edit_group)),)
     return ClusterCheck(address=address, cpus=cpus, workers=fit, stops=stops)

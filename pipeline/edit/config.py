@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from editors import EDITORS
 from infra.errors import ConfigError
+from infra.execution.runner import Resources
 from infra.files.digest import file_digest
 from infra.files.text import read_text_file
 from infra.settings import nearest, validate
@@ -52,10 +53,39 @@ class EditConfig(BaseModel):
     threads: int = Field(default=1, ge=1)
     """CPU threads of an editing worker. The result depends on it, for it sets the order in which
     floats are added."""
+    workers: int = Field(default=1, ge=1)
+    """Processes of the group that edits; 1 without `sharding` is no group: as many workers as there
+    is room for then find statistics and values. The result does not depend on it without
+    `sharding`."""
+    sharding: Literal["none", "zero3"] = "none"
+    """Whether each worker holds the whole model, or the workers hold a part each of its weights
+    (DeepSpeed ZeRO-3). The result with `zero3` is the same up to rounding."""
+    gpus_per_worker: float = Field(default=1.0, gt=0, le=64)
+    """GPUs of a worker, where `device` of [model] is `cuda`. A fraction lets several workers that
+    are no group share one."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings with the text's digest in place of its path, for fingerprints."""
-        return {**self.model_dump(mode="json"), "text": file_digest(text_path(self))}
+        """The settings with the text's digest in place of its path, for fingerprints; without those
+        that say where the work is done, unless the weights are sharded: rounding then depends on
+        the number of workers."""
+        where = {"workers", "sharding", "gpus_per_worker"}
+        settings = self.model_dump(mode="json", exclude=where)
+        if self.sharding != "none":
+            settings |= {"sharding": self.sharding, "workers": self.workers}
+        return {**settings, "text": file_digest(text_path(self))}
+
+    @property
+    def in_group(self) -> bool:
+        """Whether a group of processes edits."""
+        return self.workers > 1 or self.sharding != "none"
+
+    def resources(self, device: str) -> Resources:
+        """What one worker needs of a machine.
+
+        device  where the model runs: `cpu`, or `cuda` with or without a number
+        """
+        gpus = self.gpus_per_worker if device.startswith("cuda") else 0.0
+        return Resources(num_cpus=self.threads, num_gpus=gpus)
 
     @property
     def lanes(self) -> Mapping[str, EditConfig]:
@@ -79,6 +109,34 @@ def make_editor(config: EditConfig, place: str = "edit") -> Any:
         )
     editor = EDITORS[config.editor]
     return editor(validate(editor.Config, config.options, f"config [{place}.options]"))
+
+
+def check_group(config: EditConfig, device: str) -> None:
+    """Raise ConfigError where a group of processes cannot work with these settings.
+
+    device  where the model runs, as of [model]
+    """
+    if not config.in_group:
+        return
+    for place, lane in config.lanes.items():
+        if config.sharding != "none" and not EDITORS[lane.editor].shardable:
+            fit = ", ".join(name for name, editor in EDITORS.items() if editor.shardable)
+            raise ConfigError(
+                f"edit.sharding = {config.sharding!r}, and the editor {lane.editor!r} ({place}) "
+                f'needs whole weights. Set {place}.editor to one of {fit}, or sharding = "none".'
+            )
+    if device == "cpu":
+        return
+    if device != "cuda":
+        raise ConfigError(
+            f"model.device = {device!r} is one GPU, and edit.workers = {config.workers} processes "
+            'take one each. Set model.device = "cuda".'
+        )
+    if config.gpus_per_worker != round(config.gpus_per_worker):
+        raise ConfigError(
+            f"edit.gpus_per_worker = {config.gpus_per_worker:g}, and the processes of a group "
+            "cannot share a GPU. Set it to 1."
+        )
 
 
 def text_path(config: EditConfig) -> Path:

@@ -8,7 +8,6 @@ interrupted run and the next edition reuse both.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +19,9 @@ import pyarrow.parquet as pq
 from editors.deltas.delta import Delta
 from editors.request import EditRequest, Wording
 from infra.errors import EditError
-from infra.execution.runner import Resources, Runner
+from infra.execution.runner import Runner
 from infra.files.atomic import make_directory
-from infra.files.tensors import is_whole, save_tensors
+from infra.files.tensors import save_tensors
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef
 from infra.storage.identity import NO_IDENTITY
@@ -30,10 +29,9 @@ from infra.storage.stage_dir import SHARDS, StageDir
 from infra.telemetry.progress import Meter
 from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, paragraphs
+from pipeline.edit.group import PEAKS, EditGroup, greatest
 from pipeline.edit.output import DELTA, REPORT_SCHEMA, REPORTS, WEIGHTS, counts_of
-from pipeline.edit.worker import FIT_PARTS, EditJob, EditWorker, MakeEditWorker
-
-log = logging.getLogger(__name__)
+from pipeline.edit.worker import EditJob, EditWorker, MakeEditWorker
 
 
 class Editable(Protocol):
@@ -76,9 +74,10 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     """Write the delta, the edited weights in the base's dtype, and a report of each edit.
 
     Statistics and values are computed by as many workers as the runner has room for, the delta by
+    one; or all of it by a group of processes (`pipeline/edit/group.py`), where the settings ask for
     one. Where edits are in two lanes, the editor of each edits the same base, and their deltas are
-    joined. Returns counts: edits, edits by status, the delta's own counts and, of two lanes, the
-    edits that were made in each.
+    joined. Returns counts: edits, edits by status, the delta's own counts, of two lanes the edits
+    that were made in each, and of a group the greatest memory of each rank.
     """
     lanes = inputs.config.lanes
     parts = {
@@ -95,12 +94,14 @@ def edit(inputs: EditInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
         return _edit_lane(inputs, lanes[used[0]], inputs.edits, out.path, out, runner)
     made = {place: out.path / SHARDS / place for place in used}
     counts: dict[str, int] = {}
+    peaks: list[list[dict[str, int]]] = []
     for place, lane in zip(used, ("weights", "beside"), strict=True):
         make_directory(made[place])
         own = _edit_lane(inputs, lanes[place], parts[place], made[place], out, runner)
         counts[lane] = own["status"]["edited"]
+        peaks.append(own.get(PEAKS, []))
     joined = _join([*made.values()], Checkpoint(inputs.base.path), out)
-    return {**joined, "lanes": counts}
+    return {**joined, "lanes": counts, **greatest(peaks)}
 
 
 def _join(lanes: Sequence[Path], base: Checkpoint, out: StageDir) -> dict[str, Any]:
@@ -139,7 +140,11 @@ def _edit_lane(
         out=out.path,
         folder=folder,
     )
-    resources = Resources(num_cpus=config.threads, num_gpus=float(inputs.device.startswith("cuda")))
+    resources = config.resources(inputs.device)
+    if config.in_group:
+        place = out.path / SHARDS / "group"
+        make_directory(place)
+        return runner.group(EditGroup(job), size=config.workers, resources=resources, folder=place)
 
     def share_out(phase: str, tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
         meter = Meter(out.progress, phase, len(tasks))
@@ -150,8 +155,8 @@ def _edit_lane(
         return results
 
     if job.fits:
-        unfitted = [c for c in range(len(job.corpora)) if not _is_cached(job.statistics_path(c))]
-        parts = [(EditWorker.fit, c, i) for c in unfitted for i in range(FIT_PARTS)]
+        unfitted = job.unfitted()
+        parts = [(EditWorker.fit, *part) for part in job.unfitted_parts(unfitted)]
         share_out("statistics", parts)
         share_out("statistics merged", [(EditWorker.merge, c) for c in unfitted])
     [work] = share_out("requests sorted", [(EditWorker.prepare,)])
@@ -165,17 +170,6 @@ def _edit_lane(
             meter.add(len(group), **loss)
     [counts] = share_out("solve", [(EditWorker.solve, work)])
     return counts
-
-
-def _is_cached(cached: Path) -> bool:
-    """Whether a file of the cache is there and whole; one that is damaged is dropped, with a
-    line."""
-    if not cached.exists():
-        return False
-    if not (whole := is_whole(cached)):
-        log.warning("%s is damaged: it is made again", cached)
-        cached.unlink(missing_ok=True)
-    return whole
 
 
 def _requests(edits: Sequence[Editable]) -> tuple[tuple[EditRequest, ...], dict[str, str]]:

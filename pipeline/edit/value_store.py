@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 class ValueStore:
     """An `editors.editor.Store` on disk. Tensors added in one call are all kept or none is."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, writes: bool = True) -> None:
+        """
+        root    directory of the files
+        writes  whether this process keeps what is added; if not, another one is given the same
+        """
+        self.root, self.writes = root, writes
         self._files: dict[Path, Any] = {}
         """Files opened so far. Their names depend on their content, so none is ever outdated."""
         self._places: dict[str, Path] = {}
@@ -51,6 +55,8 @@ class ValueStore:
 
     def update(self, tensors: Mapping[str, Tensor], /) -> None:
         """Write the tensors into one new file."""
+        if not self.writes:
+            return
         name = hashlib.sha256(canonical_json(sorted(tensors))).hexdigest()[:32]
         whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         write_atomic(self.root / f"{name}.safetensors", lambda path: save_with_digest(whole, path))

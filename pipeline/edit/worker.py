@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 
 from editors import EDITORS
 from editors.base import Base
-from editors.editor import Corpus, EditorCall, EditReport, Work
+from editors.editor import Corpus, EditorCall, EditReport, Progress, Work, silent
 from editors.request import EditRequest, Wording
 from infra.files.atomic import Flush, write_atomic
 from infra.files.digest import digest_of
+from infra.files.tensors import is_whole
 from infra.models.checkpoint import Checkpoint
 from infra.models.loading import ModelRef, load
 from infra.storage.stage_dir import SHARDS, StageDir
@@ -24,6 +26,8 @@ from pipeline.edit.compose import keep
 from pipeline.edit.config import EditConfig, make_editor
 from pipeline.edit.output import REPORT_SCHEMA, REPORTS, counts_of
 from pipeline.edit.value_store import ValueStore
+
+log = logging.getLogger(__name__)
 
 FIT_PARTS = 4
 """Number of parts in which statistics are computed. The result depends on it, for it sets the order
@@ -61,6 +65,33 @@ class EditJob:
         """Whether the editor uses statistics."""
         return EDITORS[self.config.editor].Fitted is not None
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the model's weights are spread over the processes of a group."""
+        return self.config.sharding == "zero3"
+
+    @property
+    def dtype_digest(self) -> str:
+        """Identity of the base model in this dtype."""
+        return digest_of([self.base.digest, self.dtype])
+
+    def part_path(self, corpus: int, part: int) -> Path:
+        """File of the statistics of one part of a corpus, while not all parts are there."""
+        return self.folder / SHARDS / f"statistics-{corpus}-{part}.safetensors"
+
+    def unfitted(self) -> list[int]:
+        """Indices of the corpora whose statistics are not in the cache yet."""
+        if not self.fits:
+            return []
+        return [c for c in range(len(self.corpora)) if not _is_cached(self.statistics_path(c))]
+
+    def unfitted_parts(self, corpora: Sequence[int]) -> list[tuple[int, int]]:
+        """(corpus, part) of the parts of some corpora whose files are not there yet."""
+        every = ((corpus, part) for corpus in corpora for part in range(FIT_PARTS))
+        return [
+            (corpus, part) for corpus, part in every if not self.part_path(corpus, part).exists()
+        ]
+
     def statistics_path(self, corpus: int) -> Path:
         """Cache file of the statistics of one corpus, named by a digest of all they depend on."""
         spec = make_editor(self.config).fit_spec()
@@ -76,7 +107,9 @@ class MakeEditWorker:
 
     def __call__(self) -> EditWorker:
         """Load the model and return the worker."""
-        return EditWorker(self.job)
+        job = self.job
+        loaded = load(job.base.path, dtype=getattr(torch, job.dtype), device=job.device)
+        return EditWorker(job, Base(*loaded, digest=job.dtype_digest))
 
 
 class EditWorker:
@@ -85,12 +118,15 @@ class EditWorker:
     A task writes its result to a file before it returns, so doing a task twice does no harm.
     """
 
-    def __init__(self, job: EditJob) -> None:
-        self.job = job
+    def __init__(self, job: EditJob, base: Base, *, progress: Progress = silent) -> None:
+        """
+        base      the unedited model; where a group holds it, all its ranks do the same tasks, and
+                  rank 0 alone writes
+        progress  told how far a task is
+        """
+        self.job, self.base, self.progress = job, base, progress
         self.editor = make_editor(job.config)
-        loaded = load(job.base.path, dtype=getattr(torch, job.dtype), device=job.device)
-        self.base = Base(*loaded, digest=digest_of([job.base.digest, job.dtype]))
-        self.values = ValueStore(job.cache / "values")
+        self.values = ValueStore(job.cache / "values", writes=base.group.rank == 0)
 
     def __call__(self, task: tuple[Any, ...]) -> Any:
         """Do a task, (method, *arguments), and return the method's result."""
@@ -98,21 +134,20 @@ class EditWorker:
         return method(self, *arguments)
 
     def fit(self, corpus: int, part: int) -> None:
-        """Compute and write the statistics of one part of a corpus, unless the file exists.
+        """Compute and write the statistics of one part of a corpus.
 
         corpus  index into `EditJob.corpora`
         part    0 to `FIT_PARTS` - 1
         """
-        path = self._part(corpus, part)
-        if not path.exists():
-            texts = self.job.corpora[corpus]
-            piece = Corpus(texts, (part, FIT_PARTS), general=corpus == 0)
-            made = self.editor.fit(EditorCall(self.base), piece)
-            write_atomic(path, made.save, flush=Flush.CONTENT)
+        texts = self.job.corpora[corpus]
+        piece = Corpus(texts, (part, FIT_PARTS), general=corpus == 0)
+        made = self.editor.fit(EditorCall(self.base, progress=self.progress), piece)
+        if self.writes:
+            write_atomic(self.job.part_path(corpus, part), made.save, flush=Flush.CONTENT)
 
     def merge(self, corpus: int) -> None:
         """Merge the statistics of a corpus's parts, and write them into the cache."""
-        parts = [self.editor.Fitted.load(self._part(corpus, part)) for part in range(FIT_PARTS)]
+        parts = [self.editor.Fitted.load(self.job.part_path(corpus, i)) for i in range(FIT_PARTS)]
         whole = reduce(lambda one, other: one.merge(other), parts)
         write_atomic(self.job.statistics_path(corpus), whole.save, flush=Flush.CONTENT)
 
@@ -132,20 +167,25 @@ class EditWorker:
         Returns the stage's counts.
         """
         job, out = self.job, StageDir(self.job.out)
-        call = replace(
-            self._call(), progress=lambda phase, done, total: out.progress(done, total, phase)
-        )
-        proposal = self.editor.propose(call, work)
-        keep(proposal.delta, Checkpoint(job.base.path), job.folder)
+        if self.writes:
+            self.progress = lambda phase, done, total: out.progress(done, total, phase)
+        proposal = self.editor.propose(self._call(), work)
         lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
         rows = [asdict(report) for report in (*proposal.reports, *lost)]
         reports = pa.Table.from_pylist(rows, schema=REPORT_SCHEMA)
-        StageDir(job.folder).write_table(REPORTS, reports)
+        if self.writes:
+            keep(proposal.delta, Checkpoint(job.base.path), job.folder)
+            StageDir(job.folder).write_table(REPORTS, reports)
         return counts_of(reports, proposal.delta)
 
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes what it does."""
+        return self.base.group.rank == 0
+
     def _call(self) -> EditorCall[Any]:
-        """A call of the editor with the statistics of all corpora, without progress."""
-        return EditorCall(self.base, self._fitted(), self.values, relations=self.job.relations)
+        """A call of the editor with the statistics of all corpora."""
+        return EditorCall(self.base, self._fitted(), self.values, self.progress, self.job.relations)
 
     def _fitted(self) -> Any:
         """The statistics of all corpora, blended; None if the editor uses none."""
@@ -158,5 +198,13 @@ class EditWorker:
         )
         return general.blend(more[0], job.config.preserve_share) if more else general
 
-    def _part(self, corpus: int, part: int) -> Path:
-        return self.job.folder / SHARDS / f"statistics-{corpus}-{part}.safetensors"
+
+def _is_cached(cached: Path) -> bool:
+    """Whether a file of the cache is there and whole; one that is damaged is dropped, with a
+    line."""
+    if not cached.exists():
+        return False
+    if not (whole := is_whole(cached)):
+        log.warning("%s is damaged: it is made again", cached)
+        cached.unlink(missing_ok=True)
+    return whole

@@ -83,6 +83,7 @@ class ErrataEditor(Scoped):
 
     METHOD: ClassVar[str] = "erratum-3"
     in_checkpoint: ClassVar[bool] = True
+    shardable: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = ErrataConfig
 
     def __init__(self, config: ErrataConfig | None = None) -> None:

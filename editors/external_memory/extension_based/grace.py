@@ -117,6 +117,7 @@ class Grace:
     changes_weights: ClassVar[bool] = False
     in_checkpoint: ClassVar[bool] = False
     low_rank: ClassVar[bool] = False
+    shardable: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = GraceConfig
     Fitted: ClassVar[type[Any] | None] = KeySample
 

@@ -109,6 +109,7 @@ class Scoped:
     changes_weights: ClassVar[bool] = False
     in_checkpoint: ClassVar[bool] = False
     low_rank: ClassVar[bool] = False
+    shardable: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = ScopedConfig
     Fitted: ClassVar[type[Any] | None] = None
 

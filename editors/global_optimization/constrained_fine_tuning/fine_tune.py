@@ -64,6 +64,7 @@ class LocFtBf:
     changes_weights: ClassVar[bool] = True
     in_checkpoint: ClassVar[bool] = True
     low_rank: ClassVar[bool] = False
+    shardable: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = LocFtBfConfig
     Fitted: ClassVar[type[Any] | None] = None
 
@@ -208,6 +209,7 @@ class FtM(LocFtBf):
     changes_weights: ClassVar[bool] = True
     in_checkpoint: ClassVar[bool] = True
     low_rank: ClassVar[bool] = False
+    shardable: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = FtMConfig
 
 

@@ -114,6 +114,7 @@ class Memit:
     changes_weights: ClassVar[bool] = True
     in_checkpoint: ClassVar[bool] = True
     low_rank: ClassVar[bool] = True
+    shardable: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = MemitConfig
     Fitted: ClassVar[type[Any] | None] = Statistics
 

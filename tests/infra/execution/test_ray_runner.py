@@ -81,7 +81,7 @@ def test_a_dead_worker_comes_back(ray_runner: Runner, tmp_path: Path) -> None:
 def test_ray_and_this_process_make_the_same_release(
     ray_runner: Runner, world: Any, tmp_path: Path
 ) -> None:
-    """Every stage of both editions, byte for byte."""
+    """Every stage of both editions, byte for byte; on Ray a group of two processes edits."""
     from infra.storage.workspace import Workspace
     from pipeline.config import load_config
     from pipeline.flow import run_editions
@@ -89,12 +89,12 @@ def test_ray_and_this_process_make_the_same_release(
     from pipeline.stages import STAGES
 
     digests = []
-    for runner in (ray_runner, InProcessRunner()):
+    for runner, workers in ((ray_runner, 2), (InProcessRunner(), 1)):
         config = world()
         place = Workspace.at(str(tmp_path / runner.name))
         run_editions(
             Run(
-                config=load_config(config),
+                config=load_config(config, {"edit.workers": workers}),
                 config_dir=config.parent,
                 workspace=place,
                 runner=runner,
