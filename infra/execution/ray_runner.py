@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
 
 from infra.errors import StageError
+from infra.execution.node_versions import require_same_versions
 from infra.execution.ray_address import no_ray, require_reachable
 from infra.execution.ray_dispatch import run_in_order
 from infra.execution.ray_pool import Pool, first_line
@@ -38,7 +39,8 @@ def runner_at(address: str | None) -> Iterator[Runner]:
              ends; `none` runs in this process without Ray; anything else is the address of a
              running cluster
 
-    Raises StageError where Ray cannot be started or reached.
+    Raises StageError where Ray cannot be started or reached, and where a node of a cluster has
+    other versions.
     """
     if address == "none":
         yield InProcessRunner()
@@ -55,6 +57,8 @@ def runner_at(address: str | None) -> Iterator[Runner]:
             _connect(place, address)
         if begin:
             begin(_session_dir())
+        else:
+            require_same_versions()
         yield RayRunner(may_grow=not local)
 
 
