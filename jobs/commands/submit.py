@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from infra.display import Terminal, say, say_json, visible
 from infra.errors import StageError
 from infra.files.digest import digest_of
-from jobs.commands.options import ConfigOption, JsonOption
+from jobs.commands.options import ConfigOption, EditionOption, JsonOption, edition_day
 
 if TYPE_CHECKING:
     from jobs.submission.client import Job, JobsClient
@@ -40,6 +41,7 @@ def submit(
             help="Directory for output that all nodes see, instead of the config's.",
         ),
     ] = None,
+    edition: EditionOption = None,
     until: Annotated[
         str | None, typer.Option(help="Stop after this stage, as of `corrigenda run`.")
     ] = None,
@@ -82,24 +84,28 @@ def submit(
         submission_id,
     )
     from jobs.terminal.secrets import warn_of_secrets
-    from pipeline.config import load_config
+    from pipeline.config import Edition, load_config
+    from pipeline.due import job_day
 
     settings = load_config(config, {"workspace": workspace})
     warn_of_secrets(settings.sources)
     local = on_this_machine(address)
     files = job_files(config, settings)
+    day = job_day(settings, datetime.now(UTC), edition_day(edition))
+    version = settings.editions[-1].version if day is None else Edition(as_of=day).version
     words = [] if until is None else ["--until", until]
+    words += [] if day is None else ["--edition", day.isoformat()]
     program = PROGRAM if wheel is None else FROM_WHEEL
     entrypoint = run_command(program, config.name, settings, local=local, words=words)
     submission = Submission(
-        id=submission_id(settings),
+        id=submission_id(settings.line, version),
         entrypoint=entrypoint,
         environment=environment(
             local=local, wheel=wheel, requirements=requirements, variables=env or ()
         ),
         metadata={
             "line": settings.line,
-            "edition": settings.editions[-1].version,
+            "edition": version,
             "made_of": digest_of([digest_of_files(files), entrypoint, str(wheel)]),
         },
     )

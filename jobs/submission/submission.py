@@ -40,12 +40,12 @@ class Submission:
     """What is kept with the job: the line, the edition, and a digest of what it was made of."""
 
 
-def submission_id(config: Config) -> str:
-    """The id of the job that makes a config's editions: its line, and the last edition's version.
+def submission_id(line: str, version: str) -> str:
+    """The id of the job that makes the edition of a version, the last of its config, of a line.
 
     An attempt after one that failed or was cancelled has `-r1`, `-r2`... behind it.
     """
-    return f"{PREFIX}{config.line}-{config.editions[-1].version}"
+    return f"{PREFIX}{line}-{version}"
 
 
 def on_this_machine(address: str) -> bool:

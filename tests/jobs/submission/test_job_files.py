@@ -13,7 +13,6 @@ from jobs.submission.submission import (
     environment,
     on_this_machine,
     run_command,
-    submission_id,
 )
 from pipeline.config import Config, load_config
 
@@ -71,13 +70,6 @@ def test_what_is_too_large_or_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "data" / "people.csv").unlink()
     with pytest.raises(ConfigError, match=r"people\.csv: No such file"):
         job_files(config, settings)
-
-
-def test_one_edition_has_one_id(tmp_path: Path) -> None:
-    """The id is that of the line and the day, whatever else the config says."""
-    _, settings = write(tmp_path / "a")
-    _, others = write(tmp_path / "b", "[plan]\nmax_edits = 3\n")
-    assert submission_id(settings) == submission_id(others) == "corrigenda-mine-2026.11.23"
 
 
 def test_workspace_and_model_are_where_the_nodes_see_them(
