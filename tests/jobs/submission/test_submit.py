@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from ray_head import ray_head
 
 from infra.storage.workspace import Workspace
 
+ROOT = Path(__file__).parents[3]
 TABLE = "subject,relation,object,date\nNeymar,P54,Paris,2020-01-01\n"
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The address of a cluster of one node."""
-    with ray_head() as found:
+    """The address of a cluster of two nodes."""
+    with ray_head(workers=1) as found:
         yield found
 
 
@@ -80,6 +83,26 @@ def test_a_job_that_fails_and_its_next_attempt(
     assert code == 0 and f"{again} STOPPED" in " ".join(out.split())
     code, _, err = corrigenda("cancel", "corrigenda-none-1", "--address", address)
     assert code == 1 and err.count("\n") == 1 and "corrigenda-none-1" in err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_job_brings_its_wheel(address: str, corrigenda: Any, tmp_path: Path) -> None:
+    """What runs is the package of the wheel, and it finds itself on all nodes."""
+    wheel = tmp_path / "corrigenda-0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        for package in ("discovery", "editors", "infra", "jobs", "pipeline"):
+            for file in sorted((ROOT / package).rglob("*")):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    packed.write(file, file.relative_to(ROOT))
+        about = f"Metadata-Version: 2.1\nName: corrigenda\nVersion: {version('corrigenda')}\n"
+        packed.writestr("corrigenda-0.dist-info/METADATA", about)
+        packed.writestr("jobs/commands/__init__.py", 'print("out of the wheel")\n')
+    config = write(tmp_path, "packed")
+    words = ("submit", "-c", config, "--address", address, "--until", "crawl", "--wheel", wheel)
+    code, out, err = corrigenda(*words)
+    assert code == 0, out + err
+    assert "out of the wheel\n" in out
 
 
 @pytest.mark.slow
