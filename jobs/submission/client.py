@@ -27,7 +27,7 @@ from ray.job_submission import JobSubmissionClient
 from infra.errors import ConfigError, StageError
 from infra.execution.ray_pool import first_line
 from jobs.submission.files import copy_files
-from jobs.submission.submission import PREFIX, Submission, unpack_wheel
+from jobs.submission.submission import FILES, PREFIX, Submission, unpack_wheel
 
 CONNECT_S = 5.0
 """Longest time, in seconds, for the Jobs API to answer the first request."""
@@ -76,7 +76,8 @@ class JobsClient:
         self.address = address.rstrip("/")
         _require_jobs_api(self.address)
         logging.getLogger("ray").setLevel(logging.ERROR)
-        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)
+        for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         with self._faults(), _no_other_address(self.address):
             self._client = JobSubmissionClient(self.address)
 
@@ -87,12 +88,14 @@ class JobsClient:
         ConfigError for a wheel that is none.
         """
         with tempfile.TemporaryDirectory(prefix="corrigenda-job-") as folder:
-            directory, modules = Path(folder, "files"), Path(folder, "modules")
-            copy_files(files, directory)
-            environment = {**submission.environment, "working_dir": str(directory)}
+            modules = [Path(folder, FILES)]
+            copy_files(files, modules[0])
             if submission.wheel is not None:
-                found = unpack_wheel(submission.wheel, modules)
-                environment["py_modules"] = [str(path) for path in found]
+                modules += unpack_wheel(submission.wheel, Path(folder, "wheel"))
+            environment = {
+                **submission.environment,
+                "py_modules": [str(module) for module in modules],
+            }
             with self._faults():
                 self._client.submit_job(
                     entrypoint=submission.entrypoint,

@@ -23,8 +23,13 @@ PREFIX = "corrigenda-"
 """Begins the id of each of our jobs."""
 PROGRAM = "corrigenda"
 """The command, as it is installed on the nodes."""
-FROM_WHEEL = "python -c 'from jobs.cli import main; main()'"
+FROM_WHEEL = "python -P -c 'from jobs.cli import main; main()'"
 """The command where the package comes as a wheel, which brings no program."""
+
+FILES = "corrigenda_job"
+"""Name of the folder of a job's files. It travels as a module, not as Ray's working directory: two
+nodes on one machine would replace that under each other's processes."""
+_FIND_FILES = f"files=$(python -P -c 'import {FILES}; print(*{FILES}.__path__)')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +83,13 @@ def run_command(
 ) -> str:
     """The command line that makes a config's editions on the cluster that it runs in.
 
-    config_file  name of the config in the job's working directory
+    config_file  name of the config among the job's files
     local        whether the cluster is on this machine
     words        further options of `corrigenda run`
 
     Raises ConfigError for a workspace or a model that the job would not find.
     """
-    options = ["--config", config_file, "--ray-address", "auto", *words]
+    options = ["--ray-address", "auto", *words]
     workspace = place_on_nodes(config.workspace, "workspace", local=local)
     options += ["--workspace", workspace]
     name = config.model.name
@@ -94,7 +99,8 @@ def run_command(
             f"model.name = {name!r} is relative, and a job runs elsewhere. Give the absolute path "
             "of a directory that all nodes see."
         )
-    return f"{program} run {shlex.join(options)}"
+    config_path = f'"$files"/{shlex.quote(config_file)}'
+    return f"{_FIND_FILES} && {program} run --config {config_path} {shlex.join(options)}"
 
 
 def environment(

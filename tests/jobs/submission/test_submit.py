@@ -18,6 +18,7 @@ from ray_head import ray_head
 from infra.storage.workspace import Workspace
 
 ROOT = Path(__file__).parents[3]
+CODE = (".py", ".json", ".jsonl", ".txt", ".html", ".j2", ".md")
 TABLE = "subject,relation,object,date\nNeymar,P54,Paris,2020-01-01\n"
 
 
@@ -93,8 +94,9 @@ def test_a_job_brings_its_wheel(address: str, corrigenda: Any, tmp_path: Path) -
     with zipfile.ZipFile(wheel, "w") as packed:
         for package in ("discovery", "editors", "infra", "jobs", "pipeline"):
             for file in sorted((ROOT / package).rglob("*")):
-                if file.is_file() and "__pycache__" not in file.parts:
-                    packed.write(file, file.relative_to(ROOT))
+                name = file.relative_to(ROOT).as_posix()
+                if file.suffix in CODE and name != "jobs/commands/__init__.py":
+                    packed.write(file, name)
         about = f"Metadata-Version: 2.1\nName: corrigenda\nVersion: {version('corrigenda')}\n"
         packed.writestr("corrigenda-0.dist-info/METADATA", about)
         packed.writestr("jobs/commands/__init__.py", 'print("out of the wheel")\n')
