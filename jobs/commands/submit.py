@@ -12,7 +12,6 @@ from rich.table import Table
 
 from infra.display import Terminal, say, say_json, visible
 from infra.errors import StageError
-from infra.files.digest import digest_of
 from jobs.commands.options import ConfigOption, EditionOption, JsonOption, edition_day
 
 if TYPE_CHECKING:
@@ -72,6 +71,7 @@ def submit(
     all nodes see them. The same edition twice is one job: it is followed, not made again. One that
     failed is tried again. The exit code is that of the job.
     """
+    from infra.files.digest import digest_of, file_digest
     from jobs.submission.client import JobsClient
     from jobs.submission.files import digest_of_files, job_files
     from jobs.submission.submission import (
@@ -97,15 +97,18 @@ def submit(
     words += [] if day is None else ["--edition", day.isoformat()]
     program = PROGRAM if wheel is None else FROM_WHEEL
     entrypoint = run_command(program, config.name, settings, local=local, words=words)
+    surroundings = environment(local=local, requirements=requirements, variables=env or ())
+    brought = file_digest(wheel) if wheel is not None and wheel.is_file() else None
+    made_of = [digest_of_files(files), entrypoint, brought, surroundings.get("pip")]
     submission = Submission(
         id=submission_id(settings.line, version),
         entrypoint=entrypoint,
-        environment=environment(local=local, requirements=requirements, variables=env or ()),
+        environment=surroundings,
         wheel=wheel,
         metadata={
             "line": settings.line,
             "edition": version,
-            "made_of": digest_of([digest_of_files(files), entrypoint, str(wheel)]),
+            "made_of": digest_of(made_of),
         },
     )
     client = JobsClient(address)
@@ -180,7 +183,12 @@ def _submit_once(client: JobsClient, submission: Submission, files: dict[str, Pa
                 "files. Wait until it ends, or cancel it."
             )
     name = f"{submission.id}-r{len(attempts)}" if attempts else submission.id
-    client.submit(replace(submission, id=name), files)
+    try:
+        client.submit(replace(submission, id=name), files)
+    except StageError:
+        if name not in [job.id for job in client.attempts(submission.id)]:
+            raise
+        say(f"{name} was submitted by another process meanwhile", file=sys.stderr)
     return name
 
 

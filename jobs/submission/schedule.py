@@ -74,7 +74,7 @@ def local_job(
 
     Raises ConfigError for a config without a schedule, and for paths with line ends.
     """
-    program = shutil.which(PROGRAM, path=str(Path(sys.executable).parent)) or PROGRAM
+    program = shutil.which(PROGRAM, path=str(Path(sys.executable).absolute().parent)) or PROGRAM
     file = str(path.absolute())
     if not f"{file}{os.getcwd()}".isprintable():
         raise ConfigError(f"--config {file!r}: its path has a character that no line may have.")

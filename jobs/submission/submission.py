@@ -126,7 +126,7 @@ def environment(
             )
         values[name] = os.environ[name]
     if local:
-        values["PATH"] = f"{Path(sys.executable).parent}:${{PATH}}"
+        values["PATH"] = f"{Path(sys.executable).absolute().parent}:${{PATH}}"
     found: dict[str, Any] = {"env_vars": {**values, SUBMITTED_BY: version("corrigenda")}}
     if requirements is not None:
         found["pip"] = {"packages": _pinned(requirements)}
