@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from loopback import QuietHandler, on_loopback
 from ray_head import ray_head
 
 from infra.storage.workspace import Workspace
+from jobs.submission import submission
 
 ROOT = Path(__file__).parents[3]
 CODE = (".py", ".json", ".jsonl", ".txt", ".html", ".j2", ".md")
@@ -88,8 +90,41 @@ def test_a_job_that_fails_and_its_next_attempt(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
+def test_two_at_the_same_moment(address: str, corrigenda: Any, tmp_path: Path) -> None:
+    """Two processes that submit one edition at once have one job."""
+    words = ("submit", "--config", str(write(tmp_path, "both")), "--address", address, "--no-wait")
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", *words]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=100.0)[0] for process in running]
+    assert said == ["corrigenda-both-2026.11.23\n"] * 2
+    assert [process.returncode for process in running] == [0, 0]
+    code, out, _ = corrigenda("cancel", "corrigenda-both-2026.11.23", "--address", address)
+    assert code == 0 and "has ended" in out
+    _, out, _ = corrigenda("jobs", "--address", address, "--json")
+    assert len([job for job in json.loads(out) if "-both-" in job["id"]]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_nodes_without_the_program(
+    address: str, corrigenda: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that says what to do, instead of a shell's."""
+    monkeypatch.setattr(submission, "PROGRAM", "a-program-that-is-not-there")
+    code, _, err = corrigenda("submit", "-c", write(tmp_path, "bare"), "--address", address)
+    assert code == 1 and "the nodes have no program `corrigenda` on their PATH" in err
+    assert err.splitlines()[-1].startswith("StageError: job corrigenda-bare-2026.11.23: ")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_a_job_brings_its_wheel(address: str, corrigenda: Any, tmp_path: Path) -> None:
-    """What runs is the package of the wheel, and it finds itself on all nodes."""
+    """What runs is the package of the wheel, and it finds itself on all nodes; of a config with a
+    schedule it makes the edition of the day for which it was submitted."""
     wheel = tmp_path / "corrigenda-0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as packed:
         for package in ("discovery", "editors", "infra", "jobs", "pipeline"):
@@ -101,34 +136,34 @@ def test_a_job_brings_its_wheel(address: str, corrigenda: Any, tmp_path: Path) -
         packed.writestr("corrigenda-0.dist-info/METADATA", about)
         packed.writestr("jobs/commands/__init__.py", 'print("out of the wheel")\n')
     config = write(tmp_path, "packed")
+    days = "[[editions]]\nas_of = 2026-11-23\n"
+    config.write_text(config.read_text().replace(days, '[schedule]\ncron = "0 3 * * 1"\n'))
     words = ("submit", "-c", config, "--address", address, "--until", "crawl", "--wheel", wheel)
-    code, out, err = corrigenda(*words)
+    code, out, err = corrigenda(*words, "--edition", "2026-11-30")
     assert code == 0, out + err
-    assert "out of the wheel\n" in out
+    assert "out of the wheel\n" in out and "corrigenda-packed-2026.11.30" in err
+    assert Workspace.at(str(tmp_path / "ws")).find("crawl", "2026.11.30") is not None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("token", [None, "b" * 64], ids=["none", "wrong"])
-def test_a_token_that_is_refused(guarded: str, token: str | None) -> None:
+@pytest.mark.filterwarnings("default")
+def test_a_token_that_is_refused(corrigenda: Any) -> None:
     """Without a token, and with one that is not the cluster's, as when it has expired: one line."""
-    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
-    done = subprocess.run(
-        [sys.executable, "-c", "from jobs.cli import main; main()", "jobs", "--address", guarded],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "HOME": "/", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1 and not done.stdout
-    [line] = done.stderr.splitlines()
-    assert "refuses the token" in line and "RAY_AUTH_TOKEN" in line
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[str]:
-    """The address of a cluster that wants a token."""
-    with ray_head({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}) as found:
-        yield found
+    with ray_head({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}) as guarded:
+        code, _, err = corrigenda("jobs", "--address", guarded)
+        command = [sys.executable, "-c", "from jobs.cli import main; main()", "jobs"]
+        expired = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "b" * 64}
+        done = subprocess.run(  # Ray reads its mode once a process
+            [*command, "--address", guarded],
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "HOME": "/", **expired},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (code, done.returncode, done.stdout) == (1, 1, "")
+    for said in (err, done.stderr):
+        [line] = said.splitlines()
+        assert "refuses the token" in line and "RAY_AUTH_TOKEN" in line
 
 
 @pytest.mark.parametrize(
