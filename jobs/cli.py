@@ -23,6 +23,8 @@ from jobs.commands.init import init
 from jobs.commands.inspect import releases, status, why
 from jobs.commands.release import rollback
 from jobs.commands.run import run
+from jobs.commands.schedule import schedule
+from jobs.commands.submit import cancel, jobs, submit
 from jobs.commands.verify import verify
 
 app = typer.Typer(
@@ -36,6 +38,10 @@ app = typer.Typer(
 app.command(rich_help_panel="Begin")(init)
 app.command(rich_help_panel="Begin")(check)
 app.command(rich_help_panel="Make a release")(run)
+app.command(rich_help_panel="On a cluster, by a schedule")(submit)
+app.command(rich_help_panel="On a cluster, by a schedule")(jobs)
+app.command(rich_help_panel="On a cluster, by a schedule")(cancel)
+app.command(rich_help_panel="On a cluster, by a schedule")(schedule)
 app.command(rich_help_panel="Ask and understand")(ask)
 app.command(rich_help_panel="Ask and understand")(why)
 app.command(rich_help_panel="Look around")(status)

@@ -30,6 +30,7 @@ from pipeline.evaluate.capability.tasks import below, read_tasks
 from pipeline.evaluate.config import EvaluateConfig, read_text
 from pipeline.gate.bounds import GateConfig
 from pipeline.plan.config import PlanConfig
+from pipeline.schedule import ScheduleConfig
 from pipeline.serve import ServeConfig
 
 RETRY = "-without-culprits"
@@ -152,6 +153,8 @@ class Config(BaseModel):
     edit: EditConfig = EditConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
+    schedule: ScheduleConfig | None = None
+    """When editions are made, instead of `editions`; each then names its day itself."""
     editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),), min_length=1)
     """Releases to be made, in the order of their days; unset is one for today."""
 
@@ -230,6 +233,11 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
         if dotted == "model.name":
             table.pop("base_model", None)  # it is what the file's own model is called
     config = validate(Config, raw, f"config {path}")
+    if config.schedule is not None and "editions" in raw:
+        raise ConfigError(
+            f"config {path}: with [schedule] each edition names its day itself. Leave [[editions]] "
+            "or [schedule] out."
+        )
     config = config.model_copy(
         update={
             "edit": _below(path.parent, _served(config, path)),

@@ -47,8 +47,9 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
 
     Raises ConfigError at once where the group of processes that `edit` asks for can never work.
     The base model passes its preflight before anything is read (`pipeline/preflight`), unless the
-    run stops before a model is asked. Raises ModelError for one that does not pass, and GateError
-    at the first edition whose gate fails; later editions are not begun.
+    run stops before a model is asked. Raises ModelError for one that does not pass, GateError at
+    the first edition whose gate fails, where later ones are not begun, and StageError where another
+    run makes an edition of the line.
     """
     edit = run.config.edit
     if edit.in_group or run.runner.name == TORCHRUN:
@@ -59,6 +60,12 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
         if run.config.trust.revert_risk is not None:
             run.config.trust.revert_risk.filled("trust.revert_risk")
     base = locate(run.config.model.name, hub_id=run.config.model.base_model)
+    with run.workspace.sole_run(run.config.line):
+        _run_editions(run, base, until)
+
+
+def _run_editions(run: Run, base: ModelRef, until: str) -> None:
+    """Make every edition of a line of which no other run makes one."""
     run.workspace.remove_leftovers()
     remember(run.workspace.root, base)
     if STAGES.index(until) >= STAGES.index("probe"):

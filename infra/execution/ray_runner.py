@@ -18,6 +18,7 @@ from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTa
 
 from infra.distributed.group import TIMEOUT_S
 from infra.errors import ConfigError, StageError
+from infra.execution.node_versions import require_same_versions
 from infra.execution.placement import no_room_for_group
 from infra.execution.ray_address import no_ray, require_reachable
 from infra.execution.ray_dispatch import run_in_order
@@ -42,8 +43,8 @@ def runner_at(address: str | None) -> Iterator[Runner]:
              ends; `none` runs in this process without Ray, and `torchrun` in rank 0 of those that
              torchrun started; anything else is the address of a running cluster
 
-    Raises StageError where Ray cannot be started or reached, ConfigError for `torchrun` in a
-    process that it did not start.
+    Raises StageError where Ray cannot be started or reached, and where a node of a cluster has
+    other versions; ConfigError for `torchrun` in a process that it did not start.
     """
     if address == "none":
         yield InProcessRunner()
@@ -64,6 +65,8 @@ def runner_at(address: str | None) -> Iterator[Runner]:
             _connect(place, address)
         if begin:
             begin(_session_dir())
+        else:
+            require_same_versions()
         yield RayRunner(may_grow=not local)
 
 

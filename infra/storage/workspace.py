@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,24 @@ class Workspace:
         except OSError as error:
             raise refused(f"{stage} {version}", error, partial) from error
         return Artifact(final, record, made_now=True)
+
+    @contextmanager
+    def sole_run(self, line: str) -> Iterator[None]:
+        """Keep other runs of a line away while a block runs: each builds on the release before.
+
+        Raises StageError where another process runs one.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive_lock(self.root / f".{line}{LOCK}"))
+            except LockHeld:
+                raise StageError(
+                    f"line {line}: another run makes an edition of it in {self.root}. Wait until "
+                    "that has ended; one of a schedule that overlaps itself has to take less time."
+                ) from None
+            except OSError as error:
+                raise refused(f"line {line}", error, self.root) from error
+            yield
 
     def _while_unfinished(self, output: tuple[str, str] | None) -> AbstractContextManager[None]:
         """Keep other processes from finishing an output while a block runs; None is no output.

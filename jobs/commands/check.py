@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from infra.display import Terminal, say_json
-from jobs.commands.options import ConfigOption, JsonOption, RayOption
+from jobs.commands.options import ConfigOption, EditionOption, JsonOption, RayOption, edition_day
 
 
 def check(
@@ -18,6 +19,7 @@ def check(
         str | None,
         typer.Option("--workspace", "-w", help="Directory for output, instead of the config's."),
     ] = None,
+    edition: EditionOption = None,
     ray_address: RayOption = "local",
     as_json: JsonOption = False,
 ) -> None:
@@ -33,6 +35,7 @@ def check(
     from pipeline.check.check import Checked, faults_of_settings
     from pipeline.check.check import check as check_parts
     from pipeline.config import load_config
+    from pipeline.due import due_editions
 
     console = Terminal()
     wrong = faults_of_settings(config)
@@ -42,12 +45,15 @@ def check(
         console.print(Text(f"Settings of {config}", "bold"), soft_wrap=True)
     if not wrong:
         settings = load_config(config, {"workspace": workspace})
+        place = Workspace.at(settings.workspace)
+        due = due_editions(settings, place, datetime.now(UTC), edition_day(edition))
+        settings = due if due.editions else settings
         warn_of_secrets(settings.sources)
         quiet_transformers()
         given = Checked(
             config=settings,
             config_dir=config.parent.absolute(),
-            workspace=Workspace.at(settings.workspace),
+            workspace=place,
             address=ray_address,
         )
         for part in check_parts(given):

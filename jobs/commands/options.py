@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from infra.errors import ConfigError
 
 ConfigOption = Annotated[
     Path,
@@ -19,6 +22,13 @@ WorkspaceOption = Annotated[
 LineOption = Annotated[
     str | None,
     typer.Option(help="Which model line to look at, where the workspace has several."),
+]
+EditionOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Day of the edition to make, as 2026-11-23 or `today`, instead of the editions of "
+        "the config."
+    ),
 ]
 RayOption = Annotated[
     str,
@@ -41,3 +51,18 @@ JsonOption = Annotated[
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also print every count and every measured number.")
 ]
+
+
+def edition_day(given: str | None) -> date | None:
+    """The day of an `--edition`; None where there is none. Raises ConfigError for what is no
+    day."""
+    from pipeline.config import day_of
+
+    if given is None:
+        return None
+    try:
+        return date.today() if given == "today" else day_of(given)
+    except ValueError:
+        raise ConfigError(
+            f"--edition {given!r} is no day. Give one such as 2026-11-23, or `today`."
+        ) from None

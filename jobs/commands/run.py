@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infra.display import Terminal, line, say, say_json
 from infra.errors import ConfigError, CorrigendaError
 from infra.secrets.masks import mask_message
-from jobs.commands.options import ConfigOption, JsonOption, RunAddressOption, VerboseOption
+from jobs.commands.options import (
+    ConfigOption,
+    EditionOption,
+    JsonOption,
+    RunAddressOption,
+    VerboseOption,
+    edition_day,
+)
+
+if TYPE_CHECKING:
+    from pipeline.schedule import ScheduleConfig
 
 
 def run(
@@ -43,6 +54,7 @@ def run(
             "--replace", help="Discard output of other settings that has not been released."
         ),
     ] = False,
+    edition: EditionOption = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +76,7 @@ def run(
 ) -> None:
     """Read the sources, find what the model has wrong, correct it, check it, and release it.
 
-    All editions of the config are made, one after the other.
+    All editions of the config are made, one after the other; with a [schedule], those that are due.
     What is finished stays: after an interruption, run the same command again.
     """
     from infra.execution.ray_runner import runner_at
@@ -75,6 +87,7 @@ def run(
     from jobs.terminal.progress import StageWatch
     from jobs.terminal.secrets import warn_of_secrets
     from pipeline.config import load_config
+    from pipeline.due import due_editions
     from pipeline.flow import run_editions
     from pipeline.queries.summary import summarise
     from pipeline.run import Run
@@ -88,6 +101,11 @@ def run(
     settings = load_config(config, given)
     warn_of_secrets(settings.sources)
     place = Workspace.at(settings.workspace)
+    now = datetime.now(UTC)
+    settings = due_editions(settings, place, now, edition_day(edition))
+    if not settings.editions and settings.schedule is not None:
+        _say_nothing_due(settings.schedule, now, as_json=as_json)
+        return
     quiet_transformers()
     failure: CorrigendaError | None = None
     with (
@@ -125,6 +143,15 @@ def run(
     if failure is not None:
         say(f"{type(failure).__name__}: {line(mask_message(str(failure)))}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _say_nothing_due(schedule: ScheduleConfig, now: datetime, *, as_json: bool) -> None:
+    """Print that there is nothing to do, and when there will be."""
+    due = schedule.next_slot(now).isoformat(" ", "minutes")
+    if as_json:
+        say_json({"editions": [], "error": None, "next": due})
+    else:
+        say(f"nothing is due: the edition of the latest day is released. The next is due {due}.")
 
 
 def _commit() -> str | None:

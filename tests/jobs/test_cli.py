@@ -162,6 +162,7 @@ def test_help_groups_the_commands_by_what_one_wants_to_do(corrigenda: Any) -> No
         "init": "Begin",
         "check": "Begin",
         "run": "Make a release",
+        **dict.fromkeys(("submit", "jobs", "cancel", "schedule"), "On a cluster, by a schedule"),
         **dict.fromkeys(("ask", "why"), "Ask and understand"),
         **dict.fromkeys(("status", "releases", "verify"), "Look around"),
         "rollback": "Undo",

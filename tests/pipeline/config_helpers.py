@@ -36,6 +36,7 @@ def everything() -> dict[str, Any]:
         "line": "l",
         "sources": [deepcopy(source) for source in SOURCES],
         "trust": {"revert_risk": {"contact": "me@x.org"}, "sources": {"t": {}}, "relations": {}},
+        "schedule": {"cron": "0 3 * * *"},
         "editions": [{"as_of": date(2020, 1, 1)}, {"as_of": date(2021, 1, 1), "version": "v"}],
     }
 

@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes and KubeRay, of one model of a job."""
