@@ -71,7 +71,7 @@ def _run_editions(run: Run, base: ModelRef, until: str) -> None:
     if STAGES.index(until) >= STAGES.index("probe"):
         passed = preflight(
             base,
-            edit=edit,
+            edit=run.config.edit,
             compute=run.config.model.compute,
             system=run.config.serve.system,
             cache=run.workspace.root / "cache",
