@@ -93,6 +93,11 @@ def say(text: str, *, file: TextIO | None = None) -> None:
     print(visible(text), file=file or sys.stdout, flush=True)
 
 
+def pass_on(text: str, file: TextIO) -> None:
+    """Print a part of another program's output as it comes: made `visible`, with no end of line."""
+    print(visible(text), end="", file=file, flush=True)
+
+
 def say_json(value: Any) -> None:
     """Print a value as one line of JSON to standard output, as `json_line` writes it."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from infra.display import Terminal, say, say_json, visible
+from infra.display import Terminal, pass_on, say, say_json
 from infra.errors import StageError
 from jobs.commands.options import ConfigOption, EditionOption, JsonOption, edition_day
 
@@ -89,6 +89,7 @@ def submit(
 
     settings = load_config(config, {"workspace": workspace})
     warn_of_secrets(settings.sources)
+    client = JobsClient(address)
     local = on_this_machine(address)
     files = job_files(config, settings)
     day = job_day(settings, datetime.now(UTC), edition_day(edition))
@@ -111,7 +112,6 @@ def submit(
             "made_of": digest_of(made_of),
         },
     )
-    client = JobsClient(address)
     job_id = _submit_once(client, submission, files)
     if not wait:
         job = client.job(job_id)
@@ -123,7 +123,7 @@ def submit(
     hint = f"Ctrl-C leaves it running; `corrigenda cancel {job_id} --address {address}` ends it."
     say(f"following {job_id}. {hint}", file=sys.stderr)
     log = sys.stderr if as_json else sys.stdout
-    job = client.follow(job_id, lambda text: print(visible(text), end="", file=log, flush=True))
+    job = client.follow(job_id, lambda text: pass_on(text, log))
     if as_json:
         say_json(_as_json(job))
     _end_as(job, by_wheel=wheel is not None)

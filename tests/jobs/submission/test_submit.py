@@ -174,6 +174,7 @@ def test_a_token_that_is_refused(corrigenda: Any) -> None:
         ("127.0.0.1:8265", "is no http address"),
         ("ray://127.0.0.1:10001", "is no http address"),
         ("http://127.0.0.1:x", "is no http address"),
+        ("http://[", "is no http address"),
     ],
 )
 @pytest.mark.filterwarnings("default")
