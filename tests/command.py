@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,14 @@ CORRIGENDA = Path(sys.executable).parent / "corrigenda"
 
 
 def corrigenda(*words: object) -> Any:
-    """What `corrigenda WORDS --json` prints."""
+    """What `corrigenda WORDS --json` prints, without this process's settings of Ray."""
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
-        [CORRIGENDA, *map(str, words), "--json"], cwd=ROOT, capture_output=True, text=True
+        [CORRIGENDA, *map(str, words), "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -4,6 +4,7 @@ facts."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from tiny_models import make_model, make_tokenizer
 from worlds import TEMPLATE, job
 
 from pipeline.flow import run_editions
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+"""One process keeps the mode of the first Ray that it starts or joins; tests start several."""
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")  # an example may wait for other work on the machine

@@ -35,11 +35,9 @@ def test_what_differs(there: dict[str, str], said: str | None) -> None:
 def cluster() -> Iterator[Cluster]:
     """A cluster of one node."""
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        made = Cluster(initialize_head=True, head_node_args=node)
-        yield made
-        made.shutdown()
+    made = Cluster(initialize_head=True, head_node_args=node)
+    yield made
+    made.shutdown()
 
 
 @pytest.mark.slow

@@ -30,11 +30,9 @@ NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
 def cluster() -> Iterator[Cluster]:
     """A cluster of one node with one CPU; this module's functions travel to it by value."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        made = Cluster(initialize_head=True, head_node_args=NODE)
-        yield made
-        made.shutdown()
+    made = Cluster(initialize_head=True, head_node_args=NODE)
+    yield made
+    made.shutdown()
 
 
 @pytest.fixture(scope="module")
