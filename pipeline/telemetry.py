@@ -14,10 +14,10 @@ class TelemetryConfig(BaseModel):
 
     file: str | None = None
     """File of metrics in Prometheus' text form, for node exporter's textfile collector. A relative
-    path begins in the directory of the command."""
+    path begins in the workspace."""
     log: str | None = None
     """File to which a run adds its log, one JSON object a line; `--log` overrides it. A relative
-    path begins in the directory of the command."""
+    path begins in the workspace."""
 
     @field_validator("file")
     @classmethod

@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple, Protocol
 MAX_SERIES = 200
 """Most series of one counter; the first label of further ones is `OTHER`."""
 OTHER = "other"
+RAY_PREFIX = "ray_"
+"""What Ray puts before each name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Exports metrics to Ray, whose nodes serve them to Prometheus under names with `RAY_PREFIX`."""
+"""Exports metrics to Ray, whose nodes serve them to Prometheus with `RAY_PREFIX`
+(`infra.telemetry.metrics`) before each name."""
 
 from __future__ import annotations
 
@@ -8,9 +9,6 @@ from ray.util.client import ray as client
 from ray.util.metrics import Counter, Gauge
 
 from infra.telemetry.metrics import Metric, Sample
-
-RAY_PREFIX = "ray_"
-"""What Ray puts before each name."""
 
 
 class RayMetrics:

@@ -104,7 +104,7 @@ def run(
     if until not in STAGES:
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
     given = {"workspace": workspace, "model.name": model, "plan.max_edits": max_edits}
-    given["telemetry.log"] = None if log is None else str(log)
+    given["telemetry.log"] = None if log is None else str(log.absolute())
     settings = load_config(config, given)
     warn_of_secrets(settings.sources)
     place = Workspace.at(settings.workspace)

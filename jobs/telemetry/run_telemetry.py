@@ -74,8 +74,10 @@ class RunTelemetry:
             exporters.append(RayMetrics())
         files = config.telemetry
         if files.file is not None:
-            exporters.append(TextFile(Path(files.file).expanduser()))
-        log = JsonLog(Path(files.log).expanduser(), config.line) if files.log else None
+            exporters.append(TextFile(workspace.root / Path(files.file).expanduser()))
+        log = None
+        if files.log is not None:
+            log = JsonLog(workspace.root / Path(files.log).expanduser(), config.line)
         return cls(workspace, config.line, runner, exporters=exporters, log=log)
 
     def __enter__(self) -> RunTelemetry:

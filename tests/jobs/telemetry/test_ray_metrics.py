@@ -16,7 +16,7 @@ from test_run_telemetry import read
 from worlds import job
 
 from infra.storage.workspace import Workspace
-from infra.telemetry.ray_metrics import RAY_PREFIX
+from infra.telemetry.metrics import RAY_PREFIX
 from jobs.telemetry.run_telemetry import RunTelemetry
 from pipeline.flow import run_editions
 

@@ -18,7 +18,7 @@ from pipeline.stages import STAGES
 
 TELEMETRY = """
 [telemetry]
-file = "{folder}/metrics/tiny.prom"
+file = "../metrics/tiny.prom"
 log = "{folder}/log.jsonl"
 """
 VERSIONS = ("2016.06.30", "2021.06.30")
