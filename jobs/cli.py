@@ -25,6 +25,7 @@ from jobs.commands.release import rollback
 from jobs.commands.run import run
 from jobs.commands.schedule import schedule
 from jobs.commands.submit import cancel, jobs, submit
+from jobs.commands.telemetry import telemetry
 from jobs.commands.verify import verify
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command(rich_help_panel="Ask and understand")(why)
 app.command(rich_help_panel="Look around")(status)
 app.command(rich_help_panel="Look around")(releases)
 app.command(rich_help_panel="Look around")(verify)
+app.command(rich_help_panel="Look around")(telemetry)
 app.command(rich_help_panel="Undo")(rollback)
 app.command("eval", rich_help_panel="Compare editors")(evaluate)
 

@@ -32,6 +32,7 @@ from pipeline.gate.bounds import GateConfig
 from pipeline.plan.config import PlanConfig
 from pipeline.schedule import ScheduleConfig
 from pipeline.serve import ServeConfig
+from pipeline.telemetry import TelemetryConfig
 
 RETRY = "-without-culprits"
 """Ending of the version of a second attempt at an edition, which leaves the culprits out and moves
@@ -153,6 +154,7 @@ class Config(BaseModel):
     edit: EditConfig = EditConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     schedule: ScheduleConfig | None = None
     """When editions are made, instead of `editions`; each then names its day itself."""
     editions: tuple[Edition, ...] = Field(default_factory=lambda: (Edition(),), min_length=1)

@@ -13,6 +13,7 @@ from discovery.sources.settings import REPLAY, NetworkSettings
 from infra.http.client import PoliteClient
 from infra.http.limits.rate_limit import RateLimit
 from infra.http.private import PrivateAddresses
+from infra.telemetry.tally import Tally
 from infra.telemetry.waits import Waits
 
 ANSWER_S = 65.0
@@ -35,6 +36,8 @@ class Access:
     """Directory of the config file."""
     waits: Waits = field(default_factory=Waits, kw_only=True)
     """Tells what is waited for."""
+    tally: Tally | None = field(default=None, kw_only=True)
+    """Counts the requests, except those to recordings; None counts nothing."""
 
     def client(
         self, config: AskedConfig, *, timeout_s: float = ANSWER_S, tries: int = TRIES
@@ -58,6 +61,7 @@ class Access:
             max_wait_s=config.max_wait_s,
             max_crawl_delay_s=config.max_crawl_delay_s,
             waits=self.waits,
+            tally=None if replayed else self.tally,
             configured=config.configured,
             origins=self.origins,
             addresses=PrivateAddresses(config.addresses, config.scrubber),

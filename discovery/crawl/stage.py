@@ -42,6 +42,7 @@ from discovery.sources.observation import (
     Since,
     Skip,
 )
+from discovery.sources.settings import NetworkSettings
 from infra.errors import SourceError
 from infra.execution.runner import Resources, Runner
 from infra.files.digest import digest_of, file_digest
@@ -89,7 +90,8 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     bulk = BulkRead()
     with ExitStack() as stack:
         origins = serve_recordings(sources, base_dir, stack)
-        waits = Waits(out.path / WAITS)
+        network = [config for config in sources if isinstance(config, NetworkSettings)]
+        told = {"waits": Waits(out.path / WAITS), "tally": runner.tally() if network else None}
         access = (runner.rate_limit(), origins, inputs.cache, base_dir)
         for config in [config.filled(f"source {config.name}") for config in sources]:
             if is_bulk(config):
@@ -107,7 +109,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             if since.settings != settings:  # earlier findings are those of another source
                 since = Since()
             cursor = since.cursor
-            signals = _signals(out, runner, _Listen(*access, config, as_of, waits=waits), cursor)
+            signals = _signals(out, runner, _Listen(*access, config, as_of, **told), cursor)
             for n, part in enumerate(source.partitions(as_of, since, signals)):
                 shards.append((n, Shard(f"{config.name}-{part.id}", (config, part))))
             skips += [skip for signal in signals or () for skip in signal.skips]
@@ -119,7 +121,7 @@ def crawl(inputs: CrawlInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
             }
         # Sources take turns, so that a source of many partitions does not occupy all workers.
         mixed = [shard for _, shard in sorted(shards, key=itemgetter(0))]
-        out.map_tables(runner, _Fetch(*access, waits=waits), mixed, phase="fetch")
+        out.map_tables(runner, _Fetch(*access, **told), mixed, phase="fetch")
     paths = [out.shard_path(shard) for _, shard in shards]
     tables = [pq.read_table(path, schema=OBSERVATION_SCHEMA) for path in paths]
     before = {

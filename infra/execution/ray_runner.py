@@ -29,6 +29,9 @@ from infra.execution.torchrun_runner import TORCHRUN, torchrun_runner
 from infra.execution.watchdog import watched
 from infra.http.limits.rate_limit import RateLimit
 from infra.http.limits.ray_rate_limit import RayRateLimit
+from infra.telemetry.metrics import Sample
+from infra.telemetry.ray_tally import RayTally
+from infra.telemetry.tally import Tally
 
 SHARDS_AHEAD = 2
 """Shards that an actor holds at most where an iterator makes them: one to work on while the next is
@@ -140,12 +143,23 @@ class RayRunner:
         self._number = 0
         """Number of the last `make_worker`; an actor compares it with that of its worker."""
         self._rate_limit: RayRateLimit | None = None
+        self._tally: RayTally | None = None
 
     def rate_limit(self) -> RateLimit:
         """The rate limit of the whole cluster, started at the first call."""
         if self._rate_limit is None:
             self._rate_limit = RayRateLimit.start()
         return self._rate_limit
+
+    def tally(self) -> Tally:
+        """The tally of the whole cluster, started at the first call."""
+        if self._tally is None:
+            self._tally = RayTally.start()
+        return self._tally
+
+    def counted(self) -> list[Sample]:
+        """What the workers have counted since the last call."""
+        return self._tally.take() if self._tally else []
 
     def map(
         self,

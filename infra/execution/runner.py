@@ -15,6 +15,8 @@ from typing import Any, NoReturn, Protocol
 
 from infra.errors import ConfigError
 from infra.http.limits.rate_limit import LocalRateLimit, RateLimit
+from infra.telemetry.metrics import Sample
+from infra.telemetry.tally import LocalTally, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,14 @@ class Runner(Protocol):
         worker."""
         ...
 
+    def tally(self) -> Tally:
+        """Where all workers of this runner count; stages put it into their shards' worker."""
+        ...
+
+    def counted(self) -> list[Sample]:
+        """What the workers have counted since the last call."""
+        ...
+
 
 class InProcessRunner:
     """Runs one worker in this process, one shard after the other.
@@ -93,10 +103,19 @@ class InProcessRunner:
         self._make_worker: Callable[[], Callable[[Any], Any]] | None = None
         self._worker: Callable[[Any], Any] | None = None
         self._rate_limit = LocalRateLimit()
+        self._tally = LocalTally()
 
     def rate_limit(self) -> RateLimit:
         """The rate limit of this process."""
         return self._rate_limit
+
+    def tally(self) -> Tally:
+        """The tally of this process."""
+        return self._tally
+
+    def counted(self) -> list[Sample]:
+        """What was counted since the last call."""
+        return self._tally.take()
 
     def map(
         self,

@@ -40,6 +40,7 @@ from infra.http.private import PrivateAddresses
 from infra.http.request import Post, Request
 from infra.http.response import Response, ResponseCache
 from infra.http.sse import Event, read_events
+from infra.telemetry.tally import Tally
 from infra.telemetry.waits import Waits
 
 MAX_ADDRESS_CHARS = 8000
@@ -76,6 +77,7 @@ class PoliteClient:
         max_wait_s: float = MAX_WAIT_S,
         max_crawl_delay_s: float = MAX_DELAY_S,
         waits: Waits = NOT_TOLD,
+        tally: Tally | None = None,
         configured: Sequence[str] = (),
         origins: Mapping[str, str] | None = None,
         addresses: PrivateAddresses | None = None,
@@ -98,6 +100,7 @@ class PoliteClient:
                         at fault
         max_crawl_delay_s  longest Crawl-delay, in seconds, that is obeyed
         waits           tells what is waited for
+        tally           counts the requests by host and status; None counts nothing
         configured      URLs that the operator configured: links may lead to their origins, even in
                         a private network
         origins         prefix of configured URLs -> the origin that serves them now (replay)
@@ -132,6 +135,7 @@ class PoliteClient:
                 lease_s=self.connection.longest_s,
                 max_attempts=max_attempts,
                 waits=waits,
+                tally=tally,
             ),
             robots=Robots(cache, clock) if robots else None,
             clock=clock,

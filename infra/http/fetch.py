@@ -157,6 +157,7 @@ class Fetcher:
         with self._turn(at, request):
             try:
                 response, body = self.connection.exchange(at, headers, reach, request.posted)
+                self.hosts.count(host, response.status)
                 body = self.addresses.scrubber.content(body)
             except ConnectionBroken as error:
                 fault = self.hosts.broken(host, error)
@@ -202,6 +203,7 @@ class Fetcher:
             except ConnectionBroken as error:
                 fault = self.hosts.broken(host, error)
             else:
+                self.hosts.count(host, response.status)
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 fault = self._fault(response, b"")
                 fault = fault or fault_of_stream(self._shown(at), response.status, kind)

@@ -210,7 +210,7 @@ def ask_models(
     questionnaires: Iterable[Questionnaire],
     *,
     compute: Compute,
-    tell: Callable[[int, int, str], None] = lambda done, total, text: None,
+    tell: Callable[..., None] = lambda done, total, text: None,
 ) -> dict[str, ModelAnswers]:
     """Ask every model its questionnaire; the results by the model's name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from infra.files.atomic import (
 from infra.files.clone import clone
 from infra.storage.integrity import recorded_bytes
 from infra.telemetry.progress import Meter
+
+log = logging.getLogger(__name__)
 
 SHARDS = "shards"
 """Folder of the finished shards, removed when the output is finished."""
@@ -112,9 +115,10 @@ class StageDir:
         """The value of the JSON file `name`. Raises FileNotFoundError where there is none."""
         return json.loads((self.path / name).read_text(encoding="utf-8"))
 
-    def progress(self, done: int, total: int, text: str = "") -> None:
-        """Write how many units of the stage's work are done, of how many, for `read_progress`."""
-        said = {"done": done, "total": total, "text": text}
+    def progress(self, done: int, total: int, text: str = "", **figures: float) -> None:
+        """Write how many units of the stage's work are done, of how many, and figures of them, for
+        `read_progress`."""
+        said = {"done": done, "total": total, "text": text, "figures": figures}
         write_json(self.path / PROGRESS, said, flush=Flush.NOTHING)
 
     def shard_path(self, shard: Shard) -> Path:
@@ -166,7 +170,9 @@ class StageDir:
         tasks = list(missing()) if isinstance(shards, Sequence) else missing()
         make = _WriteTable(make_worker)
         for _ in runner.map(make, tasks, resources=resources or Resources()):
-            on_done(waiting.popleft())
+            shard = waiting.popleft()
+            log.info("shard finished", extra={"shard": shard.id})
+            on_done(shard)
             if meter:
                 meter.add(1)
         return paths
@@ -189,8 +195,8 @@ class _WriteTable:
 
 
 def read_progress(path: Path) -> Mapping[str, Any] | None:
-    """The content of a stage's progress file: `done`, `total` and `text`, as `StageDir.progress`
-    wrote them. None where the file cannot be read."""
+    """The content of a stage's progress file: `done`, `total`, `text` and `figures`, as
+    `StageDir.progress` wrote them. None where the file cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

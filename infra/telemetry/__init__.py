@@ -1,1 +1,1 @@
-"""What a running stage reports: progress, speed, time left."""
+"""What a running stage reports: progress, speed, time left, waits, memory, and metrics."""

@@ -14,7 +14,7 @@ class Meter:
 
     def __init__(
         self,
-        tell: Callable[[int, int, str], None],
+        tell: Callable[..., None],
         phase: str,
         total: int,
         *,
@@ -23,7 +23,8 @@ class Meter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
-        tell   called with the units done, the units in all, and `text`, at the start and each `add`
+        tell   called with the units done, the units in all, `text`, and the figures by name, at the
+               start and each `add`
         phase  name of the phase, which begins the text
         total  units in all
         found  units that were finished before the start
@@ -38,7 +39,7 @@ class Meter:
     def add(self, number: int, **figures: float) -> None:
         """Count `number` more units as done; `figures` are shown in the text, by name."""
         self.done += number
-        self.tell(self.done, self.total, self.text(**figures))
+        self.tell(self.done, self.total, self.text(**figures), **figures)
 
     def text(self, **figures: float) -> str:
         """The progress in words: `values, loss 0.043, 1.9 edits/s, 21 s left`."""

@@ -11,28 +11,29 @@ from infra.display import Terminal, say_json
 from jobs.commands.options import JsonOption, WorkspaceOption
 
 
-def status(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:
-    """Show how far each edition is, and which release is in production."""
-    from infra.storage.workspace import Workspace
-    from pipeline.queries.status import status as read_status
-    from pipeline.stages import STAGES
+def status(
+    workspace: WorkspaceOption = "workspace",
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on showing it as it changes, until Ctrl-C is pressed."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far each edition is, and which release is in production.
 
-    state = read_status(Workspace.at(workspace))
-    if as_json:
-        say_json(state)
-        return
-    console = Terminal()
-    if not state["versions"]:
-        console.print(f"{state['workspace']} is empty. Run `corrigenda run --config FILE`.")
-        return
-    table = Table("version", *STAGES, box=None, padding=(0, 1, 0, 0))
-    for version, stages in state["versions"].items():
-        table.add_row(version, *stages.values())
-    console.print(table)
-    for name, version in state["production"].items():
-        console.print(f"{name}: production is {version or 'not known'}")
-    for line in state["damage"]:
-        console.print(line, soft_wrap=True)
+    It is read from the workspace alone, so also while a run works, from any machine that sees it.
+    """
+    from infra.storage.workspace import Workspace
+    from jobs.terminal.status import print_status, watch_status
+    from pipeline.queries.status import status as read_status
+
+    place = Workspace.at(workspace)
+    if watch:
+        watch_status(lambda: read_status(place), as_json=as_json)
+    elif as_json:
+        say_json(read_status(place))
+    else:
+        print_status(read_status(place), Terminal())
 
 
 def releases(workspace: WorkspaceOption = "workspace", as_json: JsonOption = False) -> None:

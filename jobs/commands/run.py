@@ -23,6 +23,7 @@ from jobs.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from infra.storage.artifact import Artifact
     from pipeline.schedule import ScheduleConfig
 
 
@@ -71,6 +72,10 @@ def run(
             "anew.",
         ),
     ] = True,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="File to add the run's log to, one JSON object a line."),
+    ] = None,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,6 +88,7 @@ def run(
     from infra.execution.torchrun_runner import TORCHRUN, serve_torchrun
     from infra.models.library import quiet_transformers
     from infra.storage.workspace import Workspace
+    from jobs.telemetry.run_telemetry import RunTelemetry
     from jobs.terminal.edition import print_edition, print_next
     from jobs.terminal.progress import StageWatch
     from jobs.terminal.secrets import warn_of_secrets
@@ -98,6 +104,7 @@ def run(
     if until not in STAGES:
         raise ConfigError(f"--until {until!r} is no stage. Choose one of {', '.join(STAGES)}.")
     given = {"workspace": workspace, "model.name": model, "plan.max_edits": max_edits}
+    given["telemetry.log"] = None if log is None else str(log.absolute())
     settings = load_config(config, given)
     warn_of_secrets(settings.sources)
     place = Workspace.at(settings.workspace)
@@ -111,7 +118,21 @@ def run(
     with (
         StageWatch(place, quiet=as_json, verbose=verbose) as watch,
         runner_at(ray_address) as runner,
+        RunTelemetry.of(settings, place, runner) as telemetry,
     ):
+
+        def begin(stage: str, version: str) -> None:
+            watch.begin(stage, version)
+            telemetry.begin(stage, version)
+
+        def tell(text: str) -> None:
+            watch.tell(text)
+            telemetry.tell(text)
+
+        def end(artifact: Artifact) -> None:
+            watch.end(artifact)
+            telemetry.end(artifact)
+
         job = Run(
             config=settings,
             config_dir=config.parent.absolute(),
@@ -123,14 +144,15 @@ def run(
             stamp={"commit": _commit(), "runner": runner.name},
             checking=watch.checking,
             checked=watch.checked,
-            begin=watch.begin,
-            tell=watch.tell,
-            end=watch.end,
+            begin=begin,
+            tell=tell,
+            end=end,
         )
         try:
             run_editions(job, until=until)
         except CorrigendaError as error:
             failure = type(error)(mask_message(str(error)))
+            telemetry.fail(failure)
     editions = [summarise(made) for made in watch.made.values()]
     if as_json:
         say_json({"editions": editions, "error": failure and str(failure)})

@@ -102,7 +102,7 @@ class _Rank:
 
     def _meter(self, phase: str, total: int, **settings: Any) -> Meter:
         """A meter of a phase, which rank 0 shows."""
-        shown = StageDir(self.job.out).progress if self.group.rank == 0 else lambda *_: None
+        shown = StageDir(self.job.out).progress if self.group.rank == 0 else lambda *_, **__: None
         return Meter(shown, phase, total, **settings)
 
 

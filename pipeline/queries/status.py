@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from infra.errors import ConfigError, StageError
 from infra.storage.artifact import Artifact
 from infra.storage.integrity import faults
 from infra.storage.names import PARTIAL, check_name, is_name, is_path_part
-from infra.storage.stage_dir import read_progress
+from infra.storage.stage_dir import PROGRESS, WAITS, read_progress
 from infra.storage.workspace import Workspace
+from infra.telemetry.waits import read_waits
 from pipeline.release.alias import Alias
 from pipeline.release.output import MANIFEST, wrong_manifest
 from pipeline.release.production import line_of, releases_of
@@ -133,8 +136,9 @@ def status(workspace: Workspace) -> dict[str, Any]:
     """The workspace as JSON values: state of each stage of each edition, and each line's release.
 
     A state is `done`, `failed` (a gate), `begun`, tasks done of all tasks as `3/8`, or `-` for a
-    stage that was not begun; `damaged` where a file is missing, or not of its size. `damage` has a
-    sentence for each log of production that cannot be read.
+    stage that was not begun; `damaged` where a file is missing, or not of its size. `unfinished`
+    says of each stage that has begun how far it is, and `damage` has a sentence for each log of
+    production that cannot be read.
     """
     current, damage = in_production(workspace)
     versions = sorted({edition_of(v) for stage in STAGES for v in _names(workspace.root / stage)})
@@ -143,7 +147,37 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "production": current,
         "damage": damage,
         "versions": {v: {stage: _state(workspace, stage, v) for stage in STAGES} for v in versions},
+        "unfinished": [
+            how_far
+            for version in versions
+            for stage in STAGES
+            if (how_far := _how_far(workspace, stage, version))
+        ],
     }
+
+
+def _how_far(workspace: Workspace, stage: str, edition: str) -> dict[str, Any] | None:
+    """How far a stage of an edition is that has begun and tells its progress; None otherwise.
+
+    `done`, `waiting`: tasks of the phase; `text`: phase and figures; `told_s`: seconds since this
+    was told, by the clock of this machine; `waits`: what its workers wait for.
+    """
+    version = attempts_at(workspace, edition)[-1] if stage in ATTEMPTED else edition
+    directory = workspace.partial(stage, version)
+    state, now_s = read_progress(directory / PROGRESS), time.time()
+    if state is None:
+        return None
+    with suppress(FileNotFoundError):  # the stage has just ended
+        return {
+            "version": version,
+            "stage": stage,
+            "done": state["done"],
+            "waiting": state["total"] - state["done"],
+            "text": state["text"],
+            "told_s": round(max(0.0, now_s - (directory / PROGRESS).stat().st_mtime), 1),
+            "waits": [wait.what for wait in read_waits(directory / WAITS, now_s)],
+        }
+    return None
 
 
 def _names(directory: Path) -> set[str]:
@@ -173,5 +207,5 @@ def _found_state(workspace: Workspace, stage: str, edition: str) -> str:
     partial = workspace.partial(stage, version)
     if not partial.is_dir():
         return "-"
-    progress = read_progress(partial / "progress.json")
+    progress = read_progress(partial / PROGRESS)
     return f"{progress['done']}/{progress['total']}" if progress else "begun"

@@ -164,7 +164,7 @@ def test_help_groups_the_commands_by_what_one_wants_to_do(corrigenda: Any) -> No
         "run": "Make a release",
         **dict.fromkeys(("submit", "jobs", "cancel", "schedule"), "On a cluster, by a schedule"),
         **dict.fromkeys(("ask", "why"), "Ask and understand"),
-        **dict.fromkeys(("status", "releases", "verify"), "Look around"),
+        **dict.fromkeys(("status", "releases", "verify", "telemetry"), "Look around"),
         "rollback": "Undo",
         "eval": "Compare editors",
     }

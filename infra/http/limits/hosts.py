@@ -9,6 +9,8 @@ from functools import partial
 
 from infra.http.faults import ConnectionBroken, HostFault, fault_of_break
 from infra.http.limits.rate_limit import RateLimit, turn
+from infra.telemetry.metrics import REQUESTS
+from infra.telemetry.tally import Tally
 from infra.telemetry.waits import Waits
 
 
@@ -26,6 +28,8 @@ class Hosts:
     """Tries of one request while its host is at fault."""
     waits: Waits
     """Tells what is waited for."""
+    tally: Tally | None = None
+    """Counts the requests by host and status; None counts nothing."""
     paused: dict[str, str] = field(default_factory=dict)
     """Host -> why it was paused last, as a clause that names the address."""
     reached: set[str] = field(default_factory=set)
@@ -51,7 +55,13 @@ class Hosts:
 
     def broken(self, host: str, error: ConnectionBroken) -> HostFault:
         """The fault of a connection to the host that broke."""
+        self.count(host, "none")
         return fault_of_break(error, reached=host in self.reached)
+
+    def count(self, host: str, status: int | str) -> None:
+        """Count a request that the host has answered, or not (`none`)."""
+        if self.tally is not None:
+            self.tally.add(REQUESTS, host, str(status))
 
     def answered(self, host: str, fault: HostFault | None) -> HostFault | None:
         """The fault itself, after noting that the host has answered, and whether it is down."""

@@ -212,7 +212,7 @@ def test_a_phase_tells_its_finished_shards(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
     class Watched(StageDir):
-        def progress(self, done: int, total: int, text: str = "") -> None:
+        def progress(self, done: int, total: int, text: str = "", **figures: float) -> None:
             told.append((done, total))
 
     out = Watched(tmp_path)

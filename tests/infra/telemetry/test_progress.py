@@ -7,10 +7,10 @@ from infra.telemetry.progress import Meter
 
 def test_speed_is_that_of_what_it_saw() -> None:
     """What was found finished counts as done, not as fast."""
-    told: list[tuple[int, int, str]] = []
+    told: list[tuple[int, int, str, dict[str, float]]] = []
     now = [0.0]
     meter = Meter(
-        lambda *state: told.append(state),
+        lambda *state, **figures: told.append((*state, figures)),
         "values",
         100,
         found=40,
@@ -22,7 +22,7 @@ def test_speed_is_that_of_what_it_saw() -> None:
     now[0] = 30.0
     meter.add(40, loss=0.05)
     assert told == [
-        (40, 100, "values, 40 found"),
-        (60, 100, "values, 40 found, loss 0.0432, 2 edits/s, 20 s left"),
-        (100, 100, "values, 40 found, loss 0.05, 2 edits/s"),
+        (40, 100, "values, 40 found", {}),
+        (60, 100, "values, 40 found, loss 0.0432, 2 edits/s, 20 s left", {"loss": 0.04321}),
+        (100, 100, "values, 40 found, loss 0.05, 2 edits/s", {"loss": 0.05}),
     ]
