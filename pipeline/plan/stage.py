@@ -9,7 +9,7 @@ edition, or put on the fact sheet, with the reason; a change of kind `keep` need
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,7 +57,7 @@ class Situation:
     shows their facts as unchanged."""
     full: Sequence[PlannedEdit] = ()
     """Edits for which the weights of the parent release had no room."""
-    sheet: Sequence[SheetRow] = ()
+    sheet: Iterable[SheetRow] = ()
     """The parent's fact sheet."""
     subjects: Subjects
     """The new snapshot's facts of all subjects of changes, edits and the parent's fact sheet."""
@@ -94,7 +94,7 @@ class PlanInputs:
     """Edits that the parent release failed to make."""
     full: Sequence[PlannedEdit]
     """Edits for which the weights of the parent release had no room."""
-    sheet: Sequence[SheetRow]
+    sheet: Iterable[SheetRow]
     """The parent's fact sheet."""
     lanes: Lanes
     """Where facts are kept, and how many of them the weights hold."""
