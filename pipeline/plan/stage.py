@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from discovery.facts.change import Change
@@ -109,7 +110,7 @@ class PlanInputs:
     def situation(self) -> Situation:
         """Read the inputs' files, and the snapshot's facts of all subjects in the plan."""
         intake = Intake.read(self.probe, self.history)
-        wanted = {row.subject for row in (*self.live, *self.aside, *self.full, *self.sheet)}
+        wanted = {row.subject for row in chain(self.live, self.aside, self.full, self.sheet)}
         wanted |= {c.subject for c in intake.changes if c.kind in ASSESSED}
         return Situation(
             intake=intake,
