@@ -177,7 +177,7 @@ def address_of(given: str) -> Iterator[str]:
     made = Cluster(initialize_head=True, head_node_args=node)
     try:
         made.add_node(**node)
-        yield made.address
+        yield str(made.address)
     finally:
         made.shutdown()
 
