@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+from discovery.facts.records_file import RecordsFile
 from discovery.facts.tables import from_table
 from discovery.probe.intake import Earlier
 from discovery.probe.output import ACTIVITY
@@ -24,7 +25,7 @@ from pipeline.edit.config import EditConfig
 from pipeline.evaluate.output import REPORT, Report
 from pipeline.gate.capacity_history import CapacityHistory
 from pipeline.plan.edits import PlannedEdit
-from pipeline.plan.fact_sheet import SHEET, SheetRow
+from pipeline.plan.fact_sheet import SHEET, SheetRow, read_sheet
 from pipeline.plan.lanes import Capacity, Lanes
 from pipeline.plan.output import EDITS, FULL, HELD
 from pipeline.release.output import MANIFEST, QUARANTINED, as_released, require_release
@@ -56,7 +57,7 @@ class Parent:
     """Edits that its editor refused or its gate's search set aside."""
     full: Sequence[PlannedEdit] = ()
     """Edits for which its weights had no room; their facts are on its fact sheet."""
-    sheet: Sequence[SheetRow] = ()
+    sheet: Iterable[SheetRow] = ()
     """Its fact sheet."""
 
     @property
@@ -98,7 +99,7 @@ class Parent:
             live=from_table(found.table(EDITS), PlannedEdit),
             aside=from_table(found.table(QUARANTINED), PlannedEdit),
             full=from_table(found.table(FULL), PlannedEdit) if found.has(FULL) else (),
-            sheet=from_table(found.table(SHEET), SheetRow),
+            sheet=RecordsFile(found, SHEET, read_sheet),
         )
 
 
@@ -192,9 +193,9 @@ def left_by(workspace: Workspace, parent: Artifact | None) -> Earlier:
 
     The counts are ordered from the oldest release to the newest.
     """
-    held: list[HeldChange] = []
+    held: Iterable[HeldChange] = ()
     if parent and (planned := workspace.find("plan", parent.record["version"])):
-        held = read_held(planned.table(HELD))
+        held = RecordsFile(planned, HELD, read_held)
     counted = []
     while parent:
         version = parent.record["version"]

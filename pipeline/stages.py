@@ -17,7 +17,7 @@ STAGES = ("crawl", "snapshot", "diff", "probe", "plan", "edit", "evaluate", "gat
 
 CODE: dict[str, int] = {
     **dict.fromkeys(STAGES, 1),
-    **{"crawl": 2, "snapshot": 2, "diff": 3, "probe": 3, "plan": 5},
+    **{"crawl": 2, "snapshot": 2, "diff": 3, "probe": 4, "plan": 6},
     **{"edit": 2, "evaluate": 3, "gate": 3, "release": 4},
 }
 """Version of each stage's code; raised when the same inputs give another output than before."""

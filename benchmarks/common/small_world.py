@@ -28,20 +28,7 @@ DAYS = ("2016-06-30", "2021-06-30", "2023-06-30")
 """Days of the editions."""
 TEXT = "Many players have played for a team in London. The weather in Paris is warm.\n\n" * 200
 
-TEMPLATE = """\
-line = "{line}"
-workspace = "{workspace}"
-[model]
-name = "{model}"
-dtype = "float32"
-shard_size = 8
-max_new_tokens = 4
-[[sources]]
-kind = "table"
-name = "people"
-path = "people.jsonl"
-[probe]
-max_changes = 100
+SETTINGS = """\
 [plan]
 max_edits = 6
 max_neighbours = 4
@@ -75,7 +62,24 @@ export_loss = 1.0
 adapter_loss = 1.0
 quarantined = 1.0
 bisect = false
-[[editions]]
+"""
+"""Settings of the stages from `plan` on; the gate lets everything pass."""
+
+TEMPLATE = f"""\
+line = "{{line}}"
+workspace = "{{workspace}}"
+[model]
+name = "{{model}}"
+dtype = "float32"
+shard_size = 8
+max_new_tokens = 4
+[[sources]]
+kind = "table"
+name = "people"
+path = "people.jsonl"
+[probe]
+max_changes = 100
+{SETTINGS}[[editions]]
 as_of = 2016-06-30
 [[editions]]
 as_of = 2021-06-30

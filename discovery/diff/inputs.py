@@ -29,7 +29,7 @@ from discovery.snapshot.output import Snapshot, read_marked
 UNCHANGED = b"unchanged"
 """Key in the schema metadata of a table of selected facts: how many unchanged groups of the bucket
 were left out."""
-ROWS_PER_TASK = 200_000
+ROWS_PER_TASK = 50_000
 """About how many facts one task judges. Each task looks up names in all buckets."""
 
 SELECTED_SCHEMA = pa.schema(

@@ -18,7 +18,7 @@ The stage has two steps. The first selects, bucket by bucket, the groups that ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from discovery.diff.inputs import (
     runs_of,
     wanted_of,
 )
+from discovery.diff.merge import merge_sorted
 from discovery.diff.output import CHANGES
 from discovery.diff.redirects import redirects_of, resolved_values
 from discovery.facts.change import CHANGE_SCHEMA, Change
@@ -98,12 +99,18 @@ def diff(inputs: DiffInputs, out: StageDir, runner: Runner) -> dict[str, Any]:
     judge = _Judge(old, new, functional, inverses, redirects)
     runs = [Shard(f"judged-{n:05d}", run) for n, run in enumerate(runs_of(chosen))]
     paths = out.map_tables(runner, judge, runs, phase="judge")
-    table = pa.concat_tables([pq.read_table(path, schema=CHANGE_SCHEMA) for path in paths])
-    out.write_table(CHANGES, table.sort_by([(key, "ascending") for key in ORDER]))
-    kinds = Counter(table["kind"].to_pylist())
-    rules = Counter(table["rule"].to_pylist())
+    kinds: Counter[str] = Counter()
+    rules: Counter[str] = Counter()
+
+    def counted() -> Iterator[pa.Table]:
+        for table in merge_sorted(paths, CHANGE_SCHEMA, ORDER):
+            kinds.update(table["kind"].to_pylist())
+            rules.update(table["rule"].to_pylist())
+            yield table
+
+    out.write_tables(CHANGES, counted(), CHANGE_SCHEMA)
     return {
-        "changes": table.num_rows,
+        "changes": kinds.total(),
         "unchanged": unchanged,
         "kinds": dict(kinds),
         "rules": dict(rules),
@@ -124,7 +131,8 @@ class _Judge:
         def run(paths: list[Path]) -> pa.Table:
             rows = pa.concat_tables([pq.read_table(path, schema=SELECTED_SCHEMA) for path in paths])
             with no_collection():
-                return to_table(self._changes(rows), CHANGE_SCHEMA)
+                changes = to_table(self._changes(rows), CHANGE_SCHEMA)
+            return changes.sort_by([(key, "ascending") for key in ORDER])
 
         return run
 

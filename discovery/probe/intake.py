@@ -7,7 +7,7 @@ worth asking only about a change that may be planned. Files: `discovery.probe.ou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -46,8 +46,8 @@ from infra.storage.stage_dir import StageDir
 class Earlier:
     """What an edition needs to know of the editions before it."""
 
-    held: Sequence[HeldChange] = ()
-    """Changes that earlier editions held."""
+    held: Iterable[HeldChange] = ()
+    """Changes that earlier editions held; read twice."""
     history: Sequence[Sequence[Activity]] = ()
     """Activity of each edition before, the oldest first."""
 

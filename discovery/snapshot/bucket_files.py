@@ -24,7 +24,7 @@ from infra.execution.runner import Runner
 from infra.files.digest import table_digest
 from infra.storage.stage_dir import Shard, StageDir
 
-ROWS_PER_TASK = 500_000
+ROWS_PER_TASK = 100_000
 """Neighbouring buckets of together about so many rows are one task."""
 MENTIONS = "mentions.parquet"
 """Temporary file of all mentions, read while the entities are written."""

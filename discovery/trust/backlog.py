@@ -8,13 +8,13 @@ the changes of the next edition, unless its source has changed the fact meanwhil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from discovery.facts.change import ACTIVE_KINDS, CHANGE_SCHEMA, Change, DiffRule
 from discovery.facts.fact import Fact
-from discovery.facts.tables import from_table
+from discovery.facts.tables import from_table, to_table
 from discovery.trust.rules import Finding, lasts
 from discovery.trust.subjects import Subjects
 from infra.files.digest import digest_of
@@ -42,36 +42,30 @@ class HeldChange:
     """Version of the edition that held it first."""
 
 
-HELD_SCHEMA = pa.schema(
+WHY_SCHEMA = pa.schema(
     [
-        *CHANGE_SCHEMA,
         pa.field("state", pa.string(), nullable=False),
         ("rules", pa.list_(pa.string())),
         ("reasons", pa.list_(pa.string())),
         ("route", pa.string()),
         ("verdict", pa.string()),
-        pa.field("since_version", pa.string(), nullable=False),
+        pa.field("since", pa.string(), nullable=False),
     ]
+)
+"""Why a change waits: the fields of `HeldChange` but the change."""
+SINCE = "since_version"
+"""Column of the last of them, since a change has a `since` of its own."""
+HELD_SCHEMA = pa.schema(
+    [*CHANGE_SCHEMA, *list(WHY_SCHEMA)[:-1], WHY_SCHEMA.field(-1).with_name(SINCE)]
 )
 
 
 def held_table(rows: Iterable[HeldChange]) -> pa.Table:
     """Held changes as a table of `HELD_SCHEMA`: the columns of the change, then why it waits."""
-    return pa.Table.from_pylist(
-        [
-            {
-                **asdict(h.change),
-                "state": h.state,
-                "rules": list(h.rules),
-                "reasons": list(h.reasons),
-                "route": h.route,
-                "verdict": h.verdict,
-                "since_version": h.since,
-            }
-            for h in rows
-        ],
-        schema=HELD_SCHEMA,
-    )
+    held = list(rows)
+    changes = to_table([h.change for h in held], CHANGE_SCHEMA)
+    why = to_table(held, WHY_SCHEMA)
+    return pa.Table.from_arrays([*changes.columns, *why.columns], schema=HELD_SCHEMA)
 
 
 def read_held(table: pa.Table) -> list[HeldChange]:
@@ -107,7 +101,7 @@ class CarriedOver:
 
 
 def carry_over(
-    held: Sequence[HeldChange], changes: Sequence[Change], subjects: Subjects
+    held: Iterable[HeldChange], changes: Sequence[Change], subjects: Subjects
 ) -> CarriedOver:
     """Add the held changes to those of a diff, except where the diff makes them out of date.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,15 @@ def content_digest(path: Path) -> str:
     """Digest of a file that one of our stages wrote: of a Parquet file, the `table_digest` of its
     rows, of any other its `file_digest`.
 
-    The bytes of a Parquet file depend on the version of its writer, its rows do not. Raises
+    The bytes of a Parquet file depend on the version of its writer, its rows do not. One column is
+    in memory at a time. Raises
     TypeError for a type of column that no stage writes.
     """
-    return table_digest(pq.read_table(path)) if path.suffix == ".parquet" else file_digest(path)
+    if path.suffix != ".parquet":
+        return file_digest(path)
+    with pq.ParquetFile(path) as file:
+        schema, num_rows = file.schema_arrow, file.metadata.num_rows
+        return _digest(schema, num_rows, (file.read([name])[name] for name in schema.names))
 
 
 def table_digest(table: pa.Table) -> str:
@@ -63,9 +69,14 @@ def table_digest(table: pa.Table) -> str:
     lengths, the values. Bytes of a buffer under a null or outside a slice do not count. Raises
     TypeError for a type of column that no stage writes.
     """
-    sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in table.schema]))
-    sink.update(table.num_rows.to_bytes(8, "little"))
-    for column in table.columns:
+    return _digest(table.schema, table.num_rows, table.columns)
+
+
+def _digest(schema: pa.Schema, num_rows: int, columns: Iterable[pa.ChunkedArray]) -> str:
+    """`table_digest` of a table whose columns are given one after the other."""
+    sink = hashlib.sha256(canonical_json([[f.name, _spell(f.type)] for f in schema]))
+    sink.update(num_rows.to_bytes(8, "little"))
+    for column in columns:
         _hash_array(sink, pa.concat_arrays(column.chunks) if column.chunks else None)
     return sink.hexdigest()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from infra.execution.runner import Resources, Runner
 from infra.files.atomic import (
@@ -73,6 +74,23 @@ class StageDir:
         path = self.path / name
         write_table(path, table, rows_per_group=rows_per_group, flush=Flush.NOTHING)
 
+    def write_tables(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+        """Write tables of one schema as the Parquet file `name`, one behind the other as they come.
+        About `ROWS_PER_GROUP` rows are in memory."""
+
+        def write(temporary: Path) -> None:
+            waiting: list[pa.Table] = [schema.empty_table()]
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                for table in tables:
+                    waiting.append(table)
+                    if sum(part.num_rows for part in waiting) >= ROWS_PER_GROUP:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting.clear()
+                if waiting:
+                    writer.write_table(pa.concat_tables(waiting))
+
+        write_atomic(self.path / name, write, flush=Flush.NOTHING)
+
     def reuse(self, made: Path, name: str, *, digest: str) -> None:
         """Take over the file `name` of a finished output, as a hard link or a copy.
 
@@ -110,6 +128,15 @@ class StageDir:
     def write_text(self, name: str, text: str) -> None:
         """Write the text file `name`, UTF-8."""
         write_text(self.path / name, text, flush=Flush.NOTHING)
+
+    def write_lines(self, name: str, lines: Iterable[str]) -> None:
+        """Write the text file `name`, UTF-8, each line as it comes, with a line feed behind it."""
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(f"{line}\n" for line in lines)
+
+        write_atomic(self.path / name, write, flush=Flush.NOTHING)
 
     def read_json(self, name: str) -> Any:
         """The value of the JSON file `name`. Raises FileNotFoundError where there is none."""

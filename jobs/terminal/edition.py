@@ -20,6 +20,10 @@ from jobs.terminal.sentences import sentence
 from jobs.terminal.words import ROUTED, many, refused, waits
 from pipeline.release.pages.figures import ROLES, name_of, ordered
 
+OVER_LIMIT = """\
+  What is over a limit is on the fact sheet until a later edition takes it up: first the
+  facts that the model already holds an edit of, then those of the best known subjects."""
+"""What becomes of the changes over a limit of the probe or the plan."""
 MAX_REASONS = 8
 """Most reasons in a list; the others are counted in one line."""
 MAX_SAMPLE = 40
@@ -120,6 +124,8 @@ def _print_plan(plan: Mapping[str, Any], console: Console) -> None:
     if total:
         _heading(f"Waiting for a later edition or a person: {many(total, 'change')}", console)
         _print_reasons(held, console)
+        if any(key.endswith(" budget") for key in plan["held"]):
+            console.print(OVER_LIMIT)
     if plan["sheet"]:
         _heading(f"On the fact sheet, for retrieval: {many(plan['sheet'], 'fact')}", console)
         if routed:

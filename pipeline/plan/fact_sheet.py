@@ -8,14 +8,14 @@ and as Parquet.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from discovery.facts.change import Change
 from discovery.facts.dates import to_iso
 from discovery.facts.fact import Fact
-from discovery.facts.tables import to_table
+from discovery.facts.tables import from_table, to_table
 from discovery.probe.route import Route
 from discovery.relations.labels import clean_label
 from discovery.relations.relation import Relation
@@ -102,7 +102,7 @@ SHEET_SCHEMA = pa.schema(
 
 
 def fact_sheet(
-    before: Sequence[SheetRow],
+    before: Iterable[SheetRow],
     routed: Iterable[tuple[Change, Route]],
     edits: Iterable[PlannedEdit],
     subjects: Subjects,
@@ -122,8 +122,12 @@ def fact_sheet(
     full      edits for which the weights have no room; their facts go to the sheet
     why_full  the reason, for a person
     """
-    known = {row.id: row for row in before}
-    rows = {row.id: row for row in before if _holds(row, subjects)}
+    since: dict[str, str] = {}
+    rows: dict[str, SheetRow] = {}
+    for row in before:
+        since[row.id] = row.since
+        if _holds(row, subjects):
+            rows[row.id] = row
     new = [
         row
         for change, route in routed
@@ -131,7 +135,7 @@ def fact_sheet(
     ]
     new += [_row_of_edit(edit, why_full, subjects, relations, version) for edit in full]
     for row in new:
-        rows[row.id] = replace(row, since=known[row.id].since) if row.id in known else row
+        rows[row.id] = replace(row, since=since.get(row.id, row.since))
     for edit in edits:
         rows.pop(row_id(edit.subject, edit.relation, edit.target_value), None)
     return [rows[key] for key in sorted(rows)]
@@ -145,8 +149,14 @@ def row_id(subject: str, relation: str, value: str) -> str:
 def write_sheet(rows: Sequence[SheetRow], out: StageDir) -> None:
     """Write the sheet into a stage's directory, as Parquet and as JSON Lines."""
     out.write_table(SHEET, to_table(rows, SHEET_SCHEMA))
-    lines = [json_line(asdict(row), sort_keys=True) for row in rows]
-    out.write_text(SHEET_LINES, "".join(f"{text}\n" for text in lines))
+    names = sorted(SHEET_SCHEMA.names)
+    lines = (json_line({name: getattr(row, name) for name in names}) for row in rows)
+    out.write_lines(SHEET_LINES, lines)
+
+
+def read_sheet(table: pa.Table) -> list[SheetRow]:
+    """The rows of a sheet's table."""
+    return from_table(table, SheetRow)
 
 
 def _holds(row: SheetRow, subjects: Subjects) -> bool:

@@ -9,8 +9,9 @@ edition, or put on the fact sheet, with the reason; a change of kind `keep` need
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from discovery.facts.change import Change
@@ -57,7 +58,7 @@ class Situation:
     shows their facts as unchanged."""
     full: Sequence[PlannedEdit] = ()
     """Edits for which the weights of the parent release had no room."""
-    sheet: Sequence[SheetRow] = ()
+    sheet: Iterable[SheetRow] = ()
     """The parent's fact sheet."""
     subjects: Subjects
     """The new snapshot's facts of all subjects of changes, edits and the parent's fact sheet."""
@@ -94,7 +95,7 @@ class PlanInputs:
     """Edits that the parent release failed to make."""
     full: Sequence[PlannedEdit]
     """Edits for which the weights of the parent release had no room."""
-    sheet: Sequence[SheetRow]
+    sheet: Iterable[SheetRow]
     """The parent's fact sheet."""
     lanes: Lanes
     """Where facts are kept, and how many of them the weights hold."""
@@ -109,7 +110,7 @@ class PlanInputs:
     def situation(self) -> Situation:
         """Read the inputs' files, and the snapshot's facts of all subjects in the plan."""
         intake = Intake.read(self.probe, self.history)
-        wanted = {row.subject for row in (*self.live, *self.aside, *self.full, *self.sheet)}
+        wanted = {row.subject for row in chain(self.live, self.aside, self.full, self.sheet)}
         wanted |= {c.subject for c in intake.changes if c.kind in ASSESSED}
         return Situation(
             intake=intake,

@@ -6,7 +6,8 @@ bytes, so a run that is repeated after an interruption adds nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
 from pipeline.plan.output import Plan
 
+ROWS_PER_PIECE = 8192
+"""Events that are records in memory at a time."""
 LEDGER = "ledger"
 """Directory of the ledger in a workspace."""
 Event = Literal[
@@ -58,28 +61,25 @@ def events(
     quarantined: dict[str, str],
     held: Sequence[HeldChange] = (),
     sheet: Sequence[SheetRow] = (),
-) -> list[dict[str, Any]]:
-    """Rows of one release, as `LEDGER_SCHEMA` has them.
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one release, as `LEDGER_SCHEMA` has them.
 
     quarantined  edit id -> reason, for edits that were refused or set aside
     held         changes that wait for a later edition
     sheet        the fact sheet; its rows that are new in this version become events
     """
     common = {"release": version, "plan_hash": plan_hash}
-    rows: list[dict[str, Any]] = []
     for edit in edits:
         if edit.action != "carry":
-            rows.append({"event": "planned", **common, **_evidence(edit), "reason": edit.reason})
+            yield {"event": "planned", **common, **_evidence(edit), "reason": edit.reason}
         lost = edit.id in quarantined
-        rows.append(
-            {
-                "event": "quarantined" if lost else "applied",
-                **common,
-                **_evidence(edit),
-                "reason": quarantined.get(edit.id, edit.action),
-            }
-        )
-    rows += [
+        yield {
+            "event": "quarantined" if lost else "applied",
+            **common,
+            **_evidence(edit),
+            "reason": quarantined.get(edit.id, edit.action),
+        }
+    yield from (
         {
             "event": "superseded",
             **common,
@@ -91,8 +91,8 @@ def events(
             "reason": r.reason,
         }
         for r in removals
-    ]
-    rows += [
+    )
+    yield from (
         {
             "event": "rejected" if r.state == "rejected" else "skipped",
             **common,
@@ -103,10 +103,9 @@ def events(
             "reason": r.reason,
         }
         for r in refusals
-    ]
-    rows += [{"event": "held", **common, **_waiting(h)} for h in held]
-    rows += [{"event": "routed", **common, **_sheet(r)} for r in sheet if r.since == version]
-    return rows
+    )
+    yield from ({"event": "held", **common, **_waiting(h)} for h in held)
+    yield from ({"event": "routed", **common, **_sheet(r)} for r in sheet if r.since == version)
 
 
 @written("the ledger")
@@ -134,7 +133,9 @@ def rows(version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]) 
         plan.held,
         plan.sheet,
     )
-    return pa.Table.from_pylist(found, schema=LEDGER_SCHEMA)
+    pieces = iter(lambda: list(islice(found, ROWS_PER_PIECE)), [])
+    tables = [pa.Table.from_pylist(piece, schema=LEDGER_SCHEMA) for piece in pieces]
+    return pa.concat_tables([LEDGER_SCHEMA.empty_table(), *tables])
 
 
 def read(root: Path) -> pa.Table:

@@ -59,6 +59,10 @@ def test_why_changes_were_not_edited_is_told_in_words_and_adds_up():
     text = told(stages={"plan": {"counts": plan}})
     assert re.search(r"^Not edited: 3 changes\n +3  added without a date$", text, re.MULTILINE)
     assert re.search(r"person: 8 changes\n +6  too few .*\n +2  over the limit of edits", text)
+    over = "What is over a limit is on the fact sheet until a later edition"
+    assert over in text
+    quorum = {**plan, "held": {"held: quorum": 5}}
+    assert over not in told(stages={"plan": {"counts": quorum}})
     assert re.search(r"retrieval: 9 facts\n  4 of .*\n +4  several values are true at once", text)
 
 
