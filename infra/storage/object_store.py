@@ -80,6 +80,7 @@ class ObjectStore:
             raise ConfigError(f"workspace {uri!r}: {_first_line(error)}.") from None
 
     def __reduce__(self) -> tuple[Callable[[str], ObjectStore], tuple[str]]:
+        """Pickle it as its address."""
         return ObjectStore, (self.uri,)
 
     def read(self, key: str) -> Stored | None:
