@@ -14,6 +14,7 @@ from pathlib import Path
 from infra.errors import ConfigError
 from infra.files.atomic import write_json
 from infra.models.loading import ModelRef, locate
+from infra.storage.workspace import Workspace
 from infra.storage.writing import written
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,10 @@ BASES = "bases.json"
 
 
 @written("the list of base models")
-def remember(root: Path, base: ModelRef) -> None:
-    """Note a base in the workspace `root`. A damaged file is dropped, with a line: of the bases in
+def remember(workspace: Workspace, base: ModelRef) -> None:
+    """Note a base in a workspace. A damaged file is dropped, with a line: of the bases in
     it, those of later runs are noted again."""
+    root = workspace.root
     try:
         known = known_bases(root)
     except ConfigError as error:
@@ -35,6 +37,7 @@ def remember(root: Path, base: ModelRef) -> None:
     if known.get(base.digest) != place:
         root.mkdir(parents=True, exist_ok=True)
         write_json(root / BASES, {**known, base.digest: place})
+        workspace.publish(root / BASES)
 
 
 def base_of(root: Path, manifest: Mapping[str, str | None]) -> ModelRef:

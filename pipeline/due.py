@@ -55,7 +55,7 @@ def job_day(config: Config, now: datetime, day: date | None = None) -> date | No
 def last_day(config: Config, workspace: Workspace) -> date | None:
     """The latest day of all releases of the line that have been in production; None before the
     first."""
-    found = [workspace.find("release", v) for v in Alias(workspace.root, config.line).known()]
+    found = [workspace.find("release", v) for v in Alias(workspace, config.line).known()]
     days = [made.json(MANIFEST)["as_of"] for made in found if made is not None]
     return date.fromisoformat(max(days)) if days else None
 

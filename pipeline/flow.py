@@ -67,7 +67,7 @@ def run_editions(run: Run, *, until: str = STAGES[-1]) -> None:
 def _run_editions(run: Run, base: ModelRef, until: str) -> None:
     """Make every edition of a line of which no other run makes one."""
     run.workspace.remove_leftovers()
-    remember(run.workspace.root, base)
+    remember(run.workspace, base)
     if STAGES.index(until) >= STAGES.index("probe"):
         passed = preflight(
             base,
@@ -81,7 +81,7 @@ def _run_editions(run: Run, base: ModelRef, until: str) -> None:
         run.checked(passed)
     relations_path = run.config.relations and run.config_dir / run.config.relations
     relations = load_relations(relations_path or None)
-    alias = Alias(run.workspace.root, run.config.line)
+    alias = Alias(run.workspace, run.config.line)
     start = run.start
     for edition in run.config.editions:
         chosen = None if edition.version in alias.known() else start
@@ -114,7 +114,7 @@ def run_edition(
     """
     config, version, as_of = run.config, edition.version, edition.as_of
     trust, compute = edition.trusting(config.trust), config.model.compute
-    alias = Alias(run.workspace.root, config.line)
+    alias = Alias(run.workspace, config.line)
     present = alias.last()
     follows = parent_of(run.workspace, alias, version, chosen)
     parent = Parent.of(
@@ -259,7 +259,7 @@ def run_edition(
         ),
     )
     plan_hash = final.planned.counts["plan_hash"]
-    ledger.record(run.workspace.root, version, plan_hash, final.plan, final.quarantined)
+    ledger.record(run.workspace, version, plan_hash, final.plan, final.quarantined)
     if version not in alias.known():
         require_release(released, thorough=not released.made_now)
         put_in_production(

@@ -138,8 +138,9 @@ def snapshot_before(
         same = [seen for _, seen in found if seen is not None and seen.digest == fixed]
         if not same:
             raise StageError(
-                f"{made.path} continues a snapshot that is not in {workspace.root} any more. "
-                f"Restore it from a backup, or delete {made.path} to read the sources anew."
+                f"{made.directory} continues a snapshot that is not in {workspace.address} any "
+                f"more. Restore it from a backup, or delete {made.directory} to read the sources "
+                "anew."
             )
         return Snapshot.of(same[0])
     earlier = [

@@ -21,7 +21,7 @@ from pipeline.run import Run
 VERSIONS = ("2016.06.30", "2021.06.30")
 
 
-def job(config: Path, workspace: Path, **more: Any) -> Run:
+def job(config: Path, workspace: Path | str, **more: Any) -> Run:
     settings = load_config(config, {"workspace": str(workspace)})
     place = Workspace.at(settings.workspace)
     return Run(

@@ -9,17 +9,10 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any
-
-import ray
-from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from infra.errors import StageError
-from infra.execution.ray_pool import first_line
+from infra.execution.nodes import ask_nodes
 
-ANSWER_S = 60.0
-"""Longest time, in seconds, for the nodes to answer; what a slower one runs is not known."""
 PACKAGE = "corrigenda"
 SUBMITTED_BY = "CORRIGENDA_SUBMITTED_BY"
 """Environment variable of a job: the version of this package that submitted it."""
@@ -37,24 +30,8 @@ def require_same_versions() -> None:
             f"the job was submitted by {PACKAGE} {by}, and the cluster has {mine[PACKAGE]}. "
             "Install the same version on both sides."
         )
-    ask: Any = ray.remote(num_cpus=0, max_retries=0)(_asked())
-    asked = {}
-    for node in ray.nodes():
-        if node["Alive"]:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
-            asked[ask.options(scheduling_strategy=there).remote()] = node["NodeManagerAddress"]
-    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-    for reference in answered:
-        try:
-            theirs = ray.get(reference)
-        except RayTaskError as error:
-            raise StageError(
-                f"node {asked[reference]} cannot run a task ({first_line(error)}). Mend it, or "
-                "take it out of the cluster."
-            ) from error
-        except RayError:  # the node is gone, which a run can bear
-            continue
-        if fault := difference(mine, theirs, asked[reference]):
+    for node, theirs in ask_nodes(_asked()):
+        if fault := difference(mine, theirs, node):
             raise StageError(fault)
 
 
@@ -79,8 +56,7 @@ def _versions() -> dict[str, str]:
 
 
 def _asked() -> Callable[[], dict[str, str]]:
-    """A function that says what a node runs. It is a local one, which travels by value, so that it
-    also runs where this package is not installed."""
+    """A function that says what a node runs."""
 
     def ask() -> dict[str, str]:
         import platform

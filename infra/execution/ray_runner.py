@@ -18,6 +18,7 @@ from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTa
 
 from infra.distributed.group import TIMEOUT_S
 from infra.errors import ConfigError, StageError
+from infra.execution.node_places import require_seen
 from infra.execution.node_versions import require_same_versions
 from infra.execution.placement import no_room_for_group
 from infra.execution.ray_address import no_ray, require_reachable
@@ -39,15 +40,17 @@ made. Where all shards exist already it holds one, so that none waits behind a s
 
 
 @contextmanager
-def runner_at(address: str | None) -> Iterator[Runner]:
+def runner_at(address: str | None, directory: Path | None = None) -> Iterator[Runner]:
     """The runner for a `--ray-address`. Inside the `with` it is connected to Ray.
 
-    address  `local` or None starts Ray on this machine, which ends with this process, however it
-             ends; `none` runs in this process without Ray, and `torchrun` in rank 0 of those that
-             torchrun started; anything else is the address of a running cluster
+    address    `local` or None starts Ray on this machine, which ends with this process, however it
+               ends; `none` runs in this process without Ray, and `torchrun` in rank 0 of those
+               that torchrun started; anything else is the address of a running cluster
+    directory  what all nodes of a cluster have to see; None where nothing is shared
 
     Raises StageError where Ray cannot be started or reached, and where a node of a cluster has
-    other versions; ConfigError for `torchrun` in a process that it did not start.
+    other versions or does not see the directory; ConfigError for `torchrun` in a process that it
+    did not start.
     """
     if address == "none":
         yield InProcessRunner()
@@ -70,6 +73,8 @@ def runner_at(address: str | None) -> Iterator[Runner]:
             begin(_session_dir())
         else:
             require_same_versions()
+            if directory is not None:
+                require_seen(directory)
         yield RayRunner(may_grow=not local)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.errors import StageError
+from infra.storage.bucket import Bucket
 from infra.storage.integrity import LARGE_BYTES, Fault, damage, faults, whole_file
 
 
@@ -23,12 +24,19 @@ class Artifact:
     damaged (`infra.storage.integrity`).
     """
 
-    path: Path
-    """Its directory."""
+    directory: Path
+    """Its directory. In a copy of a bucket, files are there from their first use on."""
     record: Mapping[str, Any]
     """What `record.json` in the directory says: inputs, settings, digests, counts, duration."""
     made_now: bool = False
     """Whether this run made it; otherwise it was found finished."""
+    bucket: Bucket | None = field(default=None, compare=False, repr=False)
+    """Where its files come from; None where they are in the directory."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory, with all files in it."""
+        return self.holding(*self.record["files"])
 
     @property
     def digest(self) -> str:
@@ -44,9 +52,17 @@ class Artifact:
         """Whether the output has a file of this name, as its record says."""
         return name in self.record.get("files", ())
 
+    def holding(self, *names: str) -> Path:
+        """Its directory, with the files of these names in it."""
+        if self.bucket is not None:
+            self.bucket.fetch(self.directory, self.record, names)
+        return self.directory
+
     def file(self, name: str) -> Path:
         """The path of the file of this name, after a check."""
-        return whole_file(self.path, name)
+        if self.bucket is not None and self.has(name):
+            self._mend(name)
+        return whole_file(self.directory, name)
 
     def files(self, folder: str) -> list[Path]:
         """The paths of the files in a folder of the output, after a check, sorted."""
@@ -75,5 +91,23 @@ class Artifact:
         thorough  whether the contents of large files are read too
         """
         limit = None if thorough else LARGE_BYTES
-        if fault := next(faults(self.path, self.record, up_to=limit), None):
+        if self.bucket is not None:
+            for fault in [*faults(self.path, self.record, up_to=limit)]:
+                self._mend(fault.path.relative_to(self.directory).as_posix())
+        if fault := next(faults(self.directory, self.record, up_to=limit), None):
             raise StageError(damage(fault))
+
+    def faults(self, *, up_to: int | None) -> Iterator[Fault]:
+        """What is wrong with its files (`infra.storage.integrity.faults`); nothing in a copy of a
+        bucket, which is mended as its files are used."""
+        if self.bucket is None:
+            yield from faults(self.directory, self.record, up_to=up_to)
+
+    def _mend(self, name: str) -> None:
+        """Download a file of a copy, again where it is damaged."""
+        self.holding(name)
+        try:
+            whole_file(self.directory, name)
+        except StageError:
+            (self.directory / name).unlink(missing_ok=True)
+            self.holding(name)

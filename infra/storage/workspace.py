@@ -7,6 +7,9 @@ A stage writes into the second directory, which is renamed to the first when all
 The files are flushed to the disk before the record is written, and the record before the rename: an
 output that has a record is whole, also after a power cut.
 
+A workspace at `s3://BUCKET/PREFIX` is worked on through a directory that is its copy
+(`infra.storage.bucket`); there an output is finished once its record is in the bucket.
+
 The *fingerprint* of an output is a digest of everything that it depends on: stage, code version,
 settings, digests of the inputs. Its *digest* is that of its files. An output that exists is not
 computed again for the same fingerprint. Another fingerprint under the same version is refused, so
@@ -19,7 +22,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -30,14 +33,17 @@ from infra.files.atomic import (
     exclusive_lock,
     flush_directory,
     flush_tree,
+    put_if_absent,
     remove_leftovers,
     write_json,
 )
 from infra.files.digest import canonical_json, digest_of
 from infra.storage.artifact import Artifact
+from infra.storage.bucket import Bucket
 from infra.storage.differences import SCHEMA, conflict, differing_inputs
-from infra.storage.integrity import RECORD, damage, faults, read_record, sealed
+from infra.storage.integrity import RECORD, damage, read_record, sealed
 from infra.storage.names import LOCK, PARTIAL, is_name, path_part
+from infra.storage.object_store import SCHEME
 from infra.storage.removal import FINGERPRINT, put_in_place, remove_replaced, remove_unfinished
 from infra.storage.stage_dir import StageDir
 from infra.storage.unfinished import make_output, unnamed_record
@@ -46,25 +52,37 @@ from infra.storage.writing import refused
 
 @dataclass(frozen=True)
 class Workspace:
-    """A directory of stage outputs, given as a path or a `file://` URI."""
+    """A directory of stage outputs, given as a path, a `file://` URI or `s3://BUCKET/PREFIX`."""
 
     root: Path
-    """The directory."""
+    """The directory; of a bucket, its copy."""
+    bucket: Bucket | None = field(default=None, compare=False)
+    """The bucket that the directory is a copy of; None where it is none."""
+
+    @property
+    def address(self) -> str:
+        """How a person names it: the directory, or the address of the bucket."""
+        return self.bucket.store.uri if self.bucket else str(self.root)
 
     @classmethod
     def at(cls, uri: str) -> Workspace:
-        """The workspace at a path or a `file://` URI.
+        """The workspace at a path or a URI; the copy of a bucket is brought up to date.
 
-        Raises ConfigError for another scheme, and for a path that leads to or through a file.
+        Raises ConfigError for another scheme, and for a path that leads to or through a file;
+        StageError for a bucket that cannot be reached.
         """
         try:
             parts = urlsplit(uri)
         except ValueError as error:
             raise ConfigError(f"workspace {uri!r}: {error}. Give a directory.") from None
+        if parts.scheme == SCHEME:
+            bucket = Bucket.at(uri)
+            bucket.refresh()
+            return cls(bucket.root, bucket)
         if parts.scheme not in ("", "file"):
             raise ConfigError(
                 f"workspace {uri!r}: scheme {parts.scheme!r} is not supported. "
-                "Give a directory or a file:// URI (a mount of the object store works)."
+                "Give a directory, a file:// URI or s3://BUCKET/PREFIX."
             )
         given = Path(unquote(parts.path) if parts.scheme else uri)
         try:
@@ -97,7 +115,7 @@ class Workspace:
         is damaged."""
         path = self.directory(stage, version)
         try:
-            return Artifact(path, read_record(path))
+            return Artifact(path, read_record(path), bucket=self.bucket)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -163,15 +181,21 @@ class Workspace:
         final = self.directory(stage, version)
         partial = self.partial(stage, version)
         damaged: list[str] = []  # digest of a finished output that is damaged
+        seen: str | None = None  # tag of the record in the bucket
 
         def reused() -> Artifact | None:
             """The finished output with this fingerprint; None where it is to be made. Raises
             StageError for another one, or a damaged one, that may not be discarded."""
+            nonlocal seen
+            if self.bucket is not None:
+                seen = self.bucket.refresh_output(stage, version)
+                if fixed_by is not None:
+                    self.bucket.refresh_output(*fixed_by)
             found = self.find(stage, version)
             if found is None:
                 return None
             if found.record["fingerprint"] == key:
-                fault = next(faults(final, found.record, up_to=None if remake else 0), None)
+                fault = next(found.faults(up_to=None if remake else 0), None)
                 if fault is None:
                     return found
                 if remake is None:
@@ -203,9 +227,14 @@ class Workspace:
                 remove_replaced(final)
                 if restart:
                     remove_unfinished(partial)
+                    if self.bucket is not None:
+                        self.bucket.forget_unfinished(stage, version)
                 if (record := unnamed_record(partial, key)) is None:
-                    made = make_output(partial, key, body, volatile)
-                    record = sealed({**about, **made, **(stamp or {})})
+                    work = body
+                    if self.bucket is not None:
+                        work = self.bucket.uploading(stage, partial, key, body)
+                    made = make_output(partial, key, work, volatile)
+                    record = sealed({**about, **made, **(stamp or {}), **self._epoch()})
                     if damaged and not replace and damaged[0] != record["digest"]:
                         raise StageError(_differs(final))
                     flush_tree(partial)
@@ -213,7 +242,10 @@ class Workspace:
                 (partial / FINGERPRINT).unlink(missing_ok=True)
                 flush_directory(partial)  # else a power cut may bring that file back
                 with self._while_unfinished(fixed_by if final.exists() else None):
-                    reused()  # raises where it may no longer be discarded
+                    theirs = reused()  # raises where it may no longer be discarded
+                    if self.bucket is not None:
+                        seen = seen if theirs is None else None
+                        self.bucket.commit(stage, version, partial, record, seen)
                     put_in_place(partial, final, replace=True)
         except LockHeld as error:
             held = Path(error.args[0])
@@ -224,7 +256,17 @@ class Workspace:
             ) from None
         except OSError as error:
             raise refused(f"{stage} {version}", error, partial) from error
-        return Artifact(final, record, made_now=True)
+        return Artifact(final, record, made_now=True, bucket=self.bucket)
+
+    def create(self, path: Path, text: str) -> bool:
+        """Create a file of a log unless it exists; whether it was created. Of several processes,
+        also on several machines, exactly one creates it."""
+        return self.bucket.create(path, text) if self.bucket else put_if_absent(path, text)
+
+    def publish(self, path: Path) -> None:
+        """Upload a file beside the outputs that was written, where the directory is a copy."""
+        if self.bucket is not None:
+            self.bucket.publish(path)
 
     @contextmanager
     def sole_run(self, line: str) -> Iterator[None]:
@@ -237,12 +279,20 @@ class Workspace:
                 stack.enter_context(exclusive_lock(self.root / f".{line}{LOCK}"))
             except LockHeld:
                 raise StageError(
-                    f"line {line}: another run makes an edition of it in {self.root}. Wait until "
-                    "that has ended; one of a schedule that overlaps itself has to take less time."
+                    f"line {line}: another run makes an edition of it in {self.address}. Wait "
+                    "until that has ended; one of a schedule that overlaps itself has to take "
+                    "less time."
                 ) from None
             except OSError as error:
                 raise refused(f"line {line}", error, self.root) from error
+            if self.bucket is not None:
+                stack.enter_context(self.bucket.sole_run(line))
             yield
+
+    def _epoch(self) -> dict[str, int]:
+        """For a record in a bucket: the epoch of the lease that this run has."""
+        lease = self.bucket and self.bucket.lease
+        return {"epoch": lease.epoch} if lease else {}
 
     def _while_unfinished(self, output: tuple[str, str] | None) -> AbstractContextManager[None]:
         """Keep other processes from finishing an output while a block runs; None is no output.

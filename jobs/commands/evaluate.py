@@ -101,7 +101,7 @@ def evaluate(
         require_fillable(base.path, None)
     with (
         StageWatch(place, heading="Facts and editor", quiet=as_json, verbose=verbose) as watch,
-        runner_at(ray_address) as runner,
+        runner_at(ray_address, place.root) as runner,
     ):
         comparison = Comparison(
             cases=cases,

@@ -29,7 +29,7 @@ def rollback(
 
     place = Workspace.at(workspace)
     line = one_line(place, line)
-    alias = Alias(place.root, line)
+    alias = Alias(place, line)
     if (target := version) is None:
         target = find_release(place, line, None).json(MANIFEST)["parent"]
     if target is None:

@@ -117,7 +117,7 @@ def run(
     failure: CorrigendaError | None = None
     with (
         StageWatch(place, quiet=as_json, verbose=verbose) as watch,
-        runner_at(ray_address) as runner,
+        runner_at(ray_address, place.root) as runner,
         RunTelemetry.of(settings, place, runner) as telemetry,
     ):
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from infra.errors import ConfigError, reason
 from infra.execution.node_versions import SUBMITTED_BY
 from infra.models.embedded import EMBEDDED
+from infra.storage.object_store import SCHEME
 from pipeline.config import Config
 
 PREFIX = "corrigenda-"
@@ -67,8 +68,9 @@ def on_this_machine(address: str) -> bool:
 
 def place_on_nodes(given: str, setting: str, *, local: bool) -> str:
     """A path as the nodes have it: an absolute one itself, and a relative one made absolute where
-    the cluster is on this machine. Raises ConfigError for a relative one on other machines."""
-    if Path(given).is_absolute() or given.startswith("file:///"):
+    the cluster is on this machine; an address of object storage is the same everywhere. Raises
+    ConfigError for a relative one on other machines."""
+    if Path(given).is_absolute() or given.startswith(("file:///", f"{SCHEME}://")):
         return given
     if local:
         return str(Path(given).expanduser().absolute())

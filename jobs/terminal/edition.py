@@ -72,7 +72,7 @@ def print_edition(summary: Mapping[str, Any], console: Console, *, verbose: bool
 def print_next(summary: Mapping[str, Any], workspace: Workspace, console: Console) -> None:
     """Print commands to try next, each with its purpose."""
     here = workspace.root == Path.cwd() / "workspace"
-    where = "" if here else f" --workspace {shlex.quote(line(str(workspace.root)))}"
+    where = "" if here else f" --workspace {shlex.quote(line(workspace.address))}"
     program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
     examples = [example["prompt"] for example in summary.get("examples", ())]
     prompt = shlex.quote(line(examples[0] if examples else "The capital of France is"))

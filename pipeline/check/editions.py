@@ -61,7 +61,7 @@ def check_editions(
 
     num_facts  facts in each source; None where they are not known without a crawl
     """
-    alias = Alias(workspace.root, config.line)
+    alias = Alias(workspace, config.line)
     known = None if num_facts is None else sum(num_facts)
     found: list[EditionCheck] = []
     stops: list[str] = []
@@ -89,5 +89,5 @@ def check_editions(
             )
         )
     return EditionsCheck(
-        editions=tuple(found), workspace=str(workspace.root), stops=tuple(dict.fromkeys(stops))
+        editions=tuple(found), workspace=workspace.address, stops=tuple(dict.fromkeys(stops))
     )

@@ -70,7 +70,7 @@ def measure_releases(registry: Registry, workspace: Workspace, line: str) -> Non
         if finished:
             registry.set(metrics.RELEASED, max(finished))
     with suppress(StageError, OSError):
-        version = Alias(workspace.root, line).current()
+        version = Alias(workspace, line).current()
         release = version and workspace.find("release", version)
         if release:
             day = datetime.fromisoformat(release.json(MANIFEST)["as_of"]).replace(tzinfo=UTC)

@@ -10,7 +10,6 @@ from typing import Any
 
 from infra.errors import ConfigError, StageError
 from infra.storage.artifact import Artifact
-from infra.storage.integrity import faults
 from infra.storage.names import PARTIAL, check_name, is_name, is_path_part
 from infra.storage.stage_dir import PROGRESS, WAITS, read_progress
 from infra.storage.workspace import Workspace
@@ -45,8 +44,8 @@ def one_line(workspace: Workspace, line: str | None) -> str:
     known = lines(workspace)
     if not known:
         raise ConfigError(
-            f"workspace {workspace.root} has no release yet. Run `corrigenda run --config FILE`, "
-            "or give another --workspace."
+            f"workspace {workspace.address} has no release yet. Run `corrigenda run --config "
+            "FILE`, or give another --workspace."
         )
     if line is None and len(known) == 1:
         return known[0]
@@ -62,7 +61,7 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
     """
     line = one_line(workspace, line)
     if version is None:
-        version = Alias(workspace.root, line).current()
+        version = Alias(workspace, line).current()
     else:
         check_name(version, "release")
     known = workspace.versions("release")  # by their names, letter by letter, on every file system
@@ -75,7 +74,7 @@ def find_release(workspace: Workspace, line: str | None, version: str | None) ->
     found = workspace.find("release", version) if version in known else None
     if found is None:
         known = ", ".join(known) or "none"
-        raise StageError(f"no release {version!r} in {workspace.root}. There are: {known}.")
+        raise StageError(f"no release {version!r} in {workspace.address}. There are: {known}.")
     return found
 
 
@@ -95,7 +94,7 @@ def in_production(workspace: Workspace) -> tuple[dict[str, str | None], list[str
     damage = []
     for line in lines(workspace):
         try:
-            current[line] = Alias(workspace.root, line).current()
+            current[line] = Alias(workspace, line).current()
         except StageError as error:
             current[line] = None
             damage.append(str(error))
@@ -123,9 +122,9 @@ def _release_row(
             "reliability": evaluation.get("reliability"),
             "perplexity": evaluation.get("perplexity"),
             "production": current.get(manifest["line"]) == version,
-            "page": str(artifact.path / manifest["page"]["file"]),
+            "page": str(artifact.holding(page := manifest["page"]["file"]) / page),
         }
-        fault = next(faults(artifact.path, artifact.record, up_to=LISTED_BYTES), None)
+        fault = next(artifact.faults(up_to=LISTED_BYTES), None)
         row["damage"] = str(fault) if fault else wrong_manifest(artifact)
     except StageError as error:
         row["damage"] = str(error)
@@ -143,7 +142,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     current, damage = in_production(workspace)
     versions = sorted({edition_of(v) for stage in STAGES for v in _names(workspace.root / stage)})
     return {
-        "workspace": str(workspace.root),
+        "workspace": workspace.address,
         "production": current,
         "damage": damage,
         "versions": {v: {stage: _state(workspace, stage, v) for stage in STAGES} for v in versions},
@@ -199,7 +198,7 @@ def _found_state(workspace: Workspace, stage: str, edition: str) -> str:
     version = attempts_at(workspace, edition)[-1] if stage in ATTEMPTED else edition
     artifact = workspace.find(stage, version)
     if artifact is not None:
-        if any(faults(artifact.path, artifact.record, up_to=0)):
+        if any(artifact.faults(up_to=0)):
             return "damaged"
         if stage == "gate" and not artifact.counts["passed"]:
             return "failed"

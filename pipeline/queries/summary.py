@@ -27,7 +27,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
             name: {
                 "counts": dict(artifact.counts),
                 "duration_s": artifact.record["duration_s"],
-                "path": str(artifact.path),
+                "path": str(artifact.directory),
             }
             for name, artifact in made.items()
         },
@@ -41,7 +41,7 @@ def summarise(made: Mapping[str, Artifact]) -> dict[str, Any]:
     if "release" in made:
         summary["release"] = {
             "release_id": made["release"].counts["release_id"],
-            "path": str(made["release"].path),
+            "path": str(made["release"].directory),
             "edits": made["release"].counts["edits"],
         }
     pages = [made[name] for name in ("release", "gate") if name in made and made[name].has(PAGE)]

@@ -91,7 +91,7 @@ def verify_version(workspace: Workspace, version: str, tell: Tell) -> Verified:
                 _verify_output(workspace, stage, path, found, tell)
     if not found.outputs:
         known = ", ".join(versions(workspace)) or "none"
-        raise ConfigError(f"no version {version!r} in {workspace.root}. There are: {known}.")
+        raise ConfigError(f"no version {version!r} in {workspace.address}. There are: {known}.")
     found.damage += [*_missing(workspace, version), *_of_ledger(workspace, version)]
     return found
 
@@ -122,6 +122,7 @@ def _verify_output(
             fault = Fault(path / RECORD, "missing")
             found.damage.append(Damage(path=str(fault.path), what=fault.what, remedy=remedy))
             return
+        path = made.path
     except StageError as error:
         what = f"damaged ({str(error).split('. ')[0]})"
         found.damage.append(Damage(path=str(path / RECORD), what=what, remedy=remedy))
@@ -217,7 +218,7 @@ def _of_aliases(workspace: Workspace) -> Iterator[Damage]:
     that they do not name."""
     logged: set[str] = set()
     for line in lines(workspace):
-        alias = Alias(workspace.root, line)
+        alias = Alias(workspace, line)
         try:
             named = [v for move in alias.history() for v in (move.version, *move.kept)]
             alias.require_last()
@@ -236,7 +237,7 @@ def _of_aliases(workspace: Workspace) -> Iterator[Damage]:
                 )
     for version, manifest in _manifests(workspace):
         if version not in logged:
-            alias = Alias(workspace.root, manifest["line"])
+            alias = Alias(workspace, manifest["line"])
             what = f"without an entry of release {version}: it was interrupted, or the log is cut"
             advice = f"Restore the log from a backup, or `corrigenda rollback {version}`."
             yield Damage(path=str(alias.directory), what=what, remedy=advice)

@@ -44,8 +44,8 @@ def why(workspace: Workspace, question: str, relation: str | None = None) -> lis
     versions = _versions(workspace)
     if not versions:
         raise ConfigError(
-            f"workspace {workspace.root} has no plan yet. Run `corrigenda run --config FILE`, or "
-            "give another --workspace."
+            f"workspace {workspace.address} has no plan yet. Run `corrigenda run --config "
+            "FILE`, or give another --workspace."
         )
     subjects = _subjects(workspace, versions, question)
     facts: dict[tuple[str, str], Row] = {}

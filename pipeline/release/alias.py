@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import ConfigError, StageError
-from infra.files.atomic import put_if_absent, write_json
+from infra.files.atomic import write_json
 from infra.files.digest import digest_of
 from infra.storage.names import check_name
+from infra.storage.workspace import Workspace
 from infra.storage.writing import written
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,9 @@ class Move:
 class Alias:
     """One alias of one model line."""
 
-    def __init__(self, root: Path, line: str, name: str = PRODUCTION) -> None:
-        self.line = line
-        self.directory = root / "aliases" / check_name(line, "line") / name
+    def __init__(self, workspace: Workspace, line: str, name: str = PRODUCTION) -> None:
+        self.workspace, self.line = workspace, line
+        self.directory = workspace.root / "aliases" / check_name(line, "line") / name
 
     def history(self) -> list[Move]:
         """All entries of the log, the present one last. Raises StageError where one is missing, is
@@ -142,16 +143,17 @@ class Alias:
         )
         row = _row(move)
         text = json.dumps({**row, "digest": _digest(move.seq, row)}, sort_keys=True) + "\n"
-        if not put_if_absent(self.directory / f"{move.seq:08d}.json", text):
+        if not self.workspace.create(self.directory / f"{move.seq:08d}.json", text):
             return None
         try:
             write_json(self.directory / HEAD, {"seq": move.seq})
-        except OSError as error:  # the alias has moved, and an error would say that it has not
+            self.workspace.publish(self.directory / HEAD)
+        except (OSError, StageError) as error:  # it has moved; an error would say it has not
             log.warning(
                 "%s cannot be written (%s): until the next move, nobody would notice that the "
                 "last entry of the log is lost",
                 self.directory / HEAD,
-                error.strerror,
+                getattr(error, "strerror", error),
             )
         return move
 

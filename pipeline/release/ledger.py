@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from discovery.trust.backlog import HeldChange
 from infra.errors import StageError
 from infra.files.atomic import write_table
+from infra.storage.workspace import Workspace
 from infra.storage.writing import written
 from pipeline.plan.edits import PlannedEdit, Refusal, Removal
 from pipeline.plan.fact_sheet import SheetRow
@@ -110,14 +111,15 @@ def events(
 
 @written("the ledger")
 def record(
-    root: Path, version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]
+    workspace: Workspace, version: str, plan_hash: str, plan: Plan, quarantined: dict[str, str]
 ) -> Path:
     """Write the events of a release's plan; return the file's path.
 
     quarantined  edit id -> reason, for edits that were refused or set aside
     """
-    path = root / LEDGER / f"{version}.parquet"
+    path = workspace.root / LEDGER / f"{version}.parquet"
     write_table(path, rows(version, plan_hash, plan, quarantined))
+    workspace.publish(path)
     return path
 
 

@@ -80,7 +80,7 @@ def _require_unchanged(inputs: ReleaseInputs) -> None:
     run made or found it. While the release is made, none is replaced (`Workspace.run_stage`)."""
     for made in (inputs.snapshot, inputs.plan, inputs.edit, inputs.evaluation, inputs.gate):
         stage, version = made.record["stage"], made.record["version"]
-        now = Workspace(made.path.parents[1]).find(stage, version)
+        now = Workspace(made.directory.parents[1]).find(stage, version)
         if now is None or now.digest != made.digest:
             raise StageError(
                 f"{stage} {version} was replaced by another process meanwhile. Run the same "

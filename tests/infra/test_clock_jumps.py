@@ -12,6 +12,7 @@ import pytest
 from infra.files.atomic import remove_leftovers
 from infra.http.limits.rate_limit import LocalRateLimit
 from infra.http.limits.robots import Robots
+from infra.storage.workspace import Workspace
 from infra.telemetry.waits import Waits, read_waits
 from pipeline.release.alias import Alias
 
@@ -74,7 +75,7 @@ def test_a_wait_is_told_for_as_long_as_it_lasts(jump: float, clock: Clock, tmp_p
 
 def test_the_log_of_production_has_no_clock(clock: Clock, tmp_path: Path) -> None:
     """Its order is that of its numbers."""
-    alias = Alias(tmp_path, "line")
+    alias = Alias(Workspace(tmp_path), "line")
     for number, ahead_s in enumerate((0.0, *JUMPS, -DAY_S)):
         clock.ahead_s = ahead_s
         alias.move(f"v{number}", "passed")

@@ -62,7 +62,7 @@ def place(tmp_path: Path) -> Workspace:
             body=body,
             stamp={"line": "mine"},
         )
-        Alias(workspace.root, "mine").move(version, "passed the gate")
+        Alias(workspace, "mine").move(version, "passed the gate")
     return workspace
 
 

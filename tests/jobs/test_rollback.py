@@ -35,14 +35,14 @@ def test_only_a_release_of_the_line_is_rolled_back_to(
         assert "is no release of line a" in err and "There are: a1, a2." in err
     else:
         assert "use 1 to 128 of the letters" in err
-    assert Alias(place, "a").current() == "a2"
+    assert Alias(Workspace(place), "a").current() == "a2"
 
 
 def test_a_lost_log_is_one_line_in_every_command_and_a_rollback_mends_it(
     place: Path, corrigenda: Any
 ) -> None:
     """Also where the release that was in production is gone with it."""
-    (Alias(place, "a").directory / "00000002.json").unlink()
+    (Alias(Workspace(place), "a").directory / "00000002.json").unlink()
     code, out, _ = corrigenda("status", "-w", place)
     assert code == 0 and "last entry was number 2" in " ".join(out.split())
     for words in (("rollback", "--line", "a"), ("ask", "x", "--line", "a")):
@@ -54,7 +54,7 @@ def test_a_lost_log_is_one_line_in_every_command_and_a_rollback_mends_it(
     code, _, err = corrigenda("rollback", "--line", "a", "-w", place)
     assert code == 1 and len(err.splitlines()) == 1 and "There are: a1, a2." in err
     code, out, _ = corrigenda("rollback", "a2", "--line", "a", "-w", place)
-    assert code == 0 and Alias(place, "a").known() == {"a1", "a2"}
+    assert code == 0 and Alias(Workspace(place), "a").known() == {"a1", "a2"}
 
 
 def test_a_check_says_what_a_run_would_refuse(place: Path) -> None:

@@ -53,7 +53,7 @@ def finished(world: Callable[..., Path], tmp_path: Path, threads: None) -> Path:
 def test_both_editions_are_released(finished: Path) -> None:
     """Every stage has an output, production is the later edition, the ledger tells every edit."""
     assert len(digests(finished)) == 18
-    assert Alias(finished, "tiny").current() == VERSIONS[1]
+    assert Alias(Workspace(finished), "tiny").current() == VERSIONS[1]
     first, second = (Workspace.at(str(finished)).find("release", v) for v in VERSIONS)
     assert first and second
     assert second.json("manifest.json")["parent"] == VERSIONS[0]
@@ -100,7 +100,7 @@ def test_a_second_run_does_nothing(finished: Path, world: Callable[..., Path]) -
     stamps = {p: p.stat().st_mtime_ns for p in finished.rglob("record.json")}
     run_editions(job(world(), finished))
     assert stamps == {p: p.stat().st_mtime_ns for p in finished.rglob("record.json")}
-    assert len(Alias(finished, "tiny").history()) == 2
+    assert len(Alias(Workspace(finished), "tiny").history()) == 2
 
 
 def test_a_run_up_to_a_stage_stops_behind_it(
@@ -142,7 +142,7 @@ def test_a_failing_gate_leaves_production_where_it_was(
     strict.write_text(strict.read_text().replace("\nreliability = 0.0", "\nreliability = 1"))
     with pytest.raises(GateError, match=r"reliability is .*, allowed at least 1\.0+ \(off by"):
         run_editions(job(strict, root))
-    assert Alias(root, "tiny").current() is None
+    assert Alias(Workspace(root), "tiny").current() is None
     assert Workspace.at(str(root)).find("release", VERSIONS[0]) is None
     page = Workspace.at(str(root)).directory("gate", VERSIONS[0]) / PAGE
     assert "(reliability)" in page.read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_a_failing_gate_leaves_production_where_it_was(
     with pytest.raises(StageError, match=r"config\.reliability\.bound"):
         run_editions(job(loose, root))
     run_editions(job(loose, root, replace=True))
-    assert Alias(root, "tiny").current() == VERSIONS[1]
+    assert Alias(Workspace(root), "tiny").current() == VERSIONS[1]
 
 
 @pytest.mark.parametrize("name", ["max_new_tokens", "shard_size", "threads"])

@@ -49,7 +49,7 @@ def root(released: Path, tmp_path: Path) -> Path:
 
 
 def alias(root: Path, line: str = "a") -> Alias:
-    return Alias(root / "workspace", line)
+    return Alias(Workspace(root / "workspace"), line)
 
 
 def one_line(caught: pytest.ExceptionInfo[Any]) -> str:

@@ -91,7 +91,7 @@ def test_culprits_are_set_aside_and_the_rest_is_released(poisoned: Path, tmp_pat
     poisoned.write_text(loose.replace("quarantined = 1.0", "quarantined = 0.1"))
     with pytest.raises(GateError, match=r"quarantined is 0\.3333"):
         run_editions(job(poisoned, root))
-    assert Alias(root, "tiny").current() is None
+    assert Alias(Workspace(root), "tiny").current() is None
     poisoned.write_text(loose)
     with pytest.raises(StageError, match="quarantined"):
         run_editions(job(poisoned, root))
@@ -132,7 +132,7 @@ def test_culprits_are_set_aside_and_the_rest_is_released(poisoned: Path, tmp_pat
     same_files(found(root, "evaluate", VERSION + RETRY), release)
     before = outputs(root)
     run_editions(job(poisoned, root, replace=True))
-    assert outputs(root) == before and len(Alias(root, "tiny").history()) == 1
+    assert outputs(root) == before and len(Alias(Workspace(root), "tiny").history()) == 1
 
 
 def same_files(evaluated: Artifact, release: Artifact) -> None:

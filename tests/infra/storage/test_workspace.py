@@ -160,8 +160,8 @@ def test_a_file_that_cannot_be_read_is_not_called_one_that_cannot_be_written(
 
 def test_other_schemes_are_refused() -> None:
     """An object store is not silently taken for a directory."""
-    with pytest.raises(ConfigError, match="scheme 's3' is not supported"):
-        Workspace.at("s3://bucket/x")
+    with pytest.raises(ConfigError, match="scheme 'gs' is not supported"):
+        Workspace.at("gs://bucket/x")
 
 
 def test_one_process_makes_an_output(tmp_path: Path) -> None:

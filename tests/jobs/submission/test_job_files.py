@@ -77,14 +77,17 @@ def test_what_is_too_large_or_missing(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_workspace_and_model_are_where_the_nodes_see_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative workspace is that of this directory if the cluster is here, and else refused; a
-    relative model is always refused, a name of the hub is not."""
+    """A relative workspace is that of this directory if the cluster is here, and else refused, and
+    a bucket is the same everywhere; a relative model is always refused, a name of the hub is not.
+    """
     monkeypatch.chdir(tmp_path)
     _, settings = write(tmp_path)
     command = run_command("corrigenda", "mine.toml", settings, local=True)
     assert f"--workspace {tmp_path / 'workspace'}" in command and "--ray-address auto" in command
     with pytest.raises(ConfigError, match="workspace = 'workspace' is a path of this machine"):
         run_command("corrigenda", "mine.toml", settings, local=False)
+    bucket = settings.model_copy(update={"workspace": "s3://bucket/x"})
+    assert "--workspace s3://bucket/x" in run_command("c", "mine.toml", bucket, local=False)
     for name, allowed in (("./m", False), ("owner/name", True), (str(tmp_path), True)):
         model = settings.model.model_copy(update={"name": name})
         given = settings.model_copy(update={"model": model, "workspace": "/mnt/ws"})

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from infra.errors import StageError
+from infra.storage.workspace import Workspace
 from pipeline.release.alias import Alias
 
 
 def test_history(tmp_path: Path) -> None:
     """Nothing is forgotten."""
-    alias = Alias(tmp_path, "line")
+    alias = Alias(Workspace(tmp_path), "line")
     assert alias.current() is None
     alias.move("v1", "first")
     alias.move("v2", "second")
@@ -27,19 +28,19 @@ def test_history(tmp_path: Path) -> None:
 def test_two_movers_both_land(tmp_path: Path) -> None:
     """Every move has a number of its own, without a gap."""
     movers = [
-        threading.Thread(target=Alias(tmp_path, "line").move, args=(f"v{i}", "race"))
+        threading.Thread(target=Alias(Workspace(tmp_path), "line").move, args=(f"v{i}", "race"))
         for i in range(8)
     ]
     for mover in movers:
         mover.start()
     for mover in movers:
         mover.join()
-    assert [m.seq for m in Alias(tmp_path, "line").history()] == list(range(1, 9))
+    assert [m.seq for m in Alias(Workspace(tmp_path), "line").history()] == list(range(1, 9))
 
 
 def test_a_move_from_elsewhere_is_refused(tmp_path: Path) -> None:
     """Compare and swap: of two movers that began with the same release, one lands."""
-    alias = Alias(tmp_path, "line")
+    alias = Alias(Workspace(tmp_path), "line")
     assert alias.move_from(None, "v1", "first") is not None
     assert alias.move_from("v1", "v2", "second") is not None
     assert alias.move_from("v1", "v3", "too late") is None
@@ -52,7 +53,7 @@ def test_a_move_that_took_place_is_no_error(
 ) -> None:
     """Where the disk gets full between the entry and the number beside it, the alias has moved: a
     line says what is missing, and nobody moves it a second time. The next move writes it."""
-    alias = Alias(tmp_path, "line")
+    alias = Alias(Workspace(tmp_path), "line")
     alias.move("v1", "passed")
 
     def full(path: Path, *_: object) -> None:
@@ -71,7 +72,7 @@ def test_a_move_that_took_place_is_no_error(
 
 def test_a_lost_last_entry_is_noticed(tmp_path: Path) -> None:
     """By the number beside the log; the next move gets a number of its own, and heals it."""
-    alias = Alias(tmp_path, "line")
+    alias = Alias(Workspace(tmp_path), "line")
     for version in ("v1", "v2"):
         alias.move(version, "passed")
     (alias.directory / "00000002.json").unlink()
