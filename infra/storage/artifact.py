@@ -36,7 +36,7 @@ class Artifact:
     @property
     def path(self) -> Path:
         """Its directory, with all files in it."""
-        return self.holding(*self.record["files"])
+        return self.holding(*self.record.get("files", ()))
 
     @property
     def digest(self) -> str:

@@ -182,7 +182,7 @@ def test_help_loads_nothing_heavy() -> None:
     ("words", "message"),
     [
         (("run", "-c", "none.toml"), "ConfigError: config none.toml: No such file"),
-        (("releases", "-w", "s3://b"), "scheme 's3' is not supported"),
+        (("releases", "-w", "ftp://b"), "scheme 'ftp' is not supported"),
         (("ask", "x", "-w", "nowhere"), "has no release yet"),
         (("ask", "x", "--system", "Be brief."), "Give --chat too"),
         (("run", "-c", "x.toml", "--until", "prob"), "--until 'prob' is no stage"),
