@@ -55,6 +55,8 @@ MAX_AHEAD = 24
 class ErratumValueConfig(ScopedValueConfig):
     """How a row is searched for: the change of the row that it begins as."""
 
+    steps: int = 16
+    """Most evaluations of the loss. 1 to 1000."""
     learning_rate: float = 0.2
     beta2: float = 0.95
     per_coordinate: bool = True
