@@ -18,9 +18,6 @@ F = TypeVar("F")
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-Relations = Mapping[str, tuple[Wording, ...]]
-"""Id of a relation -> texts of it."""
-
 CorpusPart = tuple[int, int]
 """(i, n): every n-th row of the text from the i-th on, 0 <= i < n."""
 WHOLE: CorpusPart = (0, 1)
@@ -136,7 +133,7 @@ class EditorCall(Generic[F]):
     """Where the caller keeps what `find_values` returns, and `propose` how far it is."""
     progress: Progress = silent
     """Told how far the call is."""
-    relations: Relations = field(default_factory=dict)
+    relations: Mapping[str, tuple[Wording, ...]] = field(default_factory=dict)
     """What prompts may be about: id of a relation -> texts of it, each with some subject and cut
     before the object. An edit is to show in prompts about its own relation only."""
 
@@ -168,9 +165,8 @@ class Editor(Protocol):
         """What the method has to know of the model's behaviour on a corpus, once per base model."""
         ...
 
-    def fit_spec(self, relations: Relations) -> list[Any]:
-        """What `fit` depends on besides model and corpus, for its content key. `relations` are
-        those of its call."""
+    def fit_spec(self) -> list[Any]:
+        """What `fit` depends on besides model and corpus, for its content key."""
         ...
 
     def prepare(self, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Work:

@@ -1,23 +1,20 @@
 """Errata: tokens of their own behind the names of edited subjects, with rows of the embedding.
 
 The tokenizer puts the tokens behind a name wherever it stands in a text
-(`infra.models.tokenizer.insertion`), and the model is given the rows. The first ones are copies of
-the base's rows of the target's tokens, so that the model has the target before it, to be repeated.
-Behind them stand learnt rows: some that are the same for all subjects, and one of the subject's
-own. No weight of the base changes: its embedding becomes longer. The head stays as long as it was,
-so no such token is ever predicted. A name that the model itself writes has no token behind it until
-its text is tokenised again.
+(`infra.models.tokenizer.insertion`), and the model is given the rows. The last one is learnt; those
+in front of it are copies of the base's rows of the target's tokens, so that the model has the
+target before it, to be repeated. No weight of the base changes:
+its embedding becomes longer. The head stays as long as it was, so no such token is ever predicted.
+A name that the model itself writes has no token behind it until its text is tokenised again.
 
-D: hidden size. S: subjects. N: tokens. V: rows of the base's embedding. K: rows that subjects
-share.
+D: hidden size. S: subjects. N: tokens. V: rows of the base's embedding.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -39,17 +36,10 @@ class Erratum(SubjectValue[str]):
     """The row of the embedding behind one subject's names, which are given as text."""
 
     ahead: tuple[int, ...] = ()
-    """Tokens of the base, in their order, whose rows stand in front."""
-    shared_KD: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-    """The learnt rows between these and `value_D` that are the same for many subjects, [K, D]."""
+    """Tokens of the base, in their order, whose rows those in front of the learnt one are."""
     words: tuple[str, ...] = ()
     """A token stands in sentences with one of these only, in any where there are none
     (`with_insertions`)."""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens behind a name."""
-        return len(self.ahead) + len(self.shared_KD) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,23 +116,13 @@ class Errata(Part):
 
     def rows(self, weight_VD: Tensor) -> Tensor:
         """The rows of all tokens [N, D], in the order of their ids, for a weight of the base's
-        embedding, in its dtype: of each erratum its own, then those in front of it, from the last
-        to the first."""
+        embedding, in its dtype: of each erratum the learnt one, then those in front of it, from the
+        last to the first."""
         rows = [
-            row_KD
+            torch.cat([erratum.value_D[None].to(weight_VD), weight_VD[list(erratum.ahead[::-1])]])
             for erratum in self.errata
-            for row_KD in (
-                erratum.value_D[None].to(weight_VD),
-                erratum.shared_KD.flip(0).to(weight_VD).reshape(-1, weight_VD.shape[1]),
-                weight_VD[list(erratum.ahead[::-1])],
-            )
         ]
         return torch.cat(rows)
-
-    def tokens(self) -> list[range]:
-        """The ids of the tokens of each erratum, in the order in which they stand behind a name."""
-        ends = accumulate((erratum.num_tokens for erratum in self.errata), initial=self.first)
-        return [range(end - 1, start - 1, -1) for start, end in pairwise(ends)]
 
     def tokenizer(self, tokenizer: Any) -> Any:
         """A tokenizer that puts the tokens behind the names. Raises EditError for one of another
@@ -154,7 +134,7 @@ class Errata(Part):
             )
         names = [erratum.names for erratum in self.errata]
         words = [erratum.words for erratum in self.errata]
-        counts = [erratum.num_tokens for erratum in self.errata]
+        counts = [len(erratum.ahead) + 1 for erratum in self.errata]
         return with_insertions(tokenizer, names, words, counts)
 
     def complete(self, checkpoint: Path) -> None:
@@ -181,22 +161,17 @@ class Errata(Part):
         return replace(self, errata=without_requests(self.errata, ids))
 
     def pack(self) -> tuple[dict[str, Tensor], str]:
-        """As tensors the subjects' own rows [S, D], and each of the blocks of shared ones [K, D];
-        names, tokens ahead, sets of words, blocks, requests and sizes as JSON."""
+        """As tensors the learnt rows [S, D]; names, tokens ahead, sets of words, requests and sizes
+        as JSON."""
         rows = [erratum.value_D.detach().cpu() for erratum in self.errata]
         sets = {words: i for i, words in enumerate(sorted({e.words for e in self.errata}))}
-        blocks: list[Tensor] = []
-        subjects: list[list[Any]] = []
-        for e in self.errata:
-            block = next((i for i, own in enumerate(blocks) if own.equal(e.shared_KD)), len(blocks))
-            if block == len(blocks):
-                blocks.append(e.shared_KD)
-            requests = [request.pack() for request in e.requests]
-            subjects.append([list(e.names), e.ahead, block, sets[e.words], requests])
+        subjects = [
+            [list(e.names), e.ahead, sets[e.words], [request.pack() for request in e.requests]]
+            for e in self.errata
+        ]
         sizes = {"first": self.first, "num_rows": self.num_rows}
         text = json.dumps({**sizes, "words": list(sets), "subjects": subjects})
-        shared = {f"shared{i}": block.detach().cpu() for i, block in enumerate(blocks)}
-        return {"rows": torch.stack(rows) if rows else torch.zeros(0, 0), **shared}, text
+        return {"rows": torch.stack(rows) if rows else torch.zeros(0, 0)}, text
 
     @classmethod
     def unpack(cls, target: str, tensors: Mapping[str, Tensor], text: str) -> Self:
@@ -208,10 +183,9 @@ class Errata(Part):
                 row_D,
                 tuple(map(EditRequest.unpack, requests)),
                 tuple(ahead),
-                tensors[f"shared{block}"],
                 tuple(packed["words"][i]),
             )
-            for (names, ahead, block, i, requests), row_D in zip(
+            for (names, ahead, i, requests), row_D in zip(
                 packed["subjects"], tensors["rows"], strict=True
             )
         )

@@ -94,7 +94,7 @@ class EditJob:
 
     def statistics_path(self, corpus: int) -> Path:
         """Cache file of the statistics of one corpus, named by a digest of all they depend on."""
-        spec = make_editor(self.config).fit_spec(self.relations)
+        spec = make_editor(self.config).fit_spec()
         key = digest_of([self.base.digest, self.dtype, self.corpora[corpus], spec, FIT_PARTS])
         return self.cache / "statistics" / f"{key}.safetensors"
 
@@ -141,11 +141,7 @@ class EditWorker:
         """
         texts = self.job.corpora[corpus]
         piece = Corpus(texts, (part, FIT_PARTS), general=corpus == 0)
-        alone = self.base.group.size == 1
-        tell = self._tell if alone and part == 0 else self.progress
-        made = self.editor.fit(
-            EditorCall(self.base, progress=tell, relations=self.job.relations), piece
-        )
+        made = self.editor.fit(EditorCall(self.base, progress=self.progress), piece)
         if self.writes:
             write_atomic(self.job.part_path(corpus, part), made.save, flush=Flush.CONTENT)
 
@@ -170,9 +166,9 @@ class EditWorker:
 
         Returns the stage's counts.
         """
-        job = self.job
+        job, out = self.job, StageDir(self.job.out)
         if self.writes:
-            self.progress = self._tell
+            self.progress = lambda phase, done, total: out.progress(done, total, phase)
         proposal = self.editor.propose(self._call(), work)
         lost = [EditReport(id=i, status="quarantined", reason=r) for i, r in job.malformed.items()]
         rows = [asdict(report) for report in (*proposal.reports, *lost)]
@@ -186,10 +182,6 @@ class EditWorker:
     def writes(self) -> bool:
         """Whether this process writes what it does."""
         return self.base.group.rank == 0
-
-    def _tell(self, phase: str, done: int, total: int) -> None:
-        """Write how far a task is as the stage's progress."""
-        StageDir(self.job.out).progress(done, total, phase)
 
     def _call(self) -> EditorCall[Any]:
         """A call of the editor with the statistics of all corpora."""

@@ -169,7 +169,7 @@ def test_a_server_of_checkpoints_loads_both_lanes(
     tokens = [len(load(place, dtype=torch.float32)[1]) for place in places]
     [part] = Delta.load(delta).of(Errata).values()
     assert part.size == len(kept["beside"])
-    assert tokens[0] - tokens[1] == sum(erratum.num_tokens for erratum in part.errata)
+    assert tokens[0] - tokens[1] == sum(1 + len(erratum.ahead) for erratum in part.errata)
 
 
 def test_a_later_edition_is_planned_by_the_capacity(

@@ -1,24 +1,17 @@
-"""Errata: for each edited subject tokens behind its name: its targets', and learnt ones.
+"""Errata: for each edited subject tokens behind its name: its targets', and one that is learnt.
 
-The rows of the embedding of the first ones are the base's own of the targets' tokens. Behind them
-stand rows that make the model say what stands before them. They are tuned once for a model
-(`editors.values.prompt_tuning`), on facts that are made up, and are the same for all subjects but
-for the last one: from what was tuned, it is searched for by itself for each subject, as scoped
-values are, at another place: the output of the embedding. The tokens stand in sentences that have a
-word of the edited relation (`relation_stems`). No weight of the base changes, and a prompt without
-an edited subject is the base's, token by token. A checkpoint holds it all, so that any program
-serves it that reads `tokenizer.json`.
-
-K: rows tuned. D: hidden size.
+The rows of the embedding of the first ones are the base's own of the targets' tokens. The row of
+the last one is searched for as scoped values are, at another place: the output of the embedding. It
+begins as the mean of the others. The tokens stand in sentences that have a word of the edited
+relation (`relation_stems`). No weight of the base changes, and a prompt without an edited subject
+is the base's, token by token. A checkpoint holds it all, so that any program serves it that reads
+`tokenizer.json`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from random import Random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -27,8 +20,7 @@ from torch import Tensor
 from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.deltas.errata import Errata, Erratum
-from editors.editor import Corpus, EditorCall, Proposal, Relations, Work
-from editors.external_memory.extension_based.made_up_facts import made_up, names_in
+from editors.editor import EditorCall, Proposal, Work
 from editors.external_memory.extension_based.relation_stems import relation_stems
 from editors.external_memory.extension_based.scoped import (
     Scoped,
@@ -38,10 +30,7 @@ from editors.external_memory.extension_based.scoped import (
 from editors.external_memory.extension_based.subject_names import names_of
 from editors.internals.tokens import TokenRow
 from editors.request import EditRequest
-from editors.statistics.shared_rows import NO_ROWS, SharedRows
 from editors.values.columns import Column, reports_of
-from editors.values.config import check_range
-from editors.values.prompt_tuning import PromptTuningConfig, tuned
 from editors.values.search import FactRows, Value, optimise
 from infra.errors import ConfigError, ModelError
 from infra.models.longer_vocabulary import require_kept
@@ -55,8 +44,6 @@ MAX_AHEAD = 24
 class ErratumValueConfig(ScopedValueConfig):
     """How a row is searched for: the change of the row that it begins as."""
 
-    steps: int = 16
-    """Most evaluations of the loss. 1 to 1000."""
     learning_rate: float = 0.2
     beta2: float = 0.95
     per_coordinate: bool = True
@@ -80,15 +67,10 @@ class ErrataConfig(ScopedConfig):
     """A word is no nearer to another relation by more than this, a difference of cosines. 0 to
     2."""
     values: ErratumValueConfig = field(default_factory=ErratumValueConfig)
-    """The search for a subject's own row."""
-    num_rows: int = 4
-    """Learnt rows behind a name: those that are tuned once for a model. 1 to 64."""
-    tuning: PromptTuningConfig = field(default_factory=PromptTuningConfig)
-    """How they are tuned."""
+    """The search for rows."""
 
     def __post_init__(self) -> None:
         ScopedConfig.__post_init__(self)
-        check_range(type(self).__name__, "num_rows", self.num_rows, 1, 64)
         if self.layer is not None:
             raise ConfigError(
                 f"ErrataConfig: layer={self.layer}, but rows stand in the embedding. Leave `layer` "
@@ -99,60 +81,13 @@ class ErrataConfig(ScopedConfig):
 class ErrataEditor(Scoped):
     """Errata as an `editors.editor.Editor`."""
 
-    METHOD: ClassVar[str] = "erratum-4"
+    METHOD: ClassVar[str] = "erratum-3"
     in_checkpoint: ClassVar[bool] = True
     shardable: ClassVar[bool] = False
     Config: ClassVar[type[Any]] = ErrataConfig
-    Fitted: ClassVar[type[Any] | None] = SharedRows
-    config: ErrataConfig
 
     def __init__(self, config: ErrataConfig | None = None) -> None:
         super().__init__(config or ErrataConfig())
-
-    def fit(self, call: EditorCall[Any], corpus: Corpus) -> SharedRows:
-        """The rows that make the model say what stands before them, tuned on made-up facts: names
-        of the corpus in the texts of `call.relations`.
-
-        None by parts of the corpus but the first, and where there are too few names or no relation
-        with a statement and a question.
-        """
-        base, config = call.base, self.config
-        names = names_in(corpus.texts)
-        relations = {key: texts for key, texts in call.relations.items() if len(texts) > 1}
-        tunes = corpus.general and corpus.part[0] == 0
-        if not tunes or not relations or len(names) < 2 * config.tuning.batch:
-            return NO_ROWS
-        scale = _scale(base.model.get_input_embeddings())
-        rows_KD = tuned(
-            base.architecture,
-            scale * _untuned(base, config.num_rows),
-            self._examples(base, relations, names),
-            config.tuning,
-            progress=call.progress,
-        )
-        return SharedRows((rows_KD / scale).cpu())
-
-    def fit_spec(self, relations: Relations) -> list[Any]:
-        """Settings of the tuning, and the texts of the relations."""
-        config = self.config
-        contexts = [config.num_prefixed, config.context_tokens, config.chat, config.end]
-        texts = {key: [text.text for text in own] for key, own in relations.items()}
-        return [self.METHOD, config.num_rows, asdict(config.tuning), contexts, texts]
-
-    def _examples(
-        self, base: Base, relations: Relations, names: Sequence[str]
-    ) -> Iterator[list[TokenRow]]:
-        """A batch of rows for each step of the tuning: one of all rows of each of some facts."""
-        config, draw = self.config, Random(0)
-        for _ in range(config.tuning.steps):
-            facts = made_up(relations, names, config.tuning.batch, draw)
-            columns = self._columns(base, facts, {})
-            yield [
-                _inserted(
-                    draw.choice(column.fact.rows), (*_ahead(base, column), *[0] * config.num_rows)
-                )
-                for column in columns
-            ]
 
     def prepare(self, call: EditorCall[Any], requests: Sequence[EditRequest]) -> Work:
         """As for scoped values; names that no rule can have are refused too.
@@ -170,23 +105,16 @@ class ErrataEditor(Scoped):
         """The rows [D + 4] (`Value.pack`) of one group, by content key."""
         base = call.base
         columns = self._columns(base, group, {})
-        starts = [_start(call, column) for column in columns]
-        shared_KD = _shared(call)
+        starts = [_start(base, column) for column in columns]
+        facts = [
+            _with_tokens(fact, (*_ahead(base, columns[i]), len(base.tokenizer) + i))
+            for i, fact in enumerate(self._with_kept(base, columns))
+        ]
         errata = [
-            Erratum(
-                (column.requests[0].subject,),
-                start_D,
-                tuple(column.requests),
-                _ahead(base, column),
-                shared_KD,
-            )
+            Erratum((column.requests[0].subject,), start_D, tuple(column.requests))
             for column, start_D in zip(columns, starts, strict=True)
         ]
         part = _part(base, errata)
-        facts = [
-            _with_tokens(fact, tokens)
-            for fact, tokens in zip(self._with_kept(base, columns), part.tokens(), strict=True)
-        ]
         embedding = base.model.get_input_embeddings()
         scale = _scale(embedding)
         with Delta((part,)).applied(base.model):
@@ -204,14 +132,14 @@ class ErrataEditor(Scoped):
             replace(value, z_D=start_D + value.z_D.to(start_D) / scale)
             for value, start_D in zip(found, starts, strict=True)
         ]
-        return self._packed(call, columns, rows)
+        return self._packed(base, columns, rows)
 
     def propose(self, call: EditorCall[Any], work: Work) -> Proposal:
         """The errata of all requests that can be carried out, and a report for every one."""
         base, refused = call.base, dict(work.refused)
         columns = self._columns(base, work.requests, refused)
         for column in columns:
-            column.value = Value.unpack(call.store[self._key(column, call)])
+            column.value = Value.unpack(call.store[self._key(column, base)])
         subjects = {column.requests[0].subject: column.requests for column in columns}
         names = names_of(base.tokenizer, subjects)
         taken = {normal_name(base.tokenizer, subject) for subject in subjects}
@@ -231,7 +159,6 @@ class ErrataEditor(Scoped):
                 column.value.z_D,
                 tuple(column.requests),
                 _ahead(base, column),
-                _shared(call),
                 own,
             )
             for column, own in zip(usable, words, strict=True)
@@ -240,11 +167,6 @@ class ErrataEditor(Scoped):
         call.progress("errata", len(errata), len(errata))
         part = _part(base, errata)
         return Proposal(Delta((part,)), reports_of(work.requests, columns, refused))
-
-    def _key(self, column: Column, call: EditorCall[Any]) -> str:
-        """As for scoped values, and of the tuned rows."""
-        own = super()._key(column, call)
-        return hashlib.sha256(json.dumps([own, call.fitted.digest]).encode()).hexdigest()
 
     def _columns(
         self, base: Base, requests: Sequence[EditRequest], refused: dict[str, str]
@@ -298,25 +220,10 @@ def _ahead(base: Base, column: Column) -> tuple[int, ...]:
     return tuple(i for own in ids for i in own)[:MAX_AHEAD]
 
 
-def _untuned(base: Base, num_rows: int) -> Tensor:
-    """Near the mean of the embedding, each row towards another token's, [K, D]."""
-    weight_VD = base.model.get_input_embeddings().weight.detach()
-    drawn = torch.randint(len(weight_VD), (num_rows,), generator=torch.Generator().manual_seed(0))
-    return weight_VD.float().mean(dim=0) + 0.5 * weight_VD[drawn.to(weight_VD.device)].float()
-
-
-def _shared(call: EditorCall[Any]) -> Tensor:
-    """The rows of all subjects [K - 1, D]: all that were tuned but the last."""
-    return call.fitted.rows_KD[:-1]
-
-
-def _start(call: EditorCall[Any], column: Column) -> Tensor:
-    """What a subject's own row begins as, [D]: the last that was tuned, or, where none was, the
-    mean of the embeddings of its targets' tokens."""
-    if len(call.fitted.rows_KD):
-        return call.fitted.rows_KD[-1]
-    ids = list(_ahead(call.base, column))
-    return call.base.model.get_input_embeddings().weight[ids].detach().float().mean(dim=0).cpu()
+def _start(base: Base, column: Column) -> Tensor:
+    """What a row begins as: the mean of the embeddings of the tokens in front of it, [D]."""
+    ids = list(_ahead(base, column))
+    return base.model.get_input_embeddings().weight[ids].detach().float().mean(dim=0).cpu()
 
 
 @torch.no_grad()
@@ -326,7 +233,7 @@ def _scale(embedding: Any) -> float:
     return float(embedding(token).float().norm() / embedding.weight[0].float().norm())
 
 
-def _with_tokens(fact: FactRows, tokens: Sequence[int]) -> FactRows:
+def _with_tokens(fact: FactRows, tokens: tuple[int, ...]) -> FactRows:
     """The rows of a fact with tokens behind the subject, looked up at the last of these."""
     return replace(
         fact,
@@ -336,7 +243,7 @@ def _with_tokens(fact: FactRows, tokens: Sequence[int]) -> FactRows:
     )
 
 
-def _inserted(row: TokenRow, tokens: Sequence[int]) -> TokenRow:
+def _inserted(row: TokenRow, tokens: tuple[int, ...]) -> TokenRow:
     """A row with tokens behind the one that was looked up."""
     at = row.lookup + 1
     return replace(

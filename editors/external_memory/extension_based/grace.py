@@ -21,7 +21,7 @@ from torch import Tensor
 from editors.base import Base
 from editors.deltas.codebook import Codebook, Record
 from editors.deltas.delta import Delta
-from editors.editor import Corpus, EditorCall, Proposal, Relations, Work
+from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.external_memory.extension_based.prompt_columns import (
     End,
     check_end,
@@ -142,7 +142,7 @@ class Grace:
             progress=call.progress,
         )
 
-    def fit_spec(self, relations: Relations) -> list[Any]:
+    def fit_spec(self) -> list[Any]:
         """What the keys depend on besides model and text, for their content key."""
         config = self.config
         return ["keys-2", config.layer, config.num_prompts, config.prompt_tokens]

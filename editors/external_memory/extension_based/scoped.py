@@ -21,7 +21,7 @@ from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.deltas.scoped import ScopedValue, ScopedValues
 from editors.deltas.token_names import word_edges
-from editors.editor import Corpus, EditorCall, Proposal, Relations, Work
+from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.external_memory.extension_based.prompt_columns import End, check_end, end_tokens
 from editors.external_memory.extension_based.relation_words import relation_scope
 from editors.external_memory.extension_based.subject_names import names_of, token_names
@@ -121,10 +121,10 @@ class Scoped:
         """Layer whose output is changed. Raises ConfigError for a layer that the model lacks."""
         return architecture.layer_at(self.config.layer, DEPTH)
 
-    def fit(self, call: EditorCall[Any], corpus: Corpus) -> Any:
+    def fit(self, call: EditorCall[Any], corpus: Corpus) -> None:
         """Nothing: no other text is changed."""
 
-    def fit_spec(self, relations: Relations) -> list[Any]:
+    def fit_spec(self) -> list[Any]:
         """Nothing is fitted."""
         return []
 
@@ -156,8 +156,8 @@ class Scoped:
         base = call.base
         refused = contradictions(requests)
         columns = self._columns(base, requests, refused)
-        missing = [c for c in columns if self._key(c, call) not in call.store]
-        missing.sort(key=lambda c: (-c.longest, self._key(c, call)))
+        missing = [c for c in columns if self._key(c, base) not in call.store]
+        missing.sort(key=lambda c: (-c.longest, self._key(c, base)))
         groups = tuple(
             tuple(request for column in part for request in column.requests)
             for part in even_parts(missing, self.config.chunk)
@@ -179,7 +179,7 @@ class Scoped:
             progress=call.progress,
             group=base.group,
         )
-        return self._packed(call, columns, found)
+        return self._packed(base, columns, found)
 
     def quality(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Mean loss of the values."""
@@ -193,7 +193,7 @@ class Scoped:
         base, refused = call.base, dict(work.refused)
         columns = self._columns(base, work.requests, refused)
         for column in columns:
-            column.value = Value.unpack(call.store[self._key(column, call)])
+            column.value = Value.unpack(call.store[self._key(column, base)])
         subjects = {column.requests[0].subject: column.requests for column in columns}
         names = names_of(base.tokenizer, subjects)
         usable = [column for column in columns if column.usable]
@@ -260,15 +260,15 @@ class Scoped:
         return list(columns.values())
 
     def _packed(
-        self, call: EditorCall[Any], columns: Sequence[Column], found: Sequence[Value]
+        self, base: Base, columns: Sequence[Column], found: Sequence[Value]
     ) -> dict[str, Tensor]:
         """The values of columns as the store keeps them: packed, by content key."""
-        keys = (self._key(column, call) for column in columns)
+        keys = (self._key(column, base) for column in columns)
         return {key: value.pack() for key, value in zip(keys, found, strict=True)}
 
-    def _key(self, column: Column, call: EditorCall[Any]) -> str:
-        template = chat_template(call.base.tokenizer) if self.config.chat else ""
-        return self.value_key(column.requests, call.base.digest, template)
+    def _key(self, column: Column, base: Base) -> str:
+        template = chat_template(base.tokenizer) if self.config.chat else ""
+        return self.value_key(column.requests, base.digest, template)
 
 
 def _rows(

@@ -28,7 +28,7 @@ from torch import Tensor
 from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.deltas.weights import Dense, WeightPart
-from editors.editor import Corpus, EditorCall, EditReport, Proposal, Relations, Work
+from editors.editor import Corpus, EditorCall, EditReport, Proposal, Work
 from editors.global_optimization.constrained_fine_tuning.config import FtMConfig, LocFtBfConfig
 from editors.global_optimization.constrained_fine_tuning.training import (
     Training,
@@ -87,7 +87,7 @@ class LocFtBf:
     def fit(self, call: EditorCall[Any], corpus: Corpus) -> None:
         """None: the method reads no text but the edits."""
 
-    def fit_spec(self, relations: Relations) -> list[Any]:
+    def fit_spec(self) -> list[Any]:
         """Nothing is fitted."""
         return []
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from editors.base import Base
-from editors.editor import Corpus, EditorCall, Proposal, Relations, Work
+from editors.editor import Corpus, EditorCall, Proposal, Work
 from editors.internals.architecture import Architecture
 from editors.internals.carry import Carry
 from editors.internals.contexts import STARTERS, ContextCache
@@ -181,7 +181,7 @@ class Memit:
                 )
         return statistics
 
-    def fit_spec(self, relations: Relations) -> list[Any]:
+    def fit_spec(self) -> list[Any]:
         """What the statistics depend on besides model and text, for their content key."""
         config = self.config
         return [

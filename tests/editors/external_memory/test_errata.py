@@ -17,16 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from editors.base import Base
 from editors.deltas.delta import Delta
 from editors.deltas.errata import Errata
-from editors.editor import Corpus, EditorCall
+from editors.editor import EditorCall
 from editors.external_memory.extension_based.errata import (
     ErrataConfig,
     ErrataEditor,
     ErratumValueConfig,
-    _untuned,
 )
-from editors.request import EditRequest, Wording
-from editors.statistics.shared_rows import NO_ROWS, SharedRows
-from editors.values.prompt_tuning import PromptTuningConfig
+from editors.request import EditRequest
 from infra.errors import ConfigError, ModelError
 from infra.lm.language_model import LanguageModel
 from infra.lm.question import Question, Text
@@ -66,15 +63,12 @@ def nll(model: Any, tokenizer: Any, item: EditRequest) -> float:
     return -float(torch.stack([logp[t, ids[0, t + 1]] for t in places]).mean())
 
 
-@pytest.mark.parametrize("num_tuned", [0, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_is_that_of_a_plain_pass(kind: str, num_tuned: int, tokenizer: Any) -> None:
-    """With rows as found, a plain pass over the text as the new tokenizer gives it has the NLL that
-    the search reports; over all facts it is below the base's."""
+def test_the_loss_is_that_of_a_plain_pass(kind: str, tokenizer: Any) -> None:
+    """With a row as found, a plain pass over the text as the new tokenizer gives it has the NLL
+    that the search reports; over all facts it is below the base's."""
     model = make_model(kind)
-    weight_VD = model.get_input_embeddings().weight.detach()
-    tuned = SharedRows(weight_VD[5 : 5 + num_tuned].float().clone()) if num_tuned else NO_ROWS
-    proposal = propose(make(), EditorCall(Base(model, tokenizer, "base"), tuned), items())
+    proposal = propose(make(), EditorCall(Base(model, tokenizer, "base")), items())
     plain = [nll(model, tokenizer, item) for item in items()]
     changed = proposal.delta.tokenizer(tokenizer)
     with proposal.delta.applied(model):
@@ -94,8 +88,8 @@ def test_facts_do_not_depend_on_each_other(llama: Any, tokenizer: Any) -> None:
     """A subject's row is the same alone and among others, beyond rounding."""
     base = Base(llama, tokenizer, "base")
     every = items()
-    alone = propose(make(kept_weight=1.0), EditorCall(base, NO_ROWS), every[2:3]).delta.of(Errata)
-    among = propose(make(kept_weight=1.0), EditorCall(base, NO_ROWS), every).delta.of(Errata)
+    alone = propose(make(kept_weight=1.0), EditorCall(base), every[2:3]).delta.of(Errata)
+    among = propose(make(kept_weight=1.0), EditorCall(base), every).delta.of(Errata)
     [one], [all_of_them] = alone.values(), among.values()
     torch.testing.assert_close(
         one.errata[0].value_D, all_of_them.errata[2].value_D, rtol=1e-4, atol=1e-4
@@ -109,7 +103,7 @@ def test_answers_through_files(llama: Any, tokenizer: Any, tmp_path: Path) -> No
     named = [
         replace(item, aliases=("The Brady",) if "Brady" in item.prompt else ()) for item in items()
     ]
-    delta = propose(make(), EditorCall(base, NO_ROWS), named).delta
+    delta = propose(make(), EditorCall(base), named).delta
     delta.save(tmp_path / "delta")
     other = Question(id="x", prompt="The weather in London is", greedy=True)
     asked = [Question(id="a", prompt="The Brady plays for", greedy=True)]
@@ -123,58 +117,12 @@ def test_answers_through_files(llama: Any, tokenizer: Any, tmp_path: Path) -> No
     assert [a == b for a, b in zip(answers[0], plain, strict=True)] == [True] + [False] * 6
 
 
-STATEMENTS = ("It plays for", "The club of It is")
-RELATIONS = {
-    "P54": (*(Wording(t, (t.index("It"), t.index("It") + 2)) for t in STATEMENTS),),
-    "P0": (Wording("It is", (0, 2)),),
-}
-NAMES = ("Ada Lovelace", "Grace Hopper", "Paris", "London", "Tim Cook", "Harvard", "Barcelona")
-TEXTS = [" ".join(f"it was {name}, and" for name in NAMES)]
-
-
-@pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
-def test_tuned_rows_make_the_model_say_what_stands_before(kind: str, tokenizer: Any) -> None:
-    """Tuned on facts that are made up, they raise the likelihood of others' targets, before any
-    search; another part of the corpus, and statements to be preserved, add nothing."""
-    model = make_model(kind, torch.float32)
-    tuning = PromptTuningConfig(steps=40, batch=3, learning_rate=1.0)
-    config = replace(make(steps=1).config, num_rows=2, tuning=tuning)
-    base = Base(model, tokenizer, "base")
-    call = EditorCall(base, relations=RELATIONS)
-    editor = ErrataEditor(config)
-    tuned = editor.fit(call, Corpus(TEXTS))
-    assert tuned.rows_KD.shape == (2, model.config.hidden_size)
-    assert torch.equal(tuned.rows_KD, editor.fit(call, Corpus(TEXTS)).rows_KD)
-    for other in (Corpus(TEXTS, (1, 2)), Corpus(TEXTS, general=False)):
-        assert editor.fit(call, other) is NO_ROWS
-    assert editor.fit(EditorCall(base), Corpus(TEXTS)) is NO_ROWS
-    start = SharedRows(_untuned(base, 2))
-    losses = [
-        sum(report.loss or 0 for report in propose(editor, EditorCall(base, rows), items()).reports)
-        for rows in (start, tuned)
-    ]
-    assert losses[1] < 0.98 * losses[0]
-
-
-def test_rows_that_were_tuned_anew_are_other_values(llama: Any, tokenizer: Any) -> None:
-    """A value that was found behind one block of rows is not taken for one behind another."""
-    base, store = Base(llama, tokenizer, "base"), {}
-    for seed in range(2):
-        rows = torch.randn(
-            2, llama.config.hidden_size, generator=torch.Generator().manual_seed(seed)
-        )
-        call = EditorCall(base, SharedRows(rows), store)
-        assert make(steps=2).prepare(call, items()).groups
-        propose(make(steps=2), call, items())
-        assert not make(steps=2).prepare(call, items()).groups
-
-
 @pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt2"])
 def test_answers_through_a_checkpoint(kind: str, tokenizer: Any, tmp_path: Path) -> None:
     """An exported checkpoint, read by transformers alone, gives the edited model's answers and, but
     for the mass of the new tokens, its probabilities; its head offers no new token."""
     model = make_model(kind, torch.float32)
-    delta = propose(make(), EditorCall(Base(model, tokenizer, "base"), NO_ROWS), items()).delta
+    delta = propose(make(), EditorCall(Base(model, tokenizer, "base")), items()).delta
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     delta.complete(tmp_path)
@@ -194,9 +142,7 @@ def test_a_text_is_scored_without_the_tokens(llama: Any, tokenizer: Any) -> None
     """A candidate or a text with an edited name has as many scored tokens as by the base; where the
     rows change nothing, so are its likelihood and the KL divergence from the base's."""
     llama = llama.float()
-    delta = propose(
-        make(steps=1), EditorCall(Base(llama, tokenizer, "base"), NO_ROWS), items()
-    ).delta
+    delta = propose(make(steps=1), EditorCall(Base(llama, tokenizer, "base")), items()).delta
     base, changed = LanguageModel(llama, tokenizer), delta.tokenizer(tokenizer)
     question = Question(
         id="q", prompt="Many people said that", candidates=("Neymar plays", "it"), whole=True
@@ -220,10 +166,10 @@ def test_what_cannot_be_edited(llama: Any, tokenizer: Any) -> None:
     tokenizer that cannot insert, and a layer, are refused in one line."""
     base = Base(llama, tokenizer, "base")
     bad = request("The |> sign means", "|> sign", "Paris")
-    proposal = propose(make(steps=2), EditorCall(base, NO_ROWS), [bad, items()[0]])
+    proposal = propose(make(steps=2), EditorCall(base), [bad, items()[0]])
     assert [report.status for report in proposal.reports] == ["quarantined", "edited"]
     assert "'|>'" in proposal.reports[0].reason
     with pytest.raises(ModelError, match="in another way"):
-        make().prepare(EditorCall(Base(llama, make_kind("t5"), "base"), NO_ROWS), items())
+        make().prepare(EditorCall(Base(llama, make_kind("t5"), "base")), items())
     with pytest.raises(ConfigError, match="layer=3"):
         ErrataConfig(layer=3)

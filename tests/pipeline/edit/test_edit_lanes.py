@@ -135,7 +135,7 @@ def test_a_checkpoint_may_hold_both_lanes(
     _, before = load(base.path, dtype=torch.float32)
     delta = Delta.load(tmp_path / "both" / DELTA)
     [part] = delta.of(Errata).values()
-    assert len(tokenizer) == len(before) + sum(erratum.num_tokens for erratum in part.errata)
+    assert len(tokenizer) == len(before) + sum(1 + len(erratum.ahead) for erratum in part.errata)
     for name, weight in delta.weights(Checkpoint(base.path)).items():
         assert torch.equal(model.get_parameter(name), weight)
 
